@@ -1,0 +1,56 @@
+# Headgate. `make help` lists the targets; `make demo` and `make test` need Python 3.11+, make and git only.
+SHELL := /bin/sh
+VENV  := .venv/bin
+SEEDS ?= 20000
+KILLS ?= 30
+UV    ?= uv
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test lint types check simulate chaos bench docs lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.installed-embedded ## .venv with a working .venv/bin/headgate
+	@:
+
+demo: setup ## everything on this machine: a real Kafka, events, runs, results; CHECK=1 verifies and stops
+	@$(VENV)/python tools/demo.py $(if $(CHECK),--check)
+
+dev: setup ## headgate dev on examples/webshop; PATHS=… for other workflows
+	@$(VENV)/headgate dev $(or $(PATHS),examples/webshop)
+
+test: check ## all checks and all tests
+	@$(VENV)/python -m pytest $(ARGS)
+
+check: lint types ## ruff, mypy, import contracts
+
+lint: .venv/.installed-dev ## ruff and the import contracts
+	@$(VENV)/ruff format --check --quiet . && $(VENV)/ruff check --quiet . && $(VENV)/lint-imports --no-cache
+
+types: .venv/.installed-dev ## mypy, strict
+	@$(VENV)/mypy
+
+simulate: .venv/.installed-dev ## seeded simulation of pump, engine and runtime; SEEDS=20000
+	@$(VENV)/python -m tests.simulation --seeds $(SEEDS)
+
+chaos: .venv/.installed-dev ## kill -9 of workers and broker under load, for a long time; KILLS=30
+	@$(VENV)/python -m tests.e2e.chaos --kills $(KILLS)
+
+bench: .venv/.installed-dev ## benchmarks with peers in the same run; ARGS="--help" says more
+	@$(VENV)/python -m benchmarks $(ARGS)
+
+docs: .venv/.installed-dev ## generate docs/reference from the code
+	@$(VENV)/python tools/docs.py
+
+lock: ## pin all dependencies anew with uv; commit the result
+	@UV="$(UV)" tools/lock.sh
+
+clean: ## remove the environment and all caches of the tools; data of `headgate dev` stays
+	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/.installed-embedded: requirements-embedded.txt pyproject.toml tools/setup.sh
+	@tools/setup.sh requirements-embedded.txt && touch $@
+
+# The lock of development holds all of the other one.
+.venv/.installed-dev: requirements-dev.txt pyproject.toml tools/setup.sh
+	@tools/setup.sh requirements-dev.txt && touch $@ .venv/.installed-embedded

@@ -1,0 +1,1 @@
+"""The service: everything between the command line and Kafka."""
