@@ -84,7 +84,7 @@ def require_gateway_token(settings: Settings) -> str:
             Problem(
                 source="gateway.token",
                 fact="no token is set, and a gateway without one would let everybody in",
-                remedy="Set HEADGATE_GATEWAY_TOKEN to at least 8 characters, such as what `openssl rand -hex 32` prints",
+                remedy="Set HEADGATE_GATEWAY_TOKEN to 8 characters or more, such as what `openssl rand -hex 32` prints",
             )
         )
     return settings.gateway.token.get_secret_value()

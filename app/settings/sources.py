@@ -63,9 +63,7 @@ def _line(text: str, group: str, field: str | None = None) -> int:
         if line.lstrip().startswith("["):
             inside = header.match(line) is not None
             first = first or (number if inside else None)
-        elif inside and field and wanted.match(line):
-            return number
-        elif not inside and inline.match(line):
+        elif (inside and field and wanted.match(line)) or (not inside and inline.match(line)):
             return number
     return first or 1
 
