@@ -12,6 +12,9 @@ from app.settings import KafkaSettings
 
 CLIENT_ID: Final = "headgate"
 LIBRDKAFKA: Final = logging.getLogger("librdkafka")
+LIBRDKAFKA.addHandler(
+    logging.NullHandler()
+)  # or `logging` writes warnings to standard error where nobody configured it
 
 
 class KafkaUnreachable(Exception):

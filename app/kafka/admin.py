@@ -1,0 +1,308 @@
+"""Looks at a cluster and creates what is missing; it never alters or removes data.
+
+Called by the commands `topics` and `doctor`, by a worker before it starts, and by tests. Every error says what to do.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final, Self, TypeVar
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from app.kafka import broker_version, clients
+from app.settings import KafkaSettings
+
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+PROBE_GROUP: Final = "doctor"
+_OFFSETS_TOPIC: Final = "__consumer_offsets"
+_GONE: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
+_REFUSED: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+Answer = TypeVar("Answer")
+
+
+class AdminError(Exception):
+    """The cluster answered, and refused."""
+
+    exit_code: Final = 1
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact}. {remedy}")
+        self.fact, self.remedy = fact, remedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """One broker, where it says that it is."""
+
+    id: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """A topic that exists; `id` is another one after it was removed and created again."""
+
+    name: str
+    id: str
+    partitions: int
+    replication_factor: int
+    config: Mapping[str, str] = field(default_factory=dict)
+    out_of_sync: tuple[int, ...] = ()
+    """Partitions whose copies are not all in sync."""
+    offline: tuple[int, ...] = ()
+    """Partitions that nobody leads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedTopic:
+    """A topic as it should be created."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member of a consumer group and the partitions that it has, by topic."""
+
+    instance_id: str
+    client_id: str
+    host: str
+    partitions: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A consumer group: its state as Kafka names it, its members, and its committed offsets by topic and partition."""
+
+    name: str
+    state: str
+    members: tuple[Member, ...]
+    committed: Mapping[tuple[str, int], int]
+
+
+class Admin:
+    """A connection to a cluster for looking and creating. Every call raises KafkaUnreachable or AdminError."""
+
+    def __init__(self, kafka: KafkaSettings, client: AdminClient) -> None:
+        self._kafka, self._client = kafka, client
+        self._timeout = kafka.request_timeout_seconds
+
+    @classmethod
+    def connect(cls, kafka: KafkaSettings, *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> Self:
+        """Wait until a broker answers. Raises KafkaUnreachable at once where every address refuses."""
+        heard: list[KafkaError] = []
+        client = AdminClient(clients.confluent_config(kafka) | {"error_cb": heard.append})
+        deadline = time.monotonic() + min(timeout_seconds, kafka.request_timeout_seconds)
+        while True:
+            try:
+                client.list_topics(timeout=0.5)
+                return cls(kafka, client)
+            except KafkaException as raised:
+                client.poll(0)
+                reasons = [one for one in heard if one.code() != KafkaError._ALL_BROKERS_DOWN]
+                final = raised.args[0].code() not in _GONE  # such as a controller's port, which answers something else
+                if final or len(reasons) < len(heard) or time.monotonic() > deadline:
+                    raise _unreachable(kafka, reasons or [raised.args[0]]) from None
+
+    def brokers(self) -> tuple[Broker, ...]:
+        """All brokers of the cluster."""
+        nodes = self._wait(self._client.describe_cluster(request_timeout=self._timeout), "describe the cluster").nodes
+        return tuple(sorted((Broker(id=n.id, host=n.host, port=n.port) for n in nodes), key=lambda b: b.id))
+
+    def version(self, broker: Broker) -> broker_version.BrokerVersion:
+        """What release a broker is of."""
+        context = clients.ssl_context(self._kafka) if self._kafka.security_protocol.endswith("SSL") else None
+        try:
+            return broker_version.ask(broker.host, broker.port, context=context)
+        except (OSError, broker_version.BrokerAnswerError) as error:
+            where = f"{broker.host}:{broker.port}"
+            remedy = "Brokers must be reachable from here under the addresses in their advertised.listeners"
+            raise clients.KafkaUnreachable(where, f"broker {broker.id} does not answer ({error})", remedy) from error
+
+    def broker_config(self, broker: Broker) -> dict[str, str]:
+        """All settings of a broker that have a value."""
+        return self._configs([ConfigResource(ResourceType.BROKER, str(broker.id))])[str(broker.id)]
+
+    def topics(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Those of `names` that exist, with their settings. Asking creates none."""
+        asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=self._timeout)
+        found = {}
+        for name, future in asked.items():
+            try:
+                found[name] = self._wait(future, f"describe topic {name}")
+            except _NoSuchTopic:
+                continue
+        configs = self._configs([ConfigResource(ResourceType.TOPIC, name) for name in found]) if found else {}
+        return {name: _topic(description, configs[name]) for name, description in found.items()}
+
+    def create(self, wanted: Sequence[WantedTopic]) -> None:
+        """Create topics, and wait until every one of them is there."""
+        if not wanted:
+            return
+        new = [
+            NewTopic(t.name, t.partitions, replication_factor=t.replication_factor, config=dict(t.config))
+            for t in wanted
+        ]
+        for name, future in self._client.create_topics(new, operation_timeout=self._timeout).items():
+            self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
+
+    def end_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
+        """The next offset of every partition of `topics` (name: partition count), open transactions not counted."""
+        return self._offsets(topics, OffsetSpec.latest())
+
+    def first_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
+        """The first offset that is still kept in every partition of `topics` (name: partition count)."""
+        return self._offsets(topics, OffsetSpec.earliest())
+
+    def _offsets(self, topics: Mapping[str, int], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        wanted = {TopicPartition(name, p): spec for name, count in topics.items() for p in range(count)}
+        asked = self._client.list_offsets(wanted, request_timeout=self._timeout) if wanted else {}
+        return {
+            (place.topic, place.partition): self._wait(future, f"list the offsets of {place.topic}").offset
+            for place, future in asked.items()
+        }
+
+    def group(self, name: str) -> Group:
+        """A consumer group; one that never was has no members and no offsets."""
+        described = self._client.describe_consumer_groups([name], request_timeout=self._timeout)[name]
+        try:
+            found = self._wait(described, f"describe group {name}")
+        except _NoSuchGroup:
+            return Group(name=name, state="DEAD", members=(), committed={})
+        wanted = ConsumerGroupTopicPartitions(name)
+        listed = self._client.list_consumer_group_offsets([wanted], request_timeout=self._timeout)[name]
+        committed = self._wait(listed, f"read the offsets of group {name}").topic_partitions
+        return Group(
+            name=name,
+            state=found.state.name,
+            members=tuple(_member(member) for member in found.members),
+            committed={(place.topic, place.partition): place.offset for place in committed if place.offset >= 0},
+        )
+
+    def clock_difference_seconds(self, topic: str, *, clock: Callable[[], float] = time.time) -> float | None:
+        """Seconds by which this machine's clock is behind (positive) or ahead of Kafka's; None where it may not ask.
+
+        Kafka tells its time to nobody who only looks. A commit of a group that nobody uses makes the broker write one
+        record with its own time into its offsets topic, which is read back; then the group is removed. No topic of
+        ours is touched. What lies within the duration of the question itself counts as no difference.
+        """
+        group = f"{self._kafka.prefix}{PROBE_GROUP}"
+        before = clock()
+        try:
+            commit = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
+            asked = self._client.alter_consumer_group_offsets([commit], request_timeout=self._timeout)
+            self._wait(asked[group], f"commit an offset of group {group}")
+            partitions = len(
+                self._client.list_topics(_OFFSETS_TOPIC, timeout=self._timeout).topics[_OFFSETS_TOPIC].partitions
+            )
+            spec = OffsetSpec.max_timestamp()
+            wanted = {TopicPartition(_OFFSETS_TOPIC, p): spec for p in range(partitions)}
+            listed = self._client.list_offsets(wanted, request_timeout=self._timeout).values()
+            newest = max(self._wait(one, f"read {_OFFSETS_TOPIC}").timestamp for one in listed) / 1000
+            after = clock()
+        except AdminError:
+            return None
+        finally:
+            removed = self._client.delete_consumer_groups([group], request_timeout=self._timeout)[group]
+            try:
+                self._wait(removed, f"remove group {group}")
+            except (AdminError, _NoSuchGroup):
+                pass  # it has no members and no use, and Kafka forgets it after offsets.retention.minutes
+        return float(min(0.0, newest - before) or max(0.0, newest - after))
+
+    def _configs(self, resources: Sequence[ConfigResource]) -> dict[str, dict[str, str]]:
+        asked = self._client.describe_configs(list(resources), request_timeout=self._timeout)
+        return {
+            resource.name: {
+                name: entry.value
+                for name, entry in self._wait(future, f"read the settings of {resource.name}").items()
+                if entry.value is not None
+            }
+            for resource, future in asked.items()
+        }
+
+    def _wait(self, future: "Future[Answer]", what: str, *, accept: int | None = None) -> Answer:
+        try:
+            return future.result(timeout=self._timeout + 5)
+        except KafkaException as raised:
+            error: KafkaError = raised.args[0]
+            if error.code() == accept:
+                return None  # type: ignore[return-value]
+            raise _translated(self._kafka, error, what) from None
+
+
+class _NoSuchTopic(Exception):
+    pass
+
+
+class _NoSuchGroup(Exception):
+    pass
+
+
+def _translated(kafka: KafkaSettings, error: KafkaError, what: str) -> Exception:
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return _NoSuchTopic()
+    if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+        return _NoSuchGroup()
+    if error.code() in _GONE:
+        return clients.KafkaUnreachable(kafka.bootstrap, f"it went away while asked to {what} ({error.str()})")
+    if error.code() in _REFUSED:
+        return AdminError(f"Kafka does not allow this user to {what}", f"Grant it ({error.name()}) with an ACL")
+    if error.code() == KafkaError.INVALID_REPLICATION_FACTOR:
+        return AdminError(
+            f"cannot {what} with kafka.replication_factor {kafka.replication_factor}: {error.str()}",
+            "Set HEADGATE_KAFKA_REPLICATION_FACTOR to at most the number of brokers, or add --dev on a single one",
+        )
+    return AdminError(f"cannot {what}: {error.str()} ({error.name()})", "The broker's log has the whole reason")
+
+
+def _unreachable(kafka: KafkaSettings, reasons: Sequence[KafkaError]) -> clients.KafkaUnreachable:
+    codes = {reason.code() for reason in reasons}
+    text = re.sub(r"^\S+/(bootstrap|\d+): | \(after .*\)$", "", reasons[-1].str())
+    if KafkaError._AUTHENTICATION in codes:
+        return clients.KafkaUnreachable(kafka.bootstrap, text, "Mend kafka.sasl_username and kafka.sasl_password")
+    if KafkaError._SSL in codes:
+        return clients.KafkaUnreachable(kafka.bootstrap, text, "Mend kafka.security_protocol and kafka.ssl_cafile")
+    if KafkaError._UNSUPPORTED_FEATURE in codes:
+        return clients.KafkaUnreachable(kafka.bootstrap, text, "Name a broker's listener, not a controller's")
+    if KafkaError._RESOLVE in codes:
+        return clients.KafkaUnreachable(kafka.bootstrap, text, "Mend the host name in kafka.bootstrap")
+    return clients.KafkaUnreachable(kafka.bootstrap, text)
+
+
+def _topic(description: Any, config: Mapping[str, str]) -> Topic:
+    return Topic(
+        name=description.name,
+        id=str(description.topic_id),
+        partitions=len(description.partitions),
+        replication_factor=min(len(p.replicas) for p in description.partitions),
+        config=config,
+        out_of_sync=tuple(p.id for p in description.partitions if len(p.isr) < len(p.replicas)),
+        offline=tuple(p.id for p in description.partitions if p.leader is None or p.leader.id < 0),
+    )
+
+
+def _member(description: Any) -> Member:
+    partitions: dict[str, list[int]] = {}
+    for place in description.assignment.topic_partitions:
+        partitions.setdefault(place.topic, []).append(place.partition)
+    return Member(
+        instance_id=description.group_instance_id or description.member_id,
+        client_id=description.client_id,
+        host=description.host,
+        partitions={topic: tuple(sorted(numbers)) for topic, numbers in sorted(partitions.items())},
+    )
