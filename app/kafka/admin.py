@@ -265,7 +265,7 @@ def _translated(kafka: KafkaSettings, error: KafkaError, what: str) -> Exception
     if error.code() == KafkaError.INVALID_REPLICATION_FACTOR:
         return AdminError(
             f"cannot {what} with kafka.replication_factor {kafka.replication_factor}: {error.str()}",
-            "Set HEADGATE_KAFKA_REPLICATION_FACTOR to at most the number of brokers, or add --dev on a single one",
+            "Set HEADGATE_KAFKA_REPLICATION_FACTOR to at most the number of brokers",
         )
     return AdminError(f"cannot {what}: {error.str()} ({error.name()})", "The broker's log has the whole reason")
 
