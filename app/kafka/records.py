@@ -1,0 +1,216 @@
+"""Reads and writes records for the command line, with confluent-kafka: what a person looks at, not what runs.
+
+Readers use no group: looking never moves an offset, and starts no rebalance.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from app.kafka import clients
+from app.kafka.admin import Admin
+from app.settings import KafkaSettings
+
+_POLL_SECONDS: Final = 0.2
+_AT_ONCE: Final = 500
+
+
+class TopicMissing(Exception):
+    """A topic of Headgate's is not there."""
+
+    exit_code: Final = 1
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"Topic {topic} is missing. Run `headgate topics apply`, or mend kafka.prefix")
+        self.topic = topic
+
+
+class NotWritten(Exception):
+    """Kafka did not take a record."""
+
+    exit_code: Final = 1
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(f"Kafka did not take the record for {topic}: {reason}. `headgate doctor` looks for the cause")
+        self.topic, self.reason = topic, reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One record as it lies in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Where a record landed."""
+
+    partition: int
+    offset: int
+
+
+class Reader:
+    """Reads one topic, all of its partitions, committed records only. Close it, or use it in a `with`."""
+
+    def __init__(self, kafka: KafkaSettings, admin: Admin, topic: str, *, from_start: bool) -> None:
+        """Raises TopicMissing. The place to start is fixed here: what is appended from now on is read."""
+        found = admin.topics([topic])
+        if topic not in found:
+            raise TopicMissing(topic)
+        self._kafka = kafka
+        partitions = {topic: found[topic].partitions}
+        self._ends = {partition: end for (_, partition), end in admin.end_offsets(partitions).items()}
+        self._consumer = Consumer(
+            clients.confluent_config(kafka)
+            | {
+                "group.id": f"{kafka.prefix}cli",  # the library wants one; nothing is committed and nobody joins
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",  # retention may pass us while we read
+                "fetch.error.backoff.ms": 100,
+            }
+        )
+        starts = [OFFSET_BEGINNING if from_start else self._ends[p] for p in sorted(self._ends)]
+        self._consumer.assign(
+            [TopicPartition(topic, p, start) for p, start in zip(sorted(self._ends), starts, strict=True)]
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._consumer.close()
+
+    def existing(self) -> Iterator[Record]:
+        """What was there when the reader was made, partition by partition in order."""
+        waiting = {partition for partition, end in self._ends.items() if end > 0}
+        for record in self._read(waiting):
+            if record is not None and record.offset < self._ends[record.partition]:
+                yield record
+
+    def following(self) -> Iterator[Record | None]:
+        """What is there and what comes, for ever; None whenever there is nothing new for a moment."""
+        return self._read(None)
+
+    def _read(self, waiting: set[int] | None) -> Iterator[Record | None]:
+        """With `waiting`, end as soon as each of these partitions has been read to where it ended."""
+        quiet_since = time.monotonic()
+        while waiting is None or waiting:
+            messages = self._consumer.consume(_AT_ONCE, _POLL_SECONDS)
+            for message in messages:
+                quiet_since = time.monotonic()
+                error = message.error()
+                if error is None:
+                    yield _record(message)
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise self._translated(error)
+                if waiting is not None and _next_offset(message) >= self._ends[_partition(message)]:
+                    waiting.discard(_partition(message))
+            if not messages:
+                if waiting is not None and time.monotonic() - quiet_since > self._kafka.request_timeout_seconds:
+                    raise clients.KafkaUnreachable(self._kafka.bootstrap, "it went away while records were read")
+                yield None
+
+    def _translated(self, error: KafkaError) -> Exception:
+        return clients.KafkaUnreachable(self._kafka.bootstrap, error.str(), "`headgate doctor` looks for the cause")
+
+
+class Writer:
+    """Writes records durably: acknowledged by all copies that are in sync."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._producer = Producer(
+            clients.producer_config(kafka) | {"delivery.timeout.ms": round(kafka.request_timeout_seconds * 1000)}
+        )
+
+    def write(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        partition: int | None = None,
+        then: Callable[[Written], None],
+    ) -> None:
+        """Hand over one record; `then` is called with its place, from `flush` or a later `write`.
+
+        Raises NotWritten, for this record or an earlier one.
+        """
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                raise NotWritten(topic, error.str())
+            then(Written(partition=_partition(message), offset=_offset(message)))
+
+        place = -1 if partition is None else partition  # -1 lets the partitioner choose
+        while True:
+            try:
+                self._producer.produce(topic, value, key, place, delivered, headers=list(headers))
+                break
+            except BufferError:  # its queue is full: wait for some of it to go
+                self._producer.poll(0.1)
+            except KafkaException as raised:
+                raise NotWritten(topic, raised.args[0].str()) from None
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Wait until Kafka has acknowledged everything. Raises NotWritten."""
+        self._producer.flush()
+
+
+def last_values(kafka: KafkaSettings, admin: Admin, topic: str) -> dict[bytes, Record]:
+    """The last record of every key of a compacted topic; keys whose last record removes them are left out."""
+    found: dict[bytes, Record] = {}
+    with Reader(kafka, admin, topic, from_start=True) as reader:
+        for record in reader.existing():
+            if record.key is None:
+                continue
+            if record.value is None:
+                found.pop(record.key, None)
+            else:
+                found[record.key] = record
+    return found
+
+
+def _record(message: Message) -> Record:
+    headers: Any = message.headers() or ()
+    key, value = message.key(), message.value()
+    return Record(
+        topic=message.topic() or "",
+        partition=_partition(message),
+        offset=_offset(message),
+        timestamp_ms=message.timestamp()[1],
+        key=_bytes(key),
+        value=_bytes(value),
+        headers=tuple((str(name), _bytes(content)) for name, content in headers),
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _partition(message: Message) -> int:
+    return message.partition() or 0
+
+
+def _offset(message: Message) -> int:
+    return message.offset() or 0
+
+
+def _next_offset(message: Message) -> int:
+    """Behind a record comes the next offset; the end of a partition already is the next one."""
+    return _offset(message) + (message.error() is None)
