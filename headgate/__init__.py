@@ -1,0 +1,43 @@
+"""Headgate: Kafka-native, event-driven, durable workflows. What an author imports; these names are promised.
+
+from headgate import workflow
+
+@workflow(id="on_order_created", trigger_on_event="orders/created")
+async def on_order_created(ctx, payload):
+    order = payload["events"][0]["data"]
+    await ctx.step.publish_event("announce", topic="orders/charged", data={"order": order["id"]})
+    return {"charged": order["id"]}
+"""
+
+from headgate.context import Context, Step
+from headgate.definition import BatchBy, Order, Workflow, workflow
+from headgate.errors import (
+    DefinitionError,
+    DuplicateStepKey,
+    EventTimeout,
+    HeadgateError,
+    Reject,
+    RetryLater,
+    StepError,
+    WorkflowTimeout,
+)
+from headgate.event import Event, Payload
+
+__all__ = [
+    "workflow",
+    "Workflow",
+    "BatchBy",
+    "Order",
+    "Context",
+    "Step",
+    "Event",
+    "Payload",
+    "HeadgateError",
+    "Reject",
+    "RetryLater",
+    "DefinitionError",
+    "EventTimeout",
+    "StepError",
+    "WorkflowTimeout",
+    "DuplicateStepKey",
+]

@@ -1,0 +1,175 @@
+"""Reads the arguments of `@workflow`; each mistake is a DefinitionError with the place and the remedy."""
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any, Final, NoReturn
+
+from headgate.errors import DefinitionError
+from topics.patterns import Pattern, PatternError
+from topics.verdicts import MAX_DELAY_SECONDS
+
+POSITIONAL: Final = ("id", "trigger_on_event")
+NAMES: Final = (
+    *POSITIONAL,
+    "batch_size",
+    "batch_timeout_seconds",
+    "batch_by",
+    "filter",
+    "order",
+    "max_retries",
+    "timeout",
+    "schedule",
+    "version",
+)
+MAX_ID: Final = 200
+_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+
+
+class Reader:
+    """The arguments that were given for one workflow."""
+
+    def __init__(self, given: Mapping[str, Any], *, workflow_id: str, place: str) -> None:
+        self._given = given
+        self._workflow_id = workflow_id
+        self._place = place
+
+    def wrong(self, problem: str, remedy: str) -> NoReturn:
+        """Raise the DefinitionError that says so."""
+        raise DefinitionError(self._workflow_id, self._place, problem, remedy)
+
+    def check_names(self, *, too_many: bool, twice: Sequence[str]) -> None:
+        """Refuse arguments that do not exist, or not yet."""
+        if too_many:
+            self.wrong("too many arguments without a name", "name them: @workflow(id=..., trigger_on_event=..., ...)")
+        if twice:
+            self.wrong(f"{twice[0]} is given twice", f"give {twice[0]} once")
+        for name in self._given:
+            if name not in NAMES:
+                near = get_close_matches(name, NAMES, 1, 0.5)
+                self.wrong(
+                    f"there is no argument {name!r}", f"write {near[0]}=" if near else f"there are: {', '.join(NAMES)}"
+                )
+        if self._given.get("schedule") is not None:
+            self.wrong("schedule is not available yet", "leave it out, and start the workflow by an event")
+
+    def workflow_id_of(self, function_name: str) -> str:
+        """Return the id that was given, else the function's name."""
+        found = self._given.get("id")
+        if found is None:
+            found = function_name
+        example = "for example id='on_order_created'"
+        if not isinstance(found, str):
+            self.wrong(f"id is {found!r}, not text", example)
+        if len(found) > MAX_ID:
+            self.wrong(f"id has {len(found)} characters", f"at most {MAX_ID} are allowed")
+        if not _ID.fullmatch(found):
+            # No colon: run ids are "<workflow id>:<digest>". No slash: ids stand in the paths of the HTTP API.
+            self.wrong(
+                f"the id {found!r} is not made of letters, digits, '_', '-' and '.' alone, or starts with '-' or '.'",
+                example,
+            )
+        return found
+
+    def patterns(self, name: str) -> tuple[Pattern, ...]:
+        """Return triggers: none, one, or several."""
+        found = self._given.get(name)
+        if found is None:
+            return ()
+        example = f"for example {name}='orders/created' or {name}=['orders/*', 'refunds/*']"
+        if not isinstance(found, str) and not isinstance(found, Iterable):
+            self.wrong(f"{name} is {found!r}", example)
+        texts = [found] if isinstance(found, str) else list(found)
+        if not texts:
+            self.wrong(f"{name} is an empty list", f"leave it out, or name a topic: {example}")
+        parsed = []
+        for text in dict.fromkeys(texts if all(isinstance(t, str) for t in texts) else map(repr, texts)):
+            try:
+                parsed.append(Pattern.parse(text))
+            except PatternError as error:
+                self.wrong(f"{name}: {error}", example)
+        return tuple(parsed)
+
+    def integer(self, name: str, *, default: int, least: int, most: int) -> int:
+        """Return a whole number within its bounds."""
+        found = self._given.get(name, default)
+        if isinstance(found, bool) or not isinstance(found, int) or not least <= found <= most:
+            self.wrong(f"{name} is {found!r}", f"give a whole number from {least} to {most}")
+        return found
+
+    def seconds(self, name: str) -> float | None:
+        """Return a time span in seconds, None for none."""
+        found = self._given.get(name)
+        if found is None:
+            return None
+        value = found.total_seconds() if isinstance(found, timedelta) else found
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            self.wrong(f"{name} is {found!r}", f"give seconds or a timedelta, for example {name}=30")
+        if value <= 0:
+            self.wrong(
+                f"{name} is {found!r}", f"give more than 0 seconds, for example {name}=30, or leave it out for none"
+            )
+        if value > MAX_DELAY_SECONDS:
+            self.wrong(f"{name} is {found!r}, more than ten years", "give less, or leave it out for no limit")
+        return float(value)
+
+    def choice(self, name: str, choices: type[StrEnum], *, default: StrEnum) -> str:
+        """Return one of the values of an enumeration."""
+        found = self._given.get(name, default)
+        values = [member.value for member in choices]
+        if found not in values:
+            near = get_close_matches(found, values, 1, 0.3) if isinstance(found, str) else []
+            advice = f"did you mean {name}={near[0]!r}? There " if near else "there "
+            self.wrong(f"{name} is {found!r}", advice + f"are: {', '.join(map(repr, values))}")
+        return str(found)
+
+    def text(self, name: str, *, default: str) -> str:
+        """Return a text that is not empty."""
+        found = self._given.get(name, default)
+        if not isinstance(found, str) or not found.strip() or len(found) > MAX_ID or not found.isprintable():
+            self.wrong(f"{name} is {found!r}", f"give a short text, for example {name}='2'")
+        return found
+
+    def filter(self, name: str) -> Callable[..., bool] | None:
+        """Return a plain function of one argument, None for none."""
+        found = self._given.get(name)
+        if found is None:
+            return None
+        example = f"give a function of the event, for example {name}=lambda event: event['data']['total'] > 100"
+        if not callable(found):
+            self.wrong(f"{name} is {found!r}, which cannot be called", example)
+        if inspect.iscoroutinefunction(found):
+            self.wrong(f"{name} is an async function, and it is asked before a run exists", "write it with def")
+        try:
+            inspect.signature(found).bind(None)
+        except TypeError:
+            self.wrong(f"{name} cannot be called with one argument", example)
+        except ValueError:
+            pass  # some built-in functions tell nothing about their arguments
+        return found  # type: ignore[no-any-return]
+
+    def parameters(self, fn: Callable[..., Any], inner: Callable[..., Any]) -> tuple[bool, Any]:
+        """Return whether the function takes a payload, and that parameter's annotation."""
+        shape = "write it as async def name(ctx, payload), or with ctx alone"
+        if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+            self.wrong("the function yields", "return its result instead; " + shape)
+        signature = inspect.signature(fn)
+        if (bound := _bound(signature, 2)) is not None:
+            parameter = signature.parameters[[*bound.arguments][-1]]
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                return True, inspect.Parameter.empty
+            return True, parameter.annotation
+        if _bound(signature, 1) is None:
+            self.wrong(f"the function's parameters are {signature}", shape)
+        return False, inspect.Parameter.empty
+
+
+def _bound(signature: inspect.Signature, count: int) -> inspect.BoundArguments | None:
+    try:
+        return signature.bind(*(None,) * count)
+    except TypeError:
+        return None

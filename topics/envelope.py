@@ -1,0 +1,59 @@
+"""One event as every part of Headgate sees it, whatever form it was produced in. Made by `topics.codec` alone."""
+
+from typing import Any, NamedTuple
+
+from topics.timestamps import rfc3339, utc
+
+
+class Envelope(NamedTuple):
+    """An event and where it landed.
+
+    A NamedTuple and not a frozen dataclass because one is made per event: measured 0.3 us against 1.9 us, and an
+    unchanging tuple of plain values costs the garbage collector less than an object with a dictionary.
+    """
+
+    id: str
+    """The producer's id, or `<partition>-<offset>`."""
+    source: str
+    """Who says so: CloudEvents `source`, a connector's instance, or "". Ids are unique within a source."""
+    explicit: bool
+    """The producer gave the id, so events with an equal id, source and key are one event."""
+    topic: str
+    """The logical topic, such as `orders/created`; never a Kafka topic."""
+    event_type: str | None
+    key: str | None
+    data: Any
+    created_at: str | None
+    """RFC 3339 as the producer gave it; None says that the append time counts."""
+    traceparent: str | None
+    reply_topic: str | None
+    correlation_id: str | None
+    partition: int
+    offset: int
+    timestamp_ms: int
+    """Append time where it landed."""
+    size: int
+    """Bytes of the record: key, value and headers."""
+    raw_key: bytes | None = None
+    """This and the next two: the record as it was produced, for dead letters, forwards and the journal."""
+    raw_value: bytes | None = None
+    raw_headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    @property
+    def sequence_id(self) -> str:
+        """`<partition>-<offset>` of the place where it landed."""
+        return f"{self[11]}-{self[12]}"
+
+    def payload(self) -> dict[str, Any]:
+        """Return the event as an author's function receives it."""
+        # Fields by index and not by name: 15 ns instead of 35 ns each in CPython 3.11, and this runs per event.
+        given = self[7]
+        return {
+            "id": self[0],
+            "sequence_id": f"{self[11]}-{self[12]}" if self[2] else self[0],
+            "topic": self[3],
+            "event_type": self[4],
+            "data": self[6],
+            "created_at": rfc3339(self[13]) if given is None else utc(given),
+            "key": self[5],
+        }

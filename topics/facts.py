@@ -1,0 +1,251 @@
+"""What happened, as the public records of `results`, `runs`, `dlq` and `workflows`. Schemas: `topics.schemas`.
+
+Builders return the value, or a `Record` with key and headers as well; `result_value` and `result_headers` are hot.
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from topics.codec import Headers
+from topics.envelope import Envelope
+from topics.timestamps import rfc3339
+
+_dumps = orjson.dumps
+_Fragment = orjson.Fragment
+_ESCAPES_MATTER_BYTES: Final = 64 * 1024
+
+
+class RunStatus(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    """The function returned."""
+    FAILED = "failed"
+    """Its retries are used up, its time is over, or a limit was exceeded."""
+    REJECTED = "rejected"
+    """The function, or the type of its payload, refused the input."""
+    CANCELLED = "cancelled"
+    """Somebody asked for it."""
+
+
+class RunFact(StrEnum):
+    """What happened to a run that outlives one batch."""
+
+    STARTED = "run_started"
+    RETRIED = "run_retried"
+    """An attempt failed; another one follows at `retry_at`."""
+    FINISHED = "run_finished"
+
+
+class Record(NamedTuple):
+    """A record to produce."""
+
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+def result_value(
+    *,
+    run_id: str,
+    workflow_id: str,
+    workflow_version: str,
+    status: str,
+    result_json: bytes,
+    error: dict[str, Any] | None,
+    events: Sequence[Envelope],
+    key: str | None,
+    started_at_ms: int,
+    finished_at_ms: int,
+    attempts: int,
+) -> bytes:
+    """Return the value of a result record; `result_json` is what the function returned, as JSON (b"null" for none)."""
+    if len(events) == 1:  # nearly always, and 0.1 us cheaper than the comprehension's own frame
+        event = events[0]
+        positions = [{"id": event[0], "topic": event[3], "partition": event[11], "offset": event[12]}]
+    else:
+        positions = _positions(events)
+    return _dumps(
+        {
+            "run_id": run_id,
+            "workflow_id": workflow_id,
+            "workflow_version": workflow_version,
+            "status": status,
+            "result": _Fragment(result_json),
+            "error": error,
+            "events": positions,
+            "key": key,
+            "started_at": rfc3339(started_at_ms),
+            "finished_at": rfc3339(finished_at_ms),
+            "attempts": attempts,
+        }
+    )
+
+
+@lru_cache(maxsize=4096)
+def _fixed_headers(workflow_id: str, status: str) -> tuple[tuple[str, bytes], ...]:
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", f"headgate/{workflow_id}".encode()),
+        ("ce_type", f"headgate.run.{status}".encode()),
+        ("content-type", b"application/json"),
+    )
+
+
+def result_headers(
+    *, run_id: str, workflow_id: str, status: str, finished_at_ms: int, traceparent: str
+) -> list[tuple[str, bytes]]:
+    """Return the headers of a result record, which make it a CloudEvent in binary mode."""
+    return [
+        *_fixed_headers(workflow_id, status),
+        ("ce_id", run_id.encode()),
+        ("ce_time", rfc3339(finished_at_ms).encode()),
+        ("traceparent", traceparent.encode()),
+    ]
+
+
+def error_of(kind: str, message: str, traceback: str | None = None) -> dict[str, Any]:
+    """Return the `error` of a result or a fact."""
+    return {"type": kind, "message": message, "traceback": traceback}
+
+
+def _positions(events: Sequence[Envelope]) -> list[dict[str, Any]]:
+    return [{"id": e.id, "topic": e.topic, "partition": e.partition, "offset": e.offset} for e in events]
+
+
+def _run_fact(fact: RunFact, run_id: str, workflow_id: str, at_ms: int, details: dict[str, Any]) -> Record:
+    head = {"fact": fact.value, "run_id": run_id, "workflow_id": workflow_id, "at": rfc3339(at_ms)}
+    return Record(run_id.encode(), _dumps(head | details), [("content-type", b"application/json")])
+
+
+def run_started(
+    *, run_id: str, workflow_id: str, workflow_version: str, at_ms: int, key: str | None, events: Sequence[Envelope]
+) -> Record:
+    """Return the fact that a run has started and did not finish at once."""
+    details = {"workflow_version": workflow_version, "key": key, "events": _positions(events)}
+    return _run_fact(RunFact.STARTED, run_id, workflow_id, at_ms, details)
+
+
+def run_retried(
+    *, run_id: str, workflow_id: str, at_ms: int, attempt: int, error: dict[str, Any], retry_at_ms: int
+) -> Record:
+    """Return the fact that attempt number `attempt` has failed and that another one follows."""
+    details = {"attempt": attempt, "error": error, "retry_at": rfc3339(retry_at_ms)}
+    return _run_fact(RunFact.RETRIED, run_id, workflow_id, at_ms, details)
+
+
+def run_finished(
+    *,
+    run_id: str,
+    workflow_id: str,
+    at_ms: int,
+    status: str,
+    attempts: int,
+    key: str | None,
+    error: dict[str, Any] | None,
+) -> Record:
+    """Return the fact that a run has finished; its result is in `results`."""
+    details = {"status": str(status), "attempts": attempts, "key": key, "error": error}
+    return _run_fact(RunFact.FINISHED, run_id, workflow_id, at_ms, details)
+
+
+def _readable(raw: bytes | None) -> tuple[str | None, str | None]:
+    """Return (text, encoding) of original bytes: as they read, else base64.
+
+    Large bytes that JSON would have to escape at length (a megabyte of zeros becomes six) are base64 as well, so that
+    a dead letter always fits its topic.
+    """
+    if raw is None:
+        return None, None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return b64encode(raw).decode(), "base64"
+    if len(raw) > _ESCAPES_MATTER_BYTES and len(_dumps(text)) > len(raw) * 4 // 3 + 4:
+        return b64encode(raw).decode(), "base64"
+    return text, "utf-8"
+
+
+def dead_letter(
+    *,
+    code: str,
+    reason: str,
+    remedy: str,
+    source_topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+    at_ms: int,
+    run_id: str | None = None,
+    workflow_id: str | None = None,
+) -> Record:
+    """Return the dead letter of a record, with the original in full."""
+    key_text, key_encoding = _readable(key)
+    value_text, value_encoding = _readable(value)
+    header_texts = [(name, *_readable(raw)) for name, raw in headers]
+    letter = {
+        "code": code,
+        "reason": reason,
+        "remedy": remedy,
+        "source": {
+            "topic": source_topic,
+            "partition": partition,
+            "offset": offset,
+            "timestamp": rfc3339(timestamp_ms),
+        },
+        "key": key_text,
+        "value": value_text,
+        "headers": [[name, text] for name, text, _ in header_texts],
+        "encoding": {"key": key_encoding, "value": value_encoding, "headers": [e for _, _, e in header_texts]},
+        "run_id": run_id,
+        "workflow_id": workflow_id,
+        "at": rfc3339(at_ms),
+    }
+    return Record(key, _dumps(letter), [("content-type", b"application/json"), ("headgate-code", code.encode())])
+
+
+def workflow_announced(
+    *,
+    workflow_id: str,
+    version: str,
+    triggers: Sequence[str],
+    batch_size: int,
+    batch_timeout_seconds: float | None,
+    batch_by: str,
+    order: str,
+    max_retries: int,
+    timeout_seconds: float | None,
+    has_filter: bool,
+    description: str,
+    schema: dict[str, Any] | None,
+    announced_at_ms: int,
+    announced_by: str,
+) -> Record:
+    """Return the announcement of a workflow by the worker `announced_by` (its instance id)."""
+    value = _dumps(
+        {
+            "id": workflow_id,
+            "version": version,
+            "triggers": list(triggers),
+            "batch_size": batch_size,
+            "batch_timeout_seconds": batch_timeout_seconds,
+            "batch_by": str(batch_by),
+            "order": str(order),
+            "max_retries": max_retries,
+            "timeout_seconds": timeout_seconds,
+            "has_filter": has_filter,
+            "description": description,
+            "schema": schema,
+            "announced_at": rfc3339(announced_at_ms),
+            "announced_by": announced_by,
+        }
+    )
+    return Record(workflow_id.encode(), value, [("content-type", b"application/json")])
