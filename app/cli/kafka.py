@@ -1,0 +1,48 @@
+"""Kafka's own command line tools, with the cluster filled in; `headgate kafka --list` names them."""
+
+import os
+import sys
+
+import click
+
+from app.cli import options
+
+
+def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 click calls it so
+    if not wanted:
+        return
+    from app.kafka.tools import TOOLS
+
+    width = max(map(len, TOOLS))
+    for tool in TOOLS.values():
+        click.echo(f"{tool.name:<{width}}  {tool.about}")
+    context.exit()
+
+
+# Everything after the tool's name is the tool's own, --help included.
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@options.kafka
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Name all tools and stop."
+)
+@click.argument("tool")
+@click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
+def command(tool: str, arguments: tuple[str, ...]) -> None:
+    """Run one of Kafka's own command line tools, with the cluster filled in.
+
+    TOOL is its name without "kafka-" and ".sh"; ARGS are the tool's own. It reads and writes as it does anywhere
+    else, and its exit code is the command's. Needs a Java, as `headgate dev` does, but no installed Kafka.
+
+    \b
+    headgate kafka console-producer --topic headgate.events
+    headgate kafka console-consumer --topic headgate.results --from-beginning
+    headgate kafka topics --describe --topic headgate.events
+    headgate kafka consumer-groups --describe --all-groups
+    """
+    from app.kafka import tools
+
+    found = tools.find(tool)
+    line = tools.command(found, arguments, bootstrap=options.settings().kafka.bootstrap)
+    sys.stdout.flush()
+    # The tool becomes this process: its input, output, signals and exit code are those of the command.
+    os.execv(line[0], line)
