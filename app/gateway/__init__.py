@@ -1,0 +1,1 @@
+"""HTTP: events in; workflows, runs, dead letters, health and metrics out."""

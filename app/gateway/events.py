@@ -1,0 +1,332 @@
+"""POST /api/v1/events: read, judge, produce, and answer once Kafka has acknowledged.
+
+A request is taken as a whole or not at all: nothing is produced before every event in it is found right.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple, Protocol
+
+import orjson
+
+from app.gateway import fields
+from app.gateway.errors import Problem
+from app.gateway.limits import Body, InFlight, TokenBucket, rate_limited
+from app.gateway.metrics import Metrics
+from app.gateway.workflows import Workflows
+from app.kafka.producer import MaybeAccepted, NotAccepted, Outgoing
+from topics import cloudevents, codec
+from topics.fields import Found, valid_traceparent
+from topics.malformed import EXAMPLE, Malformed
+
+PATH: Final = "/api/v1/events"
+MOST_DETAILS: Final = 100
+MOST_KEY: Final = 255
+AT_ONCE: Final = 500
+"""Events read before other requests get their turn."""
+PLAIN: Final = "application/json"
+CLOUD_EVENT: Final = "application/cloudevents+json"
+CLOUD_EVENTS: Final = "application/cloudevents-batch+json"
+
+
+class Producer(Protocol):
+    """Writes events to their home partitions."""
+
+    @property
+    def pending_bytes(self) -> int: ...
+
+    async def produce(self, events: Iterable[Outgoing]) -> None:
+        """Return once all are acknowledged."""
+        ...
+
+
+class Posted(NamedTuple):
+    """One event of a request, ready for Kafka. A NamedTuple because one is made per event."""
+
+    event_id: str
+    topic: str
+    outgoing: Outgoing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request's headers, as far as events need them."""
+
+    content_type: str
+    idempotency_key: str | None
+    traceparent: str | None
+
+    @classmethod
+    def of(cls, headers: Mapping[bytes, bytes]) -> "Request":
+        """Raises Problem 415 and 400."""
+        content_type = _content_type(headers)
+        key = headers.get(b"idempotency-key")
+        text = None if key is None else key.decode("latin-1")
+        if text is not None and not (0 < len(text) <= MOST_KEY and text.isascii() and text.isprintable()):
+            raise Problem(
+                400,
+                "wrong_idempotency_key",
+                "The header Idempotency-Key cannot be used.",
+                remedy=f"Send 1 to {MOST_KEY} printable ASCII characters, such as a UUID, or leave it out.",
+            )
+        parent = headers.get(b"traceparent")
+        return cls(
+            content_type=content_type,
+            idempotency_key=text,
+            traceparent=None if parent is None else valid_traceparent(parent.decode("latin-1")),
+        )
+
+
+def _content_type(headers: Mapping[bytes, bytes]) -> str:
+    given = headers.get(b"content-type", b"application/json")
+    if given == b"application/json":
+        media, charset = PLAIN, ""
+    else:
+        media, _, parameters = given.decode("latin-1").lower().partition(";")
+        media, charset = media.strip(), parameters.partition("charset=")[2].strip('" ')
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if (
+        media not in (PLAIN, CLOUD_EVENT, CLOUD_EVENTS)
+        or charset not in ("", "utf-8", "utf8")
+        or encoding != "identity"
+    ):
+        shown = given.decode("latin-1")
+        raise Problem(
+            415,
+            "unsupported_media_type",
+            f"The body is announced as {shown!r}" + (f", encoded as {encoding!r}." if encoding != "identity" else "."),
+            remedy=f"Send JSON in UTF-8, not compressed: -H 'Content-Type: {PLAIN}' (or {CLOUD_EVENT}).",
+        )
+    return media
+
+
+def derived_id(idempotency_key: str, index: int | None) -> str:
+    """The id of an event that is posted under an Idempotency-Key; the same key and place give the same id."""
+    text = idempotency_key if index is None else f"{index}:{idempotency_key}"
+    return blake2b(
+        text.encode(), digest_size=16, person=b"idempotency-key" if index is None else b"idempotent-list"
+    ).hexdigest()
+
+
+def fresh_id() -> str:
+    """A random UUID (version 4), as `uuid.uuid4` makes it in a quarter of the time."""
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON of a request. Raises Problem 400."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        fact = str(error) if body.strip() else "the body is empty"
+        raise Problem(
+            400,
+            "not_json",
+            f"The body is not JSON: {fact}.",
+            remedy=f"Send one event such as {EXAMPLE}, or a list of them, as UTF-8 JSON.",
+        ) from None
+
+
+class _Oversized(Exception):
+    """An event above limits.event_bytes."""
+
+
+class Reader:
+    """Turns the JSON of a request into events. It keeps what is wrong, to say all of it at once."""
+
+    def __init__(self, request: Request, *, most_bytes: int) -> None:
+        self._request = request
+        self._most_bytes = most_bytes
+        self.details: list[dict[str, str]] = []
+        self.oversized = 0
+
+    def read(self, item: Any, index: int | None) -> Posted | None:
+        """Return one event, or None after noting what is wrong with it."""
+        where = "" if index is None else f"/{index}"
+        is_plain = self._request.content_type == PLAIN and (type(item) is not dict or "specversion" not in item)
+        reason = "not an event"
+        try:
+            if not is_plain:
+                return self._posted(cloudevents.from_structured(item, {}), index)
+            found = fields.plain(item) if type(item) is dict else None
+            if found is not None:
+                return self._posted(found, index)
+        except _Oversized as wrong:
+            self.oversized += 1
+            self._note([{"pointer": where, "issue": str(wrong)}])
+            return None
+        except Malformed as wrong:
+            reason = f"{wrong.reason}; {wrong.remedy}"
+        issues = list(fields.wrong_with(item, where)) if is_plain else []
+        self._note(issues or [{"pointer": where, "issue": reason}])
+        return None
+
+    def _posted(self, found: Found, index: int | None) -> Posted:
+        request = self._request
+        event_id = found.event_id
+        if event_id is None:
+            key = request.idempotency_key
+            event_id = fresh_id() if key is None else derived_id(key, index)
+        key_bytes, value, headers = codec.produce_form(
+            found.topic,
+            found.data,
+            event_type=found.event_type,
+            event_id=event_id,
+            key=found.event_key,
+            created_at=found.created_at,
+            source=found.source,
+            traceparent=found.traceparent if request.traceparent is None else request.traceparent,
+        )
+        size = len(value) + len(key_bytes or b"") + sum(len(name) + len(raw) for name, raw in headers)
+        if size > self._most_bytes:
+            raise _Oversized(f"the event has {size} bytes, limits.event_bytes allows {self._most_bytes}")
+        return Posted(event_id, found.topic, (key_bytes, event_id, value, headers))
+
+    def _note(self, issues: Iterable[dict[str, str]]) -> None:
+        for issue in issues:
+            if len(self.details) < MOST_DETAILS:
+                self.details.append(issue)
+
+    def verdict(self) -> None:
+        """Raise Problem 413 or 422 if anything was noted."""
+        if not self.details:
+            return
+        if self.oversized == len(self.details):
+            raise Problem(
+                413,
+                "event_too_large",
+                "An event is larger than limits.event_bytes; nothing of this request was taken.",
+                remedy="Send the large part elsewhere and its address in the event, or raise limits.event_bytes.",
+                details=self.details,
+            )
+        raise Problem(
+            422,
+            "wrong_fields",
+            "The body is JSON, but not one event or a list of events; nothing of this request was taken.",
+            remedy=f"Mend what `details` names. The smallest right body is {EXAMPLE}.",
+            details=self.details,
+        )
+
+
+def items_of(body: Any, content_type: str, most_events: int) -> list[Any] | None:
+    """Return the list that was posted, None for one event. Raises Problem 413, 422."""
+    if type(body) is not list:
+        if content_type == CLOUD_EVENTS:
+            raise _wrong_body(f"{CLOUD_EVENTS} is a list; one event is {CLOUD_EVENT}")
+        return None
+    if len(body) > most_events:
+        raise Problem(
+            413,
+            "too_many_events",
+            f"The list has {len(body)} events, gateway.max_events allows {most_events}.",
+            remedy="Send the events in several requests, or raise gateway.max_events.",
+        )
+    if content_type == CLOUD_EVENT:
+        raise _wrong_body(f"{CLOUD_EVENT} is one event; a list is {CLOUD_EVENTS}")
+    if not body:
+        raise _wrong_body("the list is empty")
+    return body
+
+
+def _wrong_body(issue: str) -> Problem:
+    return Problem(
+        422,
+        "wrong_fields",
+        "The body cannot be taken as a whole.",
+        remedy=f"Send an event such as {EXAMPLE}, or a list of at least one.",
+        details=[{"pointer": "", "issue": issue}],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The settings that bound a request."""
+
+    body_bytes: int
+    events: int
+    event_bytes: int
+
+
+class Endpoint:
+    """The route itself: a plain ASGI application, because every layer costs a tenth of the whole."""
+
+    def __init__(
+        self,
+        *,
+        producer: Producer,
+        workflows: Workflows,
+        bounds: Bounds,
+        flight: InFlight,
+        bucket: TokenBucket | None,
+        metrics: Metrics,
+    ) -> None:
+        self._producer, self._workflows, self._bounds = producer, workflows, bounds
+        self._flight, self._bucket, self._metrics = flight, bucket, metrics
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        request = Request.of(headers)
+        body = Body(receive, self._flight, self._bounds.body_bytes)
+        try:
+            answer = await self._accept(request, await body.read(headers.get(b"content-length")))
+        finally:
+            body.close()
+        length = str(len(answer)).encode()
+        head = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": 202, "headers": head})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _accept(self, request: Request, raw: bytes) -> bytes:
+        body = parse(raw)
+        items = items_of(body, request.content_type, self._bounds.events)
+        if self._bucket is not None and (seconds := self._bucket.take(1 if items is None else len(items))):
+            raise rate_limited(seconds)
+        reader = Reader(request, most_bytes=self._bounds.event_bytes)
+        if items is None:
+            one = reader.read(body, None)
+            if one is None:
+                reader.verdict()
+            assert one is not None
+            await self._produce(request, [one])
+            return self._answer(one)
+        posted = []
+        for index, item in enumerate(items):
+            one = reader.read(item, index)
+            if one is not None:
+                posted.append(one)
+            if index % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+        reader.verdict()
+        await self._produce(request, posted)
+        return b'{"events":[' + b",".join([self._answer(one) for one in posted]) + b"]}"
+
+    async def _produce(self, request: Request, posted: list[Posted]) -> None:
+        try:
+            await self._producer.produce([one.outgoing for one in posted])
+        except NotAccepted as error:
+            message = f"{error} Nothing of this request was taken."
+            raise _unavailable("kafka_unavailable", message, "", error.retry_after_seconds) from error
+        except MaybeAccepted as error:
+            known = request.idempotency_key is not None
+            again = "the same Idempotency-Key" if known else f'"id": "{posted[0].event_id}"'
+            if len(posted) > 1 and not known:
+                again = "an id in each event, or an Idempotency-Key: without one they may count twice"
+            remedy = f" Repeat it with {again}" + (
+                "." if len(posted) > 1 and not known else ": equal ids are one event."
+            )
+            message = f"{error} The events of this request may or may not have been accepted."
+            raise _unavailable("kafka_no_answer", message, remedy, error.retry_after_seconds) from error
+        self._metrics.events.inc(len(posted))
+
+    def _answer(self, one: Posted) -> bytes:
+        members = self._workflows.matching(one.topic).members
+        return b'{"event_id":' + orjson.dumps(one.event_id) + b"," + members + b"}"
+
+
+def _unavailable(code: str, message: str, remedy: str, seconds: int) -> Problem:
+    remedy = f"Repeat the request after the seconds in Retry-After.{remedy} GET /readyz says what is missing."
+    return Problem(503, code, message, remedy=remedy, headers={"Retry-After": str(seconds)})

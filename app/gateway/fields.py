@@ -1,0 +1,88 @@
+"""The two plain forms of a posted event, and everything that is wrong with one, each with its JSON pointer."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from topics import fields
+from topics.fields import Found
+from topics.malformed import EXAMPLE, REMEDIES, Malformed, named, shown
+
+SHARED: Final = frozenset({"event_type", "id", "key", "created_at"})
+FORM: Final = frozenset({"topic", "data"}) | SHARED
+NAMED_FORM: Final = frozenset({"name", "payload"}) | SHARED
+
+_CHECKS: Final[Mapping[str, Callable[[Any, str], str | None]]] = {
+    "event_type": fields.checked_type,
+    "id": fields.checked_id,
+    "key": fields.checked_key,
+    "created_at": fields.checked_time,
+}
+
+
+def plain(item: Mapping[str, Any]) -> Found | None:
+    """Return an event whose shape is right; its values are judged when it is encoded. None: ask `wrong_with`.
+
+    Stricter than the Kafka topic, which ignores fields that it does not know: whoever posts gets an answer and can
+    mend a misspelt `key` before it costs an order.
+    """
+    topic, data = item.get("topic"), item.get("data", item)
+    if data is item or topic is None or not item.keys() <= FORM:
+        topic, data = item.get("name"), item.get("payload", item)
+        if data is item or topic is None or not item.keys() <= NAMED_FORM:
+            return None
+    get = item.get
+    return Found(
+        topic=topic,
+        source="",
+        event_id=get("id"),
+        event_type=get("event_type"),
+        event_key=get("key"),
+        created_at=get("created_at"),
+        data=data,
+        traceparent=None,
+    )
+
+
+def wrong_with(item: Any, where: str) -> Iterator[dict[str, str]]:
+    """Yield every wrong thing of one plain event."""
+    if type(item) is not dict:
+        yield _detail(where, f"{named(item)} is not an event; an event is an object such as {EXAMPLE}")
+        return
+    older = "topic" not in item and "data" not in item and ("name" in item or "payload" in item)
+    topic_name, data_name, known = ("name", "payload", NAMED_FORM) if older else ("topic", "data", FORM)
+    if item.get(topic_name) is None:
+        yield _detail(f"{where}/{topic_name}", f"missing; {REMEDIES['topic_missing']}")
+    else:
+        yield from _checked(fields.checked_topic, item[topic_name], f"{where}/{topic_name}")
+    if data_name not in item:
+        example = REMEDIES["data_missing"] if not older else 'add "payload"; null is allowed'
+        yield _detail(f"{where}/{data_name}", f"missing; {example}")
+    else:
+        yield from _checked(_checked_depth, item[data_name], f"{where}/{data_name}")
+    for name, check in _CHECKS.items():
+        yield from _checked(check, item.get(name), f"{where}/{name}")
+    for name in sorted(item.keys() - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        yield _detail(f"{where}/{_escaped(name)}", f"unknown field {shown(name)}; {meant}")
+
+
+def _checked_depth(data: Any, _where: str) -> None:
+    fields.check_depth(data)
+
+
+def _checked(check: Callable[[Any, str], object], value: Any, where: str) -> Iterator[dict[str, str]]:
+    try:
+        check(value, where)
+    except Malformed as wrong:
+        yield _detail(where, f"{wrong.reason}; {wrong.remedy}")
+
+
+def _escaped(name: str) -> str:
+    """A name inside a JSON pointer (RFC 6901, section 3), short enough for an answer."""
+    return name[:80].replace("~", "~0").replace("/", "~1")
+
+
+def _detail(pointer: str, issue: str) -> dict[str, str]:
+    return {"pointer": pointer, "issue": issue}

@@ -1,0 +1,100 @@
+"""The OpenAPI description. FastAPI describes its own routes; the event route is plain Starlette and described here."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from app.gateway import schemas
+from app.gateway.events import CLOUD_EVENT, CLOUD_EVENTS, PATH, PLAIN
+
+_REFERENCE: Final = "#/components/schemas/{model}"
+_EVENT_ERRORS: Final = {
+    "400": "The body is not JSON, or the Idempotency-Key cannot be used.",
+    "401": "No token, or a wrong one.",
+    "413": "The body, the list or an event is too large.",
+    "415": "Not JSON, or compressed.",
+    "422": "JSON, but not an event; `details` names every wrong place. Nothing was taken.",
+    "429": "Over gateway.rate_limit_per_second; Retry-After says when.",
+    "503": "Kafka is away or the gateway is busy; Retry-After says when. The message says whether anything was taken.",
+}
+
+
+def complete(api: FastAPI) -> None:
+    """Let `api` answer with a description that has the event route and the token."""
+    generate = api.openapi
+
+    def described() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = generate()
+            _, definitions = models_json_schema(
+                [
+                    (model, "serialization")
+                    for model in (
+                        schemas.Event,
+                        schemas.NamedEvent,
+                        schemas.Accepted,
+                        schemas.AcceptedList,
+                        schemas.Error,
+                    )
+                ],
+                ref_template=_REFERENCE,
+            )
+            components = document.setdefault("components", {})
+            components.setdefault("schemas", {}).update(definitions["$defs"])
+            components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            document["paths"] = {PATH: {"post": _post_events()}} | document["paths"]
+            for path, operations in document["paths"].items():
+                for operation in operations.values():
+                    if path.startswith("/api/"):
+                        operation["security"] = [{"token": []}]
+                        operation["responses"].setdefault("401", _answer("No token, or a wrong one.", "Error"))
+                    if "422" in operation["responses"]:
+                        operation["responses"]["422"] = _answer("What does not fit.", "Error")
+            for unused in ("HTTPValidationError", "ValidationError"):
+                components["schemas"].pop(unused, None)
+            api.openapi_schema = document
+        return api.openapi_schema
+
+    api.openapi = described  # type: ignore[method-assign]
+
+
+def _post_events() -> dict[str, Any]:
+    event = {"oneOf": [_ref("Event"), _ref("NamedEvent")]}
+    cloud_event = {"type": "object", "description": "CloudEvents 1.0, structured."}
+    return {
+        "summary": "Post Events",
+        "description": "One event or a list; taken as a whole or not at all, answered once Kafka has acknowledged.",
+        "operationId": "post_events",
+        "parameters": [
+            _header("Idempotency-Key", "Equal keys give equal event ids (with a list: key and place)."),
+            _header("traceparent", "W3C Trace Context, passed on with every event of the request."),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                PLAIN: {"schema": {"oneOf": [event, {"type": "array", "items": event, "minItems": 1}]}},
+                CLOUD_EVENT: {"schema": cloud_event},
+                CLOUD_EVENTS: {"schema": {"type": "array", "items": cloud_event, "minItems": 1}},
+            },
+        },
+        "responses": {
+            "202": {
+                "description": "Acknowledged by all in-sync replicas.",
+                "content": {PLAIN: {"schema": {"oneOf": [_ref("Accepted"), _ref("AcceptedList")]}}},
+            }
+        }
+        | {status: _answer(text, "Error") for status, text in _EVENT_ERRORS.items()},
+    }
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+
+
+def _answer(description: str, model: str) -> dict[str, Any]:
+    return {"description": description, "content": {PLAIN: {"schema": _ref(model)}}}
+
+
+def _ref(model: str) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model)}

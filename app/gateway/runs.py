@@ -1,0 +1,94 @@
+"""GET /api/v1/runs and /api/v1/dead-letters, from a read model that is rebuilt from Kafka."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Protocol
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.gateway import schemas
+from app.gateway.errors import JSON, Problem, not_found
+
+MOST_RUNS: Final = 500
+MOST_DEAD_LETTERS: Final = 200
+
+router = APIRouter()
+
+
+class ReadModel(Protocol):
+    """What the gateway asks of the read model. Records come as the JSON that Kafka holds."""
+
+    def freshness(self) -> Mapping[str, Any]:
+        """`behind_records`, `behind_seconds`, `rebuilding`."""
+        ...
+
+    async def runs(
+        self, *, workflow: str | None, status: str | None, key: str | None, limit: int, cursor: str | None
+    ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """Summaries, newest first, and the cursor of the next page. Raises ValueError for a cursor that is none."""
+        ...
+
+    async def run(self, run_id: str) -> tuple[bytes, Sequence[bytes]] | None:
+        """One run's record and its facts."""
+        ...
+
+    async def dead_letters(self, *, limit: int) -> Sequence[bytes]:
+        """Records of the dead letters, newest first."""
+        ...
+
+
+@router.get("/api/v1/runs", responses={200: {"model": schemas.RunList}, **schemas.WRONG})
+async def list_runs(
+    request: Request,
+    workflow: Annotated[str | None, Query(description="Id of a workflow.")] = None,
+    status: Annotated[str | None, Query(description="completed, failed, rejected, cancelled, running …")] = None,
+    key: Annotated[str | None, Query(description="Key of the events that started the run.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 50,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """Runs, newest first, without their results."""
+    model: ReadModel = request.app.state.gateway.read_model
+    try:
+        found, following = await model.runs(workflow=workflow, status=status, key=key, limit=limit, cursor=cursor)
+    except ValueError:
+        raise Problem(
+            422,
+            "wrong_parameters",
+            "The cursor is none that this gateway gave.",
+            remedy="Leave `cursor` out to begin with the newest runs.",
+            details=[{"pointer": "/query/cursor", "issue": "not a cursor"}],
+        ) from None
+    body = {"runs": found, "next_cursor": following, "read_model": model.freshness()}
+    return Response(orjson.dumps(body), media_type=JSON)
+
+
+# Workflow ids may hold anything that a path may, so the run id takes the rest of it.
+@router.get("/api/v1/runs/{run_id:path}", responses={200: {"model": schemas.OneRun}, **schemas.NOT_FOUND})
+async def show_run(request: Request, run_id: str) -> Response:
+    """One run with its result, and the facts about it if it outlived a batch."""
+    model: ReadModel = request.app.state.gateway.read_model
+    found = await model.run(run_id)
+    if found is None:
+        state = model.freshness()
+        remedy = "GET /api/v1/runs lists the runs that are kept; old ones are dropped."
+        if state["rebuilding"] or state["behind_records"]:
+            remedy = f"The read model is {state['behind_records']} records behind: ask again."
+        raise not_found("run", run_id, remedy)
+    record, facts = found
+    body = {
+        "run": orjson.Fragment(record),
+        "facts": [orjson.Fragment(fact) for fact in facts],
+        "read_model": model.freshness(),
+    }
+    return Response(orjson.dumps(body), media_type=JSON)
+
+
+@router.get("/api/v1/dead-letters", responses={200: {"model": schemas.DeadLetterList}, **schemas.WRONG})
+async def list_dead_letters(
+    request: Request, limit: Annotated[int, Query(ge=1, le=MOST_DEAD_LETTERS)] = 50
+) -> Response:
+    """Dead letters, newest first: what was refused, why, and how to mend it."""
+    model: ReadModel = request.app.state.gateway.read_model
+    letters = [orjson.Fragment(one) for one in await model.dead_letters(limit=limit)]
+    return Response(orjson.dumps({"dead_letters": letters, "read_model": model.freshness()}), media_type=JSON)

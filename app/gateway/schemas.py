@@ -1,0 +1,135 @@
+"""The shapes of the answers, for OpenAPI alone: the routes send bytes that are JSON already."""
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Detail(BaseModel):
+    pointer: str = Field(description="JSON pointer to what is wrong (RFC 6901); empty: the body as a whole.")
+    issue: str = Field(description="What is wrong there, and how to mend it.")
+
+
+class ErrorBody(BaseModel):
+    code: str = Field(description="For programs; its meaning never changes.")
+    message: str = Field(description="The fact.")
+    remedy: str = Field(description="What to do about it.")
+    details: list[Detail]
+
+
+class Error(BaseModel):
+    error: ErrorBody
+
+
+class ReadModelState(BaseModel):
+    behind_records: int = Field(description="Records in Kafka that are not shown yet.")
+    behind_seconds: float = Field(description="Age of what is shown, in seconds; grows while Kafka is away.")
+    rebuilding: bool = Field(description="Whether older records are still being read; answers lack some until then.")
+
+
+class Workflow(BaseModel):
+    id: str
+    version: str
+    triggers: list[str] = Field(description="Logical topics and patterns.")
+    batch_size: int
+    batch_timeout_seconds: float | None
+    batch_by: str
+    order: str
+    max_retries: int
+    timeout_seconds: float | None
+    has_filter: bool
+    description: str | None
+    schema_: dict[str, Any] | None = Field(alias="schema", description="JSON schema of the event data, if declared.")
+    announced_at: str
+    announced_by: str
+
+
+class WorkflowList(BaseModel):
+    workflows: list[Workflow]
+    read_model: ReadModelState
+
+
+class OneWorkflow(BaseModel):
+    workflow: Workflow
+    read_model: ReadModelState
+
+
+class RunSummary(BaseModel):
+    run_id: str
+    workflow_id: str | None
+    workflow_version: str | None
+    status: str = Field(description="completed, failed, rejected, cancelled, or what a run that goes on is doing.")
+    key: str | None
+    started_at: str | None
+    finished_at: str | None
+    attempts: int | None
+    error: dict[str, Any] | None = Field(description="Type and message.")
+
+
+class RunList(BaseModel):
+    runs: list[RunSummary]
+    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null: there is none.")
+    read_model: ReadModelState
+
+
+class OneRun(BaseModel):
+    run: dict[str, Any] = Field(description="The record of headgate.results, or the summary of a run that goes on.")
+    facts: list[dict[str, Any]] = Field(description="What headgate.runs says of it, oldest first.")
+    read_model: ReadModelState
+
+
+class DeadLetterList(BaseModel):
+    dead_letters: list[dict[str, Any]] = Field(description="Records of headgate.dlq, newest first.")
+    read_model: ReadModelState
+
+
+class Accepted(BaseModel):
+    event_id: str
+    workflows: list[str] = Field(description="Ids of the workflows that it triggers; empty: none listens to its topic.")
+    filter_decides: list[str] = Field(description="Those of them whose filter has yet to say whether it starts them.")
+
+
+class AcceptedList(BaseModel):
+    events: list[Accepted]
+
+
+class Event(BaseModel):
+    """`{topic, data}`; or `{name, payload}` with the same other fields."""
+
+    topic: str = Field(max_length=512, description="Logical topic, such as orders/created.")
+    data: Any
+    event_type: str | None = Field(None, max_length=512)
+    key: str | None = Field(None, max_length=1024, description="Events of one key keep their order.")
+    id: str | None = Field(None, max_length=512, description="Equal ids of one key are one event.")
+    created_at: str | None = Field(None, description="RFC 3339.")
+
+
+class NamedEvent(BaseModel):
+    """The same event in the words of the older interface."""
+
+    name: str = Field(max_length=512)
+    payload: Any
+    event_type: str | None = Field(None, max_length=512)
+    key: str | None = Field(None, max_length=1024)
+    id: str | None = Field(None, max_length=512)
+    created_at: str | None = None
+
+
+class Alive(BaseModel):
+    status: Literal["alive"]
+
+
+class Check(BaseModel):
+    up: bool
+    detail: str = ""
+    remedy: str = ""
+
+
+class Ready(BaseModel):
+    ready: bool
+    checks: dict[str, Check]
+
+
+Responses = dict[int | str, dict[str, Any]]
+NOT_FOUND: Final[Responses] = {404: {"model": Error}}
+WRONG: Final[Responses] = {422: {"model": Error}}

@@ -1,0 +1,212 @@
+"""The gateway as one ASGI application, and the server that runs it.
+
+A request passes the entrance (how many at once, who asks, how long it took), then the event route or FastAPI.
+`app.wiring.gateway` builds and serves it; `headgate dev` does so through the same function.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from app.gateway import errors, events, health, openapi, runs, workflows
+from app.gateway.errors import Problem
+from app.gateway.limits import InFlight, TokenBucket
+from app.gateway.metrics import Metrics, page
+from app.settings import GatewaySettings, LimitSettings
+from topics.catalog import CATALOG
+
+OPENAPI_PATH: Final = "/api/v1/openapi.json"
+BACKLOG: Final = 2048
+DRAIN_SECONDS: Final = 20
+# Kafka counts the batch around a record as well.
+MOST_RECORD_BYTES: Final = CATALOG["events"].max_message_bytes - 4096
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """All that the routes need. Built by wiring; tests build it with twins in memory."""
+
+    settings: GatewaySettings
+    limits: LimitSettings
+    token: str
+    producer: events.Producer
+    workflows: workflows.Workflows
+    read_model: runs.ReadModel
+    readiness: health.Readiness
+    metrics: Metrics = field(default_factory=Metrics)
+    flight: InFlight = field(default_factory=InFlight)
+    clock: Callable[[], float] = time.monotonic
+
+
+def build(gateway: Gateway) -> "Entrance":
+    """Put the routes together."""
+    api = FastAPI(
+        title="Headgate",
+        version="1",
+        openapi_url=OPENAPI_PATH,
+        docs_url=None,  # its page would load scripts from other hosts
+        redoc_url=None,
+        exception_handlers={
+            Problem: errors.answer_problem,
+            HTTPException: errors.answer_http,
+            RequestValidationError: errors.answer_invalid_query,
+            Exception: errors.answer_crash,
+        },
+    )
+    rate = gateway.settings.rate_limit_per_second
+    endpoint = events.Endpoint(
+        producer=gateway.producer,
+        workflows=gateway.workflows,
+        bounds=events.Bounds(
+            body_bytes=gateway.settings.max_body_bytes,
+            events=gateway.settings.max_events,
+            event_bytes=min(gateway.limits.event_bytes, MOST_RECORD_BYTES),
+        ),
+        flight=gateway.flight,
+        bucket=None if rate is None else TokenBucket(rate, gateway.clock),
+        metrics=gateway.metrics,
+    )
+    api.router.routes.append(Route(events.PATH, endpoint, methods=["POST"]))
+    api.router.routes.append(Route("/metrics", page, methods=["GET"]))
+    for router in (workflows.router, runs.router, health.router):
+        api.include_router(router)
+    api.state.gateway = gateway
+    openapi.complete(api)
+    gateway.metrics.watch(
+        in_flight=lambda: gateway.flight.requests, pending_bytes=lambda: gateway.producer.pending_bytes
+    )
+    gateway.metrics.watch_read_model(
+        behind_records=lambda: int(gateway.read_model.freshness()["behind_records"]),
+        behind_seconds=lambda: float(gateway.read_model.freshness()["behind_seconds"]),
+    )
+    return Entrance(api, endpoint, gateway)
+
+
+class Entrance:
+    """What every request passes first. The token is checked before anything of the body is asked for."""
+
+    def __init__(self, api: FastAPI, endpoint: events.Endpoint, gateway: Gateway) -> None:
+        self.api = api
+        self._endpoint = endpoint
+        self._flight, self._metrics = gateway.flight, gateway.metrics
+        self._authorization = b"Bearer " + gateway.token.encode()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.api(scope, receive, send)
+        started, status = time.perf_counter(), 500
+        path: str = scope["path"]
+
+        async def noted(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        entered = False
+        try:
+            self._flight.enter()
+            entered = True
+            if path.startswith("/api/") and path != OPENAPI_PATH:
+                self._authenticate(scope)
+            # The hot route goes past FastAPI's middleware, which costs as much as all the rest of a request.
+            if path == events.PATH and scope["method"] == "POST":
+                await self._endpoint(scope, receive, noted)
+            else:
+                await self.api(scope, receive, noted)
+        except Problem as problem:
+            await problem.response()(scope, receive, noted)
+        finally:
+            if entered:
+                self._flight.leave()
+            self._metrics.answered(_route(scope, path), status, time.perf_counter() - started)
+        return None
+
+    def _authenticate(self, scope: Scope) -> None:
+        given = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                given = value
+                break
+        scheme, _, token = given.partition(b" ")
+        if not hmac.compare_digest(b"Bearer " + token.strip(), self._authorization) or scheme.lower() != b"bearer":
+            fact = "The token is not the gateway's." if given else "The request has no token."
+            raise Problem(
+                401,
+                "unauthorized",
+                fact,
+                remedy="Send the header `Authorization: Bearer <token>` with the value of gateway.token.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+
+def _route(scope: Scope, path: str) -> str:
+    """The route's template: a label for metrics must not have as many values as there are paths."""
+    if path == events.PATH:
+        return path
+    return str(getattr(scope.get("route"), "path", "other"))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its own handlers of signals: the process belongs to whoever called `serve`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(settings: GatewaySettings) -> socket.socket:
+    """Take the port. Raises OSError when it is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host.strip("[]"), settings.port))
+        listening.listen(BACKLOG)
+        listening.settimeout(0)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+async def serve(app: Entrance, listening: socket.socket, *, stop: asyncio.Event) -> None:
+    """Answer requests on a bound socket until `stop`; then take no more, finish those in flight, and return."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()
+        if not serving.done():
+            server.should_exit = server.force_exit = True
+            await serving

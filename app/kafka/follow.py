@@ -1,0 +1,291 @@
+"""Follows one Kafka topic, all of its partitions, without a group: what everybody reads whole.
+
+The gateway follows `workflows`, `results`, `runs` and `dlq`; workers follow `workflows`. A follower starts at the
+beginning, or where its owner says (`attach`), hands records over in order per partition, and attaches anew whenever
+the broker was away. Its owner runs `run()` as a task and ends the process when that raises: a follower that silently
+stopped would show yesterday's world for ever.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition, errors
+
+from app.observe import logs
+
+POLL_SECONDS: Final = 0.5
+MOST_RECORDS: Final = 2_000  # handed over at once
+FETCH_BYTES: Final = 8 * 1024 * 1024  # of one answer; a single larger batch still comes through (KIP-74)
+PARTITION_BYTES: Final = 1024 * 1024
+# aiokafka's own fetch task asks about twice a second; when it has not heard anything for so long, something is wrong
+# that it does not report, and only a new consumer helps.
+STALE_SECONDS: Final = 30.0
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 5.0
+
+log = logs.get(__name__)
+
+
+class Record(Protocol):
+    """What a follower hands over; aiokafka's ConsumerRecord is one. `timestamp` is in milliseconds since 1970."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicIdentity:
+    """Which topic of which cluster this is: a topic deleted and made anew has the old name and another id."""
+
+    cluster_id: str
+    topic_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicState:
+    """What a follower finds when it attaches: the first offset kept and the next one to come, per partition."""
+
+    topic: str
+    identity: TopicIdentity | None
+    beginning: Mapping[int, int]
+    end: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """How far behind the log a follower is: records of all partitions, and seconds of the one that is furthest behind.
+
+    Without contact to Kafka the seconds go on growing: nobody knows what is there.
+    """
+
+    records: int
+    seconds: float
+    partitions: Mapping[int, int]
+
+
+class TopicReplacedError(Exception):
+    """The topic is no longer the one that was followed, and the owner has no way to begin again."""
+
+    def __init__(self, topic: str, fact: str) -> None:
+        super().__init__(
+            f"Topic {topic} was deleted and created again while it was followed ({fact}). "
+            "Restart this process, so that it reads the new topic from its beginning."
+        )
+        self.topic = topic
+
+
+class TopicMissingError(Exception):
+    """The topic is not there yet; a follower waits for it."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"Topic {topic} does not exist. Create it with `headgate topics apply`.")
+        self.topic = topic
+
+
+Identify = Callable[[str], Awaitable[TopicIdentity]]
+Attach = Callable[[TopicState], Awaitable[Mapping[int, int]]]
+Take = Callable[[Sequence[Record]], Awaitable[None]]
+
+
+class Follower:
+    """Reads `topic` for ever and awaits `take` with each batch; the next batch comes after it has returned.
+
+    `attach` is asked at every connection where to go on (partitions it leaves out start at the beginning); without it
+    a follower goes on where it was. `newest` says how many records per partition matter at most: older ones are
+    passed over, which bounds the work after a long absence and under load.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        *,
+        client: Mapping[str, Any],
+        take: Take,
+        attach: Attach | None = None,
+        identify: Identify | None = None,
+        newest: int | None = None,
+    ) -> None:
+        self.topic = topic
+        self._client = client
+        self._take = take
+        self._attach = attach or self._go_on
+        self._identify = identify
+        self._newest = newest
+        self._positions: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self._targets: dict[int, int] = {}
+        self._read_until: dict[int, float] = {}  # append time of the last record handed over, seconds
+        self._heard_at: float | None = None
+        self._identity: TopicIdentity | None = None
+        self._attached = False
+        self._caught_up = asyncio.Event()
+        self.last_error: str | None = None
+
+    # ---- what the owner asks -------------------------------------------------------------------------------------
+
+    @property
+    def attached(self) -> bool:
+        """Whether it is reading now; otherwise `last_error` says why not."""
+        return self._attached
+
+    @property
+    def is_caught_up(self) -> bool:
+        return self._caught_up.is_set()
+
+    async def caught_up(self) -> None:
+        """Wait until everything that was in the topic at the first attach has been handed over."""
+        await self._caught_up.wait()
+
+    def lag(self) -> Lag:
+        now = time.time()
+        partitions = {p: max(0, end - self._positions.get(p, 0)) for p, end in self._ends.items()}
+        behind = [now - self._read_until.get(p, now) for p, count in partitions.items() if count]
+        silent = 0.0 if self._heard_at is None else now - self._heard_at
+        if silent > 2 * POLL_SECONDS:
+            behind.append(silent)
+        return Lag(records=sum(partitions.values()), seconds=round(max(behind, default=0.0), 3), partitions=partitions)
+
+    async def run(self) -> None:
+        """Follow until cancelled. Raises what is not cured by trying again: refused access, a replaced topic."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            consumer = AIOKafkaConsumer(
+                **self._client,
+                enable_auto_commit=False,
+                auto_offset_reset="none",  # a lost range is named, never skipped silently
+                isolation_level="read_committed",
+                fetch_max_bytes=FETCH_BYTES,
+                max_partition_fetch_bytes=PARTITION_BYTES,
+            )
+            try:
+                await consumer.start()
+                await self._place(consumer)
+                pause = FIRST_PAUSE_SECONDS
+                await self._read(consumer)
+                self._retrying(f"Kafka has not answered for {STALE_SECONDS:.0f} s")
+            except (errors.KafkaError, OSError, TopicMissingError) as error:
+                if not _cured_by_trying_again(error):
+                    raise
+                self._retrying(str(error) or type(error).__name__)
+            finally:
+                self._attached = False
+                await _close(consumer)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _retrying(self, reason: str) -> None:
+        """Said once for as long as the reason stays the same."""
+        if reason != self.last_error:
+            log.warning("follow_retried", topic=self.topic, reason=reason)
+        self.last_error = reason
+
+    # ---- attaching -----------------------------------------------------------------------------------------------
+
+    async def _place(self, consumer: AIOKafkaConsumer) -> None:
+        partitions = await _partitions(consumer, self.topic)
+        identity = await self._identify(self.topic) if self._identify else None
+        beginning, end = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        state = TopicState(
+            topic=self.topic,
+            identity=identity,
+            beginning={tp.partition: offset for tp, offset in beginning.items()},
+            end={tp.partition: offset for tp, offset in end.items()},
+        )
+        wanted = await self._attach(state)
+        self._identity = identity
+        consumer.assign(partitions)
+        for tp in partitions:
+            self._positions[tp.partition] = self._start(tp.partition, state, wanted)
+            consumer.seek(tp, self._positions[tp.partition])
+        now = time.time()
+        self._read_until = {p: self._read_until.get(p, now) for p in state.end}
+        self._ends = dict(state.end)
+        self._targets = self._targets or dict(state.end)
+        self._heard_at, self._attached, self.last_error = now, True, None
+        self._observe(consumer)
+
+    def _start(self, partition: int, state: TopicState, wanted: Mapping[int, int]) -> int:
+        first, end = state.beginning[partition], state.end[partition]
+        position = wanted.get(partition, first)
+        if position < first:
+            log.warning("follow_gap", topic=self.topic, partition=partition, missed_from=position, missed_until=first)
+        return max(position, first, end - self._newest if self._newest is not None else 0)
+
+    async def _go_on(self, state: TopicState) -> Mapping[int, int]:
+        """The attach of owners that keep everything in memory. Raises TopicReplacedError."""
+        if self._identity is not None and state.identity is not None and state.identity != self._identity:
+            raise TopicReplacedError(self.topic, f"its id was {self._identity.topic_id}, now {state.identity.topic_id}")
+        for partition, position in self._positions.items():
+            end = state.end.get(partition)
+            if end is None or end < position:
+                raise TopicReplacedError(self.topic, f"partition {partition} was read up to {position}, ends at {end}")
+        return self._positions
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        """Hand records over until nothing has been heard of Kafka for too long."""
+        while True:
+            fetched = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=MOST_RECORDS)
+            if fetched:
+                await self._take([record for records in fetched.values() for record in records])
+                for tp, records in fetched.items():
+                    self._read_until[tp.partition] = records[-1].timestamp / 1000
+            for tp in consumer.assignment():
+                self._positions[tp.partition] = await consumer.position(tp)
+            self._observe(consumer)
+            if not fetched and self._heard_at is not None and time.time() - self._heard_at > STALE_SECONDS:
+                return
+
+    def _observe(self, consumer: AIOKafkaConsumer) -> None:
+        heard: list[int] = []
+        for tp in consumer.assignment():
+            end = consumer.highwater(tp)
+            if end is not None:
+                self._ends[tp.partition] = max(end, self._positions[tp.partition])
+            heard.append(consumer.last_poll_timestamp(tp) or 0)
+            if self._newest is not None and self._ends[tp.partition] - self._positions[tp.partition] > 2 * self._newest:
+                self._positions[tp.partition] = self._ends[tp.partition] - self._newest
+                consumer.seek(tp, self._positions[tp.partition])
+        oldest = min(heard, default=0)
+        if oldest:
+            self._heard_at = oldest / 1000
+        if not self.is_caught_up and all(self._positions.get(p, 0) >= end for p, end in self._targets.items()):
+            self._caught_up.set()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    # A consumer without subscription and assignment knows no topic; its client can ask for all of them.
+    found = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+    if not found:
+        raise TopicMissingError(topic)
+    return [TopicPartition(topic, partition) for partition in sorted(found)]
+
+
+def _cured_by_trying_again(error: Exception) -> bool:
+    """OffsetOutOfRange is cured by attaching again: the owner then learns what is missing."""
+    if isinstance(error, errors.KafkaError):
+        return bool(error.retriable) or isinstance(error, errors.OffsetOutOfRangeError | errors.KafkaTimeoutError)
+    return not isinstance(error, PermissionError)
+
+
+async def _close(consumer: AIOKafkaConsumer) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await consumer.stop()
+    except (errors.KafkaError, OSError, TimeoutError) as error:
+        log.warning("follow_close_failed", reason=repr(error))

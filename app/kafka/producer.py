@@ -1,0 +1,300 @@
+"""Writes events for the gateway: each to its home partition, acknowledged by all in-sync replicas, many at a time.
+
+Requests that arrive while a batch is on its way gather in the next one, without a timer (linger 0): one request alone
+pays no wait, and a thousand at once share a batch. A batch has one future, not one per record.
+
+What a caller must know of time: aiokafka's idempotent producer repeats a batch until Kafka answers. A caller gets its
+answer within `timeout_seconds` all the same, but what it wrote may still land; equal ids make a repetition safe. Once
+Kafka has been silent for that long, new events are refused at once, so that memory stays bounded.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer, errors
+
+from app.observe import logs
+from topics import keys
+
+BATCH_BYTES: Final = 900 * 1024  # below the 1,048,588 that a broker takes by default
+PENDING_BYTES: Final = 64 * 1024 * 1024
+RECORD_OVERHEAD_BYTES: Final = 100
+SWEEP_SECONDS: Final = 0.25
+PROBE_SECONDS: Final = 2.0
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 5.0
+
+Headers = Sequence[tuple[str, bytes]]
+# key, id, value, headers of one event
+Outgoing = tuple[bytes | None, str, bytes, Headers]
+
+log = logs.get(__name__)
+
+
+class ProduceError(Exception):
+    """Events were not acknowledged. `retry_after_seconds` says when to try again."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotAccepted(ProduceError):
+    """Nothing of the request was written."""
+
+
+class MaybeAccepted(ProduceError):
+    """The answer of Kafka is missing: all, some or none of the request was written or will be."""
+
+
+class _Waiter:
+    """One request, which waits for the batches that its events went into."""
+
+    __slots__ = ("deadline", "future", "open")
+
+    def __init__(self, future: asyncio.Future[None], deadline: float) -> None:
+        self.future, self.deadline, self.open = future, deadline, 0
+
+    def succeed(self) -> None:
+        self.open -= 1
+        if not self.open and not self.future.done():
+            self.future.set_result(None)
+
+    def fail(self, error: ProduceError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Batch:
+    """Records of one partition that travel together. It takes more of them until aiokafka puts it on its way."""
+
+    __slots__ = ("builder", "opened_at", "size_bytes", "waiters")
+
+    def __init__(self, builder: Any, opened_at: float) -> None:
+        self.builder, self.opened_at, self.size_bytes = builder, opened_at, 0
+        self.waiters: list[_Waiter] = []
+
+    def add(self, key: bytes | None, value: bytes, headers: Headers, size_bytes: int) -> bool:
+        if self.size_bytes and self.size_bytes + size_bytes > BATCH_BYTES:
+            self.builder.close()
+            return False
+        if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            return False
+        self.size_bytes += size_bytes
+        return True
+
+
+class _Lane:
+    """The batches of one partition that aiokafka has not taken yet, in order, and the last one it took."""
+
+    __slots__ = ("last", "partition", "queued", "task")
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.queued: deque[_Batch] = deque()
+        self.last: _Batch | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class EventProducer:
+    """The gateway's producer of `topic`. Its owner runs `run()` as a task and cancels it after `drain()`."""
+
+    def __init__(self, topic: str, *, client: Mapping[str, Any], timeout_seconds: float) -> None:
+        self.topic = topic
+        self._client = client
+        self._timeout = timeout_seconds
+        self._producer: AIOKafkaProducer | None = None
+        self._lanes: list[_Lane] = []
+        self._undelivered: dict[_Batch, None] = {}  # in the order in which they were opened
+        self._waiting: deque[_Waiter] = deque()
+        self._pending_bytes = 0
+        self._failed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.last_error: str | None = "Kafka has not been reached yet"
+
+    # ---- what the gateway asks ---------------------------------------------------------------------------------
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for Kafka's acknowledgement."""
+        return self._pending_bytes
+
+    async def produce(self, events: Iterable[Outgoing]) -> None:
+        """Return once every event is acknowledged. Raises NotAccepted or MaybeAccepted; nothing is retried here."""
+        now = time.monotonic()
+        self._refuse_while_away(now)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), now + self._timeout)
+        joined: _Batch | None = None
+        lanes, count = self._lanes, len(self._lanes)
+        for key, event_id, value, headers in events:
+            lane = lanes[keys.partition_of(key if key is not None else event_id.encode(), count)]
+            batch = self._append(lane, key, value, headers, now)
+            # Events of one partition follow each other into one batch; the list of waiters keeps each once or twice.
+            if batch is not joined and (not batch.waiters or batch.waiters[-1] is not waiter):
+                batch.waiters.append(waiter)
+                waiter.open += 1
+            joined = batch
+        if waiter.open:
+            self._waiting.append(waiter)
+            await waiter.future
+
+    async def probe(self) -> str | None:
+        """Ask Kafka for an answer now. Returns why there is none."""
+        producer = self._producer
+        if producer is None:
+            return self.last_error
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                metadata = await producer.client.fetch_all_metadata()
+        except TimeoutError:
+            return f"Kafka did not answer within {PROBE_SECONDS:.0f} s"
+        except (errors.KafkaError, OSError) as error:
+            return f"{type(error).__name__}: {error}"
+        if self.topic not in metadata.topics():
+            return f"topic {self.topic} does not exist; create it with `headgate topics apply`"
+        return None
+
+    async def run(self) -> None:
+        """Connect, and connect anew after a failed batch, until cancelled. Raises what trying again does not cure."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep())
+            await self._stay_connected()
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until nothing is pending; False when that took longer."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # ---- into the batches --------------------------------------------------------------------------------------
+
+    def _refuse_while_away(self, now: float) -> None:
+        if self._producer is None:
+            raise NotAccepted(f"Kafka is not reachable: {self.last_error}.", retry_after_seconds=2)
+        if self._undelivered and now - next(iter(self._undelivered)).opened_at > self._timeout:
+            raise NotAccepted(f"Kafka has acknowledged nothing for {self._timeout:g} s.", retry_after_seconds=2)
+        if self._pending_bytes > PENDING_BYTES:
+            raise NotAccepted(f"{self._pending_bytes} bytes wait for Kafka already.", retry_after_seconds=1)
+
+    def _append(self, lane: _Lane, key: bytes | None, value: bytes, headers: Headers, now: float) -> _Batch:
+        size_bytes = RECORD_OVERHEAD_BYTES + len(value) + (len(key) if key is not None else 0)
+        batch = lane.last
+        if batch is None or not batch.add(key, value, headers, size_bytes):
+            assert self._producer is not None
+            batch = lane.last = _Batch(self._producer.create_batch(), now)
+            batch.add(key, value, headers, size_bytes)
+            lane.queued.append(batch)
+            self._undelivered[batch] = None
+            self._idle.clear()
+            if lane.task is None:
+                lane.task = asyncio.create_task(self._hand_over(lane))
+        self._pending_bytes += size_bytes
+        return batch
+
+    async def _hand_over(self, lane: _Lane) -> None:
+        """Give aiokafka the lane's batches in order. It holds one per partition; the next waits until that is sent."""
+        producer = self._producer
+        assert producer is not None
+        while lane.queued:
+            batch = lane.queued[0]
+            try:
+                sent = await producer.send_batch(batch.builder, self.topic, partition=lane.partition)
+            except (errors.KafkaError, OSError) as error:
+                if self._producer is producer:
+                    self._fail(error)
+                return
+            lane.queued.popleft()
+            sent.add_done_callback(lambda done, batch=batch: self._sent(batch, done))
+        lane.task = None
+
+    def _sent(self, batch: _Batch, done: "asyncio.Future[Any]") -> None:
+        error = None if done.cancelled() else done.exception()
+        if batch not in self._undelivered:
+            return
+        if done.cancelled() or error is not None:
+            self._fail(error or asyncio.CancelledError())
+            return
+        del self._undelivered[batch]
+        if not self._undelivered:
+            self._idle.set()
+        self._pending_bytes -= batch.size_bytes
+        for waiter in batch.waiters:
+            waiter.succeed()
+
+    def _fail(self, error: BaseException) -> None:
+        """A batch that failed leaves a hole in the sequence, which the broker refuses from then on: begin anew."""
+        self.last_error = f"{type(error).__name__}: {error}"
+        log.warning("produce_failed", topic=self.topic, reason=self.last_error)
+        self._give_up(self.last_error)
+        self._producer = None
+        self._failed.set()
+
+    def _give_up(self, reason: str) -> None:
+        for batch in self._undelivered:
+            for waiter in batch.waiters:
+                waiter.fail(MaybeAccepted(f"Kafka did not acknowledge: {reason}.", retry_after_seconds=1))
+        self._undelivered.clear()
+        self._idle.set()
+        self._pending_bytes = 0
+        for lane in self._lanes:
+            lane.queued.clear()
+        self._lanes = []
+
+    # ---- time and connection -----------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Answer those whose time is over. One sweep for all costs less than a timer for each."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = time.monotonic()
+            while self._waiting and (self._waiting[0].future.done() or self._waiting[0].deadline <= now):
+                waiter = self._waiting.popleft()
+                message = f"Kafka did not acknowledge within {self._timeout:g} s."
+                waiter.fail(MaybeAccepted(message, retry_after_seconds=2))
+
+    async def _stay_connected(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            self._failed.clear()
+            producer = AIOKafkaProducer(
+                **self._client, enable_idempotence=True, acks="all", linger_ms=0, max_batch_size=BATCH_BYTES
+            )
+            try:
+                await producer.start()
+                partitions = await producer.partitions_for(self.topic)
+                self._lanes = [_Lane(partition) for partition in range(len(partitions))]
+                self._producer, self.last_error = producer, None
+                pause = FIRST_PAUSE_SECONDS
+                await self._failed.wait()
+            except (errors.KafkaError, OSError) as error:
+                if isinstance(error, errors.KafkaError) and not error.retriable:
+                    raise
+                reason = f"{type(error).__name__}: {error}"
+                if reason != self.last_error:
+                    log.warning("produce_not_connected", topic=self.topic, reason=reason)
+                self.last_error = reason
+            finally:
+                self._producer = None
+                self._give_up("the gateway stopped or its connection was closed")
+                await _close(producer)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    """Close without waiting for what Kafka does not acknowledge: nobody waits for it any more."""
+    stopping = asyncio.ensure_future(producer.stop())
+    _, late = await asyncio.wait([stopping], timeout=CLOSE_SECONDS)
+    if late:
+        # Its sender repeats for ever while it has a client; without one it ends.
+        await producer.client.close()
+        stopping.cancel()
+        await asyncio.wait([stopping])

@@ -1,0 +1,400 @@
+"""The read model: runs, their facts and dead letters in SQLite, rebuilt from Kafka whenever the file is missing.
+
+It holds nothing that Kafka does not hold, so it may lose anything but its consistency: the offsets it has read are in
+the same transactions as what it read. The gateway answers from it; pages will. Kafka is read by three followers
+(`attach_to` and `take_from` make what they call); all work on the file happens in threads of its own.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import orjson
+
+from app.observe import logs
+from app.ui import schema
+
+MOST_RUNS: Final = 100_000
+"""Runs kept; the oldest go first."""
+MOST_DEAD_LETTERS: Final = 10_000
+MOST_AGE: Final = timedelta(days=7)
+"""As long as headgate.results keeps them."""
+MOST_BYTES: Final = 1024 * 1024 * 1024
+"""Of the file. Above it the oldest tenth goes, again and again."""
+TRIM_EVERY: Final = 5_000
+"""Records between two looks at what is too old or too much."""
+PACED_FROM: Final = 500
+"""Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
+BUSY_SECONDS: Final = 10.0
+
+log = logs.get(__name__)
+Answer = TypeVar("Answer")
+
+
+class Source(StrEnum):
+    """The topics it is made of, by their names in the catalog."""
+
+    RESULTS = "results"
+    RUNS = "runs"
+    DEAD_LETTERS = "dlq"
+
+
+class Record(Protocol):
+    """A record of Kafka."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Identity(Protocol):
+    """Which topic of which cluster."""
+
+    @property
+    def cluster_id(self) -> str: ...
+    @property
+    def topic_id(self) -> str: ...
+
+
+class TopicState(Protocol):
+    """What a follower found in Kafka."""
+
+    @property
+    def identity(self) -> Identity | None: ...
+    @property
+    def end(self) -> Mapping[int, int]: ...
+
+
+class Lag(Protocol):
+    """How far behind a follower is."""
+
+    @property
+    def records(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class Followed(Protocol):
+    """A follower, as far as the read model looks at it."""
+
+    @property
+    def is_caught_up(self) -> bool: ...
+    def lag(self) -> Lag: ...
+
+
+class ReadModelInUse(Exception):
+    """Two processes would write one file."""
+
+    exit_code: Final = 2
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The read model {path} is in use by another process. Give each gateway a file of its own in "
+            "gateway.read_model, or leave the setting out for a temporary one."
+        )
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What is kept."""
+
+    runs: int = MOST_RUNS
+    dead_letters: int = MOST_DEAD_LETTERS
+    age: timedelta = MOST_AGE
+    size_bytes: int = MOST_BYTES
+
+
+class ReadModel:
+    """One file, one writer thread, one reader thread. Close it after its followers have ended."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        bounds: Bounds = Bounds(),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Open `path`, or a temporary file. Raises ReadModelInUse; a file that cannot be read is made anew."""
+        self._temporary = Path(tempfile.mkdtemp(prefix="headgate-readmodel-")) if path is None else None
+        self.path = path or Path(str(self._temporary)) / "readmodel.sqlite"
+        self._bounds, self._now = bounds, now
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.path)
+        self._writing = _opened(self.path)
+        self._reading = _connected(self.path)
+        self._writer = ThreadPoolExecutor(1, "readmodel-writer")
+        self._reader = ThreadPoolExecutor(1, "readmodel-reader")
+        self._since_trim = 0
+        self._followers: Sequence[Followed] = ()
+
+    def watch(self, followers: Sequence[Followed]) -> None:
+        """Take the lag from these."""
+        self._followers = followers
+
+    def freshness(self) -> Mapping[str, Any]:
+        """How old what is shown may be: records and seconds behind Kafka, and whether it is still being rebuilt."""
+        lags = [one.lag() for one in self._followers]
+        return {
+            "behind_records": sum(lag.records for lag in lags),
+            "behind_seconds": max((lag.seconds for lag in lags), default=0.0),
+            "rebuilding": not all(one.is_caught_up for one in self._followers),
+        }
+
+    async def close(self) -> None:
+        """Finish what is being written and close the file; a temporary one is removed."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.shutdown()
+        self._reader.shutdown()
+        self._reading.close()
+        self._writing.close()
+        os.close(self._lock)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary)
+
+    # ---- what the followers call -------------------------------------------------------------------------------
+
+    def attach_to(self, source: Source) -> Callable[[TopicState], Awaitable[Mapping[int, int]]]:
+        """The `attach` of the follower of `source`: where to go on, after dropping what came from another topic."""
+
+        async def attach(state: TopicState) -> Mapping[int, int]:
+            return await self._write(lambda: self._attach(source, state))
+
+        return attach
+
+    def take_from(self, source: Source) -> Callable[[Sequence[Record]], Awaitable[None]]:
+        """The `take` of the follower of `source`."""
+
+        async def take(records: Sequence[Record]) -> None:
+            started = time.monotonic()
+            await self._write(lambda: self._take(source, records))
+            if len(records) >= PACED_FROM:
+                await asyncio.sleep(time.monotonic() - started)
+
+        return take
+
+    def _attach(self, source: Source, state: TopicState) -> dict[int, int]:
+        db = self._writing
+        known = db.execute("SELECT cluster_id, topic_id FROM source WHERE topic = ?", (source,)).fetchone()
+        identity = state.identity
+        positions = dict(db.execute("SELECT part, next_offset FROM position WHERE topic = ?", (source,)).fetchall())
+        other = known is not None and identity is not None and known != (identity.cluster_id, identity.topic_id)
+        if other or any(state.end.get(part, -1) < offset for part, offset in positions.items()):
+            log.warning("read_model_rebuilt", topic=source.value, reason="the topic in Kafka is another one")
+            self._drop(source)
+            positions = {}
+        with db:
+            if identity is not None:
+                row = (source, identity.cluster_id, identity.topic_id)
+                db.execute("INSERT OR REPLACE INTO source VALUES (?, ?, ?)", row)
+        return positions
+
+    def _drop(self, source: Source) -> None:
+        with self._writing as db:
+            match source:
+                case Source.RESULTS:
+                    db.execute("DELETE FROM run WHERE record IS NOT NULL")
+                case Source.RUNS:
+                    db.execute("DELETE FROM run WHERE record IS NULL")
+                    db.execute("DELETE FROM fact")
+                case Source.DEAD_LETTERS:
+                    db.execute("DELETE FROM dead_letter")
+            db.execute("DELETE FROM position WHERE topic = ?", (source,))
+
+    def _take(self, source: Source, records: Sequence[Record]) -> None:
+        positions = {record.partition: record.offset + 1 for record in records}
+        batch = _array(records)
+        with self._writing as db:
+            # Counted, because a value such as `1],[2` is no JSON alone and would be two records here.
+            (count,) = db.execute("SELECT iif(json_valid(?1), json_array_length(?1), -1)", (batch,)).fetchone()
+            if count != sum(1 for record in records if record.value):
+                batch = _array([record for record in records if self._is_json(record)])
+            for statement in _STATEMENTS[source]:
+                db.execute(statement, (batch,))
+            db.executemany(
+                "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
+                [(source, partition, offset) for partition, offset in positions.items()],
+            )
+        self._since_trim += len(records)
+        if self._since_trim >= TRIM_EVERY:
+            self._since_trim = 0
+            self.trim()
+
+    def _is_json(self, record: Record) -> bool:
+        text = (record.value or b"").decode(errors="replace")
+        valid: int = self._writing.execute("SELECT json_valid(?)", (text,)).fetchone()[0]
+        if not valid:
+            log.warning("record_not_understood", partition=record.partition, offset=record.offset)
+        return bool(valid)
+
+    # ---- bounds --------------------------------------------------------------------------------------------------
+
+    def trim(self) -> None:
+        """Drop what is too old or too much. Called by the writer."""
+        bounds = self._bounds
+        oldest = (self._now() - bounds.age).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        with self._writing as db:
+            for table, most in (("run", bounds.runs), ("fact", bounds.runs), ("dead_letter", bounds.dead_letters)):
+                if table != "dead_letter":  # few, bounded by number, and still wanted when they are old
+                    db.execute(f"DELETE FROM {table} WHERE at < ?", (oldest,))
+                db.execute(f"DELETE FROM {table} WHERE seq <= (SELECT max(seq) FROM {table}) - ?", (most,))
+        while self._used_bytes() > bounds.size_bytes:
+            with self._writing as db:
+                dropped = 0
+                for table in ("run", "fact", "dead_letter"):
+                    tenth = f"SELECT seq FROM {table} ORDER BY seq LIMIT (SELECT (count(*) + 9) / 10 FROM {table})"
+                    dropped += db.execute(f"DELETE FROM {table} WHERE seq IN ({tenth})").rowcount
+            if not dropped:
+                return
+
+    def _used_bytes(self) -> int:
+        pages, free, size = (
+            self._writing.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    # ---- what the gateway asks -----------------------------------------------------------------------------------
+
+    async def runs(
+        self,
+        *,
+        workflow: str | None = None,
+        status: str | None = None,
+        key: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """Summaries, newest first, and the cursor of the next page. Raises ValueError for a cursor that is none."""
+        wanted = {"workflow_id": workflow, "status": status, "event_key": key}
+        wheres = [f"{column} = ?" for column, value in wanted.items() if value is not None]
+        given: list[Any] = [value for value in wanted.values() if value is not None]
+        if cursor is not None:
+            wheres.append("(at, run_id) < (?, ?)")
+            given += _read_cursor(cursor)
+        where = f"WHERE {' AND '.join(wheres)} " if wheres else ""
+        query = f"{schema.SUMMARY} {where}ORDER BY at DESC, run_id DESC LIMIT ?"
+        rows = await self._read(lambda: self._reading.execute(query, (*given, limit + 1)).fetchall())
+        following = None if len(rows) <= limit else _cursor(rows[limit - 1])
+        return [_summary(row) for row in rows[:limit]], following
+
+    async def run(self, run_id: str) -> tuple[bytes, Sequence[bytes]] | None:
+        """One run: its result's record, or its summary while it goes on; and its facts, oldest first."""
+        return await self._read(lambda: self._run(run_id))
+
+    def _run(self, run_id: str) -> tuple[bytes, Sequence[bytes]] | None:
+        db = self._reading
+        row = db.execute(f"{schema.SUMMARY} WHERE run_id = ?", (run_id,)).fetchone()
+        if row is None:
+            return None
+        (record,) = db.execute("SELECT record FROM run WHERE run_id = ?", (run_id,)).fetchone() or (None,)
+        facts = db.execute("SELECT record FROM fact WHERE run_id = ? ORDER BY at, part, off", (run_id,)).fetchall()
+        return (orjson.dumps(_summary(row)) if record is None else record.encode()), [one.encode() for (one,) in facts]
+
+    async def dead_letters(self, *, limit: int = 50) -> Sequence[bytes]:
+        """Dead letters as Kafka has them, newest first."""
+        query = "SELECT record FROM dead_letter ORDER BY at DESC, part DESC, off DESC LIMIT ?"
+        rows = await self._read(lambda: self._reading.execute(query, (limit,)).fetchall())
+        return [record.encode() for (record,) in rows]
+
+    async def _write(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def _read(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+
+_STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
+    Source.RESULTS: (schema.TAKE_RESULTS,),
+    Source.RUNS: (schema.TAKE_FACTS, schema.TAKE_RUNS_OF_FACTS),
+    Source.DEAD_LETTERS: (schema.TAKE_DEAD_LETTERS,),
+}
+
+
+def _array(records: Sequence[Record]) -> str:
+    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value) for one in records if one.value]
+    return (b"[" + b",".join(parts) + b"]").decode(errors="replace")
+
+
+def _summary(row: Sequence[Any]) -> dict[str, Any]:
+    names = ("run_id", "workflow_id", "workflow_version", "status", "key", "started_at", "finished_at", "attempts")
+    kind, message = row[8], row[9]
+    return dict(zip(names, row, strict=False)) | {"error": None if kind is None else {"type": kind, "message": message}}
+
+
+def _cursor(row: Sequence[Any]) -> str:
+    return urlsafe_b64encode(orjson.dumps([row[10], row[0]])).decode().rstrip("=")
+
+
+def _read_cursor(text: str) -> list[str]:
+    found = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    if type(found) is not list or len(found) != 2 or not all(type(one) is str for one in found):
+        raise ValueError("not a cursor")
+    return found
+
+
+def _locked(path: Path) -> int:
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ReadModelInUse(path) from None
+    return lock
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Each connection belongs to one thread of the pool; SQLite itself is told so to keep its own check out of the way.
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    db.text_factory = _text
+    return db
+
+
+def _text(raw: bytes) -> str:
+    """JSON may hold half of a surrogate pair; as a text of SQLite that is no UTF-8."""
+    return raw.decode(errors="replace")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Return the connection that writes. A file of another version, or one that is broken, is made anew."""
+    db = _connected(path)
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == schema.VERSION and db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
+            _tuned(db)
+            return db
+        reason = f"its tables have version {version}, not {schema.VERSION}" if version else "it is new"
+    except sqlite3.DatabaseError as error:
+        reason = str(error)
+    db.close()
+    log.info("read_model_created", path=str(path), reason=reason)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    db = _connected(path)
+    _tuned(db)
+    with db:
+        db.executescript(f"{schema.TABLES}; PRAGMA user_version = {schema.VERSION};")
+    return db
+
+
+def _tuned(db: sqlite3.Connection) -> None:
+    # What a crash of the machine loses is read from Kafka again; a torn file fails the check above and is made anew.
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = OFF")

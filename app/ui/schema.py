@@ -1,0 +1,109 @@
+"""The tables of the read model, and the statements that fill them from the JSON of Kafka's records.
+
+A batch goes in as one JSON array and one statement, so that SQLite parses it outside of Python's interpreter lock: row
+by row, a busy event loop would keep the writer waiting 5 ms for each.
+"""
+
+from typing import Final
+
+VERSION: Final = 1
+"""Of the tables below; a file with another one is thrown away and rebuilt from Kafka."""
+
+TABLES: Final = """
+CREATE TABLE source (topic TEXT PRIMARY KEY, cluster_id TEXT NOT NULL, topic_id TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE position (
+    topic TEXT NOT NULL, part INTEGER NOT NULL, next_offset INTEGER NOT NULL, PRIMARY KEY (topic, part)
+) WITHOUT ROWID;
+-- record: the JSON of headgate.results; null while the run goes on. at: when it finished, else its last fact.
+CREATE TABLE run (
+    seq INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE,
+    workflow_id TEXT, workflow_version TEXT, status TEXT, event_key TEXT,
+    started_at TEXT, finished_at TEXT, attempts INTEGER, error_type TEXT, error_message TEXT,
+    at TEXT NOT NULL,
+    record TEXT
+);
+CREATE INDEX run_by_time ON run (at, run_id);
+CREATE INDEX run_by_workflow ON run (workflow_id, at, run_id);
+CREATE INDEX run_by_status ON run (status, at, run_id);
+CREATE INDEX run_by_key ON run (event_key, at, run_id) WHERE event_key IS NOT NULL;
+CREATE TABLE fact (
+    seq INTEGER PRIMARY KEY, part INTEGER NOT NULL, off INTEGER NOT NULL,
+    run_id TEXT NOT NULL, at TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (part, off)
+);
+CREATE INDEX fact_by_run ON fact (run_id, at, part, off);
+CREATE TABLE dead_letter (
+    seq INTEGER PRIMARY KEY, part INTEGER NOT NULL, off INTEGER NOT NULL,
+    at TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (part, off)
+);
+CREATE INDEX dead_letter_by_time ON dead_letter (at, part, off);
+"""
+
+# Each takes one parameter: a JSON array of [partition, offset, record]. What has no text where a column needs one is
+# passed over: the topics are ours, but a reader must not stop at what others may have written there.
+TAKE_RESULTS: Final = """
+INSERT INTO run (run_id, workflow_id, workflow_version, status, event_key, started_at, finished_at, attempts,
+                 error_type, error_message, at, record)
+SELECT json_extract(value, '$[2].run_id'), json_extract(value, '$[2].workflow_id'),
+       json_extract(value, '$[2].workflow_version'), json_extract(value, '$[2].status'),
+       json_extract(value, '$[2].key'), json_extract(value, '$[2].started_at'),
+       json_extract(value, '$[2].finished_at'), json_extract(value, '$[2].attempts'),
+       json_extract(value, '$[2].error.type'), substr(json_extract(value, '$[2].error.message'), 1, 500),
+       json_extract(value, '$[2].finished_at'), json_extract(value, '$[2]')
+FROM json_each(?)
+WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].finished_at') = 'text'
+ON CONFLICT (run_id) DO UPDATE SET
+    workflow_id = excluded.workflow_id, workflow_version = excluded.workflow_version, status = excluded.status,
+    event_key = excluded.event_key, started_at = excluded.started_at, finished_at = excluded.finished_at,
+    attempts = excluded.attempts, error_type = excluded.error_type, error_message = excluded.error_message,
+    at = excluded.at, record = excluded.record
+"""
+
+TAKE_FACTS: Final = """
+INSERT INTO fact (part, off, run_id, at, record)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2].run_id'),
+       json_extract(value, '$[2].at'), json_extract(value, '$[2]')
+FROM json_each(?)
+WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].at') = 'text'
+  AND json_type(value, '$[2].fact') = 'text'
+ON CONFLICT (part, off) DO NOTHING
+"""
+
+# A fact may come before or after the result, which another topic holds: a run with a result stays as it is.
+TAKE_RUNS_OF_FACTS: Final = """
+INSERT INTO run (run_id, workflow_id, workflow_version, status, event_key, started_at, attempts, error_type,
+                 error_message, at)
+SELECT json_extract(value, '$[2].run_id'), json_extract(value, '$[2].workflow_id'),
+       json_extract(value, '$[2].workflow_version'),
+       CASE json_extract(value, '$[2].fact')
+           WHEN 'run_finished' THEN json_extract(value, '$[2].status')
+           WHEN 'run_retried' THEN 'retrying' ELSE 'running' END,
+       json_extract(value, '$[2].key'),
+       CASE json_extract(value, '$[2].fact') WHEN 'run_started' THEN json_extract(value, '$[2].at') END,
+       coalesce(json_extract(value, '$[2].attempt'), json_extract(value, '$[2].attempts')),
+       json_extract(value, '$[2].error.type'), substr(json_extract(value, '$[2].error.message'), 1, 500),
+       json_extract(value, '$[2].at')
+FROM json_each(?)
+WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].at') = 'text'
+  AND json_type(value, '$[2].fact') = 'text'
+ON CONFLICT (run_id) DO UPDATE SET
+    status = excluded.status, workflow_version = coalesce(excluded.workflow_version, workflow_version),
+    event_key = coalesce(excluded.event_key, event_key), started_at = coalesce(started_at, excluded.started_at),
+    attempts = coalesce(excluded.attempts, attempts), error_type = excluded.error_type,
+    error_message = excluded.error_message, at = excluded.at
+WHERE run.record IS NULL AND excluded.at >= run.at
+"""
+
+TAKE_DEAD_LETTERS: Final = """
+INSERT INTO dead_letter (part, off, at, record)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2].at'),
+       json_extract(value, '$[2]')
+FROM json_each(?)
+WHERE json_type(value, '$[2].at') = 'text' AND json_type(value, '$[2].code') = 'text'
+ON CONFLICT (part, off) DO NOTHING
+"""
+
+SUMMARY: Final = """
+SELECT run_id, workflow_id, workflow_version, status, event_key, started_at, finished_at, attempts, error_type,
+       error_message, at FROM run
+"""

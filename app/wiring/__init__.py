@@ -1,0 +1,1 @@
+"""The only place that constructs and connects parts; one module per role."""

@@ -1,0 +1,159 @@
+"""Puts the gateway together and runs it: server, producer, followers and read model, one event loop.
+
+Called by `headgate gateway` and by `headgate dev`.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from app.gateway import server, workflows
+from app.gateway.health import Readiness
+from app.kafka import clients
+from app.kafka.follow import Follower
+from app.kafka.identity import identify_with
+from app.kafka.producer import EventProducer
+from app.observe import logs
+from app.observe.health import Check, Report
+from app.settings import Settings, require_gateway_token
+from app.ui import readmodel
+from topics.catalog import qualified
+
+DRAIN_SECONDS: Final = 10.0
+
+log = logs.get(__name__)
+
+
+class CannotListen(Exception):
+    """The gateway's address cannot be had."""
+
+    exit_code: Final = 2
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(
+            f"The gateway cannot listen on {host}:{port}: {error.strerror or error}. "
+            "Stop what uses it, or choose another with --port (0 takes any free one)."
+        )
+        self.host, self.port = host, port
+
+
+async def run(
+    settings: Settings, *, stop: asyncio.Event, listening: Callable[[str], None] = lambda _address: None
+) -> None:
+    """Serve until `stop`, then finish what is in flight. `listening` hears the address once requests are taken.
+
+    Kafka may come later: until then requests are answered 503. Raises SettingsError without a token, CannotListen,
+    ReadModelInUse, and whatever ends one of the parts for good.
+    """
+    token = require_gateway_token(settings)
+    try:
+        listener = server.bind(settings.gateway)
+    except OSError as error:
+        raise CannotListen(settings.gateway.host, settings.gateway.port, error) from error
+    with listener:
+        model = readmodel.ReadModel(settings.gateway.read_model)
+        try:
+            host, port = listener.getsockname()[:2]
+            listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            await _Parts(settings, token, model).run(listener, stop)
+        finally:
+            await model.close()
+
+
+class _Parts:
+    """What runs side by side, and how ready each is."""
+
+    def __init__(self, settings: Settings, token: str, model: readmodel.ReadModel) -> None:
+        self._kafka = settings.kafka
+        client = clients.aiokafka_config(settings.kafka)
+        self._events = EventProducer(
+            self._topic("events"), client=client, timeout_seconds=settings.gateway.produce_timeout_seconds
+        )
+        identify = identify_with(settings.kafka)
+        known = workflows.Workflows()
+        self._announcements = Follower(
+            self._topic("workflows"), client=client, take=known.take, attach=known.attach, identify=identify
+        )
+        newest = {
+            readmodel.Source.RESULTS: readmodel.MOST_RUNS,
+            readmodel.Source.RUNS: readmodel.MOST_RUNS,
+            readmodel.Source.DEAD_LETTERS: readmodel.MOST_DEAD_LETTERS,
+        }
+        self._history = [
+            Follower(
+                self._topic(source),
+                client=client,
+                take=model.take_from(source),
+                attach=model.attach_to(source),
+                identify=identify,
+                newest=count,
+            )
+            for source, count in newest.items()
+        ]
+        model.watch(self._history)
+        self._app = server.build(
+            server.Gateway(
+                settings=settings.gateway,
+                limits=settings.limits,
+                token=token,
+                producer=self._events,
+                workflows=known,
+                read_model=model,
+                readiness=Readiness(self._report),
+            )
+        )
+
+    async def run(self, listener: Any, stop: asyncio.Event) -> None:
+        parts = [self._events.run(), self._announcements.run(), *(follower.run() for follower in self._history)]
+        background = [_started(part) for part in parts]
+        serving = asyncio.create_task(server.serve(self._app, listener, stop=stop))
+        try:
+            await asyncio.wait({serving, *background}, return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+            await serving
+            if not any(task.done() for task in background):
+                await self._events.drain(DRAIN_SECONDS)
+        finally:
+            for task in (serving, *background):
+                if not task.done():
+                    task.cancel()
+            ended = await asyncio.gather(*background, return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise _innermost(outcome)
+
+    async def _report(self) -> Report:
+        reason = await self._events.probe()
+        checks = {"kafka": Check(up=True, detail=self._kafka.bootstrap)}
+        if reason is not None:
+            remedy = f"Start Kafka at {self._kafka.bootstrap}, or name another with --kafka HOST:PORT"
+            checks["kafka"] = Check(up=False, detail=reason, remedy=remedy)
+        checks["workflows"] = _attached(self._announcements)
+        for follower in self._history:
+            name = follower.topic.removeprefix(self._kafka.prefix)
+            # Caught up is not asked for: a gateway that still rebuilds takes events, and says so in its answers.
+            checks[f"read_model_{name}"] = _attached(follower, caught_up=True)
+        return Report(checks=checks)
+
+    def _topic(self, name: str) -> str:
+        return qualified(self._kafka.prefix, name)
+
+
+def _started(part: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    return asyncio.create_task(part)
+
+
+def _attached(follower: Follower, *, caught_up: bool = False) -> Check:
+    if follower.attached and (caught_up or follower.is_caught_up):
+        return Check(up=True, detail=follower.topic)
+    detail = follower.last_error or "it is being read"
+    return Check(
+        up=False, detail=f"{follower.topic}: {detail}", remedy="See `headgate doctor` for Kafka and its topics"
+    )
+
+
+def _innermost(error: Exception) -> Exception:
+    """The cause itself, where a TaskGroup has put its own name around it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
