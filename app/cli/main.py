@@ -7,7 +7,6 @@ is what `headgate --help` says of it. A module is imported only when its command
 import ast
 import difflib
 import importlib
-import os
 import sys
 import traceback
 from functools import cache
@@ -118,10 +117,10 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130  # the shell's own code for Ctrl-C; commands that run until then end with 0 by themselves
-    except BrokenPipeError:
-        # The reader, such as `head`, has enough; what Python still flushes at its end must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # the reader, such as `head`, has enough
+            return Exit.OK
+        raise
     except Exception as error:  # noqa: BLE001 the outermost place: it ends the process
         code = getattr(error, "exit_code", None)
         if code is None:

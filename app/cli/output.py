@@ -28,7 +28,7 @@ _WIDEST: Final = 60
 
 def echo_json(value: object) -> None:
     """One JSON document on one line."""
-    click.echo(orjson.dumps(value, default=str).decode())
+    click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 def pretty_json(value: object) -> str:
@@ -44,8 +44,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, widest: i
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     click.secho(_line(columns, widths), bold=terminal)
     for row in cells:
-        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(click.style(p, fg=COLOURS.get(t)) for p, t in zip(padded, row, strict=True)).rstrip())
+        padded = [text.ljust(width) for text, width in zip(row[:-1], widths[:-1], strict=True)] + row[-1:]
+        click.echo("  ".join(click.style(p, fg=COLOURS.get(t)) for p, t in zip(padded, row, strict=True)))
 
 
 def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
@@ -58,8 +58,12 @@ def _cell(value: object, limit: int | None) -> str:
 
 
 def one_line(value: object) -> str:
-    """A value on one line: texts as they are, everything else as JSON; what would move a terminal's cursor, escaped."""
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    """A value on one line: texts as they are, everything else as JSON."""
+    return escaped(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())
+
+
+def escaped(text: str) -> str:
+    """`text` without anything that a terminal would obey."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

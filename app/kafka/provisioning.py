@@ -111,7 +111,7 @@ def _missing(topic: WantedTopic) -> Difference:
         severity=Severity.FAIL,
         topic=topic.name,
         what="the topic",
-        wanted=f"there with {topic.partitions} partitions",
+        wanted=f"there, partitions: {topic.partitions}",
         found="missing",
         remedy="Run `headgate topics apply`",
     )
@@ -142,17 +142,18 @@ def _compared(topic: WantedTopic, found: Topic, *, with_setting: bool) -> Iterat
             remedy="Add copies with `headgate kafka reassign-partitions`, or set "
             f"{variable('kafka.replication_factor')}={found.replication_factor}",
         )
-    for name, value in topic.config.items():
-        if not _equal(name, value, found.config.get(name)):
-            yield Difference(
-                severity=Severity.FAIL if name in _DECISIVE | _AT_LEAST else Severity.WARN,
-                topic=topic.name,
-                what=name,
-                wanted=value,
-                found=found.config.get(name, "not set"),
-                remedy=f"Run `headgate kafka configs --alter --entity-type topics --entity-name {topic.name} "
-                f"--add-config {name}={value}`",
-            )
+    wrong = {name: value for name, value in topic.config.items() if not _equal(name, value, found.config.get(name))}
+    changes = ",".join(f"{name}={value}" for name, value in wrong.items())
+    for name, value in wrong.items():
+        yield Difference(
+            severity=Severity.FAIL if name in _DECISIVE | _AT_LEAST else Severity.WARN,
+            topic=topic.name,
+            what=name,
+            wanted=value,
+            found=found.config.get(name, "not set"),
+            remedy=f"Run `headgate kafka configs --alter --entity-type topics --entity-name {topic.name} "
+            f"--add-config {changes}`",
+        )
 
 
 def _equal(name: str, value: str, found: str | None) -> bool:

@@ -108,7 +108,7 @@ class Reader:
         quiet_since = time.monotonic()
         while waiting is None or waiting:
             messages = self._consumer.consume(_AT_ONCE, _POLL_SECONDS)
-            for message in messages:
+            for message in _by_time(messages):
                 quiet_since = time.monotonic()
                 error = message.error()
                 if error is None:
@@ -197,6 +197,18 @@ def _record(message: Message) -> Record:
         value=_bytes(value),
         headers=tuple((str(name), _bytes(content)) for name, content in headers),
     )
+
+
+def _by_time(messages: list[Message]) -> list[Message]:
+    """Partitions come one after the other; a person wants what happened first first. Partitions keep their order."""
+    newest: dict[int, int] = {}
+
+    def time_of(message: Message) -> int:
+        partition = _partition(message)
+        newest[partition] = max(newest.get(partition, 0), message.timestamp()[1])
+        return newest[partition]
+
+    return sorted(messages, key=time_of)
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

@@ -1,0 +1,182 @@
+"""List runs and show one."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import click
+
+from app.cli import options, output
+from app.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from app.cli.cluster import Cluster
+    from app.cli.gatewayapi import Gateway
+
+Answer = TypeVar("Answer")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _where(function: Function) -> Function:
+    url = options.setting("--url", "gateway.url", "Gateway to ask (default http://127.0.0.1:8080).", metavar="URL")
+    kafka = options.setting("--kafka", "kafka.bootstrap", "Read from Kafka, do not ask a gateway.", metavar="HOST:PORT")
+    return url(kafka(options.as_json(function)))
+
+
+@click.group()
+def command() -> None:
+    """List runs and show one.
+
+    Asks the gateway, which has an index. Where none answers, the same is read from headgate.results and headgate.runs
+    in Kafka, which takes longer.
+
+    \b
+    Example:
+      headgate runs list --status failed
+    """
+
+
+@command.command("list")
+@click.option("--workflow", metavar="ID", help="Only runs of this workflow.")
+@click.option("--status", metavar="STATUS", help="Only runs that are completed, failed, rejected, cancelled, running.")
+@click.option("--key", help="Only runs of events with this key.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@_where
+def list_runs(*, workflow: str | None, status: str | None, key: str | None, limit: int, json: bool) -> None:
+    """List runs, newest first.
+
+    \b
+    Examples:
+      headgate runs list --workflow on_order_created --limit 10
+      headgate runs list --status failed --json | jq -r .run_id
+    """
+    query = {"workflow": workflow, "status": status, "key": key, "limit": str(limit)}
+
+    def from_kafka(cluster: "Cluster") -> list[Any]:
+        from app.cli import runlog
+
+        return runlog.summaries(cluster, workflow=workflow, status=status, key=key, limit=limit)
+
+    found = _ask(lambda gateway: _runs(gateway.get("/api/v1/runs", query)), from_kafka)
+    if json:
+        for run in found:
+            output.echo_json(run)
+    elif not found:
+        click.echo("No runs." if not any((workflow, status, key)) else "No runs that match.")
+    else:
+        output.table(("status", "run", "key", "attempts", "started", "took"), [_row(run) for run in found])
+
+
+@command.command()
+@click.argument("run_id", metavar="ID")
+@_where
+def show(run_id: str, *, json: bool) -> int:
+    """Show one run: its events, its result or error, and what happened on the way.
+
+    \b
+    Example:
+      headgate runs show on_order_created:4f1c0ffee0ddba11decade00
+    """
+
+    def from_gateway(gateway: "Gateway") -> dict[str, Any] | None:
+        from app.cli.gatewayapi import GatewayRefused
+
+        try:
+            return gateway.get(f"/api/v1/runs/{quote(run_id, safe='')}")
+        except GatewayRefused as refused:
+            if refused.status == 404:
+                output.warn(str(refused))
+                return None
+            raise
+
+    def from_kafka(cluster: "Cluster") -> dict[str, Any] | None:
+        from app.cli import runlog
+
+        return runlog.one(cluster, run_id)
+
+    found = _ask(from_gateway, from_kafka)
+    if found is None:
+        message = f"There is no run {run_id!r}. `headgate runs list` shows those that are kept."
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+        return Exit.FAILED
+    if json:
+        output.echo_json({"run": found["run"], "facts": found["facts"]})
+    else:
+        _print(found["run"], found["facts"])
+    return Exit.OK
+
+
+def _ask(from_gateway: Callable[["Gateway"], Answer], from_kafka: Callable[["Cluster"], Answer]) -> Answer:
+    """From the gateway; from Kafka where no gateway answers, or where `--kafka` says so."""
+    from app.cli.gatewayapi import Gateway, NoGateway
+
+    settings = options.settings()
+    if settings.source("kafka.bootstrap") != "command line":
+        try:
+            return from_gateway(Gateway(settings))
+        except NoGateway as missing:
+            output.note(f"{missing}; reading from Kafka at {settings.kafka.bootstrap}.")
+    from app.cli import cluster
+
+    return from_kafka(cluster.connect())
+
+
+def _runs(answer: Mapping[str, Any]) -> list[Any]:
+    state = answer.get("read_model") or {}
+    if state.get("rebuilding"):
+        output.note(f"The gateway is still reading older runs ({state.get('behind_records')} records to go).")
+    found = answer["runs"]
+    return found if isinstance(found, list) else []
+
+
+def _row(run: Mapping[str, Any]) -> tuple[object, ...]:
+    started = run.get("started_at")
+    return (run["status"], run["run_id"], run.get("key"), run.get("attempts"), started, _took(run))
+
+
+def _took(run: Mapping[str, Any]) -> str | None:
+    started, finished = run.get("started_at"), run.get("finished_at")
+    if not started or not finished:
+        return None
+    seconds = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _print(run: Mapping[str, Any], facts: list[Mapping[str, Any]]) -> None:
+    output.fields(
+        {
+            "run": run.get("run_id"),
+            "workflow": f"{run.get('workflow_id')} (version {run.get('workflow_version')})",
+            "status": run.get("status"),
+            "key": run.get("key"),
+            "started": run.get("started_at"),
+            "finished": run.get("finished_at"),
+            "took": _took(run),
+            "attempts": run.get("attempts"),
+        }
+    )
+    if run.get("events"):
+        click.echo()
+        rows = [(e.get("id"), e.get("topic"), e.get("partition"), e.get("offset")) for e in run["events"]]
+        output.table(("event", "topic", "partition", "offset"), rows)
+    if facts:
+        click.echo()
+        output.table(("at", "fact", "what"), [(f.get("at"), f.get("fact"), _what(f)) for f in facts])
+    error = run.get("error")
+    if error:
+        click.echo()
+        click.secho(output.one_line(f"{error.get('type')}: {error.get('message')}"), fg="red")
+        for line in (error.get("traceback") or "").splitlines():
+            click.echo(output.escaped(line))
+    elif "result" in run:
+        click.echo("\nresult")
+        click.echo(output.pretty_json(run["result"]))
+
+
+def _what(fact: Mapping[str, Any]) -> str | None:
+    error = fact.get("error")
+    if not isinstance(error, dict):
+        return fact.get("status")
+    again = f", again at {fact['retry_at']}" if fact.get("retry_at") else ""
+    return f"{error.get('type')}: {error.get('message')}{again}"

@@ -1,0 +1,127 @@
+"""List the workflows that workers have announced, and retire one."""
+
+import difflib
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from app.cli import options, output
+from app.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from app.cli.cluster import Cluster
+
+
+@click.group()
+def command() -> None:
+    """List the workflows that workers have announced, and retire one.
+
+    \b
+    Example:
+      headgate workflows list
+    """
+
+
+@command.command("list")
+@click.option("--retired", is_flag=True, help="Show retired workflows as well.")
+@options.kafka
+@options.as_json
+def list_workflows(*, retired: bool, json: bool) -> None:
+    """List workflows with what they trigger on.
+
+    \b
+    Example:
+      headgate workflows list --json | jq -r .id
+    """
+    from app.cli import cluster
+
+    known = announced(cluster.connect())
+    found = [record for record in known.values() if retired or not record.get("retired_at")]
+    if json:
+        for record in found:
+            output.echo_json(record)
+    elif not found:
+        click.echo("No workflows. A worker announces what it loads: `headgate worker PATH` or `headgate dev PATH`.")
+    else:
+        columns = ("workflow", "version", "triggers", "batch", "order", "announced", "by")
+        output.table(columns, [_row(record) for record in found])
+
+
+@command.command()
+@click.argument("workflow_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.kafka
+def retire(workflow_id: str, *, yes: bool) -> int:
+    """Retire a workflow that no worker will load any more.
+
+    Its runs and events that wait for a worker with its code are given up, and nothing is queued for it from now on. A
+    worker that loads it again brings it back, for events from then on.
+
+    \b
+    Example:
+      headgate workflows retire on_order_created
+    """
+    from app.cli import cluster
+    from app.kafka.records import Writer
+    from topics import catalog
+    from topics.timestamps import rfc3339
+
+    target = cluster.connect()
+    known = announced(target)
+    if workflow_id not in known:
+        near = difflib.get_close_matches(workflow_id, known, n=1)
+        remedy = f"Did you mean {near[0]!r}?" if near else "`headgate workflows list` shows those that are known."
+        click.echo(f"{click.style('error:', fg='red', bold=True)} No workflow {workflow_id!r}. {remedy}", err=True)
+        return Exit.FAILED
+    if known[workflow_id].get("retired_at"):
+        click.echo(f"{workflow_id} was retired at {known[workflow_id]['retired_at']}.")
+        return Exit.OK
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Retire {workflow_id} and give up what waits for it?", abort=True)
+    record = {"id": workflow_id, "retired_at": rfc3339(round(time.time() * 1000))}
+    writer = Writer(target.kafka)
+    writer.write(
+        catalog.qualified(target.kafka.prefix, "workflows"),
+        key=workflow_id.encode(),
+        value=orjson.dumps(record),
+        headers=[("content-type", b"application/json")],
+        then=lambda _place: click.echo(f"Retired {workflow_id}."),
+    )
+    writer.flush()
+    return Exit.OK
+
+
+def announced(cluster: "Cluster") -> dict[str, dict[str, Any]]:
+    """What the compacted topic says of each workflow, by its id."""
+    from app.kafka import records
+    from topics import catalog
+
+    topic = catalog.qualified(cluster.kafka.prefix, "workflows")
+    found = {}
+    for key, record in sorted(records.last_values(cluster.kafka, cluster.admin, topic).items()):
+        try:
+            value = orjson.loads(record.value or b"null")
+        except orjson.JSONDecodeError:
+            value = None
+        if isinstance(value, dict):
+            name = key.decode(errors="replace")
+            found[name] = {"id": name} | value
+        else:
+            output.warn(f"The announcement of {key!r} is no JSON object; it is left out.")
+    return found
+
+
+def _row(record: dict[str, Any]) -> tuple[object, ...]:
+    if record.get("retired_at"):
+        return (record["id"], "retired", None, None, None, record["retired_at"], None)
+    size = record.get("batch_size") or 1
+    timeout = record.get("batch_timeout_seconds")
+    batch = None if size == 1 else f"{size}" if timeout is None else f"{size} or {timeout:g} s"
+    triggers = ", ".join(map(str, record.get("triggers") or ())) or "none"
+    return (
+        record["id"], record.get("version"), triggers, batch, record.get("order"), record.get("announced_at"),
+        record.get("announced_by"),
+    )  # fmt: skip
