@@ -1,0 +1,1 @@
+"""Benchmarks of Headgate beside its peers: `python -m benchmarks --help`."""

@@ -1,0 +1,113 @@
+"""Entry: `python -m benchmarks [MODE…] [--quick] [--rounds N] [--sides NAME,…]`; `report` writes docs/benchmarks.md."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import (
+    broker,
+    catalog,
+    dedup,
+    gateway,
+    idle,
+    latency,
+    machine,
+    plan,
+    processes,
+    report,
+    restart,
+    rounds,
+    scaling,
+    throughput,
+)
+
+MODES = {
+    "throughput": throughput.run,
+    "latency": latency.run,
+    "gateway": gateway.run,
+    "idle": idle.run,
+    "scaling": scaling.run,
+    "dedup": dedup.run,
+    "restart": restart.run,
+}
+RESULTS = processes.ROOT / "benchmarks" / "results"
+
+
+def main() -> int:
+    """Run the modes that the command line names."""
+    given = _arguments()
+    if given.modes == ["report"]:
+        rounds.say(f"wrote {report.write(given.out or RESULTS)}")
+        return 0
+    modes = list(MODES) if "all" in given.modes else given.modes
+    if "throughput" in modes or "latency" in modes:
+        subprocess.run([processes.ROOT / "benchmarks" / "setup_peers.sh"], check=True)
+    out = given.out or (Path(tempfile.gettempdir()) / "headgate-bench" if given.quick else RESULTS)
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="headgate-bench-", ignore_cleanup_errors=True) as folder,
+        broker.running(given.kafka, given.kafka_port) as node,
+    ):
+        asked = plan.Plan(
+            broker=node,
+            folder=Path(folder),
+            sides=tuple(catalog.SIDES[name] for name in given.sides),
+            rounds=given.rounds or (1 if given.quick else 5),
+            quick=given.quick,
+            workers_by_side=given.workers,
+            events_by_side=given.events,
+        )
+        facts = machine.facts(node)
+        for mode in modes:
+            rounds.say(f"{mode}:")
+            figures = {"mode": mode, "quick": given.quick, "machine": facts, **MODES[mode](asked)}
+            path = out / f"{mode}.json"
+            path.write_text(json.dumps(figures, indent=1) + "\n")
+            rounds.say(f"  {path}")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "modes", nargs="*", default=["throughput"], metavar="MODE", help=f"{', '.join(MODES)}, all, report"
+    )
+    parser.add_argument("--quick", action="store_true", help="one small round: does it run at all?")
+    parser.add_argument("--rounds", type=int, help="how often each side runs, interleaved (5; quick: 1)")
+    parser.add_argument(
+        "--sides",
+        type=_sides,
+        default=[one.name for one in catalog.SIDES.values() if one.by_default],
+        help=f"of {', '.join(catalog.SIDES)}",
+    )
+    parser.add_argument("--workers", type=_numbers, default={}, help="worker processes by side, e.g. headgate=2,quix=2")
+    parser.add_argument("--events", type=_numbers, default={}, help="events by side, e.g. headgate=100000")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker that runs already (default: an embedded one)")
+    parser.add_argument("--kafka-port", type=int, help="port of the embedded broker (default: a free one)")
+    parser.add_argument("--out", type=Path, help="folder of the results (benchmarks/results; quick: a temporary one)")
+    given = parser.parse_args()
+    unknown = [mode for mode in given.modes if mode not in (*MODES, "all", "report")]
+    if unknown:
+        parser.error(f"unknown mode {unknown[0]!r}; there are {', '.join(MODES)}, all and report")
+    return given
+
+
+def _sides(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in catalog.SIDES:
+            raise argparse.ArgumentTypeError(f"unknown side {name!r}; there are {', '.join(catalog.SIDES)}")
+    return names
+
+
+def _numbers(text: str) -> dict[str, int]:
+    pairs: dict[str, Any] = dict(part.split("=", 1) for part in text.split(","))
+    return {name: int(pairs[name]) for name in _sides(",".join(pairs))}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Cost per event as the worker remembers more and more ids: CPU and memory at 10^4, 10^5, 10^6 and 10^7."""
+
+from typing import Any
+
+from benchmarks import catalog, plan, processes, rounds
+
+MARKS = (10_000, 100_000, 1_000_000, 10_000_000)
+QUICK_MARKS = (10_000, 100_000)
+SIZE_BYTES = 160  # small events: the ids are what grows, and 10^7 of them must fit a disk
+SAMPLE = 200_000
+
+
+def run(given: plan.Plan) -> dict[str, Any]:
+    """Bring the number of ids to each mark, then measure the events that come next."""
+    side = catalog.SIDES["headgate"]
+    settings = {"HEADGATE_DEDUP_MAX_IDS": "12000000"}
+    runs: list[dict[str, Any]] = []
+    stage = given.stage(side, "dedup", settings=settings)
+    stage.prepare()
+    counter = rounds.Counter(stage)
+    worker = stage.start()
+    sent = 0
+
+    def feed(count: int) -> tuple[rounds.Snapshot, rounds.Snapshot, float]:
+        nonlocal sent
+        goal = counter.count + count
+        before = rounds.snapshot({"worker": worker.pid})
+        producer = rounds.load(stage, "d-", count, first=sent, size_bytes=SIZE_BYTES)
+        complete = counter.wait_for(goal, stall_seconds=60, alive=[worker])
+        ended = counter.seen[-1][0]
+        after = rounds.snapshot({"worker": worker.pid})
+        producer.answer(timeout_seconds=60)
+        if not complete:
+            raise processes.SideDied(f"{goal - counter.count} results missing; the log says:\n{worker.tail()}")
+        sent += count
+        counter.seen = counter.seen[-1:]
+        return before, after, ended
+
+    try:
+        rounds.warm_up(stage, counter, [worker], partitions=stage.partitions)
+        for mark in QUICK_MARKS if given.quick else MARKS:
+            if mark > sent:
+                feed(mark - sent)
+            sample = min(SAMPLE, max(mark, 20_000))
+            before, after, ended = feed(sample)
+            cpu = after.usages["worker"].cpu_seconds - before.usages["worker"].cpu_seconds
+            figures = {
+                "ids": mark,
+                "sample": sample,
+                "cpu_us_per_event": round(cpu / sample * 1e6, 2),
+                "per_second": round(sample / (ended - before.at)),
+                "rss_mb": round(processes.rss(worker.pid) / 1e6, 1),
+                "peak_rss_mb": round(after.usages["worker"].peak_rss_bytes / 1e6, 1),
+            }
+            runs.append(figures)
+            rounds.say(
+                f"  {mark:>10,} ids {figures['cpu_us_per_event']:>7.1f} us CPU/event {figures['rss_mb']:>8.1f} MB"
+                f" {figures['per_second']:>8,} events/s"
+            )
+    finally:
+        for child in (worker, counter.child):
+            child.kill()
+    stage.clear()
+    return {"event_bytes": SIZE_BYTES, "runs": runs, "summary": {str(one["ids"]): one for one in runs}}
