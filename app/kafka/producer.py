@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from app.observe import logs
 from topics import keys
@@ -69,13 +70,26 @@ class _Waiter:
             self.future.set_exception(error)
 
 
+class _Builder(BatchBuilder):  # type: ignore[misc]
+    """A batch that takes no more records from the moment at which aiokafka counts them for the sequence.
+
+    aiokafka itself closes a batch only when it writes the request, a turn of the event loop later: a record appended
+    in between would be missing in the sequence, and the broker would refuse all that follows.
+    """
+
+    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        self.close()
+        super()._set_producer_state(producer_id, producer_epoch, base_sequence)
+
+
 class _Batch:
     """Records of one partition that travel together. It takes more of them until aiokafka puts it on its way."""
 
     __slots__ = ("builder", "opened_at", "size_bytes", "waiters")
 
-    def __init__(self, builder: Any, opened_at: float) -> None:
-        self.builder, self.opened_at, self.size_bytes = builder, opened_at, 0
+    def __init__(self, opened_at: float) -> None:
+        self.builder = _Builder(BATCH_BYTES, 0)
+        self.opened_at, self.size_bytes = opened_at, 0
         self.waiters: list[_Waiter] = []
 
     def add(self, key: bytes | None, value: bytes, headers: Headers, size_bytes: int) -> bool:
@@ -188,8 +202,7 @@ class EventProducer:
         size_bytes = RECORD_OVERHEAD_BYTES + len(value) + (len(key) if key is not None else 0)
         batch = lane.last
         if batch is None or not batch.add(key, value, headers, size_bytes):
-            assert self._producer is not None
-            batch = lane.last = _Batch(self._producer.create_batch(), now)
+            batch = lane.last = _Batch(now)
             batch.add(key, value, headers, size_bytes)
             lane.queued.append(batch)
             self._undelivered[batch] = None
