@@ -63,7 +63,7 @@ def command(tool: Tool, arguments: Sequence[str], *, bootstrap: str) -> list[str
 def with_bootstrap(tool: Tool, arguments: Sequence[str], *, bootstrap: str) -> list[str]:
     """`arguments` with the cluster filled in, unless they name one, or ask for help or the version only."""
     named = any(one.partition("=")[0] in _NAMES_A_CLUSTER for one in arguments)
-    if tool.bootstrap is Bootstrap.NONE or named or not arguments or {"--help", "-h", "--version"} & set(arguments):
+    if tool.bootstrap is Bootstrap.NONE or named or {"--help", "-h", "--version"} & set(arguments):
         return list(arguments)
     filled_in = ["--bootstrap-server", bootstrap]
     return [*filled_in, *arguments] if tool.bootstrap is Bootstrap.FIRST else [*arguments, *filled_in]

@@ -19,8 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import psutil
-
 from app.kafka.embedded import jars, launch, ports, probe, process
 from app.kafka.embedded.errors import EmbeddedKafkaError
 from app.kafka.embedded.java import Java, find_java
@@ -109,29 +107,27 @@ class EmbeddedKafka:
     def stop(self) -> None:
         """End the broker in order, by force after some seconds. Harmless when it does not run."""
         atexit.unregister(self._at_exit)
-        found = self._state.broker.find() if self._state else None
-        if found:
-            process.end(found, grace_seconds=STOP_SECONDS)
+        if self._state is not None:
+            process.end(self._state.broker, grace_seconds=STOP_SECONDS)
         self._forget()
 
     def kill(self) -> None:
         """kill -9, for tests of what a crash of the broker does."""
-        self._alive().kill()
+        process.kill(self._alive())
         self._forget()
 
     def pause(self) -> None:
         """SIGSTOP: the broker is there but answers nobody."""
-        self._alive().send_signal(signal.SIGSTOP)
+        process.send(self._alive(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT after `pause()`."""
-        self._alive().send_signal(signal.SIGCONT)
+        process.send(self._alive(), signal.SIGCONT)
 
-    def _alive(self) -> psutil.Process:
-        found = self._state.broker.find() if self._state else None
-        if not found:
+    def _alive(self) -> process.Identity:
+        if self._state is None or self._state.broker.find() is None:
             raise EmbeddedKafkaError("The embedded Kafka does not run.", remedy="Start it first.")
-        return found
+        return self._state.broker
 
     def _at_exit(self, owner: int) -> None:
         if os.getpid() == owner:  # a fork of the owner owns nothing
@@ -157,7 +153,7 @@ class EmbeddedKafka:
                 f"The data folder {self.data} is locked by a broker of which nothing else is known.",
                 remedy="End that Kafka (a java process), or choose another data folder with --data.",
             )
-        if state.owner.find() is not None and state.owner.pid != os.getpid():
+        if state.owner.find() is not None:
             raise EmbeddedKafkaError(
                 f"The data folder {self.data} is in use by the broker on port {state.port} (pid {broker.pid}), "
                 f"which belongs to the running process {state.owner.pid}.",
@@ -173,7 +169,7 @@ class EmbeddedKafka:
             self._port = state.port
             self._own(state.broker, cluster_id=state.cluster_id, ends_with_owner=False)
             return True
-        process.end(broker, grace_seconds=STOP_SECONDS)
+        process.end(state.broker, grace_seconds=STOP_SECONDS)
         return False
 
     def _is_healthy(self, state: process.State) -> bool:

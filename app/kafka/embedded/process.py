@@ -22,7 +22,10 @@ from typing import IO, Final
 import psutil
 
 from app.kafka.embedded import launch
+from app.kafka.embedded.errors import EmbeddedKafkaError
 
+KILL_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.02
 _START_TOLERANCE_SECONDS: Final = 1.0  # start times are read from a clock of its own, rounded
 
 
@@ -116,7 +119,7 @@ class Child(threading.Thread):
         return self.identity
 
     def run(self) -> None:
-        launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
+        launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())] if launch.TIES_TO_PARENT else []
         try:
             with self._log.open("ab") as log:
                 process = subprocess.Popen(
@@ -137,13 +140,36 @@ class Child(threading.Thread):
         self.exit_code = process.wait()
 
 
-def end(process: psutil.Process, *, grace_seconds: float) -> None:
-    """Ask `process` to end, and end it by force after `grace_seconds`. Returns when it is gone."""
+def end(identity: Identity, *, grace_seconds: float) -> None:
+    """Ask a process to end, and end it by force after `grace_seconds`. Returns when it is gone."""
+    send(identity, signal.SIGTERM)
+    send(identity, signal.SIGCONT)  # a stopped process hears nothing
+    if not _gone_within(identity, grace_seconds):
+        kill(identity)
+
+
+def kill(identity: Identity) -> None:
+    """End a process by force. Returns when it is gone."""
+    send(identity, signal.SIGKILL)
+    if not _gone_within(identity, KILL_SECONDS):
+        raise EmbeddedKafkaError(
+            f"Process {identity.pid} does not end, not even by force.",
+            remedy="It hangs in the kernel, as on a dead network disk; see to that disk.",
+        )
+
+
+def send(identity: Identity, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is still alive."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        process.terminate()
-        process.send_signal(signal.SIGCONT)  # a stopped process hears nothing
-        try:
-            process.wait(grace_seconds)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(grace_seconds)
+        if found := identity.find():
+            found.send_signal(number)
+
+
+def _gone_within(identity: Identity, seconds: float) -> bool:
+    """Polled, because only a parent can wait; a zombie that nobody reaps counts as gone."""
+    pause = threading.Event()
+    for _ in range(int(seconds / POLL_SECONDS)):
+        if identity.find() is None:
+            return True
+        pause.wait(POLL_SECONDS)
+    return identity.find() is None
