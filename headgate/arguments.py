@@ -87,7 +87,9 @@ class Reader:
         if not texts:
             self.wrong(f"{name} is an empty list", f"leave it out, or name a topic: {example}")
         parsed = []
-        for text in dict.fromkeys(texts if all(isinstance(t, str) for t in texts) else map(repr, texts)):
+        if not all(isinstance(text, str) for text in texts):
+            self.wrong(f"{name} is {found!r}", example)
+        for text in dict.fromkeys(texts):
             try:
                 parsed.append(Pattern.parse(text))
             except PatternError as error:

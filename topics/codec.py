@@ -157,7 +157,8 @@ def _decode_patiently(
                 binary = True
     if max_bytes is not None and size > max_bytes:
         raise Malformed("too_large", f"the record has {size} bytes, {max_bytes} are allowed")
-    texts = {name: fields.header_text(name, raw) for name, raw in known.items()} if known else {}
+    given = known.pop("traceparent", b"").decode(errors="replace")
+    texts = {name: fields.header_text(name, raw) for name, raw in known.items()}
 
     if binary:
         found = from_binary(value, texts)
@@ -180,7 +181,6 @@ def _decode_patiently(
         event_key = fields.checked_key(texts.get("key"), "the header `key`")
         if event_key is None and key:
             event_key = fields.record_key(key)
-    given = texts.get("traceparent")
     return Envelope(
         id=f"{partition}-{offset}" if event_id is None else event_id,
         source=source,
@@ -190,7 +190,7 @@ def _decode_patiently(
         key=event_key,
         data=data,
         created_at=created_at,
-        traceparent=fields.valid_traceparent(traceparent if given is None else given),
+        traceparent=fields.valid_traceparent(given or traceparent),
         reply_topic=texts.get("reply_topic") or None,
         correlation_id=texts.get("correlation_id"),
         partition=partition,
@@ -287,7 +287,9 @@ def produce_form(
         headers.append(("reply_topic", reply_topic.encode()))
     if correlation_id is not None:
         headers.append(("correlation_id", correlation_id.encode()))
-    return (None if key is None else key.encode(), orjson.dumps(body), headers)
+    value = orjson.dumps(body)
+    _check_written_depth(value)
+    return (None if key is None else key.encode(), value, headers)
 
 
 def encode_data(value: Any, what: str) -> bytes:
@@ -300,9 +302,13 @@ def encode_data(value: Any, what: str) -> bytes:
     except TypeError as error:
         cause = error.__cause__ or error
         raise Malformed("data_not_json", f"{what} cannot be written as JSON: {cause}") from None
-    if encoded.count(b"{") + encoded.count(b"[") > MAX_DEPTH:
-        fields.check_depth(orjson.loads(encoded))
+    _check_written_depth(encoded)
     return encoded
+
+
+def _check_written_depth(value: bytes) -> None:
+    if fields.opens_beyond_depth(value, len(value), len(value)):
+        fields.check_depth(orjson.loads(value))
 
 
 def _plain(value: Any) -> Any:

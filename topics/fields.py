@@ -21,6 +21,7 @@ MAX_DEPTH: Final = 200
 
 _SPARE_LEVELS: Final = 254 - MAX_DEPTH
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")  # never from a record, but Python's own text may hold them
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?", re.ASCII)
 
 Check = Callable[[Any, str], str | None]
@@ -113,6 +114,12 @@ def _checked(value: Any, where: str, code: str, limit: int) -> str:
         raise Malformed(code, f"{where} has {len(value)} characters, {limit} are allowed: {shown(value)}")
     if not value.isprintable() and (control := _CONTROL.search(value)):
         raise Malformed(code, f"{where} holds the control character {control[0]!r}: {shown(value)}")
+    return _encodable(value, where, code)
+
+
+def _encodable(value: str, where: str, code: str) -> str:
+    if not value.isprintable() and _SURROGATE.search(value):
+        raise Malformed(code, f"{where} holds half a surrogate pair: {shown(value)}")
     return value
 
 
@@ -148,7 +155,7 @@ def checked_key(value: Any, where: str) -> str | None:
         raise Malformed("key_invalid", f"{where} is {named(value)}, not text")
     if len(value) > MAX_KEY:
         raise Malformed("key_invalid", f"{where} has {len(value)} characters, {MAX_KEY} are allowed: {shown(value)}")
-    return value or None
+    return _encodable(value, where, "key_invalid") or None
 
 
 def checked_source(value: Any, where: str) -> str:

@@ -1,0 +1,90 @@
+from typing import Any
+
+import pytest
+
+from headgate import DefinitionError, workflow
+
+
+def charge(ctx: Any, payload: Any) -> None: ...
+
+
+async def asynchronous(event: Any) -> bool:
+    return True
+
+
+WHOLE = "; give a whole number from "
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batchsize": 3}, "there is no argument 'batchsize'; write batch_size="),
+        ({"retries": 3}, "there is no argument 'retries'; write max_retries="),
+        ({"zzz": 3}, "there is no argument 'zzz'; there are: id, trigger_on_event, batch_size"),
+        ({"schedule": "* * * * *"}, "schedule is not available yet; leave it out"),
+        ({"id": ""}, "the id '' is not made of letters, digits"),
+        ({"id": "a:b"}, "the id 'a:b' is not made of letters, digits"),
+        ({"id": "a/b"}, "the id 'a/b' is not made of letters, digits"),
+        ({"id": "a\n"}, "the id 'a\\n' is not made of letters, digits"),
+        ({"id": "-a"}, "the id '-a' is not made of letters, digits"),
+        ({"id": 5}, "id is 5, not text; for example id='on_order_created'"),
+        ({"id": "x" * 201}, "id has 201 characters; at most 200 are allowed"),
+        ({"trigger_on_event": 5}, "trigger_on_event is 5; for example trigger_on_event='orders/created'"),
+        ({"trigger_on_event": []}, "trigger_on_event is an empty list; leave it out, or name a topic"),
+        ({"trigger_on_event": ""}, "trigger_on_event: a topic cannot be empty"),
+        ({"trigger_on_event": "ord*"}, "trigger_on_event: '*' stands for a whole segment"),
+        ({"trigger_on_event": ["orders/*", 5]}, "trigger_on_event is ['orders/*', 5]; for example"),
+        ({"batch_size": 0}, "batch_size is 0" + WHOLE + "1 to 10000"),
+        ({"batch_size": 10_001}, "batch_size is 10001" + WHOLE + "1 to 10000"),
+        ({"batch_size": 2.5}, "batch_size is 2.5" + WHOLE),
+        ({"batch_size": True}, "batch_size is True" + WHOLE),
+        ({"batch_size": "10"}, "batch_size is '10'" + WHOLE),
+        ({"batch_size": None}, "batch_size is None" + WHOLE),
+        ({"batch_timeout_seconds": 0}, "batch_timeout_seconds is 0; give more than 0 seconds"),
+        ({"batch_timeout_seconds": "30"}, "batch_timeout_seconds is '30'; give seconds or a timedelta"),
+        (
+            {"batch_by": "kye"},
+            "batch_by is 'kye'; did you mean batch_by='key'? There are: 'workflow', 'key', 'partition'",
+        ),
+        ({"batch_by": 5}, "batch_by is 5; there are: 'workflow', 'key', 'partition'"),
+        ({"order": "strikt"}, "order is 'strikt'; did you mean order='strict'? There are: 'key', 'strict', 'none'"),
+        ({"order": None}, "order is None; there are: 'key', 'strict', 'none'"),
+        ({"filter": "x > 1"}, "filter is 'x > 1', which cannot be called; give a function of the event"),
+        (
+            {"filter": asynchronous},
+            "filter is an async function, and it is asked before a run exists; write it with def",
+        ),
+        ({"filter": lambda: True}, "filter cannot be called with one argument; give a function of the event"),
+        ({"max_retries": -1}, "max_retries is -1" + WHOLE + "0 to 1000"),
+        ({"timeout": 0}, "timeout is 0; give more than 0 seconds, for example timeout=30, or leave it out for none"),
+        ({"timeout": -1.5}, "timeout is -1.5; give more than 0 seconds"),
+        ({"timeout": float("nan")}, "timeout is nan; give seconds or a timedelta"),
+        ({"timeout": float("inf")}, "timeout is inf, more than ten years; give less, or leave it out for no limit"),
+        ({"timeout": True}, "timeout is True; give seconds or a timedelta"),
+        ({"version": 2}, "version is 2; give a short text, for example version='2'"),
+        ({"version": " "}, "version is ' '; give a short text"),
+    ],
+)
+def test_a_wrong_argument_names_the_workflow_the_place_and_the_remedy(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(DefinitionError) as raised:
+        workflow(**given)(charge)
+    name = str(given.get("id") or "charge")
+    assert str(raised.value).startswith(f"workflow {name!r} ({__file__}:{charge.__code__.co_firstlineno}): {message}")
+
+
+def test_arguments_without_a_name_are_the_id_and_the_triggers_only() -> None:
+    made: Any = workflow
+    assert made("pay", "orders/*")(charge).triggers == ("orders/*",)
+    with pytest.raises(DefinitionError, match="too many arguments without a name; name them"):
+        made("pay", "orders/*", 10)(charge)
+    with pytest.raises(DefinitionError, match="id is given twice; give id once"):
+        made("pay", id="pay")(charge)
+
+
+def test_a_function_whose_name_is_no_id_needs_one() -> None:
+    def size(ctx: Any) -> None: ...
+
+    size.__name__ = "größe"
+    with pytest.raises(DefinitionError, match="the id 'größe' is not made of letters"):
+        workflow(size)
+    assert workflow(id="size")(size).id == "size"

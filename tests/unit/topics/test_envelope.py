@@ -1,0 +1,48 @@
+from typing import Any
+
+import orjson
+import pytest
+
+from topics.codec import decode
+from topics.envelope import Envelope
+
+
+def event(**body: Any) -> Envelope:
+    value = orjson.dumps({"topic": "orders/created", "data": {"n": 1}, **body})
+    return decode(value, None, [], partition=3, offset=17, timestamp_ms=1_769_860_800_123, max_bytes=None)
+
+
+def test_the_payload_has_the_seven_promised_fields() -> None:
+    assert event(id="o-1", event_type="created", key="c-7", created_at="2026-01-31T14:00:00+02:00").payload() == {
+        "id": "o-1",
+        "sequence_id": "3-17",
+        "topic": "orders/created",
+        "event_type": "created",
+        "data": {"n": 1},
+        "created_at": "2026-01-31T12:00:00.000Z",
+        "key": "c-7",
+    }
+
+
+def test_an_event_without_id_and_time_takes_its_place_and_append_time() -> None:
+    payload = event().payload()
+    assert (payload["id"], payload["sequence_id"], payload["created_at"]) == (
+        "3-17",
+        "3-17",
+        "2026-01-31T12:00:00.123Z",
+    )
+    assert event(id="x").sequence_id == "3-17"
+
+
+def test_fields_read_by_index_are_the_fields_that_they_stand_for() -> None:
+    """`payload` and others read by index because it is faster; a field inserted in the middle would break them."""
+    assert Envelope._fields == (
+        *("id", "source", "explicit", "topic", "event_type", "key", "data", "created_at", "traceparent"),
+        *("reply_topic", "correlation_id", "partition", "offset", "timestamp_ms", "size"),
+        *("raw_key", "raw_value", "raw_headers"),
+    )
+
+
+def test_an_envelope_does_not_change() -> None:
+    with pytest.raises(AttributeError):
+        event().topic = "other"  # type: ignore[misc]

@@ -1,0 +1,164 @@
+import base64
+from typing import Any
+
+import orjson
+import pytest
+
+from topics import facts
+from topics.codec import decode
+from topics.envelope import Envelope
+
+RUN = "charge:0123456789abcdef01234567"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+AT = 1_769_860_800_123
+AT_TEXT = "2026-01-31T12:00:00.123Z"
+
+
+def event(offset: int = 17) -> Envelope:
+    value = b'{"topic": "orders/created", "data": 1}'
+    return decode(value, None, [], partition=3, offset=offset, timestamp_ms=AT, max_bytes=None)
+
+
+def result(**given: Any) -> Any:
+    fields: dict[str, Any] = {
+        "run_id": RUN,
+        "workflow_id": "charge",
+        "workflow_version": "2",
+        "status": facts.RunStatus.COMPLETED,
+        "result_json": b'{"ok": true}',
+        "error": None,
+        "events": [event()],
+        "key": "c-7",
+        "started_at_ms": AT,
+        "finished_at_ms": AT + 1000,
+        "attempts": 1,
+    }
+    return orjson.loads(facts.result_value(**(fields | given)))
+
+
+def test_a_result_has_the_promised_fields() -> None:
+    assert result() == {
+        "run_id": RUN,
+        "workflow_id": "charge",
+        "workflow_version": "2",
+        "status": "completed",
+        "result": {"ok": True},
+        "error": None,
+        "events": [{"id": "3-17", "topic": "orders/created", "partition": 3, "offset": 17}],
+        "key": "c-7",
+        "started_at": AT_TEXT,
+        "finished_at": "2026-01-31T12:00:01.123Z",
+        "attempts": 1,
+    }
+
+
+def test_the_result_of_a_batch_names_each_of_its_events() -> None:
+    assert [found["offset"] for found in result(events=[event(1), event(5)])["events"]] == [1, 5]
+
+
+def test_a_failed_run_has_its_error_and_a_null_result() -> None:
+    error = facts.error_of("ValueError", "no stock", "Traceback …")
+    found = result(status=facts.RunStatus.FAILED, result_json=b"null", error=error)
+    assert (found["status"], found["result"]) == ("failed", None)
+    assert found["error"] == {"type": "ValueError", "message": "no stock", "traceback": "Traceback …"}
+
+
+def test_the_headers_of_a_result_make_it_a_cloud_event() -> None:
+    headers = facts.result_headers(
+        run_id=RUN, workflow_id="charge", status="completed", finished_at_ms=AT, traceparent=TRACE
+    )
+    assert dict(headers) == {
+        "ce_specversion": b"1.0",
+        "ce_id": RUN.encode(),
+        "ce_source": b"headgate/charge",
+        "ce_type": b"headgate.run.completed",
+        "ce_time": AT_TEXT.encode(),
+        "content-type": b"application/json",
+        "traceparent": TRACE.encode(),
+    }
+    assert len(headers) == 7
+
+
+def test_a_result_can_be_sent_on_as_an_event_once_it_has_a_topic() -> None:
+    headers = facts.result_headers(
+        run_id=RUN, workflow_id="charge", status="completed", finished_at_ms=AT, traceparent=TRACE
+    )
+    found = decode(
+        b"{}", RUN.encode(), [*headers, ("topic", b"runs/done")], partition=0, offset=0, timestamp_ms=0, max_bytes=None
+    )
+    assert (found.id, found.source, found.event_type) == (RUN, "headgate/charge", "headgate.run.completed")
+
+
+def letter(**given: Any) -> tuple[facts.Record, Any]:
+    fields: dict[str, Any] = {
+        "code": "not_json",
+        "reason": "the value is not JSON",
+        "remedy": "send JSON",
+        "source_topic": "headgate.events",
+        "partition": 3,
+        "offset": 17,
+        "timestamp_ms": AT,
+        "key": b"k",
+        "value": b"hello",
+        "headers": [("h", b"x")],
+        "at_ms": AT,
+    }
+    record = facts.dead_letter(**(fields | given))
+    return record, orjson.loads(record.value)
+
+
+def test_a_dead_letter_has_the_promised_fields_and_the_source_records_key() -> None:
+    record, found = letter()
+    assert record.key == b"k"
+    assert found == {
+        "code": "not_json",
+        "reason": "the value is not JSON",
+        "remedy": "send JSON",
+        "source": {"topic": "headgate.events", "partition": 3, "offset": 17, "timestamp": AT_TEXT},
+        "key": "k",
+        "value": "hello",
+        "headers": [["h", "x"]],
+        "encoding": {"key": "utf-8", "value": "utf-8", "headers": ["utf-8"]},
+        "run_id": None,
+        "workflow_id": None,
+        "at": AT_TEXT,
+    }
+
+
+def test_what_is_not_utf_8_is_kept_in_base64_and_what_is_missing_stays_null() -> None:
+    _, found = letter(key=None, value=b"\xff\x00", headers=[("a", b"\xfe"), ("b", None), ("a", b"")])
+    assert found["value"] == base64.b64encode(b"\xff\x00").decode()
+    assert found["headers"] == [["a", base64.b64encode(b"\xfe").decode()], ["b", None], ["a", ""]]
+    assert found["encoding"] == {"key": None, "value": "base64", "headers": ["base64", None, "utf-8"]}
+
+
+@pytest.mark.parametrize("value", [b"\x00" * (2 * 1024 * 1024), b"\xff" * (2 * 1024 * 1024), b'"' * (2 * 1024 * 1024)])
+def test_the_largest_record_that_events_takes_fits_as_a_dead_letter(value: bytes) -> None:
+    record, found = letter(value=value)
+    assert len(record.value) < 4 * 1024 * 1024
+    text, encoding = found["value"], found["encoding"]["value"]
+    assert (base64.b64decode(text) if encoding == "base64" else text.encode()) == value
+
+
+def test_facts_of_runs_are_in_the_past_tense_and_keyed_by_run() -> None:
+    error = facts.error_of("ValueError", "no stock")
+    records = [
+        facts.run_started(run_id=RUN, workflow_id="charge", workflow_version="2", at_ms=AT, key=None, events=[event()]),
+        facts.run_retried(run_id=RUN, workflow_id="charge", at_ms=AT, attempt=1, error=error, retry_at_ms=AT + 1000),
+        facts.run_finished(
+            run_id=RUN, workflow_id="charge", at_ms=AT, status=facts.RunStatus.FAILED, attempts=4, key=None, error=error
+        ),
+    ]
+    head = {"run_id": RUN, "workflow_id": "charge", "at": AT_TEXT}
+    assert {record.key for record in records} == {RUN.encode()}
+    assert [orjson.loads(record.value) for record in records] == [
+        {
+            "fact": "run_started",
+            **head,
+            "workflow_version": "2",
+            "key": None,
+            "events": [{"id": "3-17", "topic": "orders/created", "partition": 3, "offset": 17}],
+        },
+        {"fact": "run_retried", **head, "attempt": 1, "error": error, "retry_at": "2026-01-31T12:00:01.123Z"},
+        {"fact": "run_finished", **head, "status": "failed", "attempts": 4, "key": None, "error": error},
+    ]

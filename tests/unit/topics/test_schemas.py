@@ -1,0 +1,129 @@
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from headgate import workflow
+from topics import facts
+from topics.catalog import CATALOG
+from topics.codec import decode
+from topics.schemas import SCHEMAS
+
+RUN = "charge:0123456789abcdef01234567"
+EVENT = decode(b'{"topic": "a", "data": 1}', None, [], partition=3, offset=17, timestamp_ms=1, max_bytes=None)
+ERROR = facts.error_of("ValueError", "no stock")
+
+
+@workflow(id="charge", trigger_on_event="orders/*", batch_size=10, batch_timeout_seconds=2, timeout=60)
+async def charge(ctx: Any, payload: Any) -> None:
+    """Charge the card."""
+
+
+RECORDS = [
+    (
+        "results",
+        facts.result_value(
+            run_id=RUN,
+            workflow_id="charge",
+            workflow_version="1",
+            status=facts.RunStatus.REJECTED,
+            result_json=b"null",
+            error=ERROR,
+            events=[EVENT],
+            key=None,
+            started_at_ms=1,
+            finished_at_ms=2,
+            attempts=1,
+        ),
+    ),
+    (
+        "runs",
+        facts.run_started(
+            run_id=RUN, workflow_id="charge", workflow_version="1", at_ms=1, key="k", events=[EVENT]
+        ).value,
+    ),
+    (
+        "runs",
+        facts.run_retried(run_id=RUN, workflow_id="charge", at_ms=1, attempt=1, error=ERROR, retry_at_ms=2).value,
+    ),
+    (
+        "runs",
+        facts.run_finished(
+            run_id=RUN, workflow_id="charge", at_ms=1, status="completed", attempts=1, key=None, error=None
+        ).value,
+    ),
+    (
+        "dlq",
+        facts.dead_letter(
+            code="not_json",
+            reason="r",
+            remedy="m",
+            source_topic="t",
+            partition=0,
+            offset=0,
+            timestamp_ms=0,
+            key=None,
+            value=b"\xff",
+            headers=[("a", None), ("b", b"")],
+            at_ms=0,
+        ).value,
+    ),
+    (
+        "workflows",
+        facts.workflow_announced(
+            workflow_id=charge.id,
+            version=charge.version,
+            triggers=charge.triggers,
+            batch_size=charge.batch_size,
+            batch_timeout_seconds=charge.batch_timeout_seconds,
+            batch_by=charge.batch_by,
+            order=charge.order,
+            max_retries=charge.max_retries,
+            timeout_seconds=charge.timeout_seconds,
+            has_filter=charge.filter is not None,
+            description=charge.description,
+            schema=charge.schema,
+            announced_at_ms=0,
+            announced_by="worker-0",
+        ).value,
+    ),
+]
+
+
+@pytest.mark.parametrize(("topic", "value"), RECORDS)
+def test_what_the_builders_write_is_what_the_schemas_promise(topic: str, value: bytes) -> None:
+    validator = Draft202012Validator(SCHEMAS[topic])
+    record = orjson.loads(value)
+    validator.validate(record)
+    for name in record:
+        with pytest.raises(ValidationError):
+            validator.validate({key: found for key, found in record.items() if key != name})
+    with pytest.raises(ValidationError):
+        validator.validate({**record, "more": 1})
+
+
+def test_each_schema_is_a_schema_and_belongs_to_a_topic() -> None:
+    assert set(SCHEMAS) <= set(CATALOG)
+    for schema in SCHEMAS.values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_the_announcement_carries_what_a_workflow_says_about_itself() -> None:
+    record = orjson.loads(dict(RECORDS)["workflows"])
+    assert record == {
+        "id": "charge",
+        "version": "1",
+        "triggers": ["orders/*"],
+        "batch_size": 10,
+        "batch_timeout_seconds": 2.0,
+        "batch_by": "workflow",
+        "order": "key",
+        "max_retries": 3,
+        "timeout_seconds": 60.0,
+        "has_filter": False,
+        "description": "Charge the card.",
+        "schema": None,
+        "announced_at": "1970-01-01T00:00:00.000Z",
+        "announced_by": "worker-0",
+    }

@@ -1,0 +1,130 @@
+"""JSON Schemas (draft 2020-12) of the public records, one per topic: a promise to whoever reads our topics.
+
+Printed into docs/reference/. A record may gain optional fields; a field never changes its meaning.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+Schema = Mapping[str, Any]
+
+_TEXT: Final = {"type": "string"}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_TIME: Final = {
+    "type": "string",
+    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+    "description": "RFC 3339, UTC, milliseconds",
+}
+_RUN_ID: Final = {"type": "string", "pattern": "^[^:]+:[0-9a-f]{24}$", "description": "<workflow id>:<event digest>"}
+_STATUS: Final = {"enum": ["completed", "failed", "rejected", "cancelled"]}
+_ENCODING: Final = {"enum": ["utf-8", "base64", None]}
+
+
+def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = (), description: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+    return found | {"description": description} if description else found
+
+
+_ERROR: Final = _object({"type": _TEXT, "message": _TEXT, "traceback": _TEXT_OR_NULL})
+_ERROR_OR_NULL: Final = {"anyOf": [_ERROR, {"type": "null"}]}
+_EVENTS: Final = {
+    "type": "array",
+    "description": "the events that started the run, and where they landed",
+    "items": _object({"id": _TEXT, "topic": _TEXT, "partition": _COUNT, "offset": _COUNT}),
+}
+
+RESULT: Final[Schema] = _object(
+    {
+        "run_id": _RUN_ID,
+        "workflow_id": _TEXT,
+        "workflow_version": _TEXT,
+        "status": _STATUS,
+        "result": {"description": "what the function returned; null unless completed"},
+        "error": _ERROR_OR_NULL,
+        "events": _EVENTS,
+        "key": {**_TEXT_OR_NULL, "description": "the key of the first event"},
+        "started_at": _TIME,
+        "finished_at": _TIME,
+        "attempts": _COUNT,
+    },
+    description="one finished run",
+)
+
+_FACT: Final = {"run_id": _RUN_ID, "workflow_id": _TEXT, "at": _TIME}
+RUN_FACT: Final[Schema] = {
+    "description": "what happened to a run that outlives one batch",
+    "oneOf": [
+        _object(
+            {
+                "fact": {"const": "run_started"},
+                **_FACT,
+                "workflow_version": _TEXT,
+                "key": _TEXT_OR_NULL,
+                "events": _EVENTS,
+            }
+        ),
+        _object({"fact": {"const": "run_retried"}, **_FACT, "attempt": _COUNT, "error": _ERROR, "retry_at": _TIME}),
+        _object(
+            {
+                "fact": {"const": "run_finished"},
+                **_FACT,
+                "status": _STATUS,
+                "attempts": _COUNT,
+                "key": _TEXT_OR_NULL,
+                "error": _ERROR_OR_NULL,
+            }
+        ),
+    ],
+}
+
+DEAD_LETTER: Final[Schema] = _object(
+    {
+        "code": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
+        "reason": _TEXT,
+        "remedy": _TEXT,
+        "source": _object({"topic": _TEXT, "partition": _COUNT, "offset": _COUNT, "timestamp": _TIME}),
+        "key": _TEXT_OR_NULL,
+        "value": _TEXT_OR_NULL,
+        "headers": {"type": "array", "items": {"type": "array", "prefixItems": [_TEXT, _TEXT_OR_NULL], "items": False}},
+        "encoding": _object(
+            {"key": _ENCODING, "value": _ENCODING, "headers": {"type": "array", "items": _ENCODING}},
+            description="how to get the original bytes back from the texts; null where there were none",
+        ),
+        "run_id": {"anyOf": [_RUN_ID, {"type": "null"}]},
+        "workflow_id": _TEXT_OR_NULL,
+        "at": _TIME,
+    },
+    description="a record, or the event of a run, that failed for good",
+)
+
+ANNOUNCEMENT: Final[Schema] = _object(
+    {
+        "id": _TEXT,
+        "version": _TEXT,
+        "triggers": {"type": "array", "items": _TEXT},
+        "batch_size": {"type": "integer", "minimum": 1},
+        "batch_timeout_seconds": {"type": ["number", "null"]},
+        "batch_by": {"enum": ["workflow", "key", "partition"]},
+        "order": {"enum": ["key", "strict", "none"]},
+        "max_retries": _COUNT,
+        "timeout_seconds": {"type": ["number", "null"]},
+        "has_filter": {"type": "boolean"},
+        "description": _TEXT,
+        "schema": {"type": ["object", "null"], "description": "JSON Schema of the event data"},
+        "announced_at": _TIME,
+        "announced_by": {"type": "string", "description": "instance id of the worker"},
+    },
+    description="a workflow that a worker runs",
+)
+
+SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
+    {"results": RESULT, "runs": RUN_FACT, "dlq": DEAD_LETTER, "workflows": ANNOUNCEMENT}
+)
+"""Name of the topic in the catalog -> schema of its records."""
