@@ -122,14 +122,19 @@ def run(arguments: list[str] | None = None) -> int:
             return Exit.OK
         raise
     except Exception as error:  # noqa: BLE001 the outermost place: it ends the process
-        code = getattr(error, "exit_code", None)
-        if code is None:
-            traceback.print_exception(error)
-            click.echo(f"headgate: unexpected error: {type(error).__name__}: {error}", err=True)
-            return Exit.CRASHED
-        for line in str(error).splitlines():
-            click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
-        return int(code)
+        return tell(error)
+
+
+def tell(error: BaseException) -> int:
+    """Put an error into words on standard error; returns the exit code that it stands for."""
+    code = getattr(error, "exit_code", None)
+    if code is None:
+        traceback.print_exception(error)
+        click.echo(f"headgate: unexpected error: {type(error).__name__}: {error}", err=True)
+        return Exit.CRASHED
+    for line in str(error).splitlines():
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
+    return int(code)
 
 
 if __name__ == "__main__":

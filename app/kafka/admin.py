@@ -10,7 +10,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from app.kafka import broker_version, clients
@@ -161,7 +168,7 @@ class Admin:
             self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
 
     def end_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
-        """The next offset of every partition of `topics` (name: partition count), open transactions not counted."""
+        """The offset up to which every partition of `topics` (name: partition count) can be read, read_committed."""
         return self._offsets(topics, OffsetSpec.latest())
 
     def first_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
@@ -170,7 +177,8 @@ class Admin:
 
     def _offsets(self, topics: Mapping[str, int], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         wanted = {TopicPartition(name, p): spec for name, count in topics.items() for p in range(count)}
-        asked = self._client.list_offsets(wanted, request_timeout=self._timeout) if wanted else {}
+        options: dict[str, Any] = {"isolation_level": IsolationLevel.READ_COMMITTED, "request_timeout": self._timeout}
+        asked = self._client.list_offsets(wanted, **options) if wanted else {}
         return {
             (place.topic, place.partition): self._wait(future, f"list the offsets of {place.topic}").offset
             for place, future in asked.items()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from app.kafka import clients
 from app.kafka.admin import Admin
@@ -16,6 +16,7 @@ from app.settings import KafkaSettings
 
 _POLL_SECONDS: Final = 0.2
 _AT_ONCE: Final = 500
+_GATHER_SECONDS: Final = 0.02
 
 
 class TopicMissing(Exception):
@@ -81,10 +82,9 @@ class Reader:
                 "fetch.error.backoff.ms": 100,
             }
         )
-        starts = [OFFSET_BEGINNING if from_start else self._ends[p] for p in sorted(self._ends)]
-        self._consumer.assign(
-            [TopicPartition(topic, p, start) for p, start in zip(sorted(self._ends), starts, strict=True)]
-        )
+        # Given as numbers: the library would look up "the beginning" and wait half a second before it asks.
+        starts = admin.first_offsets(partitions) if from_start else {(topic, p): end for p, end in self._ends.items()}
+        self._consumer.assign([TopicPartition(name, number, start) for (name, number), start in starts.items()])
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +107,9 @@ class Reader:
         """With `waiting`, end as soon as each of these partitions has been read to where it ended."""
         quiet_since = time.monotonic()
         while waiting is None or waiting:
-            messages = self._consumer.consume(_AT_ONCE, _POLL_SECONDS)
+            # `consume` would wait for all of _AT_ONCE until its time-out: wait for one, then take what is there.
+            first = self._consumer.poll(_POLL_SECONDS)
+            messages = [] if first is None else [first, *self._consumer.consume(_AT_ONCE - 1, _GATHER_SECONDS)]
             for message in _by_time(messages):
                 quiet_since = time.monotonic()
                 error = message.error()
@@ -130,10 +132,14 @@ class Writer:
     """Writes records durably: acknowledged by all copies that are in sync."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
-        self._producer = Producer(
-            clients.producer_config(kafka) | {"delivery.timeout.ms": round(kafka.request_timeout_seconds * 1000)}
-        )
+        """Raises KafkaUnreachable."""
+        timeout = kafka.request_timeout_seconds
+        self._producer = Producer(clients.producer_config(kafka) | {"delivery.timeout.ms": round(timeout * 1000)})
+        try:
+            # Connected before the first record: the idempotent producer would look for a broker once in half a second.
+            self._producer.list_topics(timeout=timeout)
+        except KafkaException as raised:
+            raise clients.KafkaUnreachable(kafka.bootstrap, raised.args[0].str()) from None
 
     def write(
         self,
