@@ -19,12 +19,13 @@ from app.gateway.metrics import Metrics
 from app.gateway.workflows import Workflows
 from app.kafka.producer import MaybeAccepted, NotAccepted, Outgoing
 from topics import cloudevents, codec
-from topics.fields import Found, valid_traceparent
+from topics.fields import MAX_KEY, Found, valid_traceparent
 from topics.malformed import EXAMPLE, Malformed
 
 PATH: Final = "/api/v1/events"
 MOST_DETAILS: Final = 100
 MOST_KEY: Final = 255
+MOST_KEY_BYTES: Final = 4 * MAX_KEY
 AT_ONCE: Final = 500
 """Events read before other requests get their turn."""
 PLAIN: Final = "application/json"
@@ -111,10 +112,13 @@ def derived_id(idempotency_key: str, index: int | None) -> str:
     ).hexdigest()
 
 
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def fresh_id() -> str:
     """A random UUID (version 4), as `uuid.uuid4` makes it in a quarter of the time."""
     text = os.urandom(16).hex()
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 def parse(body: bytes) -> Any:
@@ -141,6 +145,9 @@ class Reader:
     def __init__(self, request: Request, *, most_bytes: int) -> None:
         self._request = request
         self._most_bytes = most_bytes
+        parent = request.traceparent
+        self._headers = [] if parent is None else [("traceparent", parent.encode())]
+        self._most_quickly = most_bytes - MOST_KEY_BYTES - sum(len(name) + len(raw) for name, raw in self._headers)
         self.details: list[dict[str, str]] = []
         self.oversized = 0
 
@@ -150,6 +157,13 @@ class Reader:
         is_plain = self._request.content_type == PLAIN and (type(item) is not dict or "specversion" not in item)
         reason = "not an event"
         try:
+            if is_plain and type(item) is dict:
+                given = item.get("id")
+                event_id = self._new_id(index) if given is None else given
+                if type(event_id) is str:
+                    outgoing = fields.encoded(item, event_id, self._headers)
+                    if outgoing is not None and len(outgoing[2]) <= self._most_quickly:
+                        return Posted(event_id, item["topic"], outgoing)
             if not is_plain:
                 return self._posted(cloudevents.from_structured(item, {}), index)
             found = fields.plain(item) if type(item) is dict else None
@@ -167,10 +181,7 @@ class Reader:
 
     def _posted(self, found: Found, index: int | None) -> Posted:
         request = self._request
-        event_id = found.event_id
-        if event_id is None:
-            key = request.idempotency_key
-            event_id = fresh_id() if key is None else derived_id(key, index)
+        event_id = self._new_id(index) if found.event_id is None else found.event_id
         key_bytes, value, headers = codec.produce_form(
             found.topic,
             found.data,
@@ -185,6 +196,10 @@ class Reader:
         if size > self._most_bytes:
             raise _Oversized(f"the event has {size} bytes, limits.event_bytes allows {self._most_bytes}")
         return Posted(event_id, found.topic, (key_bytes, event_id, value, headers))
+
+    def _new_id(self, index: int | None) -> str:
+        key = self._request.idempotency_key
+        return fresh_id() if key is None else derived_id(key, index)
 
     def _note(self, issues: Iterable[dict[str, str]]) -> None:
         for issue in issues:

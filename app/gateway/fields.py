@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import orjson
+
+from app.kafka.producer import Outgoing
 from topics import fields
 from topics.fields import Found
 from topics.malformed import EXAMPLE, REMEDIES, Malformed, named, shown
@@ -18,6 +21,47 @@ _CHECKS: Final[Mapping[str, Callable[[Any, str], str | None]]] = {
     "key": fields.checked_key,
     "created_at": fields.checked_time,
 }
+
+
+def encoded(item: Mapping[str, Any], event_id: str, headers: list[tuple[str, bytes]]) -> Outgoing | None:
+    """Return what `codec.produce_form` makes of an ordinary event, in a third of its time; None: ask it.
+
+    Ordinary: form `{topic, data}`, every field of the right type, nothing that needs a second look.
+    """
+    get = item.get
+    topic, data = get("topic"), get("data", item)
+    if (
+        type(topic) is not str
+        or data is item
+        or not 0 < len(topic) <= fields.MAX_TOPIC
+        or not topic.isprintable()
+        or topic.strip() != topic
+        or not item.keys() <= FORM
+        or get("created_at") is not None
+        or not (0 < len(event_id) <= fields.MAX_ID and event_id.isprintable())
+    ):
+        return None
+    body: dict[str, Any] = {"topic": topic}
+    event_type = get("event_type")
+    if event_type is not None:
+        if type(event_type) is not str or not (0 < len(event_type) <= fields.MAX_TYPE and event_type.isprintable()):
+            return None
+        body["event_type"] = event_type
+    body["id"] = event_id
+    body["data"] = data
+    key = get("key")
+    if key is not None:
+        if type(key) is not str or not 0 < len(key) <= fields.MAX_KEY:
+            return None
+        key = key.encode()
+    try:
+        value = orjson.dumps(body)
+    except TypeError:  # too deep
+        return None
+    # As many opening brackets as levels are allowed: it may be too deep, and one level is ours.
+    if value.count(b"{") + value.count(b"[") > fields.MAX_DEPTH:
+        return None
+    return key, event_id, value, headers
 
 
 def plain(item: Mapping[str, Any]) -> Found | None:
