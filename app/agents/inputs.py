@@ -1,0 +1,45 @@
+"""The Faust agents: a chunk of records in, the partition's pump called. They decide nothing and acknowledge nothing:
+what was taken is in the journal, with its offset, or it is fetched again.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from faust.types import StreamT
+
+from app.kafka.faust_app import HeadgateApp
+from app.pump.pump import Pump
+
+
+class Pumps(Protocol):
+    """Where the agents find the owner of a partition."""
+
+    def pump(self, partition: int) -> Pump | None: ...
+
+
+def declare(app: HeadgateApp, pumps: Pumps, failed: Callable[[BaseException], None]) -> None:
+    """Declare the agents of `events` and `commands`. `failed` is told of an error that must end the process."""
+
+    async def events(stream: StreamT[Any]) -> None:
+        try:
+            async for event in stream.noack().events():
+                pump = pumps.pump(event.message.partition)
+                if pump is not None and event.message.generation_id == app.consumer_generation_id:
+                    await pump.offer_events(event.value)
+        except Exception as error:  # an agent that ended would be a silent stall
+            failed(error)
+            raise
+
+    async def commands(stream: StreamT[Any]) -> None:
+        try:
+            async for event in stream.noack().events():
+                pump = pumps.pump(event.message.partition)
+                if pump is not None and event.message.generation_id == app.consumer_generation_id:
+                    await pump.offer_commands(event.value)
+        except Exception as error:
+            failed(error)
+            raise
+
+    for function, topic in ((events, app.events_topic), (commands, app.commands_topic)):
+        channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        app.agent(channel, name=function.__name__)(function)

@@ -1,0 +1,157 @@
+"""`apply(state, inputs, now) -> effects`: the only entrance to the core. Called by the pump, once or more a round.
+
+The state changes in place and only here; nothing waits, nothing reads a clock. Within a call, due timers come first,
+then the inputs in order, then the lanes that something happened to.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from app.engine import errors, inputs, lanes, runs, timers
+from app.engine.effects import Effects
+from app.engine.matching import Matcher
+from app.engine.state import State, Timer
+from topics import keys
+
+
+def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
+    """Take `given` into the state at `now_ms` and return what the runtime must do. Raises EngineError."""
+    state.now_ms = max(now_ms, state.now_ms)
+    effects = Effects()
+    for due_ms, kind, name, group in timers.due(state):
+        if kind is Timer.BATCH:
+            lanes.batch_due(state, (name, group), due_ms)
+        elif kind is Timer.RETRY:
+            runs.retry_due(state, name, due_ms, effects)
+        else:
+            runs.deadline_due(state, name, effects)
+    for one in given:
+        HANDLERS[type(one)](state, one, effects)
+    if state.ready or state.freed:
+        lanes.fire_ready(state, effects)
+    return effects
+
+
+def _events_read(state: State, read: inputs.EventsRead, effects: Effects) -> None:
+    state.changed = True
+    state.events_offset = read.next_offset
+    counters = state.counters
+    counters.events += len(read.envelopes) + len(read.malformed)
+    if read.malformed:
+        counters.malformed += len(read.malformed)
+        state.outgoing.records.extend(read.malformed)
+    partition, partitions = state.partition, state.limits.partitions
+    for envelope in read.envelopes:
+        home = keys.home_of(envelope, partitions)
+        if home != partition:
+            state.forwards.setdefault(home, []).append(envelope)
+            counters.forwarded += 1
+        else:
+            _arrived(state, envelope, effects)
+
+
+def _arrived(state: State, envelope: Any, effects: Effects) -> None:
+    """Take one event at its home: drop a duplicate, then start or queue a run of each workflow that it triggers."""
+    digest = keys.digest_of(envelope)
+    if envelope.explicit and state.dedup.seen(digest, state.now_ms):
+        state.counters.duplicates += 1
+        return
+    matching = state.matcher.of(envelope.topic)
+    if not matching:
+        state.counters.unmatched += 1
+        return
+    if len(matching) == 1:
+        workflow = matching[0]
+        if state.known[workflow.id] <= envelope.timestamp_ms:
+            lanes.admit(state, workflow, envelope, digest, None, effects)
+        return
+    matching = tuple(one for one in matching if state.known[one.id] <= envelope.timestamp_ms)
+    if len(matching) > state.limits.workflows_per_event:
+        runs.bury(
+            state,
+            (envelope,),
+            code="too_many_workflows",
+            reason=f"topic {envelope.topic!r} triggers {len(matching)} workflows, more than "
+            f"{state.limits.workflows_per_event}",
+            remedy="narrow the trigger patterns, or raise limits.workflows_per_event",
+            run_id=None,
+            workflow_id=None,
+        )
+        return
+    held = lanes.hold(envelope)
+    for workflow in matching:
+        lanes.admit(state, workflow, envelope, digest, held, effects)
+
+
+def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) -> None:
+    state.changed = True
+    state.commands_offset = read.next_offset
+    if read.malformed:
+        state.counters.malformed += len(read.malformed)
+        state.outgoing.records.extend(read.malformed)
+    for command in read.commands:
+        if command.partitions != state.limits.partitions:
+            raise errors.WrongPartitionCount(journal=state.limits.partitions, found=command.partitions)
+        source = f"{command.source}/{command.journal}"
+        last = state.received.get(source, 0)
+        if command.sequence <= last:
+            continue
+        if command.sequence != last + 1:
+            raise errors.CommandGap(source=command.source, expected=last + 1, found=command.sequence)
+        state.received[source] = command.sequence
+        for envelope in command.events:
+            _arrived(state, envelope, effects)
+        for workflow_id, envelope in command.batched:
+            lanes.admit_by_id(state, workflow_id, envelope, effects)
+
+
+def _workflows_loaded(state: State, given: inputs.WorkflowsLoaded, effects: Effects) -> None:
+    loaded = {one.id: one for one in given.loaded}
+    everything = {one.id: one for one in given.announced} | loaded
+    new = state.round == 0 and not state.known
+    for workflow_id in sorted(everything):
+        if workflow_id not in state.known:
+            state.known[workflow_id] = 0 if new and state.limits.start_from_earliest else state.now_ms
+            state.known_changed = state.changed = True
+    state.loaded = loaded
+    state.matcher = Matcher(everything.values())
+    lanes.regroup(state)
+    runs.wake(state, effects)
+    lanes.wake(state, effects)
+
+
+def _delivered(state: State, given: inputs.Delivered, effects: Effects) -> None:
+    while state.undelivered and state.undelivered[0].round <= given.round:
+        state.free_slots.extend(state.undelivered.popleft().slots)
+    state.delivered = max(state.delivered, given.round)
+    state.results_end = given.results_end
+    state.runs_end = given.runs_end
+
+
+def _published(state: State, given: inputs.Published, effects: Effects) -> None:
+    run = state.runs.get(given.run_id)
+    if run is None or run.attempt != given.attempt:
+        return
+    if run.published is None:
+        run.published = {}
+    if given.step_key in run.published:
+        return
+    run.published[given.step_key] = given.event_id
+    state.touched_runs[run.id] = run
+    state.outgoing.records.append(given.record)
+    state.changed = True
+
+
+def _time_passed(state: State, given: inputs.TimePassed, effects: Effects) -> None:
+    """Timers fired already."""
+
+
+HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
+    inputs.EventsRead: _events_read,
+    inputs.CommandsRead: _commands_read,
+    inputs.Published: _published,
+    inputs.Ended: runs.ended,
+    inputs.TimePassed: _time_passed,
+    inputs.WorkflowsLoaded: _workflows_loaded,
+    inputs.Delivered: _delivered,
+}

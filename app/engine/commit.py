@@ -1,0 +1,243 @@
+"""The journal records of one round, made from what changed. Called by the pump after its last `apply` of the round."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from app.engine import runs
+from app.engine.effects import Commit, Outgoing, Record
+from app.engine.state import Held, OutSlot, Run, RunStatus, State
+from topics import commands, journal
+
+Entity = tuple[bytes, bytes | None]
+
+PART_BYTES: Final = 700 * 1024
+"""Most bytes of one outgoing part or command: far below the topics' limit of 8 MiB, whatever the overhead."""
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Above this, what nothing refers to yet goes ahead in batches of its own."""
+_COMMAND_EVENTS: Final = 500
+_TAIL_IDS: Final = 4096
+_TAIL_SLOTS: Final = 512
+
+
+def commit(state: State) -> Commit | None:
+    """Close the round and return its journal records, or None when nothing changed. The state is as after the commit."""
+    if not state.changed:
+        return None
+    state.changed = False
+    state.round += 1
+    _expire(state)
+    bodies: list[Entity] = []
+    batch: list[Entity] = []
+    for pending in state.fresh_pending:
+        if not pending.left:
+            _body(state, pending.held, bodies)
+            pending.journaled = True
+            batch.append((runs.pending_key(pending), journal.encode({"r": state.round})))
+    state.fresh_pending.clear()
+    batch.extend((key, None) for key in state.removed)  # before the runs: a run id may come back in the same round
+    state.removed.clear()
+    for run in state.touched_runs.values():
+        _run(state, run, bodies, batch)
+    state.touched_runs.clear()
+    _ids(state, bodies, batch)
+    _commands(state)
+    outgoing, state.outgoing = state.outgoing, Outgoing(0)
+    outgoing.round = state.round
+    parts = _out(state, outgoing)
+    if state.known_changed:
+        batch.append((journal.KNOWN, journal.encode({"r": state.round, "since": state.known})))
+        state.known_changed = False
+    batch.append((journal.HEAD, journal.encode(head(state))))
+    orphans: list[Entity] = [(key, None) for key in state.orphans]
+    state.orphans.clear()
+    ahead: list[Entity] = orphans + bodies + parts
+    if _size(ahead) + _size(batch) <= BATCH_BYTES:
+        return Commit(state.round, (), ahead + batch, outgoing)
+    return Commit(state.round, ahead, batch, outgoing)
+
+
+def head(state: State) -> dict[str, Any]:
+    return {
+        "r": state.round,
+        "v": journal.FORMAT,
+        "partitions": state.limits.partitions,
+        "events": state.events_offset,
+        "commands": state.commands_offset,
+        "now": state.now_ms,
+        "bodies": state.bodies,
+        "received": state.received,
+        "sent": state.sent,
+        "delivered": state.delivered,
+        "results_end": state.results_end,
+        "runs_end": state.runs_end,
+        "ids_from": state.tail_from,
+        "generations": {one.number: one.opened_ms for one in state.dedup.generations},
+    }
+
+
+def _size(entities: Sequence[Entity]) -> int:
+    return sum(len(key) + len(value or b"") + 32 for key, value in entities)
+
+
+def _body(state: State, held: Held, bodies: list[Entity]) -> None:
+    if held.journaled:
+        return
+    held.number = state.bodies
+    held.journaled = True
+    state.bodies += 1
+    bodies.append(
+        (journal.body_key(held.number), journal.encode(commands.raw_event(held.envelope) | {"r": state.round}))
+    )
+
+
+def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity]) -> None:
+    if run.held is None:
+        run.held = tuple(Held(one) for one in run.events)
+        for one in run.held:
+            one.refs = 1
+    for one in run.held:
+        _body(state, one, bodies)
+    if not run.journaled:
+        run.journaled = True
+        runs.began(state, run)
+    batch.append(
+        (
+            journal.run_key(run.id),
+            journal.encode(
+                {
+                    "r": state.round,
+                    "workflow": run.workflow.id,
+                    "version": run.workflow.version,
+                    "bodies": [one.number for one in run.held],
+                    "lane": run.lane,
+                    "attempt": run.attempt,
+                    "started": run.started_ms,
+                    "due": run.due_ms if run.status is RunStatus.RETRYING else 0,
+                    "published": run.published or {},
+                }
+            ),
+        )
+    )
+
+
+def _expire(state: State) -> None:
+    for generation in state.dedup.expire(state.now_ms):
+        state.removed.extend(journal.pack_key(generation.number, number) for number in range(generation.packs))
+
+
+def _ids(state: State, ahead: list[Entity], batch: list[Entity]) -> None:
+    """Journal the ids that this round saw: a small record each round, packed into a large one now and then."""
+    fresh = state.dedup.fresh
+    if not fresh:
+        return
+    generation = state.dedup.generations[-1]
+    state.tail_ids.extend(fresh)
+    if len(state.tail_ids) >= _TAIL_IDS or state.tail_slots >= _TAIL_SLOTS:
+        value = {"r": state.round, "d": journal.pack_digests(state.tail_ids)}
+        ahead.append((journal.pack_key(generation.number, generation.packs), journal.encode(value)))
+        generation.packs += 1
+        state.tail_ids.clear()
+        state.tail_slots = 0
+        state.tail_from = state.round + 1
+    else:
+        value = {"r": state.round, "g": generation.number, "d": journal.pack_digests(fresh)}
+        batch.append((journal.ids_key(state.tail_slots), journal.encode(value)))
+        state.tail_slots += 1
+    fresh.clear()
+
+
+def _commands(state: State) -> None:
+    """Turn what has its place elsewhere into commands, in order, each with the next number of its destination."""
+    if not state.forwards and not state.gathers:
+        return
+    for destination in sorted({*state.forwards, *state.gathers}):
+        events = state.forwards.get(destination, [])
+        batched = state.gathers.get(destination, [])
+        for few_events, few_batched in _chunks(events, batched):
+            sequence = state.sent.get(destination, 0) + 1
+            state.sent[destination] = sequence
+            value = commands.encode(
+                source=state.partition,
+                journal_id=state.journal_id,
+                sequence=sequence,
+                partitions=state.limits.partitions,
+                events=few_events,
+                batched=few_batched,
+            )
+            state.outgoing.records.append(Record("commands", destination, b"%d" % state.partition, value, ()))
+    state.forwards = {}
+    state.gathers = {}
+
+
+def _chunks(events: Sequence[Any], batched: Sequence[Any]) -> list[tuple[list[Any], list[Any]]]:
+    chunks: list[tuple[list[Any], list[Any]]] = []
+    few_events: list[Any] = []
+    few_batched: list[Any] = []
+    size = 0
+    for one, target in [*((e, 0) for e in events), *((b, 1) for b in batched)]:
+        event = one if target == 0 else one[1]
+        full = size + event.size > PART_BYTES or len(few_events) + len(few_batched) >= _COMMAND_EVENTS
+        if full and (few_events or few_batched):
+            chunks.append((few_events, few_batched))
+            few_events, few_batched, size = [], [], 0
+        (few_events if target == 0 else few_batched).append(one)
+        size += event.size
+    chunks.append((few_events, few_batched))
+    return chunks
+
+
+def _out(state: State, outgoing: Outgoing) -> list[Entity]:
+    """Return the journal parts of `outgoing`, in free slots. Their values hold the results' bytes as they are."""
+    if not outgoing:
+        return []
+    parts: list[tuple[list[bytes], list[Any], list[Any]]] = [([], [], [])]
+    size = 0
+    for kind, items in enumerate((outgoing.results, outgoing.runs, outgoing.records)):
+        for item in items:
+            length = len(item.value or b"") + 200
+            if size + length > PART_BYTES and size:
+                parts.append(([], [], []))
+                size = 0
+            parts[-1][kind].append(item)  # type: ignore[arg-type]
+            size += length
+    entities: list[Entity] = []
+    slots = []
+    for number, (results, facts, records) in enumerate(parts):
+        slot = state.free_slots.pop() if state.free_slots else state.slots
+        state.slots = max(state.slots, slot + 1)
+        slots.append(slot)
+        entities.append((journal.out_key(slot), _part(state.round, number, len(parts), results, facts, records)))
+    state.undelivered.append(OutSlot(state.round, tuple(slots)))
+    return entities
+
+
+def _part(round_: int, number: int, count: int, results: list[Any], facts: list[Any], records: list[Any]) -> bytes:
+    about = orjson.dumps(
+        {
+            "r": round_,
+            "part": number,
+            "of": count,
+            "runs": [_record(one) for one in facts],
+            "records": [_record(one) for one in records],
+            "parents": {str(at): one.traceparent for at, one in enumerate(results) if one.traceparent},
+            "lengths": [len(one.value) for one in results],
+        }
+    )
+    # The results last and as they are, so that they come back byte for byte without being encoded again.
+    return about[:-1] + RESULTS_FIELD + b",".join([one.value for one in results]) + b"]}"
+
+
+RESULTS_FIELD: Final = b',"results":['
+
+
+def _record(one: Record) -> list[Any]:
+    return [
+        one.topic,
+        one.partition,
+        journal.bytes_field(one.key),
+        journal.bytes_field(one.value),
+        journal.headers_field(one.headers),
+        one.foreign,
+    ]

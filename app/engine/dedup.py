@@ -1,0 +1,134 @@
+"""Which event ids were seen: by digest, within a window of time and a bound on count.
+
+Ids live in generations, each a hash table of buckets that hold digests end to end (about 18 bytes an id, where a
+Python set needs 97). A generation closes when it is a quarter of the window old or holds a quarter of the bound, and
+is forgotten as a whole once it is older than the window or the bound needs its room. So at the bound the oldest ids
+are forgotten before their time: an event repeated later than that starts a second run.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+DIGEST_BYTES: Final = 12
+GENERATIONS: Final = 4
+_BUCKET_IDS: Final = 24
+_MIN_BUCKETS: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DedupPolicy:
+    """`window_ms`: how long an id is remembered at least; `max_ids`: how many at most, whatever the window says."""
+
+    window_ms: int
+    max_ids: int
+
+    @property
+    def generation_ids(self) -> int:
+        return max(1, self.max_ids // GENERATIONS)
+
+    @property
+    def generation_ms(self) -> int:
+        return max(1, self.window_ms // GENERATIONS)
+
+
+class Generation:
+    """The ids of one stretch of time. `packs` counts its packed journal records, so that they can be removed."""
+
+    __slots__ = ("buckets", "count", "mask", "number", "opened_ms", "packs")
+
+    def __init__(self, number: int, opened_ms: int, expected: int) -> None:
+        size = _MIN_BUCKETS
+        while size * _BUCKET_IDS < expected:
+            size *= 2
+        self.number = number
+        self.opened_ms = opened_ms
+        self.mask = size - 1
+        self.buckets: list[bytearray | None] = [None] * size
+        self.count = 0
+        self.packs = 0
+
+    def holds(self, digest: bytes) -> bool:
+        bucket = self.buckets[(digest[0] << 16 | digest[1] << 8 | digest[2]) & self.mask]
+        if bucket is None:
+            return False
+        at = bucket.find(digest)
+        while at > 0 and at % DIGEST_BYTES:  # a match across two neighbours is none
+            at = bucket.find(digest, at + 1)
+        return at >= 0
+
+    def add(self, digest: bytes) -> None:
+        slot = (digest[0] << 16 | digest[1] << 8 | digest[2]) & self.mask
+        bucket = self.buckets[slot]
+        if bucket is None:
+            self.buckets[slot] = bytearray(digest)
+        else:
+            bucket += digest
+        self.count += 1
+
+
+class Dedup:
+    """The ids of one partition, newest generation last."""
+
+    __slots__ = ("_policy", "count", "fresh", "generations", "removed_early")
+
+    def __init__(self, policy: DedupPolicy) -> None:
+        self._policy = policy
+        self.generations: list[Generation] = []
+        self.count = 0
+        self.fresh: list[bytes] = []
+        """Digests added since the last commit, in order."""
+        self.removed_early = 0
+        """Ids forgotten before the window ended, because of the bound."""
+
+    @property
+    def policy(self) -> DedupPolicy:
+        return self._policy
+
+    def seen(self, digest: bytes, now_ms: int) -> bool:
+        """Whether the id was there; if it was not, it is from now on."""
+        for generation in reversed(self.generations):
+            if generation.holds(digest):
+                return True
+        self._current(now_ms).add(digest)
+        self.count += 1
+        self.fresh.append(digest)
+        return False
+
+    def _current(self, now_ms: int) -> Generation:
+        generations = self.generations
+        if generations:
+            last = generations[-1]
+            if last.count < self._policy.generation_ids and now_ms - last.opened_ms < self._policy.generation_ms:
+                return last
+        number = generations[-1].number + 1 if generations else 0
+        generations.append(Generation(number, now_ms, self._policy.generation_ids))
+        return generations[-1]
+
+    def restore(self, number: int, opened_ms: int, digests: list[bytes], *, packed: bool) -> None:
+        """Take ids from the journal; generations come in any order."""
+        found = next((one for one in self.generations if one.number == number), None)
+        if found is None:
+            found = Generation(number, opened_ms, self._policy.generation_ids)
+            self.generations.append(found)
+            self.generations.sort(key=lambda one: one.number)
+        for digest in digests:
+            found.add(digest)
+        if packed:
+            found.packs += 1
+        self.count += len(digests)
+
+    def expire(self, now_ms: int) -> list[Generation]:
+        """Forget generations that are past the window or the bound, and return them."""
+        gone: list[Generation] = []
+        while len(self.generations) > 1:
+            oldest, following = self.generations[0], self.generations[1]
+            past_window = now_ms - following.opened_ms >= self._policy.window_ms
+            past_bound = self.count > self._policy.max_ids
+            if not past_window and not past_bound:
+                break
+            self.generations.pop(0)
+            self.count -= oldest.count
+            if not past_window:
+                self.removed_early += oldest.count
+            gone.append(oldest)
+        return gone

@@ -1,0 +1,85 @@
+"""What a round hands to the engine. Values only; `apply` has one handler for each class here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.engine.effects import Record
+from headgate.definition import Workflow
+from topics.commands import Command
+from topics.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRead:
+    """A chunk of `events`, decoded. `next_offset` is what a fetch after it returns first."""
+
+    envelopes: Sequence[Envelope]
+    malformed: Sequence[Record]
+    """Dead letters of the records that could not be decoded."""
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandsRead:
+    commands: Sequence[Command]
+    malformed: Sequence[Record]
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt ended without a result."""
+
+    type: str
+    message: str
+    traceback: str | None
+    rejected: bool = False
+    final: bool = False
+    """No retry mends it, e.g. a result that is no JSON."""
+    retry_after_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Published:
+    """A step of a run published an event."""
+
+    run_id: str
+    attempt: int
+    step_key: str
+    event_id: str
+    record: Record
+
+
+@dataclass(slots=True)
+class Ended:
+    """An attempt ended: with a result (JSON bytes) or a failure."""
+
+    run_id: str
+    attempt: int
+    result: bytes | None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Nothing happened but time: due timers fire before any input, so it has no content."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowsLoaded:
+    """What this owner runs (`loaded`), and what others announced (`announced`, without their code)."""
+
+    loaded: Sequence[Workflow]
+    announced: Sequence[Workflow]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Everything that rounds up to `round` sent out is acknowledged. `results_end` is the next offset of results."""
+
+    round: int
+    results_end: int
+    runs_end: int
+
+
+Input = EventsRead | CommandsRead | Published | Ended | TimePassed | WorkflowsLoaded | Delivered

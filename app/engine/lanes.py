@@ -1,0 +1,228 @@
+"""Lanes: events of one workflow and group that start in order or gather into batches (design 1.2, 3.3).
+
+A lane without batches holds what waits behind a run of its key; a lane with batches holds what gathers. Both start
+the next run by one rule: the lane is free, and what waits is enough.
+"""
+
+from collections.abc import Iterable
+
+from app.engine import runs, timers
+from app.engine.effects import Effects
+from app.engine.state import Held, Lane, Pending, State, Timer
+from headgate.definition import Workflow
+from headgate.event import Event
+from topics import keys
+from topics.envelope import Envelope
+
+
+def hold(envelope: Envelope) -> Held:
+    return Held(envelope)
+
+
+def admit(
+    state: State, workflow: Workflow, envelope: Envelope, digest: bytes, held: Held | None, effects: Effects
+) -> None:
+    """Start a run of `workflow` on `envelope`, or let the event wait for its turn, its batch or its workflow."""
+    if workflow.id not in state.loaded:
+        _sleep(state, workflow.id, envelope, held)
+        return
+    if workflow.filter is not None and not _passes(state, workflow, envelope):
+        return
+    if workflow.batch_size > 1:
+        if workflow.batch_by == "workflow":
+            home = keys.partition_of(workflow.id.encode(), state.limits.partitions)
+            if home != state.partition:
+                state.gathers.setdefault(home, []).append((workflow.id, envelope))
+                return
+        _queue(state, workflow, (workflow.id, _group(workflow, envelope)), envelope, held)
+    elif envelope.key is None or workflow.order == "none":
+        runs.start(state, workflow, (envelope,), digest, None if held is None else (held,), None, effects)
+    else:
+        key = (workflow.id, envelope.key)
+        if key in state.lanes:
+            _queue(state, workflow, key, envelope, held)
+        else:
+            lane = state.lanes[key] = Lane(workflow, key)
+            lane.active = 1
+            runs.start(state, workflow, (envelope,), digest, None if held is None else (held,), key, effects)
+
+
+def admit_by_id(state: State, workflow_id: str, envelope: Envelope, effects: Effects) -> None:
+    """Admit an event that another partition matched already."""
+    workflow = state.loaded.get(workflow_id)
+    if workflow is None:
+        _sleep(state, workflow_id, envelope, None)
+    else:
+        admit(state, workflow, envelope, keys.digest_of(envelope), None, effects)
+
+
+def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
+    assert workflow.filter is not None
+    try:
+        passes = bool(workflow.filter(Event.of(envelope)))
+    except Exception as error:  # an author's filter: its failure concerns this event alone
+        runs.bury(
+            state,
+            (envelope,),
+            code="filter_failed",
+            reason=f"the filter of workflow {workflow.id!r} raised {type(error).__name__}: {error}",
+            remedy="make the filter answer for every event of its topics, then produce the event again",
+            run_id=None,
+            workflow_id=workflow.id,
+        )
+        return False
+    if not passes:
+        state.counters.filtered += 1
+    return passes
+
+
+def _group(workflow: Workflow, envelope: Envelope) -> str | None:
+    return envelope.key if workflow.batch_by == "key" else None
+
+
+def _queue(
+    state: State, workflow: Workflow, key: tuple[str, str | None], envelope: Envelope, held: Held | None
+) -> None:
+    lane = state.lanes.get(key)
+    if lane is None:
+        lane = state.lanes[key] = Lane(workflow, key)
+    lane.pending.append(_wait(state, workflow.id, envelope, held))
+    state.ready[key] = lane
+
+
+def _wait(state: State, workflow_id: str, envelope: Envelope, held: Held | None) -> Pending:
+    held = held or Held(envelope)
+    held.refs += 1
+    pending = Pending(workflow_id, held)
+    state.fresh_pending.append(pending)
+    state.held_bytes += envelope.size
+    return pending
+
+
+def _sleep(state: State, workflow_id: str, envelope: Envelope, held: Held | None) -> None:
+    state.asleep.setdefault(workflow_id, []).append(_wait(state, workflow_id, envelope, held))
+
+
+def leave(state: State, pending: Pending) -> None:
+    """Take `pending` out of the waiting; its body stays with whoever goes on with the event."""
+    pending.left = True
+    state.held_bytes -= pending.held.envelope.size
+    if pending.journaled:
+        state.removed.append(runs.pending_key(pending))
+
+
+def fire_ready(state: State, effects: Effects) -> None:
+    """Start what may start in every lane that something happened to."""
+    while state.freed or state.ready:
+        freed, state.freed = state.freed, []
+        for key in freed:
+            _free(state, key)
+        ready, state.ready = state.ready, {}
+        for key, lane in ready.items():
+            _fire(state, lane, effects)
+            if not lane.pending and not lane.active:
+                state.lanes.pop(key, None)
+
+
+def _fire(state: State, lane: Lane, effects: Effects) -> None:
+    workflow = lane.workflow
+    while lane.pending and (not lane.active or workflow.order == "none"):
+        if workflow.batch_timeout_seconds is not None and len(lane.pending) < workflow.batch_size:
+            due_ms = lane.pending[0].held.envelope.timestamp_ms + int(workflow.batch_timeout_seconds * 1000)
+            if due_ms > state.now_ms:
+                if lane.armed_ms != due_ms:
+                    lane.armed_ms = due_ms
+                    timers.arm(state, due_ms, Timer.BATCH, *lane.key)
+                return
+        taken = _take(state, lane)
+        held = tuple(one.held for one in taken)
+        events = tuple(one.envelope for one in held)
+        lane.active += 1
+        runs.start(state, workflow, events, keys.digest_of(events[0]), held, lane.key, effects)
+        for one in held:  # the run has references of its own now
+            runs.release(state, one)
+
+
+def _take(state: State, lane: Lane) -> list[Pending]:
+    taken: list[Pending] = []
+    size = 0
+    while lane.pending and len(taken) < lane.workflow.batch_size:
+        size += lane.pending[0].held.envelope.size
+        if taken and size > state.limits.batch_bytes:
+            break
+        pending = lane.pending.popleft()
+        leave(state, pending)
+        taken.append(pending)
+    return taken
+
+
+def _free(state: State, key: tuple[str, str | None]) -> None:
+    """A run of the lane ended: the next may start."""
+    lane = state.lanes.get(key)
+    if lane is None:
+        return
+    lane.active -= 1
+    if lane.pending:
+        state.ready[key] = lane
+    elif not lane.active:
+        del state.lanes[key]
+
+
+def batch_due(state: State, key: tuple[str, str | None], due_ms: int) -> None:
+    lane = state.lanes.get(key)
+    if lane is not None and lane.armed_ms == due_ms:
+        lane.armed_ms = None
+        state.ready[key] = lane
+
+
+def regroup(state: State) -> None:
+    """Workflows changed: what waits goes to sleep in order, to be admitted again by the new definitions."""
+    for lane in state.lanes.values():
+        for pending in lane.pending:
+            state.asleep.setdefault(lane.key[0], []).append(pending)
+        lane.pending.clear()
+        lane.armed_ms = None
+        current = state.loaded.get(lane.key[0])
+        if current is not None:
+            lane.workflow = current
+    state.ready.clear()
+    for key in [key for key, lane in state.lanes.items() if not lane.active]:
+        del state.lanes[key]
+    for run in runs.asleep(state):
+        if run.lane is not None:
+            workflow = state.loaded[run.workflow.id]
+            state.lanes.setdefault(run.lane, Lane(workflow, run.lane)).active += 1
+
+
+def wake(state: State, effects: Effects) -> None:
+    """Admit what slept for workflows that are loaded now."""
+    for workflow_id in [one for one in state.asleep if one in state.loaded]:
+        workflow = state.loaded[workflow_id]
+        for pending in _in_order(state.asleep.pop(workflow_id)):
+            _wake_one(state, workflow, pending, effects)
+
+
+def _in_order(waiting: Iterable[Pending]) -> list[Pending]:
+    return sorted(waiting, key=lambda one: one.held.number if one.held.number >= 0 else 1 << 62)
+
+
+def _wake_one(state: State, workflow: Workflow, pending: Pending, effects: Effects) -> None:
+    """Put `pending` into its lane as it is, so that nothing is journaled anew; else let `admit` decide."""
+    envelope = pending.held.envelope
+    batched = workflow.batch_size > 1
+    ordered = envelope.key is not None and workflow.order != "none"
+    local = workflow.batch_by != "workflow" or (
+        keys.partition_of(workflow.id.encode(), state.limits.partitions) == state.partition
+    )
+    if workflow.filter is None and ((batched and local) or (not batched and ordered)):
+        key = (workflow.id, _group(workflow, envelope) if batched else envelope.key)
+        lane = state.lanes.get(key)
+        if lane is None:
+            lane = state.lanes[key] = Lane(workflow, key)
+        lane.pending.append(pending)
+        state.ready[key] = lane
+        return
+    leave(state, pending)
+    held = pending.held
+    admit(state, workflow, envelope, keys.digest_of(envelope), held, effects)
+    runs.release(state, held)

@@ -1,0 +1,25 @@
+"""Bounds of one partition. The engine gets them as an argument and reads no settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    partitions: int
+    """Partition count of the co-partitioned topics."""
+    prefix: str = "headgate."
+    """Of our Kafka topics' names, as dead letters show them."""
+    workflows_per_event: int = 100
+    batch_bytes: int = 4 * 1024 * 1024
+    steps_per_run: int = 1_000
+    result_bytes: int = 1024 * 1024
+    dedup_ids: int = 1_000_000
+    """Most ids remembered by one partition."""
+    dedup_window_ms: int = 96 * 3_600_000
+    start_from_earliest: bool = True
+    """Whether a new installation reads the events that were there before it."""
+    reply_allowed: Callable[[str], bool] = lambda _topic: False
+    """Which Kafka topics `reply_topic` may name."""
+    retry_base_ms: int = 1_000
+    retry_max_ms: int = 60_000

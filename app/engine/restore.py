@@ -1,0 +1,178 @@
+"""A partition's state from its journal: the entities that compaction left, in any order. Called by the takeover.
+
+Everything that was going on sleeps afterwards; `WorkflowsLoaded` wakes what this owner runs. So a takeover, a
+restart and a rolling deploy are one path.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from app.engine import errors
+from app.engine.commit import RESULTS_FIELD
+from app.engine.dedup import DIGEST_BYTES
+from app.engine.effects import Outgoing, Record, Result
+from app.engine.limits import Limits
+from app.engine.state import Held, OutSlot, Pending, Run, RunStatus, State, Unloaded, empty
+from topics import commands, journal
+from topics.timestamps import milliseconds
+
+
+@dataclass(slots=True)
+class Restored:
+    state: State
+    deliver_again: list[Outgoing] = field(default_factory=list)
+    """Rounds that were decided but are not known to be delivered, oldest first."""
+
+
+def restore(entities: Mapping[bytes, bytes], partition: int, limits: Limits, *, journal_id: str) -> Restored:
+    """Return the state that `entities` (key to value) define. Raises UnreadableJournal, WrongPartitionCount."""
+    state = empty(partition, limits, journal_id=journal_id)
+    if journal.HEAD not in entities:
+        # Nothing was ever committed; what is there was written ahead of a commit that never came.
+        state.orphans.extend(key for key in entities if key != journal.CLAIM)
+        return Restored(state)
+    _head(state, journal.decode(journal.HEAD, entities[journal.HEAD]))
+    kinds: dict[bytes, list[tuple[bytes, bytes, dict[str, Any]]]] = {}
+    for key, value in entities.items():
+        if key in (journal.HEAD, journal.CLAIM):
+            continue
+        kind = key.split(b":", 1)[0]
+        found = journal.decode(key, value)
+        if found["r"] > state.round:
+            state.orphans.append(key)
+            continue
+        kinds.setdefault(kind, []).append((key, value, found))
+    for _, _, found in kinds.get(b"known", ()):
+        state.known = dict(found["since"])
+    _ids(state, kinds)
+    bodies = {int(key.split(b":")[1]): Held(commands.event_of(found), int(key.split(b":")[1]), journaled=True)
+              for key, _, found in kinds.get(b"body", ())}  # fmt: skip
+    for key, _, found in kinds.get(b"run", ()):
+        _run(state, key[len(b"run:") :].decode(), found, bodies)
+    for key, _, _ in kinds.get(b"pending", ()):
+        _, number, workflow_id = key.split(b":", 2)
+        _pending(state, bodies[int(number)], workflow_id.decode())
+    state.removed.extend(journal.body_key(one.number) for one in bodies.values() if one.refs == 0)
+    return Restored(state, _out(state, kinds.get(b"out", ())))
+
+
+def _head(state: State, head: Mapping[str, Any]) -> None:
+    if head["v"] > journal.FORMAT:
+        raise journal.UnreadableJournal("head", f"it is of format {head['v']}")
+    if head["partitions"] != state.limits.partitions:
+        raise errors.WrongPartitionCount(journal=head["partitions"], found=state.limits.partitions)
+    state.round = head["r"]
+    state.events_offset = head["events"]
+    state.commands_offset = head["commands"]
+    state.now_ms = head["now"]
+    state.bodies = head["bodies"]
+    state.received = dict(head["received"])
+    state.sent = {int(destination): sequence for destination, sequence in head["sent"].items()}
+    state.delivered = head["delivered"]
+    state.results_end = head["results_end"]
+    state.runs_end = head["runs_end"]
+    state.tail_from = head["ids_from"]
+    for number, opened_ms in head["generations"].items():
+        state.dedup.restore(int(number), opened_ms, [], packed=False)
+
+
+def _ids(state: State, kinds: Mapping[bytes, list[tuple[bytes, bytes, dict[str, Any]]]]) -> None:
+    dedup = state.dedup
+    opened = {one.number: one.opened_ms for one in dedup.generations}
+    for key, _, found in kinds.get(b"pack", ()):
+        number = int(key.split(b":")[1])
+        if number in opened:
+            dedup.restore(number, opened[number], journal.unpack_digests(found["d"], DIGEST_BYTES), packed=True)
+        else:
+            state.removed.append(key)
+    for key, _, found in kinds.get(b"ids", ()):
+        if found["r"] >= state.tail_from:
+            digests = journal.unpack_digests(found["d"], DIGEST_BYTES)
+            number = found["g"] if found["g"] in opened else dedup.generations[-1].number
+            dedup.restore(number, opened[number], digests, packed=False)
+            state.tail_ids.extend(digests)
+            state.tail_slots = max(state.tail_slots, int(key.split(b":")[1]) + 1)
+
+
+def _run(state: State, run_id: str, found: Mapping[str, Any], bodies: Mapping[int, Held]) -> None:
+    held = tuple(bodies[number] for number in found["bodies"])
+    for one in held:
+        one.refs += 1
+    lane = None if found["lane"] is None else (found["lane"][0], found["lane"][1])
+    workflow = Unloaded(id=found["workflow"], version=found["version"])
+    run = Run(run_id, workflow, tuple(one.envelope for one in held), held, lane, found["started"])
+    run.attempt = found["attempt"]
+    run.due_ms = found["due"]
+    run.published = dict(found["published"]) or None
+    run.journaled = True
+    run.status = RunStatus.ASLEEP
+    state.runs[run_id] = run
+
+
+def _pending(state: State, held: Held, workflow_id: str) -> None:
+    held.refs += 1
+    state.held_bytes += held.envelope.size
+    state.asleep.setdefault(workflow_id, []).append(Pending(workflow_id, held, journaled=True))
+
+
+def _out(state: State, found: Any) -> list[Outgoing]:
+    """Return what is not known to be delivered, and which slots are free."""
+    rounds: dict[int, list[tuple[int, bytes, dict[str, Any]]]] = {}
+    used: set[int] = set()
+    for key, value, part in found:
+        slot = int(key.split(b":")[1])
+        state.slots = max(state.slots, slot + 1)
+        if part["r"] > state.delivered:
+            used.add(slot)
+            rounds.setdefault(part["r"], []).append((slot, value, part))
+    state.free_slots = [slot for slot in range(state.slots) if slot not in used]
+    again: list[Outgoing] = []
+    for number in sorted(rounds):
+        parts = sorted(rounds[number], key=lambda one: int(one[2]["part"]))
+        outgoing = Outgoing(number)
+        for _, value, part in parts:
+            outgoing.results.extend(_results(value, part))
+            outgoing.runs.extend(_record(one) for one in part["runs"])
+            outgoing.records.extend(_record(one) for one in part["records"])
+        state.undelivered.append(OutSlot(number, tuple(slot for slot, _, _ in parts)))
+        again.append(outgoing)
+    return again
+
+
+def _results(value: bytes, part: Mapping[str, Any]) -> list[Result]:
+    """Cut the results out of the part's bytes: they are delivered again as they were, not encoded again."""
+    lengths = part["lengths"]
+    at = len(value) - 2 - sum(lengths) - max(0, len(lengths) - 1)
+    if lengths and value[at - len(RESULTS_FIELD) : at] != RESULTS_FIELD:
+        raise journal.UnreadableJournal("out", "its results do not add up to their lengths")
+    results: list[Result] = []
+    for number, length in enumerate(lengths):
+        one = value[at : at + length]
+        at += length + 1
+        about = orjson.loads(one)
+        results.append(
+            Result(
+                about["run_id"],
+                one,
+                about["status"],
+                about["workflow_id"],
+                milliseconds(about["finished_at"]),
+                part["parents"].get(str(number)),
+            )
+        )
+    return results
+
+
+def _record(one: list[Any]) -> Record:
+    topic, partition, key, value, headers, foreign = one
+    return Record(
+        topic,
+        partition,
+        journal.field_bytes(key),
+        journal.field_bytes(value),
+        journal.field_headers(headers),
+        foreign,
+    )

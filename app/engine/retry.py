@@ -1,0 +1,22 @@
+"""When a failed attempt is tried again: exponential back-off with full jitter.
+
+Source: "Exponential Backoff And Jitter", AWS Architecture Blog (2015). The jitter is derived from the run's id and
+attempt, not drawn: the core knows no chance, and a replay waits as long as the first time.
+"""
+
+import zlib
+from typing import Final
+
+_SPREAD: Final = 1 << 32
+
+
+def delay_ms(run_id: str, attempt: int, *, base_ms: int, max_ms: int) -> int:
+    """Return the wait before the attempt after `attempt` (counted from 1), in milliseconds, at least a tenth of base."""
+    ceiling = min(max_ms, base_ms * 2 ** min(attempt - 1, 30))
+    share = zlib.crc32(f"{run_id}#{attempt}".encode()) / _SPREAD
+    return max(base_ms // 10, int(ceiling * share))
+
+
+def may_retry(attempt: int, *, max_retries: int) -> bool:
+    """Whether the attempt that just failed (counted from 1) leaves another one."""
+    return attempt <= max_retries

@@ -1,0 +1,259 @@
+"""Runs: start, end, retry, give up; and what each of these writes to results, runs, dead letters and replies."""
+
+from collections.abc import Sequence
+
+from app.engine import inputs, retry, timers
+from app.engine.effects import Effects, Record, Result
+from app.engine.state import Held, Pending, Run, RunStatus, State, Timer
+from headgate.definition import Workflow
+from topics import facts, journal, keys
+from topics.envelope import Envelope
+
+
+def start(
+    state: State,
+    workflow: Workflow,
+    events: tuple[Envelope, ...],
+    digest: bytes,
+    held: tuple[Held, ...] | None,
+    lane: tuple[str, str | None] | None,
+    effects: Effects,
+) -> None:
+    """Start a run. One of the same id that is still there wins: the event came again after its id was forgotten."""
+    run_id = keys.run_id(workflow.id, digest)
+    if run_id in state.runs:
+        state.counters.duplicates += 1
+        if lane is not None:
+            state.freed.append(lane)
+        return
+    for one in held or ():
+        one.refs += 1
+    run = Run(run_id, workflow, events, held, lane, state.now_ms)
+    state.runs[run_id] = run
+    state.running += 1
+    state.touched_runs[run_id] = run
+    state.changed = True
+    state.counters.started += 1
+    if workflow.timeout_seconds is not None:
+        run.deadline_ms = state.now_ms + int(workflow.timeout_seconds * 1000)
+        timers.arm(state, run.deadline_ms, Timer.DEADLINE, run_id)
+    effects.starts.append(run)
+
+
+def ended(state: State, given: inputs.Ended, effects: Effects) -> None:
+    """An attempt ended. One that was overtaken by its deadline counts no more."""
+    run = state.runs.get(given.run_id)
+    if run is None or run.attempt != given.attempt or run.status is not RunStatus.RUNNING:
+        return
+    failure = given.failure
+    if failure is None:
+        _finish(state, run, facts.RunStatus.COMPLETED, given.result or b"null", None)
+    elif failure.rejected:
+        _finish(state, run, facts.RunStatus.REJECTED, b"null", failure)
+    elif failure.final or not retry.may_retry(run.attempt, max_retries=run.workflow.max_retries):
+        _finish(state, run, facts.RunStatus.FAILED, b"null", failure)
+    else:
+        limits = state.limits
+        delay_ms = failure.retry_after_ms
+        if delay_ms is None:
+            delay_ms = retry.delay_ms(run.id, run.attempt, base_ms=limits.retry_base_ms, max_ms=limits.retry_max_ms)
+        run.status = RunStatus.RETRYING
+        run.due_ms = state.now_ms + delay_ms
+        state.running -= 1
+        state.counters.retried += 1
+        state.touched_runs[run.id] = run
+        state.changed = True
+        timers.arm(state, run.due_ms, Timer.RETRY, run.id)
+        retried = facts.run_retried(
+            run_id=run.id,
+            workflow_id=run.workflow.id,
+            at_ms=state.now_ms,
+            attempt=run.attempt,
+            error=facts.error_of(failure.type, failure.message),
+            retry_at_ms=run.due_ms,
+        )
+        _tell(state, run, retried)
+
+
+def retry_due(state: State, run_id: str, due_ms: int, effects: Effects) -> None:
+    run = state.runs.get(run_id)
+    if run is None or run.status is not RunStatus.RETRYING or run.due_ms != due_ms:
+        return
+    run.status = RunStatus.RUNNING
+    run.attempt += 1
+    state.running += 1
+    state.touched_runs[run_id] = run
+    state.changed = True
+    effects.starts.append(run)
+
+
+def deadline_due(state: State, run_id: str, effects: Effects) -> None:
+    run = state.runs.get(run_id)
+    if run is None or run.deadline_ms is None or run.deadline_ms > state.now_ms:
+        return
+    if run.status is RunStatus.RUNNING:
+        effects.cancels.append(run)
+    seconds = run.workflow.timeout_seconds
+    message = f"the run took longer than the {seconds:g} s that timeout= of workflow {run.workflow.id!r} allows"
+    _finish(state, run, facts.RunStatus.FAILED, b"null", inputs.Failure("WorkflowTimeout", message, None))
+
+
+def _finish(state: State, run: Run, status: facts.RunStatus, result: bytes, failure: inputs.Failure | None) -> None:
+    error = None
+    if failure is not None:
+        error = facts.error_of(failure.type, failure.message, failure.traceback)
+    workflow = run.workflow
+    value = facts.result_value(
+        run_id=run.id,
+        workflow_id=workflow.id,
+        workflow_version=workflow.version,
+        status=status,
+        result_json=result,
+        error=error,
+        events=run.events,
+        key=run.key,
+        started_at_ms=run.started_ms,
+        finished_at_ms=state.now_ms,
+        attempts=run.attempt,
+    )
+    parent = run.events[0].traceparent
+    state.outgoing.results.append(Result(run.id, value, status, workflow.id, state.now_ms, parent))
+    state.changed = True
+    counted = (workflow.id, status)
+    state.counters.ended[counted] = state.counters.ended.get(counted, 0) + 1
+    if run.journaled:
+        finished = facts.run_finished(
+            run_id=run.id,
+            workflow_id=workflow.id,
+            at_ms=state.now_ms,
+            status=status,
+            attempts=run.attempt,
+            key=run.key,
+            error=error,
+        )
+        _tell(state, run, finished)
+    for envelope in run.events:
+        if envelope.reply_topic is not None:
+            _reply(state, run, envelope, value)
+    if failure is not None:
+        bury(
+            state,
+            run.events,
+            code="run_rejected" if status is facts.RunStatus.REJECTED else "run_failed",
+            reason=f"{failure.type}: {failure.message}",
+            remedy=f"mend workflow {workflow.id!r} or the event, then produce the event again with a new id",
+            run_id=run.id,
+            workflow_id=workflow.id,
+        )
+    if run.status is RunStatus.RUNNING:
+        state.running -= 1
+    del state.runs[run.id]
+    state.touched_runs.pop(run.id, None)
+    if run.journaled:
+        state.removed.append(journal.run_key(run.id))
+    for one in run.held or ():
+        release(state, one)
+    if run.lane is not None:
+        state.freed.append(run.lane)
+
+
+def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:
+    topic = envelope.reply_topic
+    assert topic is not None
+    if not state.limits.reply_allowed(topic):
+        bury(
+            state,
+            (envelope,),
+            code="reply_refused",
+            reason=f"reply_topic {topic!r} is not allowed; the run {run.id!r} itself is in the results",
+            remedy="add the topic to replies.allowed_topics, or ask for the reply on an allowed topic",
+            run_id=run.id,
+            workflow_id=run.workflow.id,
+        )
+        return
+    correlation = envelope.correlation_id
+    headers: list[tuple[str, bytes | None]] = [("run_id", run.id.encode()), ("content-type", b"application/json")]
+    if correlation is not None:
+        headers.insert(0, ("correlation_id", correlation.encode()))
+    key = correlation.encode() if correlation is not None else None
+    state.outgoing.records.append(Record(topic, None, key, value, tuple(headers), foreign=True))
+
+
+def bury(
+    state: State,
+    events: Sequence[Envelope],
+    *,
+    code: str,
+    reason: str,
+    remedy: str,
+    run_id: str | None,
+    workflow_id: str | None,
+) -> None:
+    """Write a dead letter for each of `events`."""
+    state.changed = True
+    for envelope in events:
+        key, value, headers = facts.dead_letter(
+            code=code,
+            reason=reason,
+            remedy=remedy,
+            source_topic=state.limits.prefix + "events",
+            partition=envelope.partition,
+            offset=envelope.offset,
+            timestamp_ms=envelope.timestamp_ms,
+            key=envelope.raw_key,
+            value=envelope.raw_value,
+            headers=envelope.raw_headers,
+            run_id=run_id,
+            workflow_id=workflow_id,
+            at_ms=state.now_ms,
+        )
+        state.outgoing.records.append(Record("dlq", None, key, value, tuple(headers)))
+
+
+def began(state: State, run: Run) -> None:
+    """The run outlives the round that it started in: tell so."""
+    started = facts.run_started(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        workflow_version=run.workflow.version,
+        at_ms=state.now_ms,
+        key=run.key,
+        events=run.events,
+    )
+    _tell(state, run, started)
+
+
+def _tell(state: State, run: Run, told: facts.Record) -> None:
+    state.outgoing.runs.append(Record("runs", state.partition, told.key, told.value, tuple(told.headers)))
+
+
+def release(state: State, held: Held) -> None:
+    """One that needed the body needs it no more."""
+    held.refs -= 1
+    if held.refs == 0 and held.journaled:
+        state.removed.append(journal.body_key(held.number))
+
+
+def pending_key(pending: Pending) -> bytes:
+    return journal.pending_key(pending.held.number, pending.workflow_id)
+
+
+def wake(state: State, effects: Effects) -> None:
+    """Go on with runs that slept because their workflow was not loaded, or that the journal just gave back."""
+    for run in asleep(state):
+        workflow = run.workflow = state.loaded[run.workflow.id]
+        if workflow.timeout_seconds is not None:
+            run.deadline_ms = run.started_ms + int(workflow.timeout_seconds * 1000)
+            timers.arm(state, run.deadline_ms, Timer.DEADLINE, run.id)
+        if run.due_ms > 0:
+            run.status = RunStatus.RETRYING
+            timers.arm(state, run.due_ms, Timer.RETRY, run.id)
+        else:
+            run.status = RunStatus.RUNNING
+            state.running += 1
+            effects.starts.append(run)
+
+
+def asleep(state: State) -> list[Run]:
+    """Return the runs that sleep though their workflow is loaded, oldest first."""
+    return [one for one in state.runs.values() if one.status is RunStatus.ASLEEP and one.workflow.id in state.loaded]

@@ -1,0 +1,209 @@
+"""What one partition knows. Held and changed by the engine alone; the journal defines it."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from app.engine.dedup import Dedup, DedupPolicy
+from app.engine.effects import Outgoing
+from app.engine.limits import Limits
+from app.engine.matching import Matcher
+from headgate.definition import Workflow
+from topics.envelope import Envelope
+
+
+class RunStatus(Enum):
+    """Where a run stands. A run that ended is no longer in the state: its result says how."""
+
+    RUNNING = "running"
+    """An attempt is in the runtime's hands."""
+    RETRYING = "retrying"
+    """The last attempt failed; the next one starts at `due_ms`."""
+    ASLEEP = "asleep"
+    """Its workflow is not loaded by this owner."""
+
+
+class Held:
+    """An event that outlives its round: its body is an entity of its own, shared by all that still need it."""
+
+    __slots__ = ("envelope", "journaled", "number", "refs")
+
+    def __init__(self, envelope: Envelope, number: int = -1, *, journaled: bool = False) -> None:
+        self.envelope = envelope
+        self.number = number
+        self.refs = 0
+        self.journaled = journaled
+
+
+class Run:
+    """One run of one workflow. Not frozen, for its cost: a hundred thousand a second are made and dropped."""
+
+    __slots__ = (
+        "attempt",
+        "deadline_ms",
+        "due_ms",
+        "events",
+        "held",
+        "id",
+        "journaled",
+        "key",
+        "lane",
+        "published",
+        "started_ms",
+        "status",
+        "workflow",
+    )
+
+    def __init__(
+        self,
+        run_id: str,
+        workflow: "Workflow | Unloaded",
+        events: tuple[Envelope, ...],
+        held: tuple[Held, ...] | None,
+        lane: "tuple[str, str | None] | None",
+        started_ms: int,
+    ) -> None:
+        self.id = run_id
+        self.workflow = workflow
+        self.events = events
+        self.held = held
+        self.lane = lane
+        self.key = events[0].key
+        self.attempt = 1
+        self.started_ms = started_ms
+        self.status = RunStatus.RUNNING
+        self.due_ms = 0
+        self.deadline_ms: int | None = None
+        self.published: dict[str, str] | None = None
+        self.journaled = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """Stands for a workflow that this owner has not loaded, in runs that the journal gave back."""
+
+    id: str
+    version: str
+    timeout_seconds: float | None = None
+    max_retries: int = 0
+
+
+class Pending:
+    """An event that waits for its turn in a lane, or for its workflow to be loaded."""
+
+    __slots__ = ("held", "journaled", "left", "workflow_id")
+
+    def __init__(self, workflow_id: str, held: Held, *, journaled: bool = False) -> None:
+        self.workflow_id = workflow_id
+        self.held = held
+        self.journaled = journaled
+        self.left = False
+
+
+class Lane:
+    """Events of one workflow and group that start in order, or gather into batches: what waits, and what runs."""
+
+    __slots__ = ("active", "armed_ms", "key", "pending", "workflow")
+
+    def __init__(self, workflow: Workflow, key: tuple[str, str | None]) -> None:
+        self.workflow = workflow
+        self.key = key
+        self.pending: deque[Pending] = deque()
+        self.active = 0
+        self.armed_ms: int | None = None
+
+
+class Timer(Enum):
+    RETRY = 0
+    DEADLINE = 1
+    BATCH = 2
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since they were last read; the pump turns them into metrics."""
+
+    events: int = 0
+    unmatched: int = 0
+    duplicates: int = 0
+    forwarded: int = 0
+    malformed: int = 0
+    filtered: int = 0
+    started: int = 0
+    retried: int = 0
+    ended: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By workflow id and status."""
+
+
+@dataclass(slots=True)
+class OutSlot:
+    """Journaled outgoing records that are not known to be delivered: the round and the journal slots they fill."""
+
+    round: int
+    slots: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class State:
+    partition: int
+    limits: Limits
+    journal_id: str
+    """Topic id of the journal, which names this source in commands."""
+    dedup: Dedup
+    matcher: Matcher
+    loaded: dict[str, Workflow] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)
+    """Since when (append time, ms) each workflow sees events here."""
+    known_changed: bool = False
+
+    events_offset: int = 0
+    commands_offset: int = 0
+    now_ms: int = 0
+    round: int = 0
+    bodies: int = 0
+    received: dict[str, int] = field(default_factory=dict)
+    """Last command sequence by '<source partition>/<journal topic id>'."""
+    sent: dict[int, int] = field(default_factory=dict)
+    """Last command sequence by destination partition."""
+    delivered: int = 0
+    results_end: int = 0
+    runs_end: int = 0
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    running: int = 0
+    lanes: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
+    asleep: dict[str, list[Pending]] = field(default_factory=dict)
+    timers: list[tuple[int, int, Timer, str, str | None]] = field(default_factory=list)
+    timer_count: int = 0
+    held_bytes: int = 0
+    """Size of the events that wait in lanes or asleep."""
+
+    outgoing: Outgoing = field(default_factory=lambda: Outgoing(0))
+    undelivered: deque[OutSlot] = field(default_factory=deque)
+    free_slots: list[int] = field(default_factory=list)
+    slots: int = 0
+    tail_ids: list[bytes] = field(default_factory=list)
+    tail_slots: int = 0
+    tail_from: int = 0
+    """First round whose `ids` records still count; older ones are in packs."""
+
+    forwards: dict[int, list[Envelope]] = field(default_factory=dict)
+    gathers: dict[int, list[tuple[str, Envelope]]] = field(default_factory=dict)
+    ready: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
+    freed: list[tuple[str, str | None]] = field(default_factory=list)
+    """Lanes of which a run ended, in order."""
+    touched_runs: dict[str, Run] = field(default_factory=dict)
+    fresh_pending: list[Pending] = field(default_factory=list)
+    removed: list[bytes] = field(default_factory=list)
+    """Keys of journaled entities that ended in this round."""
+    orphans: list[bytes] = field(default_factory=list)
+    """Keys written ahead of a commit that never came; their removal goes before anything else."""
+    changed: bool = False
+    """Whether this round has anything to journal."""
+    counters: Counters = field(default_factory=Counters)
+
+
+def empty(partition: int, limits: Limits, *, journal_id: str) -> State:
+    """Return the state of a partition whose journal is empty."""
+    policy = DedupPolicy(window_ms=limits.dedup_window_ms, max_ids=limits.dedup_ids)
+    return State(partition=partition, limits=limits, journal_id=journal_id, dedup=Dedup(policy), matcher=Matcher(()))

@@ -1,0 +1,274 @@
+"""The Faust application: group membership, co-partitioned assignment, and records delivered in chunks.
+
+Stock Faust delivers event by event through several tasks, acknowledges and commits with known gaps, and restores
+tables record by record (ADR 0003). Here a Faust event is a chunk of records, offsets and state come from our journal,
+and Faust's own recovery finds nothing left to read. `tests/integration/test_faust_app.py` fails when the internals that
+are overridden here change.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol, cast
+
+import faust
+from faust.stores.memory import Store as MemoryStore
+from faust.tables.base import Collection
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from app.kafka import clients
+from app.settings import Settings
+
+CHUNK_RECORDS = 1_000
+FETCH_BYTES = 1024 * 1024
+_CONGESTED_POLL_SECONDS = 0.01
+
+
+class Owner(Protocol):
+    """Who owns the partitions, asked and told by the application."""
+
+    def position(self, topic: str, partition: int) -> int | None:
+        """Return the offset to fetch next from `events` or `commands`."""
+
+    def has_room(self, topic: str, partition: int) -> bool:
+        """Whether the partition takes another chunk now."""
+
+    async def pause(self) -> None:
+        """The group is about to change: stop after the appends in flight."""
+
+    async def assign(self, partitions: frozenset[int]) -> None:
+        """Own exactly these partitions."""
+
+
+class ChunkConsumer(driver.Consumer):
+    """Yields chunks of records instead of records, from where the journal says, as long as there is room."""
+
+    app: "HeadgateApp"
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        self.not_waiting_next_records.set()
+        app = self.app
+        generation = app.consumer_generation_id
+        wanted = self._get_active_partitions()
+        active = {tp for tp in wanted if app.has_room(tp)}
+        if not active:
+            await asyncio.sleep(_CONGESTED_POLL_SECONDS if wanted else 0.1)
+            return
+        # A partition without room now may have it in a moment: then a fetch must not wait long for the others.
+        records = await self._getmany(
+            active_partitions=active, timeout=timeout if len(active) == len(wanted) else _CONGESTED_POLL_SECONDS
+        )
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:
+            return  # fetched while the group changes: after it, every partition is sought anew
+        for fetched, found in records.items():
+            tp = TP(fetched.topic, fetched.partition)
+            for start in range(0, len(found), CHUNK_RECORDS):
+                if not self.flow_active or app.consumer_generation_id != generation:
+                    return
+                yield tp, _chunk(tp, found[start : start + CHUNK_RECORDS], generation)
+
+    async def perform_seek(self) -> None:
+        """Go on where the journal says; committed offsets are for lag displays only."""
+        for tp in self.assignment():
+            position = self.app.position(tp)
+            if position is not None:
+                await self._seek(tp, position)
+                self._read_offset[tp] = position
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Chunks always look like gaps, and nothing is acknowledged to Faust."""
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's watchdog waits for acknowledgements that never come; ours is the worker's readiness."""
+
+
+def _chunk(tp: TP, records: list[Any], generation: int) -> ConsumerMessage:
+    last = records[-1]
+    return ConsumerMessage(
+        tp.topic,
+        tp.partition,
+        last.offset,
+        last.timestamp / 1000,
+        last.timestamp_type,
+        (),
+        None,
+        cast(Any, records),
+        None,
+        0,
+        0,
+        tp,
+        generation_id=generation,
+    )
+
+
+class ChunkTransport(driver.Transport):
+    Consumer = ChunkConsumer
+
+
+class JournalStore(MemoryStore):
+    """Says that everything was restored: the takeover read the journal itself, up to its own claim."""
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        app = cast("HeadgateApp", self.app)
+        return app.restored_offset(tp)
+
+
+class JournalTable(Collection):  # type: ignore[misc]
+    """The table whose changelog is the journal. Its content is the engine's state, kept by the pumps."""
+
+    def _has_key(self, key: Any) -> bool:
+        return False
+
+    def _get_key(self, key: Any) -> Any:
+        raise KeyError(key)
+
+    def _set_key(self, key: Any, value: Any) -> None:
+        raise TypeError("the journal is written by the pump alone")
+
+    def _del_key(self, key: Any) -> None:
+        raise TypeError("the journal is written by the pump alone")
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def as_ansitable(self, **kwargs: Any) -> str:
+        return ""
+
+    def hopping(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("the journal has no windows")
+
+    tumbling = hopping
+    using_window = hopping
+
+    def _new_store(self) -> Any:
+        return JournalStore("memory://", self.app, self, table_name=self.name, loop=self.loop)
+
+    def apply_changelog_batch(self, batch: Any) -> None:
+        """Nothing: the takeover restored the partition."""
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        app = cast("HeadgateApp", self.app)
+        await app.assigned(assigned)
+
+
+class HeadgateApp(faust.App):
+    """The application of one worker. `failed` is told of an error that must end the process."""
+
+    owner: Owner
+    failed: Callable[[BaseException], None]
+    events_topic: str
+    commands_topic: str
+
+    def position(self, tp: TP) -> int | None:
+        name = self._input(tp.topic)
+        return None if name is None else self.owner.position(name, tp.partition)
+
+    def has_room(self, tp: TP) -> bool:
+        name = self._input(tp.topic)
+        return name is None or self.owner.has_room(name, tp.partition)
+
+    def restored_offset(self, tp: TP) -> int | None:
+        """Return the last offset of the changelog, so that recovery finds nothing to read."""
+        return self._changelog_ends.get(tp)
+
+    def _input(self, topic: str) -> str | None:
+        if topic == self.events_topic:
+            return "events"
+        return "commands" if topic == self.commands_topic else None
+
+    async def assigned(self, assigned: set[TP]) -> None:
+        try:
+            await self.owner.assign(frozenset(tp.partition for tp in assigned if tp.topic == self.events_topic))
+            changelogs = [tp for tp in assigned if self._input(tp.topic) is None]
+            if changelogs:
+                ends = await self.consumer.highwaters(*changelogs)
+                self._changelog_ends = {tp: end - 1 for tp, end in ends.items()}
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.failed(error)
+            raise
+
+    _changelog_ends: Mapping[TP, int] = {}
+
+
+def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], None]) -> HeadgateApp:
+    """Return the application of a worker, with its agents' topics not yet declared (app.agents does that)."""
+    kafka, worker = settings.kafka, settings.worker
+    for name in (__name__, "faust", "mode"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what must be said of a failure, `failed` says once
+    app = HeadgateApp(
+        worker.group,
+        broker=["kafka://" + one for one in kafka.bootstrap.split(",")],
+        broker_client_id=clients.CLIENT_ID,
+        broker_credentials=_credentials(settings),
+        broker_session_timeout=worker.session_timeout_seconds,
+        broker_heartbeat_interval=worker.session_timeout_seconds / 4,
+        broker_rebalance_timeout=60.0,
+        broker_max_poll_interval=86_400.0,
+        broker_max_poll_records=None,
+        broker_commit_interval=3_600.0,
+        broker_request_timeout=kafka.request_timeout_seconds + worker.session_timeout_seconds,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=worker.instance_id,
+        consumer_max_fetch_size=FETCH_BYTES,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=kafka.partitions,
+        table_standby_replicas=0,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        store="memory://",
+        web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        processing_guarantee="at_least_once",
+    )
+    app.owner = owner
+    app.failed = failed
+    app.events_topic = kafka.prefix + "events"
+    app.commands_topic = kafka.prefix + "commands"
+    app.transport = ChunkTransport(app.conf.broker_consumer, app)
+    table = JournalTable(
+        app,
+        name=f"{kafka.prefix}journal",
+        partitions=kafka.partitions,
+        changelog_topic=app.topic(kafka.prefix + "journal", key_type=bytes, value_type=bytes, internal=True),
+        key_type=bytes,
+        value_type=bytes,
+    )
+    app.tables.add(table)
+
+    async def revoked(_app: Any, _revoked: Any, **_kwargs: Any) -> None:
+        try:
+            await owner.pause()
+        except BaseException as error:
+            failed(error)
+            raise
+
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    return app
+
+
+def _credentials(settings: Settings) -> Any:
+    kafka = settings.kafka
+    if kafka.security_protocol == "PLAINTEXT":
+        return None
+    context = clients.ssl_context(kafka) if kafka.security_protocol.endswith("SSL") else None
+    if kafka.security_protocol == "SSL":
+        return faust.SSLCredentials(context)
+    password = None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value()
+    return faust.SASLCredentials(
+        username=kafka.sasl_username, password=password, ssl_context=context, mechanism=kafka.sasl_mechanism
+    )

@@ -1,0 +1,164 @@
+"""One partition on a real broker: fenced appends to `journal`, `results` and `runs` (design 3.1; facts in ADR 0002).
+
+InitProducerId with a transactional id bumps that id's epoch; id and epoch, set on an ordinary idempotent producer,
+give plain appends that the broker refuses as soon as a newer owner has written to the same partition.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer, errors
+
+from app.engine.effects import Record
+from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord, Producer, RecordTooLarge
+from app.kafka.sender import Sender
+from app.kafka.wire import Wire
+from topics import journal as records
+
+MAX_BATCH_BYTES: Final = 7 * 1024 * 1024
+"""Below the topics' limit of 8 MiB: a batch that the broker refuses would break the sequence of appends."""
+RESULTS_BATCH_BYTES: Final = 900 * 1024
+LAST_EPOCH: Final = 32_767
+_OUTPUTS: Final = ("results", "runs")
+
+
+class KafkaLog:
+    """Fulfils `app.kafka.log.PartitionLog`."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        prefix: str,
+        config: Mapping[str, Any],
+        wire: Wire,
+        sender: Sender,
+        topic_ids: Mapping[str, str],
+    ) -> None:
+        self.partition = partition
+        self._prefix = prefix
+        self._config = config
+        self._wire = wire
+        self._sender = sender
+        self._topic_ids = dict(topic_ids)
+        self._transactional_id = f"{prefix}journal.{partition}"
+        self._producer: AIOKafkaProducer | None = None
+        self._claimed: Producer | None = None
+
+    async def topic_ids(self) -> dict[str, str]:
+        return self._topic_ids
+
+    async def bounds(self, topic: str) -> tuple[int, int]:
+        return await self._wire.bounds(self._prefix + topic, self.partition)
+
+    def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
+        return self._wire.read(self._prefix + topic, self.partition, start, end)
+
+    async def fence(self) -> Producer:
+        self._claimed = await self._wire.init_producer(self._transactional_id)
+        await self._produce_as(self._claimed)
+        return self._claimed
+
+    async def close_outputs(self) -> Producer:
+        """Abort an empty transaction over the outputs, then claim again.
+
+        EndTxn answers before the markers are written. The next InitProducerId is refused as concurrent until they all
+        are, so its answer is the proof that older owners are shut out.
+        """
+        assert self._claimed is not None
+        outputs = [(self._prefix + topic, self.partition) for topic in _OUTPUTS]
+        await self._wire.abort_empty(self._transactional_id, self._claimed, outputs)
+        return await self.fence()
+
+    async def shut_out(self, producer_id: int) -> None:
+        stranger = await self._start(Producer(producer_id, LAST_EPOCH))
+        try:
+            for topic in ("journal", *_OUTPUTS):
+                batch = stranger.create_batch()
+                batch.append(key=b"fence", value=None, timestamp=None, headers=[(records.FENCE_HEADER, b"1")])
+                await (await stranger.send_batch(batch, self._prefix + topic, partition=self.partition))
+        finally:
+            await stranger.stop()
+
+    async def append(self, entries: Sequence[Entry]) -> int:
+        return await self._append("journal", entries)
+
+    async def deliver(self, topic: str, entries: Sequence[Entry]) -> int:
+        end = -1
+        start = 0
+        size = 0
+        for at, one in enumerate(entries):
+            length = len(one.key or b"") + len(one.value or b"") + 400
+            if size and size + length > RESULTS_BATCH_BYTES:
+                end = await self._append(topic, entries[start:at]) + at - start
+                start, size = at, 0
+            size += length
+        return await self._append(topic, entries[start:]) + len(entries) - start if start < len(entries) else end
+
+    async def send(self, records: Sequence[Record]) -> list[Record]:
+        return await self._sender.send(records)
+
+    async def close(self) -> None:
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await _let_go(producer)
+
+    async def _append(self, topic: str, entries: Sequence[Entry]) -> int:
+        producer = self._producer
+        if producer is None:
+            raise AppendFailed(
+                f"{topic}-{self.partition}: appended before the partition was fenced, or after its release"
+            )
+        batch = producer.create_batch()
+        add = batch.append
+        for key, value, headers in entries:
+            # aiokafka's compiled builder takes a list of headers and nothing else
+            given = headers if type(headers) is list else list(headers)
+            if add(key=key, value=value, timestamp=None, headers=given) is None:
+                raise RecordTooLarge(f"{topic}-{self.partition}: a batch of {len(entries)} records is above the limit")
+        if batch.size() > MAX_BATCH_BYTES:
+            raise RecordTooLarge(
+                f"{topic}-{self.partition}: a batch of {batch.size()} bytes is above the limit of {MAX_BATCH_BYTES}; "
+                "lower limits.round_bytes"
+            )
+        try:
+            future = await producer.send_batch(batch, self._prefix + topic, partition=self.partition)
+            written = await future
+        except (errors.ProducerFenced, errors.InvalidProducerEpoch) as error:
+            raise Fenced(
+                f"{self._prefix}{topic}-{self.partition}: a newer owner has the partition; this one has stopped"
+            ) from error
+        except errors.KafkaError as error:
+            raise AppendFailed(f"{self._prefix}{topic}-{self.partition}: {type(error).__name__}: {error}") from error
+        if written.offset < 0:
+            raise AppendFailed(f"{self._prefix}{topic}-{self.partition}: acknowledged without an offset")
+        return int(written.offset)
+
+    async def _produce_as(self, claimed: Producer) -> None:
+        if self._producer is not None:
+            await _let_go(self._producer)
+        self._producer = await self._start(claimed)
+
+    async def _start(self, claimed: Producer) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._config,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=8 * 1024 * 1024,
+            max_request_size=8 * 1024 * 1024,
+        )
+        manager = producer._txn_manager
+        if manager is None:
+            raise LogError("aiokafka has no transaction manager for an idempotent producer; see the pinned version")
+        manager.set_pid_and_epoch(claimed.producer_id, claimed.epoch)
+        await producer.start()
+        return producer
+
+
+async def _let_go(producer: AIOKafkaProducer) -> None:
+    """Stop a producer that may be fenced or unable to send: what it still holds must not keep the worker."""
+    try:
+        await asyncio.wait_for(producer.stop(), 2.0)
+    except (TimeoutError, errors.KafkaError):
+        await producer.client.close()

@@ -1,0 +1,91 @@
+"""All that the pump knows of Kafka: one partition's journal and outputs, and a way to write elsewhere.
+
+`app.kafka.journal` fulfils it on a broker, `app.kafka.memory` in memory; one contract suite runs over both.
+Topics are named by their short names (`topics.catalog`).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+from app.engine.effects import Record
+
+
+class LogRecord(NamedTuple):
+    """A record that was read."""
+
+    offset: int
+    timestamp: int
+    """Milliseconds, as the topic keeps it (append or create time)."""
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class Entry(NamedTuple):
+    """A record to append."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+class Producer(NamedTuple):
+    """What fences: the newer of two epochs of one id wins."""
+
+    producer_id: int
+    epoch: int
+
+
+class LogError(Exception):
+    """The log refused or lost contact. The owner of the partition must stop before anything is delivered."""
+
+
+class Fenced(LogError):
+    """A newer owner has the partition. Final for this owner."""
+
+
+class AppendFailed(LogError):
+    """An append whose outcome is unknown, or whose offset does not follow the one before it."""
+
+
+class RecordTooLarge(LogError):
+    """A batch above the limit. Nothing was sent: the refusal is this side's, so the sequence goes on."""
+
+
+class PartitionLog(Protocol):
+    """One partition as its owner sees it. Not safe for two tasks at once, except `deliver` beside `append`."""
+
+    partition: int
+
+    async def topic_ids(self) -> dict[str, str]:
+        """Return the ids of `events, commands, journal, results, runs`, which change when a topic is made anew."""
+
+    async def bounds(self, topic: str) -> tuple[int, int]:
+        """Return the first offset that is kept and the one after the last, transaction markers included."""
+
+    def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
+        """Yield the committed records from `start` up to `end` in order. What compaction and retention took is not there."""
+
+    async def fence(self) -> Producer:
+        """Become the only producer of this partition's id: bump its epoch, ending an open transaction of it."""
+
+    async def close_outputs(self) -> Producer:
+        """Make the broker refuse older owners on `results` and `runs`; return once both have the marker."""
+
+    async def shut_out(self, producer_id: int) -> None:
+        """Write a kill record for `producer_id` to `journal`, `results` and `runs`, so that the broker refuses it."""
+
+    async def append(self, entries: Sequence[Entry]) -> int:
+        """Append one record batch to `journal`, atomically. Return the offset of its first record.
+
+        Raises Fenced, RecordTooLarge, AppendFailed; after Fenced and AppendFailed every later append fails too.
+        """
+
+    async def deliver(self, topic: str, entries: Sequence[Entry]) -> int:
+        """Append to `results` or `runs` in order, in as many batches as needed; return the offset after the last."""
+
+    async def send(self, records: Sequence[Record]) -> list[Record]:
+        """Write records anywhere else, unfenced, acknowledged by all replicas; return those whose topic is missing."""
+
+    async def close(self) -> None:
+        """Let go of connections. Appends in flight may still land."""

@@ -1,0 +1,182 @@
+"""The few Kafka requests that a takeover needs and no client offers: fetch a range, list offsets, claim an id, end an
+empty transaction. On aiokafka's protocol classes, over one client that all partitions of a worker share.
+
+These classes are low-level in aiokafka: the version is pinned, and `tests/integration/test_fence.py` shows that they
+still do what is relied on here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import errors
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+
+from app.kafka.log import LogError, LogRecord, Producer
+
+FETCH_BYTES: Final = 16 * 1024 * 1024
+TRANSACTION_TIMEOUT_MS: Final = 60_000
+PAUSE_SECONDS: Final = 0.05
+_LATEST: Final = -1
+_EARLIEST: Final = -2
+
+
+class Unanswered(LogError):
+    """The broker did not answer within the time that a takeover may take."""
+
+
+class Wire:
+    """Requests of takeovers. `patience_seconds`: how long retriable errors are retried before Unanswered."""
+
+    def __init__(self, config: Mapping[str, Any], *, patience_seconds: float = 30.0) -> None:
+        self._client = AIOKafkaClient(**config)
+        self._patience = patience_seconds
+
+    async def start(self) -> None:
+        await self._client.bootstrap()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def know(self, topics: Sequence[str]) -> None:
+        """Learn where the partitions of `topics` are, once for all that follows."""
+        await self._client.set_topics(topics)
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first offset that is kept and the one after the last record or marker."""
+        return (
+            await self._offset(topic, partition, _EARLIEST),
+            await self._offset(topic, partition, _LATEST),
+        )
+
+    async def _offset(self, topic: str, partition: int, when: int) -> int:
+        async def ask() -> int:
+            request = OffsetRequest(-1, 0, [(topic, [(partition, when)])])
+            reply = await self._to_leader(topic, partition, request)
+            _, error_code, *rest = reply.topics[0][1][0]
+            _raise(error_code)
+            return int(rest[1])
+
+        return await self._patiently(f"the offsets of {topic}-{partition}", ask)
+
+    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
+        """Yield committed records of `[start, end)` in order."""
+        position = start
+        while position < end:
+            records, position = await self._fetch(topic, partition, position)
+            wanted = [one for one in records if one.offset < end]
+            if wanted:
+                yield wanted
+
+    async def _fetch(self, topic: str, partition: int, position: int) -> tuple[list[LogRecord], int]:
+        async def ask() -> tuple[list[LogRecord], int]:
+            request = FetchRequest(
+                100, 1, FETCH_BYTES, READ_COMMITTED, [(topic, [(partition, position, FETCH_BYTES)])], rack_id=""
+            )
+            reply = await self._to_leader(topic, partition, request)
+            if not reply.topics:
+                return [], position
+            _, error_code, _, *rest = reply.topics[0][1][0]
+            _raise(error_code)
+            aborted = rest[2] if reply.API_VERSION >= 11 else rest[-2]
+            unpacked = PartitionRecords(
+                TopicPartition(topic, partition),
+                MemoryRecords(rest[-1] or b""),
+                aborted,
+                position,
+                None,
+                None,
+                True,
+                READ_COMMITTED,
+            )
+            found = [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in unpacked]
+            return found, int(unpacked.next_fetch_offset)
+
+        return await self._patiently(f"records of {topic}-{partition} from offset {position}", ask)
+
+    async def init_producer(self, transactional_id: str) -> Producer:
+        """Return the id and the bumped epoch of `transactional_id`; an open transaction of it is aborted first."""
+
+        async def ask() -> Producer:
+            request = InitProducerIdRequest(transactional_id, TRANSACTION_TIMEOUT_MS)
+            reply = await self._to_coordinator(transactional_id, request)
+            _raise(reply.error_code)
+            return Producer(reply.producer_id, reply.producer_epoch)
+
+        return await self._patiently(f"a producer id for {transactional_id}", ask)
+
+    async def abort_empty(self, transactional_id: str, producer: Producer, topics: Sequence[tuple[str, int]]) -> None:
+        """Add `topics` (name, partition) to an empty transaction of `producer` and abort it. Markers follow later."""
+        by_topic = [(topic, [partition]) for topic, partition in topics]
+
+        async def add() -> None:
+            request = AddPartitionsToTxnRequest(transactional_id, producer.producer_id, producer.epoch, by_topic)
+            reply = await self._to_coordinator(transactional_id, request)
+            for _, partitions in reply.errors:
+                for _, error_code in partitions:
+                    _raise(error_code)
+
+        async def end() -> None:
+            request = EndTxnRequest(transactional_id, producer.producer_id, producer.epoch, False)
+            reply = await self._to_coordinator(transactional_id, request)
+            _raise(reply.error_code)
+
+        await self._patiently(f"partitions added to {transactional_id}", add)
+        await self._patiently(f"the end of {transactional_id}", end)
+
+    async def _to_leader(self, topic: str, partition: int, request: Any) -> Any:
+        node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        if node is None or node == -1:
+            await self._client.force_metadata_update()
+            raise errors.LeaderNotAvailableError(f"{topic}-{partition}")
+        if not await self._client.ready(node):
+            raise errors.NodeNotReadyError(f"node {node}")
+        return await self._client.send(node, request)
+
+    async def _to_coordinator(self, transactional_id: str, request: Any) -> Any:
+        node = await self._client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+        if not await self._client.ready(node, group=ConnectionGroup.COORDINATION):
+            raise errors.NodeNotReadyError(f"node {node}")
+        return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
+
+    async def _patiently(self, what: str, ask: Callable[[], Any]) -> Any:
+        """Repeat `ask` while the broker says that it may work later. Raises LogError."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._patience
+        while True:
+            try:
+                return await ask()
+            except errors.KafkaError as error:
+                if not (error.retriable or isinstance(error, _LATER)):
+                    raise LogError(f"{what}: {type(error).__name__}: {error}") from error
+                if loop.time() > until:
+                    raise Unanswered(
+                        f"{what}: no answer within {self._patience:g} s ({type(error).__name__})"
+                    ) from error
+                if isinstance(error, _MOVED):
+                    await self._client.force_metadata_update()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+_LATER: Final = (
+    errors.ConcurrentTransactions,  # marked fatal in aiokafka, is not: the markers of the transaction before are on the way
+    errors.CoordinatorNotAvailableError,
+    errors.CoordinatorLoadInProgressError,
+    errors.NotCoordinatorError,
+    errors.KafkaConnectionError,
+    errors.NodeNotReadyError,
+    errors.RequestTimedOutError,
+)
+_MOVED: Final = (errors.NotLeaderForPartitionError, errors.UnknownTopicOrPartitionError, errors.LeaderNotAvailableError)
+
+
+def _raise(error_code: int) -> None:
+    error = errors.for_code(error_code)
+    if error is not errors.NoError:
+        raise error()

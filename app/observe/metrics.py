@@ -1,0 +1,40 @@
+"""The worker's metrics: one typed list, each with its meaning. Docs and dashboards are made from it."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class WorkerMetrics:
+    """All metrics of one worker, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(name, meaning, labels, registry=self.registry)
+
+        def gauge(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(name, meaning, labels, registry=self.registry)
+
+        self.events = counter("headgate_events_read", "Records read from the events topic.")
+        self.duplicates = counter("headgate_events_duplicate", "Events dropped because their id was seen before.")
+        self.unmatched = counter("headgate_events_unmatched", "Events that triggered no workflow.")
+        self.filtered = counter("headgate_events_filtered", "Events that a workflow's filter turned away.")
+        self.forwarded = counter("headgate_events_forwarded", "Events sent on to the partition of their key or id.")
+        self.malformed = counter("headgate_events_malformed", "Records that became dead letters undecoded.")
+        self.started = counter("headgate_runs_started", "Runs started.")
+        self.retried = counter("headgate_runs_retried", "Attempts that failed and are followed by another.")
+        self.ended = counter("headgate_runs_ended", "Runs that ended.", ("workflow", "status"))
+        self.partitions = gauge("headgate_partitions", "Partitions that this worker owns.")
+        self.running = gauge("headgate_runs_running", "Runs whose attempt is going on.", ("partition",))
+        self.queued = gauge("headgate_events_queued_bytes", "Bytes of events that wait for a run.", ("partition",))
+        self.dedup_ids = gauge("headgate_dedup_ids", "Event ids remembered.", ("partition",))
+        self.dedup_fill = gauge(
+            "headgate_dedup_fill_ratio", "Ids remembered over the bound: at 1 ids are forgotten early.", ("partition",)
+        )
+        self.dedup_early = counter("headgate_dedup_forgotten_early", "Ids forgotten before the window ended.")
+        self.round_seconds = Histogram(
+            "headgate_round_seconds",
+            "Time of a round, from what waits to the durable journal batch.",
+            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+            registry=self.registry,
+        )

@@ -1,0 +1,113 @@
+"""What a round decided, sent after its commit point: in order, beside the next rounds, marked when acknowledged."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from app.engine.effects import Outgoing, Record, Result
+from app.engine.inputs import Delivered
+from app.kafka.log import Entry, PartitionLog
+from topics import facts, keys
+
+WINDOW = 8
+"""Rounds that may be undelivered before the pump waits: bounds memory and what a takeover delivers again."""
+
+
+def entry(result: Result) -> Entry:
+    """Return the record of `results`: the run's id as the key, CloudEvents headers, and its place in a trace."""
+    digest = bytes.fromhex(result.run_id[-2 * keys.DIGEST_BYTES :])
+    headers = facts.result_headers(
+        run_id=result.run_id,
+        workflow_id=result.workflow_id,
+        status=result.status,
+        finished_at_ms=result.finished_ms,
+        traceparent=keys.traceparent_of(result.traceparent, digest),
+    )
+    return Entry(result.run_id.encode(), result.value, headers)
+
+
+class Delivery:
+    """Delivers the rounds of one partition. `run` is a task of the pump's; an error in it ends the pump."""
+
+    def __init__(
+        self, log: PartitionLog, *, results_end: int, runs_end: int, report: Callable[[Delivered], None]
+    ) -> None:
+        self._log = log
+        self._results_end = results_end
+        self._runs_end = runs_end
+        self._report = report
+        self._waiting: deque[Outgoing] = deque()
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def offer(self, outgoing: Outgoing) -> None:
+        self._waiting.append(outgoing)
+        self._idle.clear()
+        self._changed.set()
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= WINDOW
+
+    async def settled(self) -> None:
+        """Wait until everything offered is acknowledged."""
+        await self._idle.wait()
+
+    async def room(self) -> None:
+        while self.full:
+            self._made_room = asyncio.Event()
+            await self._made_room.wait()
+
+    _made_room: asyncio.Event | None = None
+
+    async def run(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._waiting:
+                rounds = list(self._waiting)
+                await self._deliver(rounds)
+                for _ in rounds:
+                    self._waiting.popleft()
+                self._report(Delivered(rounds[-1].round, self._results_end, self._runs_end))
+                if self._made_room is not None:
+                    self._made_room.set()
+            self._idle.set()
+
+    async def _deliver(self, rounds: Sequence[Outgoing]) -> None:
+        results = [entry(one) for outgoing in rounds for one in outgoing.results]
+        runs = [_plain(one) for outgoing in rounds for one in outgoing.runs]
+        records = [one for outgoing in rounds for one in outgoing.records]
+        if results:
+            self._results_end = await self._log.deliver("results", results)
+        if runs:
+            self._runs_end = await self._log.deliver("runs", runs)
+        if records:
+            missing = await self._log.send(records)
+            if missing:
+                await self._log.send([_no_topic(one) for one in missing])
+
+
+def _plain(record: Record) -> Entry:
+    return Entry(record.key, record.value, record.headers)
+
+
+def _no_topic(record: Record) -> Record:
+    """Return the dead letter of a record whose Kafka topic does not exist."""
+    key, value, headers = facts.dead_letter(
+        code="topic_missing",
+        reason=f"Kafka topic {record.topic!r} does not exist, so this record could not be written to it",
+        remedy=f"create the topic {record.topic!r}, then ask again; the run itself is in the results",
+        source_topic=record.topic,
+        partition=-1,
+        offset=-1,
+        timestamp_ms=0,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+        run_id=None,
+        workflow_id=None,
+        at_ms=0,
+    )
+    return Record("dlq", None, key, value, tuple(headers))

@@ -1,0 +1,158 @@
+"""The partitions that this worker owns: takes them over, keeps their pumps going, lets them go. One for a worker."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from app.engine.inputs import WorkflowsLoaded
+from app.engine.limits import Limits
+from app.engine.state import Counters, State
+from app.kafka.log import Fenced, PartitionLog
+from app.observe import logs
+from app.pump.pump import Bounds, Clock, Pump, Runtime
+from app.pump.takeover import Owner, take_over
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every pump of the worker is built from."""
+
+    owner: Owner
+    limits: Limits
+    bounds: Bounds
+    clock: Clock
+    runtime: Runtime
+    open_log: Callable[[int], PartitionLog]
+    observe: Callable[[Counters, State], None]
+    clock_warn_ms: int = 1_000
+    clock_stop_ms: int = 60_000
+
+
+@dataclass(slots=True)
+class _Owned:
+    pump: Pump
+    log: PartitionLog
+    task: asyncio.Task[None]
+
+
+class Partitions:
+    """Changed by one task at a time: the rebalance. `failed` is told of an error that must end the process."""
+
+    def __init__(self, parts: Parts, *, failed: Callable[[BaseException], None]) -> None:
+        self._parts = parts
+        self._failed = failed
+        self._owned: dict[int, _Owned] = {}
+        self._workflows = WorkflowsLoaded((), ())
+
+    def __contains__(self, partition: int) -> bool:
+        return partition in self._owned
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        return frozenset(self._owned)
+
+    def pumps(self) -> Iterable[Pump]:
+        return [one.pump for one in self._owned.values()]
+
+    def workflows_changed(self, given: WorkflowsLoaded) -> None:
+        """Tell every pump what is loaded and announced; partitions taken later hear it first."""
+        self._workflows = given
+        for one in self._owned.values():
+            one.pump.workflows_changed(given)
+
+    def position(self, topic: str, partition: int) -> int | None:
+        """Return the offset to fetch next, None for a partition that is not owned."""
+        one = self._owned.get(partition)
+        return None if one is None else one.pump.position(topic)
+
+    def has_room(self, topic: str, partition: int) -> bool:
+        """Whether the partition takes another chunk of `topic` now."""
+        one = self._owned.get(partition)
+        return one is not None and one.pump.has_room(topic)
+
+    def pump(self, partition: int) -> Pump | None:
+        one = self._owned.get(partition)
+        return None if one is None else one.pump
+
+    async def pause(self) -> None:
+        """Stop every pump after its append in flight: the group is about to change."""
+        await asyncio.gather(*(one.pump.pause() for one in self._owned.values()))
+
+    async def assign(self, partitions: frozenset[int]) -> None:
+        """Own exactly `partitions`: let go of the others, take over what is new, go on with what stays."""
+        await self._release(self.numbers - partitions)
+        await asyncio.gather(*(self._acquire(one) for one in sorted(partitions - self.numbers)))
+        for one in self._owned.values():
+            one.pump.resume()
+
+    async def close(self, *, drain_seconds: float) -> None:
+        """Let go of everything; runs in flight get `drain_seconds` to end, what is left goes on elsewhere."""
+        try:
+            await asyncio.wait_for(self._drained(), drain_seconds)
+        except TimeoutError:
+            log.info("drain_ended_early", running=sum(one.pump.in_flight for one in self._owned.values()))
+        await self._release(self.numbers)
+
+    async def _drained(self) -> None:
+        while any(one.pump.in_flight for one in self._owned.values()):
+            await asyncio.sleep(0.05)
+
+    async def _acquire(self, partition: int) -> None:
+        parts = self._parts
+        partition_log = parts.open_log(partition)
+        try:
+            taken = await take_over(
+                partition_log,
+                parts.owner,
+                parts.limits,
+                now_ms=parts.clock.now_ms,
+                warn_ms=parts.clock_warn_ms,
+                stop_ms=parts.clock_stop_ms,
+            )
+        except BaseException:
+            await partition_log.close()
+            raise
+        pump = Pump(
+            taken.state,
+            partition_log,
+            parts.runtime,
+            parts.clock,
+            next_journal_offset=taken.next_journal_offset,
+            bounds=parts.bounds,
+            deliver_again=taken.deliver_again,
+            observe=parts.observe,
+        )
+        pump.workflows_changed(self._workflows)
+        task = asyncio.create_task(pump.run(), name=f"partition-{partition}")
+        self._owned[partition] = _Owned(pump, partition_log, task)
+        task.add_done_callback(lambda done, number=partition: self._ended(number, done))  # type: ignore[misc]
+        log.info(
+            "partition_claimed",
+            partition=partition,
+            term=taken.term,
+            runs=len(taken.state.runs),
+            deliver_again=len(taken.deliver_again),
+        )
+
+    async def _release(self, partitions: Iterable[int]) -> None:
+        for number in sorted(partitions):
+            one = self._owned.pop(number)
+            one.pump.stop()
+            try:
+                await asyncio.wait_for(asyncio.shield(one.task), 5.0)
+            except TimeoutError:
+                one.task.cancel()
+                await asyncio.gather(one.task, return_exceptions=True)
+            except Fenced:
+                log.info("partition_was_taken", partition=number)
+            await one.log.close()
+            log.info("partition_released", partition=number)
+
+    def _ended(self, partition: int, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or partition not in self._owned:
+            return
+        error = task.exception()
+        if error is not None:
+            self._failed(error)

@@ -1,0 +1,286 @@
+"""One partition's loop: drain, apply, append, deliver. Read this file first.
+
+    inputs  = everything waiting, within bounds
+    effects = engine.apply(state, inputs, now)      runs start, and those that can finish at once do
+    append  = one fenced record batch to the journal: the commit point
+    then    : deliver what the round sends out, beside the next round
+
+Nothing is sent and no offset moves before the append is durable. Any error ends the pump, and with it the process:
+the journal holds the truth, and the next owner goes on from it (design 3.2).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.engine import apply as engine
+from app.engine import timers
+from app.engine.commit import commit
+from app.engine.effects import Commit, Effects, Outgoing
+from app.engine.inputs import Delivered, Ended, Input, Published, TimePassed, WorkflowsLoaded
+from app.engine.state import Counters, Run, State
+from app.kafka.log import AppendFailed, Entry, PartitionLog
+from app.pump import decode
+from app.pump.decode import Read
+from app.pump.delivery import Delivery
+from app.pump.inbox import Inbox
+
+
+class Runtime(Protocol):
+    """What drives authors' code (app.runtime.driver)."""
+
+    async def start(self, runs: Sequence[Run], report: Callable[[Published | Ended], None]) -> None:
+        """Start an attempt of each run; return once those that need not wait have ended. `report` gets what happens."""
+
+    def cancel(self, runs: Sequence[Run]) -> None:
+        """Stop the attempts of `runs`; nothing more is reported of them."""
+
+
+class Clock(Protocol):
+    """Time as the pump sees it; the simulation has its own."""
+
+    def now_ms(self) -> int: ...
+
+    async def wait(self, event: asyncio.Event, until_ms: int | None) -> None:
+        """Wait for `event`, at most until `until_ms`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much a round takes, and when a partition stops taking more."""
+
+    round_events: int = 2_000
+    event_bytes: int = 1024 * 1024
+    running: int = 1_000
+    queued_bytes: int = 32 * 1024 * 1024
+
+
+class Pump:
+    """Owns a partition's state from takeover to release."""
+
+    def __init__(
+        self,
+        state: State,
+        log: PartitionLog,
+        runtime: Runtime,
+        clock: Clock,
+        *,
+        next_journal_offset: int,
+        bounds: Bounds,
+        deliver_again: Sequence[Outgoing] = (),
+        observe: Callable[[Counters, State], None] = lambda _counters, _state: None,
+    ) -> None:
+        self.state = state
+        self.partition = state.partition
+        self._log = log
+        self._runtime = runtime
+        self._clock = clock
+        self._next_journal_offset = next_journal_offset
+        self._bounds = bounds
+        self._observe = observe
+        self._events = Inbox(state.events_offset)
+        self._commands = Inbox(state.commands_offset)
+        self._happened: list[Input] = []
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._held = asyncio.Event()
+        self._held.set()
+        self._between = asyncio.Event()
+        self._between.set()
+        self.delivery = Delivery(log, results_end=state.results_end, runs_end=state.runs_end, report=self._note)
+        for outgoing in deliver_again:
+            self.delivery.offer(outgoing)
+
+    # --- what others call -------------------------------------------------------------------------------------------
+
+    async def offer_events(self, records: Sequence[Read]) -> None:
+        """Take a chunk of `events`; waits while the inbox is full."""
+        await self._offer("events", self._events, records)
+
+    async def offer_commands(self, records: Sequence[Read]) -> None:
+        """Take a chunk of `commands`; waits while the inbox is full."""
+        await self._offer("commands", self._commands, records)
+
+    def workflows_changed(self, given: WorkflowsLoaded) -> None:
+        self._note(given)
+        self._wake.set()
+
+    def position(self, topic: str) -> int:
+        """Return the offset that must be fetched next when what waits in the inbox is dropped."""
+        return self.state.events_offset if topic == "events" else self.state.commands_offset
+
+    def has_room(self, topic: str) -> bool:
+        """Whether a chunk of `topic` would be taken at once."""
+        return not (self._events if topic == "events" else self._commands).full
+
+    async def pause(self) -> None:
+        """Stop between two rounds: after the append in flight, and forget what waits to be read again later."""
+        self._held.clear()
+        self._wake.set()
+        await self._between.wait()
+        self._events.clear(self.state.events_offset)
+        self._commands.clear(self.state.commands_offset)
+
+    def resume(self) -> None:
+        self._held.set()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End `run` after the append in flight."""
+        self._stopping = True
+        self._held.set()
+        self._wake.set()
+
+    @property
+    def in_flight(self) -> int:
+        return self.state.running
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Go round until `stop`. Raises whatever went wrong; then nothing more is appended or sent."""
+        delivering = asyncio.create_task(self.delivery.run(), name=f"delivery-{self.partition}")
+        looping = asyncio.create_task(self._loop(), name=f"pump-{self.partition}")
+        try:
+            await asyncio.wait({delivering, looping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (looping, delivering):
+                if task.done():
+                    task.result()
+            await self.delivery.settled()
+        finally:
+            self._between.set()
+            for task in (looping, delivering):
+                task.cancel()
+            await asyncio.gather(looping, delivering, return_exceptions=True)
+            self._runtime.cancel(list(self.state.runs.values()))
+
+    async def _loop(self) -> None:
+        while not self._stopping:
+            await self._wait()
+            self._between.clear()
+            if not self._held.is_set():
+                self._between.set()
+                await self._held.wait()
+                continue
+            if self._stopping:
+                break
+            try:
+                await self.round()
+            finally:
+                self._between.set()
+
+    async def _wait(self) -> None:
+        self._wake.clear()
+        if self._happened or ((self._events or self._commands) and not self._crowded()):
+            return
+        if not self._held.is_set() or self._stopping:
+            return
+        await self._clock.wait(self._wake, timers.next_due_ms(self.state))
+
+    async def round(self) -> None:
+        """One round: what waits goes through the engine, into the journal, and out."""
+        effects = engine.apply(self.state, self._drain(), self._clock.now_ms())
+        await self._carry_out(effects)
+        made = commit(self.state)
+        if made is not None:
+            await self._append(made)
+            if made.outgoing:
+                self.delivery.offer(made.outgoing)
+        self._observe(self.state.counters, self.state)
+        if self.delivery.full:
+            await self.delivery.room()
+
+    def _drain(self) -> list[Input]:
+        """Take everything that waits, within the bounds of a round."""
+        given, self._happened = self._happened, []
+        if self._crowded():
+            return given or [TimePassed()]
+        now_ms = self._clock.now_ms()
+        prefix = self.state.limits.prefix
+        taken = 0
+        while self._commands and taken < self._bounds.round_events:
+            chunk = self._commands.take()
+            taken += len(chunk)
+            given.append(
+                decode.commands_read(chunk, self.partition, chunk[-1].offset + 1, now_ms=now_ms, prefix=prefix)
+            )
+        while self._events and taken < self._bounds.round_events:
+            chunk = self._events.take()
+            taken += len(chunk)
+            given.append(
+                decode.events(
+                    chunk,
+                    self.partition,
+                    chunk[-1].offset + 1,
+                    max_bytes=self._bounds.event_bytes,
+                    now_ms=now_ms,
+                    prefix=prefix,
+                )
+            )
+        return given
+
+    def _crowded(self) -> bool:
+        """Whether so much is going on or waiting that no more is taken: what is unread costs nothing in Kafka."""
+        return self.state.running >= self._bounds.running or self.state.held_bytes >= self._bounds.queued_bytes
+
+    async def _carry_out(self, effects: Effects) -> None:
+        """Start and cancel runs; what ends at once goes back to the engine within the same round."""
+        while effects.cancels or effects.starts:
+            if effects.cancels:
+                self._runtime.cancel(effects.cancels)
+            if not effects.starts:
+                return
+            await self._runtime.start(effects.starts, self._report)
+            happened, self._happened = self._happened, []
+            if not happened:
+                return
+            effects = engine.apply(self.state, happened, self._clock.now_ms())
+
+    async def _append(self, made: Commit) -> None:
+        for entities in _batches(made.ahead):
+            await self._append_one(entities)
+        await self._append_one([Entry(key, value) for key, value in made.batch])
+
+    async def _append_one(self, entries: Sequence[Entry]) -> None:
+        offset = await self._log.append(entries)
+        if offset != self._next_journal_offset:
+            raise AppendFailed(
+                f"journal partition {self.partition}: the append returned offset {offset} where "
+                f"{self._next_journal_offset} follows; another producer wrote, or the append's fate is unknown"
+            )
+        self._next_journal_offset = offset + len(entries)
+
+    async def _offer(self, topic: str, inbox: Inbox, records: Sequence[Read]) -> None:
+        await inbox.room()
+        expected = inbox.next_offset
+        if records[-1].offset < expected:
+            return
+        if records[0].offset > expected:
+            # A gap is transaction markers, or what the log lost to retention; anything else would be a loss of ours.
+            async for missing in self._log.read(topic, expected, records[0].offset):
+                inbox.offer(missing)
+        inbox.offer(records)
+        self._wake.set()
+
+    def _note(self, given: Input) -> None:
+        self._happened.append(given)
+        if not isinstance(given, Delivered):  # a mark rides along with the next round; alone it is worth none
+            self._wake.set()
+
+    def _report(self, given: Published | Ended) -> None:
+        self._happened.append(given)
+        self._wake.set()
+
+
+def _batches(ahead: Sequence[tuple[bytes, bytes | None]], most_bytes: int = 4 * 1024 * 1024) -> list[list[Entry]]:
+    batches: list[list[Entry]] = []
+    size = most_bytes
+    for key, value in ahead:
+        length = len(key) + len(value or b"")
+        if size + length > most_bytes:
+            batches.append([])
+            size = 0
+        batches[-1].append(Entry(key, value))
+        size += length
+    return batches

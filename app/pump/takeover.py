@@ -1,0 +1,215 @@
+"""Taking over a partition: read, fence, close the outputs, claim, read on, deliver again (design 3.1).
+
+After `take_over` returns, the broker refuses every older owner on `journal`, `results` and `runs`, and the state is
+whole: all that older owners ever committed, and nothing that they did not.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.engine.effects import Outgoing
+from app.engine.limits import Limits
+from app.engine.restore import restore
+from app.engine.state import State
+from app.kafka.log import Entry, LogRecord, PartitionLog, Producer
+from app.observe import logs
+from topics import journal
+from topics.timestamps import rfc3339
+
+log = logs.get(__name__)
+
+
+class ClockSkew(Exception):
+    """This machine's clock and the broker's differ too much for deadlines to mean anything."""
+
+    def __init__(self, skew_ms: int, most_ms: int) -> None:
+        super().__init__(
+            f"this machine's clock is {skew_ms / 1000:+.1f} s off the broker's, more than {most_ms / 1000:g} s: "
+            "set it by NTP, then start again"
+        )
+        self.skew_ms = skew_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who claims: shown in the claim record, and compared to name a second process with one's own instance id."""
+
+    worker: str
+    """Unique per process."""
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A partition that is owned now."""
+
+    state: State
+    next_journal_offset: int
+    deliver_again: Sequence[Outgoing]
+    term: int
+    """Offset of the claim record."""
+
+
+async def take_over(
+    partition_log: PartitionLog,
+    owner: Owner,
+    limits: Limits,
+    *,
+    now_ms: Callable[[], int],
+    warn_ms: int = 1_000,
+    stop_ms: int = 60_000,
+) -> Taken:
+    """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises."""
+    reader = _Reader(partition_log)
+    await reader.read_on()
+    producer = await partition_log.fence()
+    before = reader.claim
+    if before is not None and before["producer_id"] != producer.producer_id:
+        # The broker forgot the id (7 days without a claim, or its epochs ran out): shut out whoever still holds it.
+        log.warning("producer_id_replaced", partition=partition_log.partition, old=before["producer_id"])
+        await partition_log.shut_out(before["producer_id"])
+    producer = await partition_log.close_outputs()
+    topic_ids = await partition_log.topic_ids()
+    claimed_ms = now_ms()
+    term = await _claim(partition_log, owner, producer, limits, topic_ids, claimed_ms)
+    await reader.read_on()
+    _check_clock(reader.claim_ms - claimed_ms, now_ms() - claimed_ms, warn_ms, stop_ms)
+    _name_twin(before, owner, partition_log.partition)
+    restored = restore(reader.entities, partition_log.partition, limits, journal_id=topic_ids.get("journal", ""))
+    state = restored.state
+    await _find_inputs(partition_log, state, before, topic_ids)
+    again = await _without_delivered(partition_log, state, restored.deliver_again)
+    return Taken(state=state, next_journal_offset=reader.next_offset, deliver_again=again, term=term)
+
+
+class _Reader:
+    """The journal's entities as far as they were read."""
+
+    def __init__(self, partition_log: PartitionLog) -> None:
+        self._log = partition_log
+        self.entities: dict[bytes, bytes] = {}
+        self.next_offset = 0
+        self.claim: dict[str, Any] | None = None
+        self.claim_ms = 0
+
+    async def read_on(self) -> None:
+        """Read to the present end of the journal."""
+        start, end = await self._log.bounds("journal")
+        async for records in self._log.read("journal", max(start, self.next_offset), end):
+            for one in records:
+                self._take(one)
+        self.next_offset = end
+
+    def _take(self, one: LogRecord) -> None:
+        if one.key is None or (one.headers and any(name == journal.FENCE_HEADER for name, _ in one.headers)):
+            return
+        if one.value is None:
+            self.entities.pop(one.key, None)
+            return
+        if one.key == journal.CLAIM:
+            self.claim = journal.decode(one.key, one.value)
+            self.claim_ms = one.timestamp
+        else:
+            self.entities[one.key] = one.value
+
+
+async def _claim(
+    partition_log: PartitionLog,
+    owner: Owner,
+    producer: Producer,
+    limits: Limits,
+    topic_ids: dict[str, str],
+    at_ms: int,
+) -> int:
+    value = {
+        "v": journal.FORMAT,
+        "producer_id": producer.producer_id,
+        "epoch": producer.epoch,
+        "worker": owner.worker,
+        "instance_id": owner.instance_id,
+        "partitions": limits.partitions,
+        "topics": topic_ids,
+        "at": rfc3339(at_ms),
+    }
+    return await partition_log.append([Entry(journal.CLAIM, journal.encode(value))])
+
+
+def _check_clock(skew_ms: int, took_ms: int, warn_ms: int, stop_ms: int) -> None:
+    """`skew_ms` is the append time less our time before the append, which may be late by what the append took."""
+    off_ms = skew_ms - min(max(skew_ms, 0), took_ms)
+    if abs(off_ms) > stop_ms:
+        raise ClockSkew(-off_ms, stop_ms)
+    if abs(off_ms) > warn_ms:
+        log.warning("clock_skew", seconds=-off_ms / 1000, remedy="set this machine's clock by NTP")
+
+
+def _name_twin(before: dict[str, Any] | None, owner: Owner, partition: int) -> None:
+    if before is not None and before["instance_id"] == owner.instance_id and before["worker"] != owner.worker:
+        # The usual restart, or two processes that will fight for ever: only the second one to be claimed can tell.
+        log.debug("claimed_from_own_instance_id", partition=partition, instance=owner.instance_id)
+
+
+async def _find_inputs(
+    partition_log: PartitionLog, state: State, before: dict[str, Any] | None, topic_ids: dict[str, str]
+) -> None:
+    """Say where reading goes on, and name what is missing there."""
+    known: dict[str, str] = {} if before is None else before["topics"]
+    for topic, offset in (("events", state.events_offset), ("commands", state.commands_offset)):
+        start, end = await partition_log.bounds(topic)
+        changed = bool(known.get(topic)) and known[topic] != topic_ids.get(topic)
+        fresh = state.round == 0
+        if changed or offset > end:
+            log.error(
+                "topic_recreated",
+                topic=topic,
+                partition=partition_log.partition,
+                lost_from=offset,
+                now=f"{start}..{end}",
+                remedy="what was unread in the old topic is gone; reading the new one from its beginning",
+            )
+            offset = start
+        elif offset < start:
+            if not fresh:
+                log.error(
+                    "offsets_missing",
+                    topic=topic,
+                    partition=partition_log.partition,
+                    missing=f"{offset}..{start - 1}",
+                    remedy="retention took them before they were read: raise the topic's retention",
+                )
+            offset = start
+        if topic == "events":
+            state.events_offset = offset
+        else:
+            state.commands_offset = offset
+
+
+async def _without_delivered(partition_log: PartitionLog, state: State, again: Sequence[Outgoing]) -> list[Outgoing]:
+    """Drop from what must be delivered again what the tails of `results` and `runs` already hold."""
+    ends: dict[str, int] = {}
+    held: dict[str, Counter[bytes]] = {}
+    for topic, start in (("results", state.results_end), ("runs", state.runs_end)):
+        first, end = await partition_log.bounds(topic)
+        ends[topic] = end
+        found: Counter[bytes] = Counter()
+        if again:
+            async for records in partition_log.read(topic, max(first, start), end):
+                found.update(one.value for one in records if one.value is not None)
+        held[topic] = found
+    left: list[Outgoing] = []
+    for outgoing in again:
+        results = [one for one in outgoing.results if not _drop(held["results"], one.value)]
+        runs = [one for one in outgoing.runs if not _drop(held["runs"], one.value or b"")]
+        left.append(Outgoing(outgoing.round, results, runs, outgoing.records))
+    state.results_end = ends["results"]
+    state.runs_end = ends["runs"]
+    return left
+
+
+def _drop(held: "Counter[bytes]", value: bytes) -> bool:
+    if held[value] > 0:
+        held[value] -= 1
+        return True
+    return False

@@ -1,0 +1,345 @@
+"""Puts a worker together and runs it: workflows, partitions, Faust application, metrics. One event loop.
+
+Called by `headgate worker` and, through it, by `headgate dev`.
+"""
+
+import asyncio
+import gc
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from app.agents import inputs as agents
+from app.engine.inputs import WorkflowsLoaded
+from app.engine.limits import Limits
+from app.engine.state import Counters, State
+from app.kafka import clients, faust_app, provisioning
+from app.kafka.admin import Admin
+from app.kafka.follow import Follower
+from app.kafka.journal import KafkaLog
+from app.kafka.log import Fenced
+from app.kafka.sender import Sender
+from app.kafka.wire import Wire
+from app.observe import logs
+from app.observe.health import Health, Report
+from app.observe.http import HealthServer
+from app.observe.metrics import WorkerMetrics
+from app.pump.partitions import Partitions, Parts
+from app.pump.pump import Bounds
+from app.pump.takeover import Owner
+from app.runtime import loader
+from app.runtime.context import StepLimits
+from app.runtime.driver import Driver
+from app.settings import Settings
+from app.wiring.announced import Announced
+from app.wiring.clock import SystemClock
+from topics import catalog
+from topics.patterns import Pattern
+
+COMMIT_SECONDS: Final = 2.0
+RELOAD_SECONDS: Final = 0.5
+
+log = logs.get(__name__)
+
+
+class InstanceConflict(Exception):
+    """A newer owner took a partition while it was assigned here."""
+
+    exit_code: Final = 4
+
+    def __init__(self, instance_id: str, cause: BaseException) -> None:
+        super().__init__(
+            f"{cause}. If this worker was frozen or cut off, its partitions went to another one: start it again. If it "
+            f"happens again and again, another process uses the instance id {instance_id!r}: give each its own with "
+            "--instance-id"
+        )
+
+
+class PortTaken(Exception):
+    """Metrics and health cannot be served where the settings say."""
+
+    exit_code: Final = 2
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(
+            f"metrics cannot be served on {host}:{port}: {error.strerror or error}. Choose another port with "
+            "--metrics-port (0 takes any free one), or none with --metrics-port none"
+        )
+
+
+class _Worker:
+    def __init__(self, settings: Settings, paths: Sequence[str], *, reload: bool) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._reload = reload
+        self._loaded = loader.load(paths)
+        self._metrics = WorkerMetrics()
+        self._health = Health("kafka", "partitions")
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._observed = 0.0
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+        settings = self._settings
+        topic_ids = await asyncio.to_thread(_look_at_topics, settings)
+        self._health.up("kafka", settings.kafka.bootstrap)
+        server = HealthServer(self._metrics.registry, self._report)
+        if settings.worker.metrics_port is not None:
+            host, port = settings.worker.metrics_host, settings.worker.metrics_port
+            try:
+                await server.start(host, port)
+            except OSError as error:
+                raise PortTaken(host, port, error) from error
+        config = clients.aiokafka_config(settings.kafka)
+        wire, sender = Wire(config), Sender(config, prefix=settings.kafka.prefix)
+        driver = Driver(limits=_step_limits(settings), threads=settings.worker.threads)
+        await asyncio.gather(wire.start(), sender.start())
+        await wire.know([settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned])
+        self._partitions = partitions = Partitions(
+            self._parts(config, wire, sender, driver, topic_ids), failed=self._fail
+        )
+        app = faust_app.build(settings, partitions, self._fail)
+        agents.declare(app, partitions, self._fail)
+        self._announced = Announced(settings.worker.instance_id)
+        follower = Follower(
+            settings.kafka.prefix + "workflows", client=config, take=self._heard, attach=self._announced.attach
+        )
+        tasks = [asyncio.create_task(follower.run(), name="announcements")]
+        try:
+            await self._first(follower.caught_up())
+            await sender.send(self._announced.missing(self._loaded.workflows, _now_ms()))
+            self._tell()
+            await app.start()
+            tasks.append(asyncio.create_task(self._watch_assignment(app, ready, server), name="assignment"))
+            tasks.append(asyncio.create_task(self._show_progress(app), name="progress"))
+            if self._reload:
+                tasks.append(asyncio.create_task(self._watch_files(sender), name="reload"))
+            for task in tasks:
+                task.add_done_callback(self._task_ended)
+            await self._first(stop.wait())
+            self._health.down("partitions", "stopping")
+            log.info("worker_stopping", running=sum(one.in_flight for one in partitions.pumps()))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await partitions.close(drain_seconds=settings.worker.drain_timeout_seconds)
+        await app.stop()
+        driver.close()
+        await asyncio.gather(sender.close(), wire.close(), server.close())
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _parts(
+        self, config: dict[str, Any], wire: Wire, sender: Sender, driver: Driver, topic_ids: dict[str, str]
+    ) -> Parts:
+        settings = self._settings
+
+        def open_log(partition: int) -> KafkaLog:
+            return KafkaLog(
+                partition, prefix=settings.kafka.prefix, config=config, wire=wire, sender=sender, topic_ids=topic_ids
+            )
+
+        return Parts(
+            owner=Owner(worker=f"{uuid.uuid4()}", instance_id=settings.worker.instance_id),
+            limits=_limits(settings),
+            bounds=Bounds(
+                round_events=settings.limits.round_events,
+                event_bytes=settings.limits.event_bytes,
+                running=settings.limits.running,
+                queued_bytes=settings.limits.queued_bytes,
+            ),
+            clock=SystemClock(),
+            runtime=driver,
+            open_log=open_log,
+            observe=self._observe,
+            clock_warn_ms=int(settings.worker.clock_warn_seconds * 1000),
+            clock_stop_ms=int(settings.worker.clock_stop_seconds * 1000),
+        )
+
+    def _observe(self, counters: Counters, state: State) -> None:
+        """Add a round's counts to the metrics. Runs after every round, so it touches only what changed."""
+        metrics = self._metrics
+        for metric, count in (
+            (metrics.events, counters.events),
+            (metrics.duplicates, counters.duplicates),
+            (metrics.unmatched, counters.unmatched),
+            (metrics.filtered, counters.filtered),
+            (metrics.forwarded, counters.forwarded),
+            (metrics.malformed, counters.malformed),
+            (metrics.started, counters.started),
+            (metrics.retried, counters.retried),
+        ):
+            if count:
+                metric.inc(count)
+        for (workflow, status), count in counters.ended.items():
+            metrics.ended.labels(workflow, status).inc(count)
+        state.counters = Counters()
+
+    # --- what goes on beside the pumps ------------------------------------------------------------------------------
+
+    async def _heard(self, records: Sequence[Any]) -> None:
+        if self._announced.take(records):
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the partitions what is loaded here and what others announced."""
+        loaded = self._loaded.workflows
+        self._partitions.workflows_changed(WorkflowsLoaded(loaded, self._announced.others(loaded)))
+
+    async def _watch_assignment(self, app: faust_app.HeadgateApp, ready: Callable[[str], None], server: Any) -> None:
+        """Report readiness: whether Faust has given out partitions and the pumps own them."""
+        told = False
+        while True:
+            numbers = self._partitions.numbers
+            self._metrics.partitions.set(len(numbers))
+            if app.rebalancing or not app.tables.recovery.completed.is_set():
+                self._health.down("partitions", "the group is changing")
+            else:
+                self._health.up("partitions", f"{len(numbers)} owned")
+                if not told:
+                    told = True
+                    _tune_collector()
+                    ready(f"headgate worker: {len(numbers)} partitions, metrics on port {server.port or 'none'}")
+            await asyncio.sleep(0.05 if not told else 0.5)
+
+    async def _show_progress(self, app: faust_app.HeadgateApp) -> None:
+        """Commit how far the journal is, for lag displays, and set the gauges. Nothing ever reads these offsets back."""
+        before: dict[Any, int] = {}
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            self._set_gauges()
+            if app.rebalancing:
+                continue
+            found = {tp: at for tp in app.consumer.assignment() if (at := app.position(tp)) is not None}
+            changed = {tp: at for tp, at in found.items() if before.get(tp) != at}
+            if changed:
+                await app.consumer._commit(changed)
+                before = found
+
+    def _set_gauges(self) -> None:
+        metrics = self._metrics
+        for pump in self._partitions.pumps():
+            state, number = pump.state, str(pump.partition)
+            metrics.running.labels(number).set(state.running)
+            metrics.queued.labels(number).set(state.held_bytes)
+            metrics.dedup_ids.labels(number).set(state.dedup.count)
+            metrics.dedup_fill.labels(number).set(state.dedup.count / state.dedup.policy.max_ids)
+            if state.dedup.removed_early:
+                metrics.dedup_early.inc(state.dedup.removed_early)
+                state.dedup.removed_early = 0
+
+    async def _watch_files(self, sender: Sender) -> None:
+        """Load the workflows anew when a file changes. A file that cannot be loaded changes nothing."""
+        seen = _stamps(self._paths)
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            now = _stamps(self._paths)
+            if now == seen:
+                continue
+            seen = now
+            try:
+                self._loaded = loader.load(self._paths)
+            except Exception as error:  # the author is in the middle of an edit
+                log.error("reload_failed", reason=str(error), remedy="mend the file; the old version goes on meanwhile")
+                continue
+            await sender.send(self._announced.missing(self._loaded.workflows, _now_ms()))
+            self._tell()
+            log.info("workflows_reloaded", workflows=[one.id for one in self._loaded.workflows])
+
+    def _report(self) -> Report:
+        return self._health.report()
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    async def _first(self, awaitable: Any) -> None:
+        """Wait for `awaitable`, or raise what must end the process."""
+        task = asyncio.ensure_future(awaitable)
+        await asyncio.wait({task, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+        if self._failed.done():
+            task.cancel()
+            self._failed.result()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failed.done():
+            return
+        if isinstance(error, Fenced):
+            error = InstanceConflict(self._settings.worker.instance_id, error)
+        self._failed.set_exception(error)
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._fail(task.exception() or RuntimeError(task.get_name()))
+
+
+async def run(
+    settings: Settings,
+    paths: Sequence[str],
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[str], None] = lambda _line: None,
+    reload: bool = False,
+) -> None:
+    """Work until `stop`. Raises what must end the process: nothing that was not journaled was acknowledged or sent."""
+    await _Worker(settings, paths, reload=reload).run(stop, ready)
+
+
+def _look_at_topics(settings: Settings) -> dict[str, str]:
+    """Check the topics and return the ids of the co-partitioned ones. Raises KafkaUnreachable, TopicsError."""
+    admin = Admin.connect(settings.kafka)
+    provisioning.require(admin, settings.kafka)
+    names = {name: settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned}
+    found = admin.topics(names.values())
+    return {name: found[qualified].id for name, qualified in names.items()}
+
+
+def _limits(settings: Settings) -> Limits:
+    allowed = [Pattern.parse(one) for one in settings.replies.allowed_topics]
+    prefix = settings.kafka.prefix
+
+    def reply_allowed(topic: str) -> bool:
+        return not topic.startswith(prefix) and any(one.matches(topic) for one in allowed)
+
+    partitions = settings.kafka.partitions
+    return Limits(
+        partitions=partitions,
+        prefix=prefix,
+        workflows_per_event=settings.limits.workflows_per_event,
+        batch_bytes=settings.limits.batch_bytes,
+        result_bytes=settings.limits.result_bytes,
+        dedup_ids=max(1, settings.dedup.max_ids // partitions),
+        dedup_window_ms=int(settings.dedup.window_hours * 3_600_000),
+        start_from_earliest=settings.worker.start_from == "earliest",
+        reply_allowed=reply_allowed,
+    )
+
+
+def _step_limits(settings: Settings) -> StepLimits:
+    return StepLimits(
+        partitions=settings.kafka.partitions,
+        event_bytes=settings.limits.event_bytes,
+        result_bytes=settings.limits.result_bytes,
+    )
+
+
+def _stamps(paths: Sequence[str]) -> dict[Path, int]:
+    stamps: dict[Path, int] = {}
+    for one in loader.files_of(paths):
+        try:
+            stamps[one] = os.stat(one).st_mtime_ns
+        except FileNotFoundError:
+            continue
+    return stamps
+
+
+def _tune_collector() -> None:
+    """The cyclic collector is the largest single cost of a full path (ADR 0004): let it look seldom, at little."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

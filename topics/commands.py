@@ -1,0 +1,101 @@
+"""What one partition's owner asks of another's: a record of `commands`, JSON, with its place in a sequence.
+
+One record carries everything that a round of `source` has for one destination: events that have their home there,
+and events of batches that gather there. Events travel as the records they were produced as, so that they are decoded
+as if they had been read there.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from topics import codec, journal
+from topics.envelope import Envelope
+
+FORMAT: Final = 1
+_NO_LIMIT: Final = 1 << 62
+
+
+class Command(NamedTuple):
+    """One decoded record of `commands`."""
+
+    source: int
+    journal: str
+    """Topic id of the source's journal: a journal created anew counts from 1 again."""
+    sequence: int
+    """Contiguous per source and destination, from 1."""
+    partitions: int
+    """Partition count that the source works with."""
+    events: Sequence[Envelope]
+    batched: Sequence[tuple[str, Envelope]]
+    """(workflow id, event) for batches that gather at the destination."""
+
+
+class UnreadableCommand(Exception):
+    """A record of `commands` that no worker of this release wrote."""
+
+
+def raw_event(event: Envelope) -> dict[str, Any]:
+    """Return the record of `event` as JSON: where it landed, when, and its bytes."""
+    return {
+        "p": event.partition,
+        "o": event.offset,
+        "t": event.timestamp_ms,
+        "key": journal.bytes_field(event.raw_key),
+        "value": journal.bytes_field(event.raw_value),
+        "headers": journal.headers_field(event.raw_headers),
+    }
+
+
+def event_of(raw: dict[str, Any]) -> Envelope:
+    """Return the event of `raw_event`. It was decoded once, so it decodes again."""
+    return codec.decode(
+        journal.field_bytes(raw["value"]),
+        journal.field_bytes(raw["key"]),
+        journal.field_headers(raw["headers"]),
+        partition=raw["p"],
+        offset=raw["o"],
+        timestamp_ms=raw["t"],
+        max_bytes=_NO_LIMIT,
+    )
+
+
+def encode(
+    *,
+    source: int,
+    journal_id: str,
+    sequence: int,
+    partitions: int,
+    events: Sequence[Envelope],
+    batched: Sequence[tuple[str, Envelope]],
+) -> bytes:
+    return orjson.dumps(
+        {
+            "v": FORMAT,
+            "source": source,
+            "journal": journal_id,
+            "sequence": sequence,
+            "partitions": partitions,
+            "events": [raw_event(one) for one in events],
+            "batched": [[workflow_id, raw_event(one)] for workflow_id, one in batched],
+        }
+    )
+
+
+def decode(value: bytes | None) -> Command:
+    """Return the command in `value`. Raises UnreadableCommand: a stranger wrote it, or a newer release."""
+    try:
+        found = orjson.loads(value or b"")
+        if found["v"] != FORMAT:
+            raise UnreadableCommand(f"a command of format {found['v']!r}; this release reads format {FORMAT}")
+        return Command(
+            int(found["source"]),
+            str(found["journal"]),
+            int(found["sequence"]),
+            int(found["partitions"]),
+            [event_of(one) for one in found["events"]],
+            [(workflow_id, event_of(one)) for workflow_id, one in found["batched"]],
+        )
+    except (KeyError, TypeError, ValueError, codec.Malformed) as error:
+        raise UnreadableCommand(f"no command: {type(error).__name__}: {error}") from None
