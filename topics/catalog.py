@@ -1,7 +1,7 @@
 """Every Kafka topic of Headgate (design, section 2): the only list. Read by `topics apply`, the docs and the ACLs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -46,7 +46,7 @@ class Topic:
     """None: co-partitioned, it has the installation's partition count."""
     max_message_bytes: int
     timestamps: Timestamps = Timestamps.CREATE
-    settings: Mapping[str, str] = MappingProxyType({})
+    settings: Mapping[str, str] = field(default_factory=dict)
     """Further topic settings of Kafka."""
 
     @property

@@ -5,7 +5,7 @@ what was taken is in the journal, with its offset, or it is fetched again.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from faust.types import StreamT
+from faust.streams import Stream
 
 from app.kafka.faust_app import HeadgateApp
 from app.pump.pump import Pump
@@ -20,7 +20,7 @@ class Pumps(Protocol):
 def declare(app: HeadgateApp, pumps: Pumps, failed: Callable[[BaseException], None]) -> None:
     """Declare the agents of `events` and `commands`. `failed` is told of an error that must end the process."""
 
-    async def events(stream: StreamT[Any]) -> None:
+    async def events(stream: Stream[Any]) -> None:
         try:
             async for event in stream.noack().events():
                 pump = pumps.pump(event.message.partition)
@@ -30,7 +30,7 @@ def declare(app: HeadgateApp, pumps: Pumps, failed: Callable[[BaseException], No
             failed(error)
             raise
 
-    async def commands(stream: StreamT[Any]) -> None:
+    async def commands(stream: Stream[Any]) -> None:
         try:
             async for event in stream.noack().events():
                 pump = pumps.pump(event.message.partition)

@@ -14,7 +14,7 @@ from app.cli import options
 @options.setting("--metrics-port", "worker.metrics_port", "Port of metrics and health (default 9100).", metavar="PORT")
 @options.setting("--data", "worker.data", "Folder for snapshots that shorten a restart (default: none).", metavar="DIR")
 @click.option("--reload", is_flag=True, help="Load workflows anew when their files change.")
-def command(paths: tuple[str, ...], reload: bool) -> None:
+def command(paths: tuple[str, ...], *, reload: bool) -> None:
     """Run the workflows in PATH...: Python files, folders or modules.
 
     Workers with different instance ids share the partitions; start as many as you have cores, at most one for each
@@ -49,7 +49,7 @@ def command(paths: tuple[str, ...], reload: bool) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(work())
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 the outermost place: it ends the process
         # Nothing may be acknowledged, sent or waited for any more: no clean-up, no other thread.
         code = main.tell(error)
         sys.stdout.flush()

@@ -120,7 +120,7 @@ def _workflows_loaded(state: State, given: inputs.WorkflowsLoaded, effects: Effe
     lanes.wake(state, effects)
 
 
-def _delivered(state: State, given: inputs.Delivered, effects: Effects) -> None:
+def _delivered(state: State, given: inputs.Delivered, _effects: Effects) -> None:
     while state.undelivered and state.undelivered[0].round <= given.round:
         state.free_slots.extend(state.undelivered.popleft().slots)
     state.delivered = max(state.delivered, given.round)
@@ -128,7 +128,7 @@ def _delivered(state: State, given: inputs.Delivered, effects: Effects) -> None:
     state.runs_end = given.runs_end
 
 
-def _published(state: State, given: inputs.Published, effects: Effects) -> None:
+def _published(state: State, given: inputs.Published, _effects: Effects) -> None:
     run = state.runs.get(given.run_id)
     if run is None or run.attempt != given.attempt:
         return
@@ -142,7 +142,7 @@ def _published(state: State, given: inputs.Published, effects: Effects) -> None:
     state.changed = True
 
 
-def _time_passed(state: State, given: inputs.TimePassed, effects: Effects) -> None:
+def _time_passed(_state: State, _given: inputs.TimePassed, _effects: Effects) -> None:
     """Timers fired already."""
 
 

@@ -22,7 +22,7 @@ _TAIL_SLOTS: Final = 512
 
 
 def commit(state: State) -> Commit | None:
-    """Close the round and return its journal records, or None when nothing changed. The state is as after the commit."""
+    """Close the round and return its journal records, None when nothing changed. The state is as after the commit."""
     if not state.changed:
         return None
     state.changed = False
@@ -192,15 +192,16 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
     """Return the journal parts of `outgoing`, in free slots. Their values hold the results' bytes as they are."""
     if not outgoing:
         return []
-    parts: list[tuple[list[bytes], list[Any], list[Any]]] = [([], [], [])]
+    parts: list[tuple[list[Any], list[Any], list[Any]]] = [([], [], [])]
     size = 0
-    for kind, items in enumerate((outgoing.results, outgoing.runs, outgoing.records)):
+    kinds: tuple[Sequence[Any], ...] = (outgoing.results, outgoing.runs, outgoing.records)
+    for kind, items in enumerate(kinds):
         for item in items:
             length = len(item.value or b"") + 200
             if size + length > PART_BYTES and size:
                 parts.append(([], [], []))
                 size = 0
-            parts[-1][kind].append(item)  # type: ignore[arg-type]
+            parts[-1][kind].append(item)
             size += length
     entities: list[Entity] = []
     slots = []

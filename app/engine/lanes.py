@@ -10,7 +10,7 @@ from app.engine import runs, timers
 from app.engine.effects import Effects
 from app.engine.state import Held, Lane, Pending, State, Timer
 from headgate.definition import Workflow
-from headgate.event import Event
+from headgate.errors import Reject
 from topics import keys
 from topics.envelope import Envelope
 
@@ -59,8 +59,12 @@ def admit_by_id(state: State, workflow_id: str, envelope: Envelope, effects: Eff
 def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
     assert workflow.filter is not None
     try:
-        passes = bool(workflow.filter(Event.of(envelope)))
-    except Exception as error:  # an author's filter: its failure concerns this event alone
+        event = workflow.build_payload((envelope,))["events"][0]
+    except Reject:
+        return True  # data of the wrong type: the run says so
+    try:
+        passes = bool(workflow.filter(event))
+    except Exception as error:  # noqa: BLE001 an author's filter: its failure concerns this event alone
         runs.bury(
             state,
             (envelope,),

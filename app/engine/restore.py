@@ -6,7 +6,7 @@ restart and a rolling deploy are one path.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -16,6 +16,7 @@ from app.engine.dedup import DIGEST_BYTES
 from app.engine.effects import Outgoing, Record, Result
 from app.engine.limits import Limits
 from app.engine.state import Held, OutSlot, Pending, Run, RunStatus, State, Unloaded, empty
+from headgate.definition import Workflow
 from topics import commands, journal
 from topics.timestamps import milliseconds
 
@@ -102,7 +103,8 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], bodies: Mapping[in
     for one in held:
         one.refs += 1
     lane = None if found["lane"] is None else (found["lane"][0], found["lane"][1])
-    workflow = Unloaded(id=found["workflow"], version=found["version"])
+    # Its workflow follows when it is loaded; until then nothing asks for more than the name.
+    workflow = cast(Workflow, Unloaded(id=found["workflow"], version=found["version"]))
     run = Run(run_id, workflow, tuple(one.envelope for one in held), held, lane, found["started"])
     run.attempt = found["attempt"]
     run.due_ms = found["due"]

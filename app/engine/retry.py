@@ -11,7 +11,7 @@ _SPREAD: Final = 1 << 32
 
 
 def delay_ms(run_id: str, attempt: int, *, base_ms: int, max_ms: int) -> int:
-    """Return the wait before the attempt after `attempt` (counted from 1), in milliseconds, at least a tenth of base."""
+    """Return the wait before the attempt after `attempt` (counted from 1), in milliseconds."""
     ceiling = min(max_ms, base_ms * 2 ** min(attempt - 1, 30))
     share = zlib.crc32(f"{run_id}#{attempt}".encode()) / _SPREAD
     return max(base_ms // 10, int(ceiling * share))

@@ -40,7 +40,7 @@ def start(
     effects.starts.append(run)
 
 
-def ended(state: State, given: inputs.Ended, effects: Effects) -> None:
+def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
     """An attempt ended. One that was overtaken by its deadline counts no more."""
     run = state.runs.get(given.run_id)
     if run is None or run.attempt != given.attempt or run.status is not RunStatus.RUNNING:
@@ -72,7 +72,7 @@ def ended(state: State, given: inputs.Ended, effects: Effects) -> None:
             error=facts.error_of(failure.type, failure.message),
             retry_at_ms=run.due_ms,
         )
-        _tell(state, run, retried)
+        _tell(state, retried)
 
 
 def retry_due(state: State, run_id: str, due_ms: int, effects: Effects) -> None:
@@ -131,7 +131,7 @@ def _finish(state: State, run: Run, status: facts.RunStatus, result: bytes, fail
             key=run.key,
             error=error,
         )
-        _tell(state, run, finished)
+        _tell(state, finished)
     for envelope in run.events:
         if envelope.reply_topic is not None:
             _reply(state, run, envelope, value)
@@ -220,10 +220,10 @@ def began(state: State, run: Run) -> None:
         key=run.key,
         events=run.events,
     )
-    _tell(state, run, started)
+    _tell(state, started)
 
 
-def _tell(state: State, run: Run, told: facts.Record) -> None:
+def _tell(state: State, told: facts.Record) -> None:
     state.outgoing.runs.append(Record("runs", state.partition, told.key, told.value, tuple(told.headers)))
 
 

@@ -57,7 +57,7 @@ class Run:
     def __init__(
         self,
         run_id: str,
-        workflow: "Workflow | Unloaded",
+        workflow: Workflow,
         events: tuple[Envelope, ...],
         held: tuple[Held, ...] | None,
         lane: "tuple[str, str | None] | None",

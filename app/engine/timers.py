@@ -7,7 +7,7 @@ from app.engine.state import State, Timer
 
 
 def arm(state: State, due_ms: int, kind: Timer, name: str, group: str | None = None) -> None:
-    """Let `kind` fire for `name` (a run's id, or a lane's workflow and `group`) once the state's time reaches `due_ms`."""
+    """Let `kind` fire for `name` (a run's id, or a lane's workflow and `group`) once it is `due_ms`."""
     state.timer_count += 1
     heapq.heappush(state.timers, (due_ms, state.timer_count, kind, name, group))
 

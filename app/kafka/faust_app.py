@@ -47,9 +47,9 @@ class ChunkConsumer(driver.Consumer):
 
     app: "HeadgateApp"
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 Faust's signature
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait(cast(Any, self.can_resume_flow))
         self.not_waiting_next_records.set()
         app = self.app
         generation = app.consumer_generation_id
@@ -62,14 +62,12 @@ class ChunkConsumer(driver.Consumer):
         records = await self._getmany(
             active_partitions=active, timeout=timeout if len(active) == len(wanted) else _CONGESTED_POLL_SECONDS
         )
-        if records is None or self.should_stop:
-            return
-        if not self.flow_active:
+        if self.should_stop or not self.can_resume_flow.is_set():
             return  # fetched while the group changes: after it, every partition is sought anew
         for fetched, found in records.items():
             tp = TP(fetched.topic, fetched.partition)
             for start in range(0, len(found), CHUNK_RECORDS):
-                if not self.flow_active or app.consumer_generation_id != generation:
+                if not self.can_resume_flow.is_set() or app.consumer_generation_id != generation:
                     return
                 yield tp, _chunk(tp, found[start : start + CHUNK_RECORDS], generation)
 
@@ -96,7 +94,7 @@ def _chunk(tp: TP, records: list[Any], generation: int) -> ConsumerMessage:
         last.offset,
         last.timestamp / 1000,
         last.timestamp_type,
-        (),
+        [],
         None,
         cast(Any, records),
         None,
@@ -111,7 +109,7 @@ class ChunkTransport(driver.Transport):
     Consumer = ChunkConsumer
 
 
-class JournalStore(MemoryStore):
+class JournalStore(MemoryStore[Any, Any]):
     """Says that everything was restored: the takeover read the journal itself, up to its own claim."""
 
     def persisted_offset(self, tp: TP) -> int | None:
@@ -119,19 +117,19 @@ class JournalStore(MemoryStore):
         return app.restored_offset(tp)
 
 
-class JournalTable(Collection):  # type: ignore[misc]
+class JournalTable(Collection):
     """The table whose changelog is the journal. Its content is the engine's state, kept by the pumps."""
 
-    def _has_key(self, key: Any) -> bool:
+    def _has_key(self, _key: Any) -> bool:
         return False
 
     def _get_key(self, key: Any) -> Any:
         raise KeyError(key)
 
-    def _set_key(self, key: Any, value: Any) -> None:
+    def _set_key(self, _key: Any, _value: Any) -> None:
         raise TypeError("the journal is written by the pump alone")
 
-    def _del_key(self, key: Any) -> None:
+    def _del_key(self, _key: Any) -> None:
         raise TypeError("the journal is written by the pump alone")
 
     def __iter__(self) -> Any:
@@ -140,10 +138,10 @@ class JournalTable(Collection):  # type: ignore[misc]
     def __len__(self) -> int:
         return 0
 
-    def as_ansitable(self, **kwargs: Any) -> str:
+    def as_ansitable(self, **_kwargs: Any) -> str:
         return ""
 
-    def hopping(self, *args: Any, **kwargs: Any) -> Any:
+    def hopping(self, *_args: Any, **_kwargs: Any) -> Any:
         raise TypeError("the journal has no windows")
 
     tumbling = hopping
@@ -156,7 +154,11 @@ class JournalTable(Collection):  # type: ignore[misc]
         """Nothing: the takeover restored the partition."""
 
     async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+        self,
+        assigned: set[TP],
+        revoked: set[TP],  # noqa: ARG002 Faust's signature, here and below
+        newly_assigned: set[TP],  # noqa: ARG002
+        generation_id: int = 0,  # noqa: ARG002
     ) -> None:
         app = cast("HeadgateApp", self.app)
         await app.assigned(assigned)
@@ -199,6 +201,9 @@ class HeadgateApp(faust.App):
         except BaseException as error:
             self.failed(error)
             raise
+
+    def _create_directories(self) -> None:
+        """Nothing: Faust would put folders into the working directory, which may be read-only, and no table needs them."""
 
     _changelog_ends: Mapping[TP, int] = {}
 
@@ -257,7 +262,7 @@ def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], No
             failed(error)
             raise
 
-    app.on_partitions_revoked.connect(revoked, weak=False)
+    app.on_partitions_revoked.connect(cast(Any, revoked), weak=False)
     return app
 
 

@@ -64,7 +64,7 @@ class PartitionLog(Protocol):
         """Return the first offset that is kept and the one after the last, transaction markers included."""
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        """Yield the committed records from `start` up to `end` in order. What compaction and retention took is not there."""
+        """Yield the committed records of `[start, end)` in order, without what compaction and retention took."""
 
     async def fence(self) -> Producer:
         """Become the only producer of this partition's id: bump its epoch, ending an open transaction of it."""

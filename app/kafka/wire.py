@@ -6,8 +6,8 @@ still do what is relied on here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
@@ -19,6 +19,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from app.kafka.log import LogError, LogRecord, Producer
+
+Answer = TypeVar("Answer")
 
 FETCH_BYTES: Final = 16 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS: Final = 60_000
@@ -92,7 +94,7 @@ class Wire:
                 position,
                 None,
                 None,
-                True,
+                True,  # noqa: FBT003 aiokafka takes it by position: check_crcs
                 READ_COMMITTED,
             )
             found = [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in unpacked]
@@ -123,7 +125,7 @@ class Wire:
                     _raise(error_code)
 
         async def end() -> None:
-            request = EndTxnRequest(transactional_id, producer.producer_id, producer.epoch, False)
+            request = EndTxnRequest(transactional_id, producer.producer_id, producer.epoch, transaction_result=False)
             reply = await self._to_coordinator(transactional_id, request)
             _raise(reply.error_code)
 
@@ -145,7 +147,7 @@ class Wire:
             raise errors.NodeNotReadyError(f"node {node}")
         return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
 
-    async def _patiently(self, what: str, ask: Callable[[], Any]) -> Any:
+    async def _patiently(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Repeat `ask` while the broker says that it may work later. Raises LogError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
@@ -165,7 +167,7 @@ class Wire:
 
 
 _LATER: Final = (
-    errors.ConcurrentTransactions,  # marked fatal in aiokafka, is not: the markers of the transaction before are on the way
+    errors.ConcurrentTransactions,  # marked fatal in aiokafka, is not: the markers before are on their way
     errors.CoordinatorNotAvailableError,
     errors.CoordinatorLoadInProgressError,
     errors.NotCoordinatorError,

@@ -73,21 +73,21 @@ class AuthorLog:
     __slots__ = ("_run",)
 
     def __init__(self, run_id: str, workflow_id: str, attempt: int) -> None:
-        self._run = {"run": run_id, "workflow": workflow_id, "attempt": attempt}
+        self._run: dict[str, Any] = {"run": run_id, "workflow": workflow_id, "attempt": attempt}
 
-    def debug(self, message: str, /, *args: object, **fields: object) -> None:
+    def debug(self, message: str, /, *args: object, **fields: Any) -> None:
         _LOG.debug(_filled(message, args), **(fields | self._run))
 
-    def info(self, message: str, /, *args: object, **fields: object) -> None:
+    def info(self, message: str, /, *args: object, **fields: Any) -> None:
         _LOG.info(_filled(message, args), **(fields | self._run))
 
-    def warning(self, message: str, /, *args: object, **fields: object) -> None:
+    def warning(self, message: str, /, *args: object, **fields: Any) -> None:
         _LOG.warning(_filled(message, args), **(fields | self._run))
 
-    def error(self, message: str, /, *args: object, **fields: object) -> None:
+    def error(self, message: str, /, *args: object, **fields: Any) -> None:
         _LOG.error(_filled(message, args), **(fields | self._run))
 
-    def exception(self, message: str, /, *args: object, **fields: object) -> None:
+    def exception(self, message: str, /, *args: object, **fields: Any) -> None:
         _LOG.error(_filled(message, args), exc_info=True, **(fields | self._run))
 
 
@@ -104,8 +104,8 @@ class Done(str):
     __slots__ = ()
 
     def __await__(self) -> Generator[None, None, str]:
+        yield from ()
         return str(self)
-        yield
 
 
 class Steps:
@@ -155,7 +155,7 @@ class Steps:
                 f"step {key!r} was called after run {self._run.id!r} had returned; await every step before returning"
             )
         place = _caller()
-        if not isinstance(key, str) or not key:
+        if not key or type(key) is not str:
             raise HeadgateError(f"the key of a step at {place} is {key!r}; give each step of a run a text of its own")
         if key in self._places:
             raise DuplicateStepKey(key, self._places[key], place)

@@ -111,14 +111,18 @@ class Driver:
             return Ended(run.id, attempt, None, _failure(error))  # the author's own cancellation, not ours
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as error:  # also what an author derived from BaseException: the run must not hang
+        except BaseException as error:  # noqa: BLE001 also what an author derived from BaseException: the run must not hang
             return Ended(run.id, attempt, None, _failure(error))
 
     @staticmethod
     def _from_thread(report: Report) -> Report:
         """A plain function reports from its thread; what it reports comes before its end, as in an async one."""
         loop = asyncio.get_running_loop()
-        return lambda given: loop.call_soon_threadsafe(report, given) and None
+
+        def told(given: Published | Ended) -> None:
+            loop.call_soon_threadsafe(report, given)
+
+        return told
 
     def _completed(self, run: Run, attempt: int, result: Any) -> Ended:
         try:

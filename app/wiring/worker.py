@@ -5,12 +5,11 @@ Called by `headgate worker` and, through it, by `headgate dev`.
 
 import asyncio
 import gc
-import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from app.agents import inputs as agents
 from app.engine.inputs import WorkflowsLoaded
@@ -195,7 +194,7 @@ class _Worker:
         while True:
             numbers = self._partitions.numbers
             self._metrics.partitions.set(len(numbers))
-            if app.rebalancing or not app.tables.recovery.completed.is_set():
+            if app.rebalancing or not cast(Any, app.tables).recovery.completed.is_set():
                 self._health.down("partitions", "the group is changing")
             else:
                 self._health.up("partitions", f"{len(numbers)} owned")
@@ -206,7 +205,7 @@ class _Worker:
             await asyncio.sleep(0.05 if not told else 0.5)
 
     async def _show_progress(self, app: faust_app.HeadgateApp) -> None:
-        """Commit how far the journal is, for lag displays, and set the gauges. Nothing ever reads these offsets back."""
+        """Commit how far the journal is, for lag displays alone, and set the gauges."""
         before: dict[Any, int] = {}
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
@@ -216,7 +215,7 @@ class _Worker:
             found = {tp: at for tp in app.consumer.assignment() if (at := app.position(tp)) is not None}
             changed = {tp: at for tp, at in found.items() if before.get(tp) != at}
             if changed:
-                await app.consumer._commit(changed)
+                await cast(Any, app.consumer)._commit(changed)
                 before = found
 
     def _set_gauges(self) -> None:
@@ -242,7 +241,7 @@ class _Worker:
             seen = now
             try:
                 self._loaded = loader.load(self._paths)
-            except Exception as error:  # the author is in the middle of an edit
+            except Exception as error:  # noqa: BLE001 the author is in the middle of an edit
                 log.error("reload_failed", reason=str(error), remedy="mend the file; the old version goes on meanwhile")
                 continue
             await sender.send(self._announced.missing(self._loaded.workflows, _now_ms()))
@@ -328,7 +327,7 @@ def _stamps(paths: Sequence[str]) -> dict[Path, int]:
     stamps: dict[Path, int] = {}
     for one in loader.files_of(paths):
         try:
-            stamps[one] = os.stat(one).st_mtime_ns
+            stamps[one] = one.stat().st_mtime_ns
         except FileNotFoundError:
             continue
     return stamps

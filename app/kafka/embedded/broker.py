@@ -320,7 +320,7 @@ class EmbeddedKafka:
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             # After a crash the controller lets the broker register again only when its old session has passed.
-            **({"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500"} if self._quick else {}),
+            **({"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"} if self._quick else {}),
             # Fits the small heap; the default of 128 MB is for brokers with large compacted topics.
             "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
         } | self._overrides
