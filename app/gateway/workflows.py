@@ -121,7 +121,7 @@ def _read(value: bytes | None, workflow_id: str) -> _Announced | None:
         return None
     try:
         record = orjson.loads(value)
-        if record.get("retired"):
+        if "retired_at" in record:
             return None
         patterns = tuple(Pattern.parse(trigger) for trigger in record["triggers"])
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, PatternError) as error:
