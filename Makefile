@@ -5,7 +5,7 @@ SEEDS ?= 20000
 KILLS ?= 30
 UV    ?= uv
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint types check simulate chaos bench docs lock clean
+.PHONY: help setup demo dev test lint types check simulate chaos bench docs lock lock-jars clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ test: check ## all checks and all tests
 check: lint types ## ruff, mypy, import contracts
 
 lint: .venv/.installed-dev ## ruff and the import contracts
-	@$(VENV)/ruff format --check --quiet . && $(VENV)/ruff check --quiet . && $(VENV)/lint-imports --no-cache
+	@$(VENV)/ruff format --check --quiet . && $(VENV)/ruff check --quiet . && $(VENV)/lint-imports --no-cache --no-logo
 
 types: .venv/.installed-dev ## mypy, strict
 	@$(VENV)/mypy
@@ -44,6 +44,9 @@ docs: .venv/.installed-dev ## generate docs/reference from the code
 
 lock: ## pin all dependencies anew with uv; commit the result
 	@UV="$(UV)" tools/lock.sh
+
+lock-jars: .venv/.installed-dev ## pin the jars of the embedded Kafka anew; commit the result
+	@$(VENV)/python tools/jars.py
 
 clean: ## remove the environment and all caches of the tools; data of `headgate dev` stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
