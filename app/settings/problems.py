@@ -12,8 +12,8 @@ from app.settings import groups
 # pydantic speaks of patterns and items where a reader of a settings file needs plain words.
 _PLAIN_WORDS: Final = {
     "string_pattern_mismatch": "it is not written as this setting must be",
-    "too_short": "it is too short, {min_length} characters are the least",
-    "string_too_short": "it is too short, {min_length} characters are the least",
+    "too_short": "it is too short, the least length is {min_length}",
+    "string_too_short": "it is too short, the least length is {min_length}",
 }
 
 
@@ -50,8 +50,8 @@ class SettingsError(Exception):
 
 def unknown(source: str, name: str, known: Sequence[str]) -> Problem:
     """A name that is no setting, with the nearest one that is."""
-    near = difflib.get_close_matches(name, known, n=1)
-    near = near or [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
+    elsewhere = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
+    near = elsewhere or difflib.get_close_matches(name, known, n=1)
     remedy = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known[:8])}{' …' if len(known) > 8 else ''}"
     fact = "is not a setting" if source == name else f"{name} is not a setting"
     return Problem(source=source, fact=fact, remedy=remedy)
