@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.kafka.embedded import ports
+from app.kafka.embedded import ports, probe
 from app.kafka.embedded.errors import EmbeddedKafkaError
 
 
@@ -15,7 +15,7 @@ def listener() -> Iterator[int]:
 
 
 def test_a_port_with_a_listener_is_taken_and_its_holder_named(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports.probe, "ANSWER_SECONDS", 0.1)  # ours never answers
+    monkeypatch.setattr(probe, "ANSWER_SECONDS", 0.1)  # ours never answers
 
     error = ports.taken(listener)
 
@@ -41,7 +41,7 @@ def test_a_free_port_can_be_listened_on_and_lies_below_those_of_outgoing_connect
 
 
 def test_an_address_that_this_machine_lacks_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports.probe, "HOST", "192.0.2.1")
+    monkeypatch.setattr(probe, "HOST", "192.0.2.1")
 
     with pytest.raises(EmbeddedKafkaError, match=r"Port 9092 of 192\.0\.2\.1 cannot be used: "):
         ports.is_free(9092)

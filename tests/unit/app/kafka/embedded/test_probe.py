@@ -44,7 +44,7 @@ def broker() -> Iterator[Callable[[dict[int, list[bytes]]], int]]:
         thread = threading.Thread(target=serve, args=(server, replies))
         thread.start()
         threads.append(thread)
-        return server.getsockname()[1]
+        return int(server.getsockname()[1])
 
     yield start
     for thread in threads:
