@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.routing import Route
 
 from app.gateway import errors, events, health, openapi, runs, workflows
@@ -108,13 +109,13 @@ class Entrance:
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         if scope["type"] != "http":
             return await self.api(scope, receive, send)
-        started, status = time.perf_counter(), 500
+        started, status, answered = time.perf_counter(), 500, False
         path: str = scope["path"]
 
         async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], True
             await send(message)
 
         entered = False
@@ -130,6 +131,12 @@ class Entrance:
                 await self.api(scope, receive, noted)
         except Problem as problem:
             await problem.response()(scope, receive, noted)
+        except Exception as error:
+            # FastAPI answers its own; the server logs the traceback.
+            if not answered:
+                response = await errors.answer_crash(Request(scope), error)
+                await response(scope, receive, noted)
+            raise
         finally:
             if entered:
                 self._flight.leave()

@@ -1,0 +1,156 @@
+"""The gateway in process: its ASGI application, with a producer and a read model in memory."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from app.gateway.health import Readiness
+from app.gateway.server import Gateway, build
+from app.gateway.workflows import Workflows
+from app.kafka.producer import Outgoing, ProduceError
+from app.observe.health import Check, Report
+from app.settings import GatewaySettings, LimitSettings
+
+TOKEN = "test-token"
+
+
+@dataclass
+class MemoryProducer:
+    """Keeps what was produced; raises `error` instead, if there is one."""
+
+    written: list[Outgoing] = field(default_factory=list)
+    error: ProduceError | None = None
+    pending_bytes: int = 0
+
+    async def produce(self, events: Iterable[Outgoing]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.written += events
+
+    def values(self) -> list[dict[str, Any]]:
+        return [orjson.loads(value) for _, _, value, _ in self.written]
+
+
+@dataclass
+class MemoryReadModel:
+    """Answers with what a test gave it, and keeps what was asked."""
+
+    summaries: list[dict[str, Any]] = field(default_factory=list)
+    records: dict[str, tuple[bytes, list[bytes]]] = field(default_factory=dict)
+    letters: list[bytes] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    state: dict[str, Any] = field(
+        default_factory=lambda: {"behind_records": 0, "behind_seconds": 0.0, "rebuilding": False}
+    )
+
+    def freshness(self) -> Mapping[str, Any]:
+        return self.state
+
+    async def runs(self, **asked: Any) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        self.asked.append(asked)
+        if asked["cursor"] == "broken":
+            raise ValueError("not a cursor")
+        return self.summaries[: asked["limit"]], "more" if len(self.summaries) > asked["limit"] else None
+
+    async def run(self, run_id: str) -> tuple[bytes, Sequence[bytes]] | None:
+        return self.records.get(run_id)
+
+    async def dead_letters(self, *, limit: int) -> Sequence[bytes]:
+        return self.letters[:limit]
+
+
+@dataclass(kw_only=True)
+class Served:
+    """A gateway and a client that shows its token."""
+
+    gateway: Gateway
+    producer: MemoryProducer
+    read_model: MemoryReadModel
+    workflows: Workflows
+    app: Any
+    client: httpx.AsyncClient
+
+    async def post(self, body: Any, **headers: str) -> httpx.Response:
+        """Post to the event route, as JSON unless it is bytes already."""
+        given = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        return await self.client.post("/api/v1/events", content=content, headers=given)
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """`async with serve(max_events=2) as served`: settings of the group gateway, and `checks`, `clock`, `limits`."""
+
+    @asynccontextmanager
+    async def serve(
+        *,
+        checks: Mapping[str, Check] | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+        limits: LimitSettings | None = None,
+        **settings: Any,
+    ) -> AsyncIterator[Served]:
+        async def report() -> Report:
+            return Report(checks=checks or {"kafka": Check(up=True)})
+
+        producer, read_model, workflows = MemoryProducer(), MemoryReadModel(), Workflows()
+        gateway = Gateway(
+            settings=GatewaySettings(**settings),
+            limits=limits or LimitSettings(),
+            token=TOKEN,
+            producer=producer,
+            workflows=workflows,
+            read_model=read_model,
+            readiness=Readiness(report),
+            clock=clock,
+        )
+        app = build(gateway)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+            yield Served(
+                gateway=gateway,
+                producer=producer,
+                read_model=read_model,
+                workflows=workflows,
+                app=app,
+                client=client,
+            )
+
+    return serve
+
+
+@dataclass(frozen=True)
+class KafkaRecord:
+    """A record as a follower hands it over."""
+
+    key: bytes | None
+    value: bytes | None
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@pytest.fixture
+def announced() -> Callable[..., KafkaRecord]:
+    """Makes the announcement of a workflow."""
+
+    def make(workflow_id: str, *triggers: str, offset: int = 0, **fields: Any) -> KafkaRecord:
+        value = {"id": workflow_id, "triggers": list(triggers), "has_filter": False} | fields
+        return KafkaRecord(workflow_id.encode(), orjson.dumps(value), offset=offset)
+
+    return make
+
+
+@pytest.fixture
+def retired() -> Callable[..., KafkaRecord]:
+    """Makes the tombstone of a workflow."""
+    return lambda workflow_id, offset=0: KafkaRecord(workflow_id.encode(), None, offset=offset)

@@ -1,0 +1,48 @@
+"""The routes on top of the read model."""
+
+from typing import Any
+
+import pytest
+
+
+async def test_filters_reach_the_read_model_and_the_next_page_has_a_cursor(serve: Any) -> None:
+    async with serve() as served:
+        served.read_model.summaries = [{"run_id": "r:1"}, {"run_id": "r:2"}]
+        answer = await served.client.get("/api/v1/runs?workflow=w&status=failed&key=k&limit=1&cursor=c")
+        assert answer.json() == {
+            "runs": [{"run_id": "r:1"}],
+            "next_cursor": "more",
+            "read_model": {"behind_records": 0, "behind_seconds": 0.0, "rebuilding": False},
+        }
+        assert served.read_model.asked == [{"workflow": "w", "status": "failed", "key": "k", "limit": 1, "cursor": "c"}]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=broken"])
+async def test_wrong_parameters_are_422_with_a_pointer(serve: Any, query: str) -> None:
+    async with serve() as served:
+        answer = await served.client.get(f"/api/v1/runs?{query}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_parameters")
+        assert [one["pointer"] for one in answer.json()["error"]["details"]] == [f"/query/{query.partition('=')[0]}"]
+
+
+async def test_a_run_is_shown_with_its_facts(serve: Any) -> None:
+    async with serve() as served:
+        served.read_model.records["w/x:1"] = (b'{"run_id":"w/x:1","result":1}', [b'{"fact":"run_started"}'])
+        answer = (await served.client.get("/api/v1/runs/w/x:1")).json()
+        assert (answer["run"], answer["facts"]) == ({"run_id": "w/x:1", "result": 1}, [{"fact": "run_started"}])
+
+
+async def test_a_run_that_is_not_there_yet_is_404_and_says_how_far_behind_the_read_model_is(serve: Any) -> None:
+    async with serve() as served:
+        served.read_model.state = {"behind_records": 7, "behind_seconds": 1.0, "rebuilding": False}
+        answer = await served.client.get("/api/v1/runs/w:1")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "run_not_found")
+        assert "7 records behind" in answer.json()["error"]["remedy"]
+
+
+async def test_dead_letters_are_shown_as_kafka_has_them(serve: Any) -> None:
+    async with serve() as served:
+        served.read_model.letters = [b'{"code":"not_json"}', b'{"code":"other"}']
+        answer = (await served.client.get("/api/v1/dead-letters?limit=1")).json()
+        assert answer["dead_letters"] == [{"code": "not_json"}]
+        assert answer["read_model"]["rebuilding"] is False
