@@ -38,7 +38,10 @@ fi
 
 pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 
+# On a terminal pip shows its progress bars, which --quiet would hide; in a log they are noise.
+quiet=--quiet
+[ -t 1 ] && quiet=
 echo "setup: installing what $lock pins"
-pip install --quiet --progress-bar on --require-hashes --no-deps -r "$lock"
+pip install $quiet --require-hashes --no-deps -r "$lock"
 # The build backend is in the lock, so nothing is fetched here. The path entry is static: mypy and editors follow it.
 pip install --quiet --no-build-isolation --no-deps --no-index -e .
