@@ -61,14 +61,26 @@ def main() -> int:
             workers_by_side=given.workers,
             events_by_side=given.events,
         )
-        facts = machine.facts(node)
-        for mode in modes:
-            rounds.say(f"{mode}:")
-            figures = {"mode": mode, "quick": given.quick, "machine": facts, **MODES[mode](asked)}
-            path = out / f"{mode}.json"
-            path.write_text(json.dumps(figures, indent=1) + "\n")
-            rounds.say(f"  {path}")
+        needed = processes.children()
+        try:
+            _measure(modes, asked, out)
+        except processes.SideDied as error:
+            rounds.say(f"benchmark stopped: {error}")
+            return 1
+        finally:
+            processes.end(processes.children() - needed)
     return 0
+
+
+def _measure(modes: list[str], asked: plan.Plan, out: Path) -> None:
+    facts = machine.facts(asked.broker)
+    rounds.warm_broker(asked.stage(catalog.NONE, "warm"), seconds=1.0 if asked.quick else 5.0)
+    for mode in modes:
+        rounds.say(f"{mode}:")
+        figures = {"mode": mode, "quick": asked.quick, "machine": facts, **MODES[mode](asked)}
+        path = out / f"{mode}.json"
+        path.write_text(json.dumps(figures, indent=1) + "\n")
+        rounds.say(f"  {path}")
 
 
 def _arguments() -> argparse.Namespace:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,20 @@ class Child:
                 self.process.wait(timeout_seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started, directly or not, and that are alive."""
+    return {process.pid for process in _family(os.getpid())[1:]}
+
+
+def end(pids: Iterable[int]) -> None:
+    """End processes of ours that an error or Ctrl-C left behind."""
+    for pid in pids:
+        try:
+            psutil.Process(pid).kill()
+        except psutil.NoSuchProcess:
+            pass
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -56,7 +56,9 @@ def _throughput(measured: dict[str, Any]) -> str:
     for form, what in forms.items():
         rows = []
         for name in dict.fromkeys(key.partition("/")[0] for key in summary):
-            one = summary[f"{name}/{form}"]
+            one = summary.get(f"{name}/{form}")
+            if one is None:
+                continue
             rows.append(
                 (
                     catalog.SIDES[name].title,
@@ -74,6 +76,10 @@ def _throughput(measured: dict[str, Any]) -> str:
         lost = "lost" if form == "backlog" else ""
         columns = (*names, *([lost] if lost else []), "doubled")
         text += [what + "\n", _table(columns, (row if lost else (*row[:-2], row[-1]) for row in rows))]
+    for failed in measured["failures"]:
+        text.append(
+            f"Round {failed['round']} of {failed['side']} ({failed['form']}) failed and is not in the medians.\n"
+        )
     return "\n".join(text)
 
 

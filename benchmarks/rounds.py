@@ -13,8 +13,9 @@ WARM_UP = "warm-"
 class Counter:
     """The independent consumer of a stage's results, and what it has seen: (monotonic seconds, records so far)."""
 
-    def __init__(self, stage: catalog.Stage) -> None:
-        command = processes.python("benchmarks.watch", "count", *_where(stage.broker.bootstrap, stage.results))
+    def __init__(self, stage: catalog.Stage, *, topic: str = "") -> None:
+        where = _where(stage.broker.bootstrap, topic or stage.results)
+        command = processes.python("benchmarks.watch", "count", *where)
         self.child = processes.Child("watch", command, cwd=stage.folder, talks=True)
         first = self.child.answer(timeout_seconds=30)
         self.seen: list[tuple[float, int]] = [(first["at"], 0)]
@@ -107,6 +108,18 @@ def warm_up(stage: catalog.Stage, counter: Counter, workers: list[processes.Chil
         raise processes.SideDied(
             f"{stage.side.name} answered {counter.count} of {count} events in 60 s; its log says:\n{workers[0].tail()}"
         )
+
+
+def warm_broker(stage: catalog.Stage, *, seconds: float) -> None:
+    """Let the broker's compiler see both kinds of load, large batches and single records, before it is measured."""
+    stage.prepare()
+    load(stage, WARM_UP, int(seconds * 300_000), seconds=seconds).answer(timeout_seconds=seconds + 120)
+    count = int(seconds * 2_000)
+    pace(stage, WARM_UP, rate=2_000, count=count, start_ns=time.monotonic_ns()).answer(timeout_seconds=seconds + 120)
+    child = Counter(stage, topic=stage.input)
+    child.wait_for(count, stall_seconds=5)
+    child.child.kill()
+    stage.clear()
 
 
 def verify(stage: catalog.Stage, run: str, expected: int) -> dict[str, int]:

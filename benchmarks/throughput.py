@@ -14,17 +14,25 @@ STALL_SECONDS = 30.0
 def run(given: plan.Plan) -> dict[str, Any]:
     """Run all sides, interleaved, `given.rounds` times; return the raw figures."""
     runs: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
     for number in range(1, given.rounds + 1):
-        for side in given.sides:
+        turn = number % len(given.sides)
+        for side in (*given.sides[turn:], *given.sides[:turn]):
             for form, measure in (("backlog", backlog), ("live", live)):
                 stage = given.stage(side, f"{form}{number}")
-                figures = {"round": number, "side": side.name, "form": form, **measure(stage, given)}
+                try:
+                    figures = {"round": number, "side": side.name, "form": form, **measure(stage, given)}
+                except processes.SideDied as error:  # one side's failure must not cost the rounds of the others
+                    failures.append({"round": number, "side": side.name, "form": form, "reason": str(error)})
+                    rounds.say(f"  round {number} {side.name:<11} {form:<8} failed: {error}")
+                    stage.clear()
+                    continue
                 runs.append(figures)
                 rounds.say(
                     f"  round {number} {side.name:<11} {form:<8} {figures['per_second']:>9,.0f} events/s"
                     f"  {figures['cpu_us_per_event']:>7.1f} us CPU/event (workers)"
                 )
-    return {"runs": runs, "summary": summary(runs)}
+    return {"runs": runs, "failures": failures, "summary": summary(runs)}
 
 
 def backlog(stage: catalog.Stage, given: plan.Plan) -> dict[str, Any]:
@@ -105,6 +113,8 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         rates = {(one["side"], one["round"]): one["per_second"] for one in runs if one["form"] == form}
         for side in dict.fromkeys(one["side"] for one in runs):
             mine = [one for one in runs if one["side"] == side and one["form"] == form]
+            if not mine:
+                continue
             ratios = [
                 rates["headgate", number] / rate
                 for (name, number), rate in rates.items()
