@@ -3,7 +3,7 @@ what was taken is in the journal, with its offset, or it is fetched again.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from faust.streams import Stream
 
@@ -42,4 +42,4 @@ def declare(app: HeadgateApp, pumps: Pumps, failed: Callable[[BaseException], No
 
     for function, topic in ((events, app.events_topic), (commands, app.commands_topic)):
         channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-        app.agent(channel, name=function.__name__)(function)
+        app.agent(channel, name=function.__name__)(cast(Any, function))

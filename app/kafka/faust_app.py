@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import faust
 from faust.stores.memory import Store as MemoryStore
 from faust.tables.base import Collection
+from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -164,6 +165,14 @@ class JournalTable(Collection):
         await app.assigned(assigned)
 
 
+class PromptTableManager(TableManager):
+    """Starts without Faust's second of waiting for tables that are declared late: ours is there before."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class HeadgateApp(faust.App):
     """The application of one worker. `failed` is told of an error that must end the process."""
 
@@ -236,6 +245,7 @@ def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], No
         stream_recovery_delay=0.0,
         store="memory://",
         web_enabled=False,
+        TableManager=PromptTableManager,
         key_serializer="raw",
         value_serializer="raw",
         processing_guarantee="at_least_once",

@@ -156,15 +156,15 @@ class Pump:
             self._runtime.cancel(list(self.state.runs.values()))
 
     async def _loop(self) -> None:
-        while not self._stopping:
+        while True:
             await self._wait()
+            if self._stopping:
+                return
             self._between.clear()
             if not self._held.is_set():
                 self._between.set()
                 await self._held.wait()
                 continue
-            if self._stopping:
-                break
             try:
                 await self.round()
             finally:
