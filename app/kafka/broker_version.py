@@ -80,7 +80,7 @@ def parse(body: bytes) -> BrokerVersion:
         field_body = _Reader(reader.take(size))
         if tag == 0:  # supported features
             for _ in range(field_body.varint() - 1):
-                name = field_body.take(field_body.varint() - 1).decode()
+                name = field_body.take(field_body.varint() - 1).decode(errors="replace")
                 field_body.integer(2)
                 features[name] = field_body.integer(2)
                 field_body.skip_tags()

@@ -1,0 +1,71 @@
+"""What needs no broker; the rest is in tests/integration/test_admin.py."""
+
+import socket
+
+import pytest
+from confluent_kafka import KafkaError
+
+from app.kafka import admin, clients
+from app.settings import KafkaSettings
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def test_where_nobody_listens_it_is_told() -> None:
+    bootstrap = f"127.0.0.1:{free_port()}"
+    with pytest.raises(clients.KafkaUnreachable) as raised:
+        admin.Admin.connect(KafkaSettings(bootstrap=bootstrap))
+    assert str(raised.value) == (
+        f"Kafka is not reachable at {bootstrap}: Connect to ipv4#{bootstrap} failed: Connection refused. "
+        "Start one with `headgate dev`, or name yours with --kafka HOST:PORT"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (KafkaError._AUTHENTICATION, "Mend kafka.sasl_username and kafka.sasl_password"),
+        (KafkaError._SSL, "Mend kafka.security_protocol and kafka.ssl_cafile"),
+        (KafkaError._RESOLVE, "Mend the host name in kafka.bootstrap"),
+        (KafkaError._UNSUPPORTED_FEATURE, "Name a broker's listener, not a controller's"),
+        (KafkaError._TRANSPORT, "Start one with `headgate dev`, or name yours with --kafka HOST:PORT"),
+    ],
+)
+def test_each_reason_has_its_remedy(code: int, remedy: str) -> None:
+    reason = KafkaError(code, "sasl_ssl://a:1/bootstrap: it did not work (after 3ms in state CONNECT)")
+    error = admin._unreachable(KafkaSettings(bootstrap="a:1"), [reason])
+    assert (error.reason, error.remedy) == ("it did not work", remedy)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            "Kafka does not allow this user to create it. Grant it (TOPIC_AUTHORIZATION_FAILED) with an ACL",
+        ),
+        (
+            KafkaError.INVALID_REPLICATION_FACTOR,
+            (
+                "cannot create it with kafka.replication_factor 3: why. "
+                "Set HEADGATE_KAFKA_REPLICATION_FACTOR to at most the number of brokers"
+            ),
+        ),
+        (KafkaError.INVALID_CONFIG, "cannot create it: why (INVALID_CONFIG). The broker's log has the whole reason"),
+    ],
+)
+def test_what_kafka_refuses_is_told_with_a_remedy(code: int, message: str) -> None:
+    error = admin._translated(KafkaSettings(), KafkaError(code, "why"), "create it")
+    assert isinstance(error, admin.AdminError)
+    assert str(error) == message
+
+
+def test_a_broker_that_goes_away_is_unreachable() -> None:
+    error = admin._translated(KafkaSettings(), KafkaError(KafkaError._TIMED_OUT, "Timed out"), "create it")
+    assert isinstance(error, clients.KafkaUnreachable)
+    assert error.reason == "it went away while asked to create it (Timed out)"
