@@ -146,8 +146,19 @@ def test_derived_ids_never_change() -> None:
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
-NOT_JSON = [b"", b"   ", b"{", b"nonsense", b'{"topic": "a", "data": NaN}', b"\xff\xfe", b'{"topic": "\xc3\x28", "data": 1}',
-            b'"\\ud800"', b'{"topic":"a","data":' + b"[" * 2000, b"\xef\xbb\xbf{}", b'{"topic":"a","data":1e999}']  # fmt: skip
+NOT_JSON = [
+    b"",
+    b"   ",
+    b"{",
+    b"nonsense",
+    b'{"topic": "a", "data": NaN}',
+    b"\xff\xfe",
+    b'{"topic": "\xc3\x28", "data": 1}',
+    b'"\\ud800"',
+    b'{"topic":"a","data":' + b"[" * 2000,
+    b"\xef\xbb\xbf{}",
+    b'{"topic":"a","data":1e999}',
+]
 
 
 @pytest.mark.parametrize("body", NOT_JSON)
@@ -351,7 +362,7 @@ async def test_hostile_bodies_are_answered_and_what_is_taken_is_an_event(serve: 
             key, _, value, headers = served.producer.written[0]
             codec.decode(value, key, headers, partition=0, offset=0, timestamp_ms=0, max_bytes=MAX_BYTES)
         else:
-            # Stricter than the topic in two things: a field that nobody knows, and the id counts as a part of the event.
+            # Stricter than the topic in two things: an unknown field, and the id is a part of the event.
             issues = answer.json()["error"]["details"]
             stricter = all("unknown field" in one["issue"] or "limits.event_bytes" in one["issue"] for one in issues)
             assert case.expected != "event" or (issues and stricter)
