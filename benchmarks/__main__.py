@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,7 @@ def main() -> int:
         subprocess.run([processes.ROOT / "benchmarks" / "setup_peers.sh"], check=True)
     out = given.out or (Path(tempfile.gettempdir()) / "headgate-bench" if given.quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what ends the children
     with (
         tempfile.TemporaryDirectory(prefix="headgate-bench-", ignore_cleanup_errors=True) as folder,
         broker.running(given.kafka, given.kafka_port) as node,
@@ -74,6 +76,10 @@ def main() -> int:
 
 def _measure(modes: list[str], asked: plan.Plan, out: Path) -> None:
     facts = machine.facts(asked.broker)
+    if not asked.quick:
+        facts["load_average"] = processes.wait_until_free(load=0.5, limit_seconds=120)
+        if facts["load_average"] > 0.5:
+            rounds.say(f"the machine is busy (load average {facts['load_average']:.1f}): figures will be too low")
     rounds.warm_broker(asked.stage(catalog.NONE, "warm"), seconds=1.0 if asked.quick else 5.0)
     for mode in modes:
         rounds.say(f"{mode}:")
