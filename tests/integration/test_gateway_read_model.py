@@ -1,0 +1,197 @@
+"""Runs and dead letters out of a real Kafka, and the follower below."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from app.kafka import clients
+from app.kafka.embedded import EmbeddedKafka
+from app.kafka.follow import Follower, Record, TopicReplacedError
+from app.kafka.identity import identify_with
+from app.settings import Settings
+from app.wiring import gateway
+from tests.integration.gateway_process import (
+    PATIENCE_SECONDS,
+    make_topics,
+    producing,
+    ready,
+    result,
+    running,
+    settings_for,
+    until,
+)
+
+
+async def listed(client: Any, expected: list[str]) -> bool:
+    answer = (await client.get("/api/v1/runs")).json()
+    return [one["run_id"] for one in answer["runs"]] == expected and not answer["read_model"]["rebuilding"]
+
+
+async def write(settings: Settings, *run_ids: str) -> None:
+    async with producing(settings) as producer:
+        for n, run_id in enumerate(run_ids):
+            value = result(run_id, f"2099-01-01T00:00:0{run_id[-1]}.000Z")
+            await producer.send_and_wait(f"{settings.kafka.prefix}results", value, run_id.encode(), partition=n % 4)
+
+
+async def test_results_and_dead_letters_are_shown_with_no_record_behind(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+    async with running(settings) as client, producing(settings) as producer:
+        await ready(client)
+        await write(settings, "w:1", "w:2", "w:3")
+        letter = {"code": "not_json", "reason": "r", "remedy": "m", "at": "2099-01-01T00:00:00.000Z"}
+        await producer.send_and_wait(f"{kafka_prefix}dlq", orjson.dumps(letter))
+        await until(lambda: listed(client, ["w:3", "w:2", "w:1"]))
+
+        async def shown() -> bool:
+            return bool((await client.get("/api/v1/dead-letters")).json()["dead_letters"] == [letter])
+
+        await until(shown)
+        one = (await client.get("/api/v1/runs/w:2")).json()
+        assert (one["run"]["run_id"], one["read_model"]["behind_records"]) == ("w:2", 0)
+        assert (await client.get("/api/v1/runs/w:9")).status_code == 404
+
+
+async def test_a_restart_goes_on_and_a_deleted_file_is_rebuilt(
+    kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model" / "model.sqlite"
+    settings = settings_for(kafka.bootstrap, kafka_prefix, gateway__read_model=str(path))
+    make_topics(settings)
+    await write(settings, "w:1", "w:2")
+    async with running(settings) as client:
+        await until(lambda: listed(client, ["w:2", "w:1"]))
+    inode = path.stat().st_ino
+    await write(settings, "w:3")
+    async with running(settings) as client:
+        await until(lambda: listed(client, ["w:3", "w:2", "w:1"]))
+    assert path.stat().st_ino == inode
+    await asyncio.to_thread(shutil.rmtree, path.parent)
+    async with running(settings) as client:
+        await until(lambda: listed(client, ["w:3", "w:2", "w:1"]))
+
+
+async def test_a_file_of_another_cluster_is_rebuilt(kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.sqlite"
+    settings = settings_for(kafka.bootstrap, kafka_prefix, gateway__read_model=str(path))
+    make_topics(settings)
+    await write(settings, "w:1")
+    async with running(settings) as client:
+        await until(lambda: listed(client, ["w:1"]))
+    await replace(settings, "results", partitions=4)
+    await write(settings, "w:2")
+    async with running(settings) as client:
+        await until(lambda: listed(client, ["w:2"]))
+
+
+async def replace(settings: Settings, name: str, *, partitions: int) -> None:
+    """Delete a topic and create it again under its name."""
+    topic = settings.kafka.prefix + name
+    admin = AIOKafkaAdminClient(**clients.aiokafka_config(settings.kafka))
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+
+        async def created() -> bool:
+            answer = await admin.create_topics([NewTopic(topic, partitions, 1)])
+            return bool(answer.topic_errors[0][1] == 0)
+
+        await until(created)
+    finally:
+        await admin.close()
+
+
+# ---- the follower ----------------------------------------------------------------------------------------------------
+
+
+class Followed:
+    """A follower of one topic whose records are kept here."""
+
+    def __init__(self, settings: Settings, name: str, **options: Any) -> None:
+        self.values: list[bytes | None] = []
+        self.follower = Follower(
+            settings.kafka.prefix + name, client=clients.aiokafka_config(settings.kafka), take=self._take, **options
+        )
+        self.task: asyncio.Task[None] | None = None
+
+    async def _take(self, records: Sequence[Record]) -> None:
+        self.values += [record.value for record in records]
+
+    async def __aenter__(self) -> "Followed":
+        self.task = asyncio.create_task(self.follower.run())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.follower.caught_up()
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def test_a_follower_passes_over_what_was_aborted_also_at_the_end(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+    topic = f"{kafka_prefix}results"
+    async with producing(settings, transactional_id=f"{kafka_prefix}t") as producer:
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"kept", partition=0)
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"aborted", partition=0)
+        await producer.abort_transaction()
+    async with Followed(settings, "results") as followed:
+        assert followed.values == [b"kept"]
+        lag = followed.follower.lag()
+        assert (lag.records, set(lag.partitions)) == (0, {0, 1, 2, 3})
+
+
+async def test_a_follower_that_wants_the_newest_alone_passes_over_the_rest(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+    async with producing(settings) as producer:
+        for n in range(10):
+            await producer.send_and_wait(f"{kafka_prefix}results", str(n).encode(), partition=0)
+    async with Followed(settings, "results", newest=3) as followed:
+        assert followed.values == [b"7", b"8", b"9"]
+
+
+async def test_a_follower_of_a_topic_made_anew_ends_with_an_error(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+    async with producing(settings) as producer:
+        await producer.send_and_wait(f"{kafka_prefix}workflows", b"1", b"k")
+    followed = Followed(settings, "workflows", identify=identify_with(settings.kafka))
+    async with followed:
+        await replace(settings, "workflows", partitions=1)
+        assert followed.task is not None
+        with pytest.raises(TopicReplacedError, match="Restart this process"):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await followed.task
+
+
+async def test_an_error_in_a_part_ends_the_gateway(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+
+    async def broken(_self: Any, _records: Sequence[Record]) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("app.gateway.workflows.Workflows.take", broken)
+    async with producing(settings) as producer:
+        await producer.send_and_wait(f"{kafka_prefix}workflows", b"{}", b"k")
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await gateway.run(settings, stop=asyncio.Event())
