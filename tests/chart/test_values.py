@@ -1,12 +1,10 @@
 """The chart's values: every one is used and described, every setting is among them, every bad one is refused."""
 
 import copy
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final, get_args
 
 import jsonschema
@@ -15,6 +13,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from app.settings import FIELDS, Settings, SettingsError, variable
+from tools import chart_docs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "helm" / "headgate"
@@ -35,16 +34,6 @@ OTHER: Final[Mapping[str, Any]] = {
 
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("chart_docs", ROOT / "tools" / "chart_docs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -105,29 +94,27 @@ def test_the_chart_is_of_the_version_of_the_project(project: dict[str, Any]) -> 
     assert about["description"] == project["project"]["description"]
 
 
-def test_generated_files_are_fresh(generator: ModuleType) -> None:
-    stale = [path.name for path, text in generator.generate().items() if path.read_text(encoding="utf-8") != text]
+def test_generated_files_are_fresh() -> None:
+    stale = [path.name for path, text in chart_docs.generate().items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run `make docs` and commit"
 
 
-def test_config_has_every_setting_but_those_that_the_chart_sets_itself(
-    generator: ModuleType, defaults: dict[str, Any]
-) -> None:
+def test_config_has_every_setting_but_those_that_the_chart_sets_itself(defaults: dict[str, Any]) -> None:
     listed = [f"{group}.{field}" for group, fields in defaults["config"].items() for field in fields]
-    assert listed == [name for name in FIELDS if name not in generator.OWNED]
+    assert listed == [name for name in FIELDS if name not in chart_docs.OWNED]
 
 
 def test_settings_have_the_applications_defaults_but_for_what_a_cluster_needs(
-    generator: ModuleType, rendered: Mapping[str, list[dict[str, Any]]]
+    rendered: Mapping[str, list[dict[str, Any]]],
 ) -> None:
-    in_chart = Settings.load(environ=_config_map(rendered["minimal"]), config=None)
+    in_chart = Settings.load(environ=_config_map(rendered["minimal"]))
     of_app = Settings.load(environ={})
     differing = {name for name in FIELDS if in_chart.value(name) != of_app.value(name)}
-    assert differing == set(generator.DEFAULTS)
+    assert differing == set(chart_docs.DEFAULTS)
 
 
-def test_every_setting_reaches_the_application(chart: Any, generator: ModuleType) -> None:
-    given = {name: other(name, info) for name, info in FIELDS.items() if name not in generator.OWNED}
+def test_every_setting_reaches_the_application(chart: Any) -> None:
+    given = {name: other(name, info) for name, info in FIELDS.items() if name not in chart_docs.OWNED}
     in_file = nested(given)
     secrets = {"saslPassword": {"existingSecret": "kafka"}}
     rendered = chart.render(
@@ -150,7 +137,7 @@ def test_every_setting_reaches_the_application(chart: Any, generator: ModuleType
 @pytest.mark.parametrize(
     "size", [1, 2097152, "4096", "64 KiB", "1MiB", "2 gib", "5 B", "1 Mi", "1 MB", "-1", "1.5 MiB", "", 0, 1.5]
 )
-def test_the_schema_takes_the_sizes_that_the_application_takes(generator: ModuleType, size: Any) -> None:
+def test_the_schema_takes_the_sizes_that_the_application_takes(size: Any) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     rule = schema["properties"]["config"]["properties"]["gateway"]["properties"]["max_body_bytes"]
     taken = jsonschema.Draft7Validator(rule).is_valid(size)
