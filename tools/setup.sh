@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 
 find_python() {
-    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3.14 python3 python; do
+    for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3.14 python3 python}; do
         if command -v "$candidate" >/dev/null 2>&1 && "$candidate" -c "$new_enough" >/dev/null 2>&1; then
             echo "$candidate"
             return
@@ -23,7 +23,7 @@ fi
 if [ ! -e .venv ]; then
     python=$(find_python)
     if [ -z "$python" ]; then
-        found=$(python3 --version 2>&1 || true)
+        found=$("${PYTHON:-python3}" --version 2>&1 || true)
         echo "setup: Headgate needs Python 3.11 or newer; found: ${found:-none}." >&2
         echo "setup: install one (for example the package python3.11 with python3.11-venv), or name it: make setup PYTHON=/path/to/python3.11" >&2
         exit 1

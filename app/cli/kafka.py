@@ -31,7 +31,8 @@ def command(tool: str, arguments: tuple[str, ...]) -> None:
     """Run one of Kafka's own command line tools, with the cluster filled in.
 
     TOOL is its name without "kafka-" and ".sh"; ARGS are the tool's own. It reads and writes as it does anywhere
-    else, and its exit code is the command's. Needs a Java, as `headgate dev` does, but no installed Kafka.
+    else, and its exit code is the command's. Security is that of the settings, unless ARGS name a cluster of their
+    own. Needs a Java, as `headgate dev` does, but no installed Kafka.
 
     \b
     headgate kafka console-producer --topic headgate.events
@@ -39,10 +40,11 @@ def command(tool: str, arguments: tuple[str, ...]) -> None:
     headgate kafka topics --describe --topic headgate.events
     headgate kafka consumer-groups --describe --all-groups
     """
-    from app.kafka import tools
+    from app.kafka import clients, tools
 
     found = tools.find(tool)
-    line = tools.command(found, arguments, bootstrap=options.settings().kafka.bootstrap)
+    kafka = options.settings().kafka
+    line = tools.command(found, arguments, bootstrap=kafka.bootstrap, client_config=clients.java_config(kafka))
     sys.stdout.flush()
     # The tool becomes this process: its input, output, signals and exit code are those of the command.
     os.execv(line[0], line)

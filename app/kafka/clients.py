@@ -85,6 +85,39 @@ def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:
     return config
 
 
+def java_config(kafka: KafkaSettings) -> dict[str, str]:
+    """What Kafka's own tools need in the file of --command-config; empty for a cluster without security."""
+    config: dict[str, str] = {}
+    if kafka.security_protocol != "PLAINTEXT":
+        config["security.protocol"] = kafka.security_protocol
+    if kafka.security_protocol.startswith("SASL") and kafka.sasl_password is not None:
+        module = "plain.PlainLoginModule" if kafka.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
+        user, password = (
+            value.replace("\\", "\\\\").replace('"', '\\"')
+            for value in (kafka.sasl_username or "", kafka.sasl_password.get_secret_value())
+        )
+        config |= {
+            "sasl.mechanism": str(kafka.sasl_mechanism),
+            "sasl.jaas.config": (
+                f'org.apache.kafka.common.security.{module} required username="{user}" password="{password}";'
+            ),
+        }
+    if kafka.security_protocol.endswith("SSL"):
+        # The contents rather than the paths: Java wants certificate and key in one file, the others in two.
+        files = {
+            "ssl.truststore.certificates": kafka.ssl_cafile,
+            "ssl.keystore.certificate.chain": kafka.ssl_certfile,
+            "ssl.keystore.key": kafka.ssl_keyfile,
+        }
+        config |= {name: _existing(file).read_text() for name, file in files.items() if file is not None}
+        config |= {f"{store}.type": "PEM" for store in ("ssl.truststore", "ssl.keystore") if _holds(config, store)}
+    return config
+
+
+def _holds(config: dict[str, str], store: str) -> bool:
+    return any(name.startswith(f"{store}.") for name in config)
+
+
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     """TLS as the settings say. Raises KafkaUnreachable where a file is missing or is no PEM."""
     cafile = None if kafka.ssl_cafile is None else _existing(kafka.ssl_cafile)

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.kafka.embedded import Tuning, java_command
+from app.kafka.embedded import Tuning, java_command, properties
 
 
 class Bootstrap(enum.Enum):
@@ -55,9 +56,27 @@ def find(name: str) -> Tool:
         raise UnknownToolError(short) from None
 
 
-def command(tool: Tool, arguments: Sequence[str], *, bootstrap: str) -> list[str]:
-    """The whole command that runs `tool`, ready for exec. Raises EmbeddedKafkaError if Java or jars are missing."""
-    return [*java_command(options=tool.options), tool.main_class, *with_bootstrap(tool, arguments, bootstrap=bootstrap)]
+def command(
+    tool: Tool, arguments: Sequence[str], *, bootstrap: str, client_config: Mapping[str, str] | None = None
+) -> list[str]:
+    """The whole command that runs `tool`, ready for exec. Raises EmbeddedKafkaError if Java or jars are missing.
+
+    `client_config` (security) reaches it through a pipe that it inherits, so that no secret is written to a disk or
+    shown in a list of processes.
+    """
+    filled_in = with_bootstrap(tool, arguments, bootstrap=bootstrap)
+    if client_config and filled_in != list(arguments):
+        option = ["--command-config", _through_pipe(client_config)]
+        filled_in = [*option, *filled_in] if tool.bootstrap is Bootstrap.FIRST else [*filled_in, *option]
+    return [*java_command(options=tool.options), tool.main_class, *filled_in]
+
+
+def _through_pipe(settings: Mapping[str, str]) -> str:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as file:  # far less than the 64 KB that a pipe takes without a reader
+        file.write(properties.text(settings))
+    os.set_inheritable(reader, True)  # noqa: FBT003 it takes nothing by name
+    return f"/dev/fd/{reader}"
 
 
 def with_bootstrap(tool: Tool, arguments: Sequence[str], *, bootstrap: str) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from app.kafka import tools
 from app.kafka.embedded import EmbeddedKafka, EmbeddedKafkaError, process
+from app.kafka.embedded.ports import free_port
 from app.kafka.embedded.probe import probe
 
 MakeKafka = Callable[..., EmbeddedKafka]
@@ -233,6 +234,34 @@ echo 'Error occurred during initialization of VM'; exit 1
         EmbeddedKafka(tmp_path / "data").start()
 
     assert "exit code 1): Error occurred during initialization of VM" in failed.value.fact
+
+
+def test_the_tools_work_on_a_cluster_with_passwords(own_kafka: MakeKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, password = free_port(), 'se"c\\ret'
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    quoted = password.replace("\\", "\\\\").replace('"', '\\"')
+    overrides = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller_port}},LOGIN://127.0.0.1:{port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{{port}},LOGIN://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.login.plain.sasl.jaas.config": f'{module} required user_ann="{quoted}";',
+    }
+    own_kafka(overrides=overrides).start()
+    for field, value in {
+        "BOOTSTRAP": f"127.0.0.1:{port}",
+        "SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "SASL_MECHANISM": "PLAIN",
+        "SASL_USERNAME": "ann",
+        "SASL_PASSWORD": password,
+    }.items():
+        monkeypatch.setenv(f"HEADGATE_KAFKA_{field}", value)
+
+    done = headgate("kafka", "cluster", "cluster-id"), headgate("kafka", "topics", "--list")
+
+    assert [0, 0] == [one.returncode for one in done], done
+    assert done[0].stdout.startswith("Cluster ID: ")
+    assert "__transaction_state" in done[1].stdout.splitlines()
 
 
 def test_an_unknown_tool_is_a_usage_error_that_names_the_nearest() -> None:

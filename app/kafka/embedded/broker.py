@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from app.kafka.embedded import jars, launch, ports, probe, process
+from app.kafka.embedded import jars, launch, ports, probe, process, properties
 from app.kafka.embedded.errors import EmbeddedKafkaError
 from app.kafka.embedded.java import Java, find_java
 
@@ -42,7 +42,8 @@ class EmbeddedKafka:
     """One broker on one data folder. A context manager; not for use by several threads at once.
 
     `port=None` takes a free one and keeps it for later starts of the same object. `overrides` are broker settings
-    that win over ours. After `kill()` or `stop()`, `start()` starts it again with its data.
+    that win over ours; `{port}` and `{controller_port}` in their values are filled in. After `kill()` or `stop()`,
+    `start()` starts it again with its data.
     """
 
     def __init__(
@@ -196,20 +197,20 @@ class EmbeddedKafka:
 
     def _prepare(self, java: Java, classpath: list[Path]) -> str:
         """Write the broker's settings, format its folder if that is new, and return the cluster id."""
-        properties = self.data / "server.properties"
-        content = self._properties() | {
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{probe.HOST}:{(controller := ports.free_port())}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "controller.quorum.voters": f"1@{probe.HOST}:{controller}",
+        settings = self.data / "server.properties"
+        port, controller_port = str(self._port), str(ports.free_port())
+        filled_in = {
+            name: value.replace("{port}", port).replace("{controller_port}", controller_port)
+            for name, value in self._properties().items()
         }
-        properties.write_text("".join(f"{name}={value}\n" for name, value in sorted(content.items())))
+        settings.write_text(properties.text(filled_in))
         cluster_id = self._formatted_as()
         if cluster_id is not None:
             return cluster_id
         cluster_id = secrets.token_urlsafe(16)
         command = [*java_command(java, classpath, log_level="error"), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
-            [*command, f"--cluster-id={cluster_id}", "--config", str(properties), "--ignore-formatted"],
+            [*command, f"--cluster-id={cluster_id}", "--config", str(settings), "--ignore-formatted"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -299,10 +300,13 @@ class EmbeddedKafka:
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
     def _properties(self) -> dict[str, str]:
-        """Broker settings, ports aside."""
+        """Broker settings, with placeholders for the ports."""
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
+            "listeners": f"PLAINTEXT://{probe.HOST}:{{port}},CONTROLLER://{probe.HOST}:{{controller_port}}",
+            "advertised.listeners": f"PLAINTEXT://{probe.HOST}:{{port}}",
+            "controller.quorum.voters": f"1@{probe.HOST}:{{controller_port}}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": str(self.data / "log"),

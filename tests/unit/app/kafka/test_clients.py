@@ -97,3 +97,50 @@ def test_kafka_out_of_reach_has_its_own_exit_code_and_remedy() -> None:
         "Kafka is not reachable at a:1: Connection refused. "
         "Start one with `headgate dev`, or name yours with --kafka HOST:PORT"
     )
+
+
+def test_kafkas_own_tools_need_nothing_for_a_cluster_without_security() -> None:
+    assert clients.java_config(KafkaSettings()) == {}
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "module"),
+    [("PLAIN", "plain.PlainLoginModule"), ("SCRAM-SHA-512", "scram.ScramLoginModule")],
+)
+def test_kafkas_own_tools_log_in_with_a_quoted_password(mechanism: str, module: str) -> None:
+    kafka = KafkaSettings.model_validate(
+        {
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": mechanism,
+            "sasl_username": "ann",
+            "sasl_password": 'a"b\\c',
+        }
+    )
+
+    assert clients.java_config(kafka) == {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": mechanism,
+        "sasl.jaas.config": (
+            f'org.apache.kafka.common.security.{module} required username="ann" password="a\\"b\\\\c";'
+        ),
+    }
+
+
+def test_kafkas_own_tools_get_certificates_as_text(tmp_path: Path) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).write_text(f"pem of {name}\n")
+    kafka = KafkaSettings(
+        security_protocol="SSL",
+        ssl_cafile=tmp_path / "ca",
+        ssl_certfile=tmp_path / "cert",
+        ssl_keyfile=tmp_path / "key",
+    )
+
+    assert clients.java_config(kafka) == {
+        "security.protocol": "SSL",
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.certificates": "pem of ca\n",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.certificate.chain": "pem of cert\n",
+        "ssl.keystore.key": "pem of key\n",
+    }
