@@ -5,7 +5,6 @@ is what `headgate --help` says of it. A module is imported only when its command
 """
 
 import ast
-import difflib
 import importlib
 import sys
 import traceback
@@ -16,6 +15,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from app.cli.exits import MEANINGS, Exit
+from app.cli.groups import Suggesting
 from app.cli.options import Invocation
 
 FOLDER: Final = Path(__file__).parent
@@ -55,7 +55,7 @@ def _defines_command(node: ast.stmt) -> bool:
     return any(isinstance(target, ast.Name) and target.id == "command" for target in targets)
 
 
-class ByFile(click.Group):
+class ByFile(Suggesting):
     """A group whose commands are the files beside this one."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -70,16 +70,6 @@ class ByFile(click.Group):
         made.name = cmd_name
         return made  # type: ignore[no-any-return]
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command where there is none of that name."""
-        if args and args[0] not in found() and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], found(), n=1)
-            remedy = f"Did you mean {near[0]!r}?" if near else f"Commands are {', '.join(found())}."
-            raise click.UsageError(f"No such command {args[0]!r}. {remedy}", ctx)
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in `--help`, from the docstrings alone."""
         if not found():
@@ -88,7 +78,7 @@ class ByFile(click.Group):
             formatter.write_dl([(name, text.rstrip(".")) for name, text in found().items()])
 
 
-@click.group(cls=ByFile, epilog=EPILOG, context_settings={"help_option_names": ["--help", "-h"]})
+@click.group(cls=ByFile, epilog=EPILOG)
 @click.version_option(package_name="headgate", message="headgate %(version)s")
 @click.option(
     "--config",

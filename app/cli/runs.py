@@ -9,6 +9,7 @@ import click
 
 from app.cli import options, output
 from app.cli.exits import Exit
+from app.cli.groups import Suggesting
 
 if TYPE_CHECKING:
     from app.cli.cluster import Cluster
@@ -24,7 +25,7 @@ def _where(function: Function) -> Function:
     return url(kafka(options.as_json(function)))
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def command() -> None:
     """List runs and show one.
 

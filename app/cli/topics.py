@@ -7,12 +7,13 @@ import click
 
 from app.cli import options, output
 from app.cli.exits import Exit
+from app.cli.groups import Suggesting
 
 if TYPE_CHECKING:
     from app.kafka.provisioning import Difference
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def command() -> None:
     """Create Headgate's topics and check them.
 

@@ -10,12 +10,13 @@ import orjson
 
 from app.cli import options, output
 from app.cli.exits import Exit
+from app.cli.groups import Suggesting
 
 if TYPE_CHECKING:
     from app.cli.cluster import Cluster
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def command() -> None:
     """List the workflows that workers have announced, and retire one.
 

@@ -1,0 +1,216 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from app.cli import cluster, doctor, gatewayapi, workflows
+from app.cli.doctor import Finding, command
+from app.cli.gatewayapi import GatewayRefused, NoGateway
+from app.cli.output import Mark
+from app.kafka import provisioning
+from app.kafka.admin import AdminError, Group, Member
+from app.kafka.broker_version import BrokerVersion
+from app.kafka.clients import KafkaUnreachable
+from app.settings import Settings
+from tests.unit.app.cli.conftest import FakeAdmin
+
+EVENTS = "headgate.events"
+BOTH = {EVENTS: tuple(range(8)), "headgate.commands": tuple(range(8))}
+WORKER = Member(instance_id="worker-0", client_id="c", host="/10.0.0.1", partitions=BOTH)
+
+
+@pytest.fixture(autouse=True)
+def _healthy(connected: object, admin: FakeAdmin, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation in which nothing is wrong."""
+    admin.create(provisioning.wanted(settings.kafka))
+    admin.workers = Group(name="headgate-worker", state="STABLE", members=(WORKER,), committed={})
+    monkeypatch.setattr(workflows, "announced", lambda _cluster: {"w": {"id": "w"}, "old": {"retired_at": "x"}})
+    monkeypatch.setattr(gatewayapi.Gateway, "get", lambda *_: {})
+
+
+def run() -> tuple[object, list[Finding]]:
+    """The exit code, and every finding that is not ok."""
+    result = CliRunner().invoke(command, ["--json"], standalone_mode=False, catch_exceptions=False)
+    found = [
+        Finding(mark=Mark(one["mark"]), check=one["check"], fact=one["fact"], remedy=one["remedy"])
+        for one in orjson.loads(result.stdout)["findings"]
+    ]
+    return result.return_value, [one for one in found if one.mark is not Mark.OK]
+
+
+def test_a_healthy_installation_is_told_line_by_line() -> None:
+    result = CliRunner().invoke(command, [], standalone_mode=False, catch_exceptions=False)
+    assert (result.return_value, result.stdout) == (
+        0,
+        (
+            "ok    kafka      broker 1 at a:1 is Kafka 4.3\n"
+            "ok    topics     all 9 topics are there with the right settings, 8 partitions\n"
+            "ok    clock      this machine's clock agrees with Kafka's\n"
+            "ok    workers    worker-0 from 10.0.0.1 has 16 partitions\n"
+            "ok    workflows  1 announced: w\n"
+            "ok    gateway    http://127.0.0.1:1 is ready\n"
+        ),
+    )
+
+
+def one_finding(mark: Mark, check: str, fact: str) -> None:
+    code, [found] = run()
+    assert (code, found.mark, found.check, found.fact) == (1 if mark is Mark.FAIL else 0, mark, check, fact)
+    assert found.remedy
+
+
+def test_an_old_broker_fails(admin: FakeAdmin) -> None:
+    admin.speaks = BrokerVersion(release="3.9", at_least_4_0=False)
+    one_finding(Mark.FAIL, "kafka", "broker 1 at a:1 is Kafka 3.9")
+
+
+def test_a_broker_that_does_not_answer_fails(admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(_self: FakeAdmin, _broker: object) -> BrokerVersion:
+        raise KafkaUnreachable("a:1", "broker 1 does not answer (timed out)", "Mend advertised.listeners")
+
+    monkeypatch.setattr(FakeAdmin, "version", silent)
+    one_finding(Mark.FAIL, "kafka", "broker 1 does not answer (timed out)")
+
+
+@pytest.mark.parametrize(
+    ("config", "mark", "fact"),
+    [
+        (
+            {"auto.create.topics.enable": "true"},
+            Mark.WARN,
+            "broker 1 at a:1 creates a topic for every name that somebody mistypes",
+        ),
+        (
+            {"group.min.session.timeout.ms": "10000"},
+            Mark.FAIL,
+            "broker 1 at a:1 refuses worker.session_timeout_seconds 6",
+        ),
+        (
+            {"producer.id.expiration.ms": "3600000"},
+            Mark.FAIL,
+            (
+                "broker 1 at a:1 forgets idle producers (producer.id.expiration.ms=3600000) "
+                "before a worker renews its claim"
+            ),
+        ),
+    ],
+)
+def test_settings_of_a_broker_that_hurt_are_found(
+    admin: FakeAdmin, config: dict[str, str], mark: Mark, fact: str
+) -> None:
+    admin.config = config
+    one_finding(mark, "kafka", fact)
+
+
+def test_missing_topics_are_one_finding(admin: FakeAdmin) -> None:
+    del admin.found["headgate.runs"], admin.found["headgate.dlq"]
+    one_finding(Mark.FAIL, "topics", "missing: headgate.runs, headgate.dlq")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mark"), [("message.timestamp.type", "CreateTime", Mark.FAIL), ("retention.ms", "1", Mark.WARN)]
+)
+def test_each_setting_of_a_topic_that_differs_is_found(admin: FakeAdmin, name: str, value: str, mark: Mark) -> None:
+    events = admin.found[EVENTS]
+    admin.found[EVENTS] = replace(events, config={**events.config, name: value})
+    one_finding(mark, "topics", f"{EVENTS}: {name} is {value}, it should be {events.config[name]}")
+
+
+def test_partitions_without_a_leader_fail(admin: FakeAdmin) -> None:
+    admin.found[EVENTS] = replace(admin.found[EVENTS], offline=(3,), out_of_sync=(3, 4))
+    one_finding(Mark.FAIL, "topics", f"{EVENTS}: nobody leads partitions 3")
+
+
+def test_copies_that_are_not_in_sync_are_a_warning(admin: FakeAdmin) -> None:
+    admin.found[EVENTS] = replace(admin.found[EVENTS], out_of_sync=tuple(range(20)))
+    listed = ", ".join(map(str, range(12)))
+    one_finding(Mark.WARN, "topics", f"{EVENTS}: copies of partitions {listed} and 8 more are not in sync")
+
+
+@pytest.mark.parametrize(
+    ("difference", "mark", "fact"),
+    [
+        (2.0, Mark.WARN, "this machine's clock is 2.0 s behind Kafka's"),
+        (-2.0, Mark.WARN, "this machine's clock is 2.0 s ahead of Kafka's"),
+        (90.0, Mark.FAIL, "this machine's clock is 90.0 s behind Kafka's, and a worker here would not start"),
+    ],
+)
+def test_clocks_that_differ_are_found(admin: FakeAdmin, difference: float, mark: Mark, fact: str) -> None:
+    admin.clock = difference
+    one_finding(mark, "clock", fact)
+
+
+def test_clocks_that_cannot_be_compared_are_a_warning(admin: FakeAdmin) -> None:
+    admin.clock = None
+    code, [found] = run()
+    assert (code, found.mark, found.check) == (0, Mark.WARN, "clock")
+
+
+def test_nobody_at_work_is_a_warning(admin: FakeAdmin) -> None:
+    admin.workers = Group(name="headgate-worker", state="EMPTY", members=(), committed={})
+    one_finding(Mark.WARN, "workers", "no worker is in the group headgate-worker, so nothing is processed")
+
+
+def test_partitions_that_nobody_has_are_a_warning(admin: FakeAdmin) -> None:
+    some = replace(WORKER, partitions={EVENTS: (0, 1, 2, 3, 4)})
+    admin.workers = replace(admin.workers, members=(some,), state="PREPARING_REBALANCING")
+    one_finding(
+        Mark.WARN, "workers", f"no worker has partitions 5, 6, 7 of {EVENTS} (the group is PREPARING_REBALANCING)"
+    )
+
+
+def test_no_workflows_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflows, "announced", lambda _cluster: {"old": {"retired_at": "x"}})
+    one_finding(Mark.WARN, "workflows", "no worker has announced any")
+
+
+@pytest.mark.parametrize(
+    ("error", "mark", "fact"),
+    [
+        (NoGateway("http://a:1", "refused"), Mark.WARN, "none answers at http://a:1 (refused)"),
+        (GatewayRefused(503, "Kafka is away.", "Wait."), Mark.FAIL, "http://127.0.0.1:1 is not ready"),
+    ],
+)
+def test_a_gateway_that_is_not_ready_is_found(
+    error: Exception, mark: Mark, fact: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(gatewayapi.Gateway, "get", get)
+    one_finding(mark, "gateway", fact)
+
+
+def test_what_kafka_does_not_tell_is_a_finding_and_the_rest_goes_on(
+    admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> dict[str, str]:
+        raise AdminError("Kafka does not allow this user to read the settings of 1", "Grant it with an ACL")
+
+    monkeypatch.setattr(FakeAdmin, "broker_config", refused)
+    one_finding(Mark.WARN, "kafka", "Kafka does not allow this user to read the settings of 1")
+
+
+def test_what_is_not_finished_is_told_per_partition(admin: FakeAdmin) -> None:
+    admin.ends = {(EVENTS, 0): 10, (EVENTS, 1): 5, ("headgate.commands", 7): 2}
+    admin.workers = replace(admin.workers, committed={(EVENTS, 0): 4, (EVENTS, 1): 5})
+    result = CliRunner().invoke(command, [], standalone_mode=False, catch_exceptions=False)
+    assert result.stdout.partition("\n\n")[2] == (
+        "not finished in    partition  records\nheadgate.events    0          6\nheadgate.commands  7          2\n"
+    )
+
+
+def test_kafka_out_of_reach_is_a_finding_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect() -> cluster.Cluster:
+        raise KafkaUnreachable("a:1", "Connection refused")
+
+    monkeypatch.setattr(cluster, "connect", connect)
+    code, [found] = run()
+    assert (code, found.check, found.fact) == (3, "kafka", "not reachable: Connection refused")
+
+
+def test_every_check_is_run(connected: Callable[[], cluster.Cluster]) -> None:
+    found = {finding.check for check in doctor.CHECKS for finding in check(connected())}
+    assert found == {"kafka", "topics", "clock", "workers", "workflows", "gateway"}

@@ -1,0 +1,154 @@
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import gatewayapi, runlog
+from app.cli.gatewayapi import GatewayRefused, NoGateway
+from app.cli.runs import command
+
+RUN = {
+    "run_id": "w:1",
+    "workflow_id": "w",
+    "workflow_version": "2",
+    "status": "failed",
+    "key": None,
+    "started_at": "2026-01-01T00:00:00.000Z",
+    "finished_at": "2026-01-01T00:00:00.250Z",
+    "attempts": 3,
+    "error": {"type": "ValueError", "message": "no\x1b[2J", "traceback": "Traceback\n  boom\n"},
+}
+EVENTS = [{"id": "i1", "topic": "orders/created", "partition": 1, "offset": 2}]
+Answer = Callable[..., None]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], list[tuple[str, Mapping[str, Any] | None]]]:
+    """Makes the gateway answer (or raise) this; returns what it is asked."""
+
+    def make(answer: object) -> list[tuple[str, Mapping[str, Any] | None]]:
+        asked: list[tuple[str, Mapping[str, Any] | None]] = []
+
+        def get(_self: object, path: str, query: Mapping[str, Any] | None = None) -> object:
+            asked.append((path, query))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(gatewayapi.Gateway, "get", get)
+        return asked
+
+    return make
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
+
+
+def test_the_gateway_is_asked_for_what_is_wanted(answers: Callable[[object], list[Any]]) -> None:
+    asked = answers({"runs": [RUN], "read_model": {"rebuilding": False}})
+    assert run("list", "--status", "failed").stdout == (
+        "status  run  key  attempts  started                   took\n"
+        "failed  w:1  -    3         2026-01-01T00:00:00.000Z  250 ms\n"
+    )
+    query = {"workflow": None, "status": "failed", "key": None, "limit": "50"}
+    assert asked == [("/api/v1/runs", query)]
+
+
+def test_json_is_one_run_a_line(answers: Callable[[object], list[Any]]) -> None:
+    answers({"runs": [RUN, RUN], "read_model": {}})
+    assert [orjson.loads(line) for line in run("list", "--json").stdout.splitlines()] == [RUN, RUN]
+
+
+def test_a_list_that_is_not_complete_yet_says_so(answers: Callable[[object], list[Any]]) -> None:
+    answers({"runs": [], "read_model": {"rebuilding": True, "behind_records": 7}})
+    result = run("list")
+    assert result.stderr == "The gateway is still reading older runs (7 records to go).\n"
+    assert result.stdout == "No runs.\n"
+
+
+def test_no_match_is_said_as_such(answers: Callable[[object], list[Any]]) -> None:
+    answers({"runs": [], "read_model": {}})
+    assert run("list", "--key", "k").stdout == "No runs that match.\n"
+
+
+def test_without_a_gateway_kafka_is_read(
+    answers: Callable[[object], list[Any]], connected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(NoGateway("http://127.0.0.1:8080", "Connection refused"))
+    monkeypatch.setattr(runlog, "summaries", lambda *_, **__: [RUN])
+    result = run("list", "--json")
+    assert orjson.loads(result.stdout) == RUN
+    assert result.stderr == (
+        "No gateway answers at http://127.0.0.1:8080 (Connection refused); reading from Kafka at 127.0.0.1:9092.\n"
+    )
+
+
+def test_with_the_option_kafka_no_gateway_is_asked(
+    answers: Callable[[object], list[Any]], connected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answers({"runs": []})
+    monkeypatch.setattr(runlog, "summaries", lambda *_, **__: [])
+    assert run("list", "--kafka", "a:1").stdout == "No runs.\n"
+    assert asked == []
+
+
+def test_a_gateway_that_refuses_is_no_missing_gateway(answers: Callable[[object], list[Any]]) -> None:
+    answers(GatewayRefused(401, "The gateway refuses the token.", "Set it."))
+    with pytest.raises(GatewayRefused):
+        run("list")
+
+
+def test_one_run_is_shown_with_events_facts_and_error(answers: Callable[[object], list[Any]]) -> None:
+    fact = {"fact": "run_retried", "at": "2026-01-01T00:00:00.100Z", "error": {"type": "E", "message": "no"}}
+    facts = [{"fact": "run_started", "at": "2026-01-01T00:00:00.000Z"}, fact | {"retry_at": "later"}]
+    asked = answers({"run": RUN | {"events": EVENTS, "result": None}, "facts": facts})
+    assert run("show", "w:1").stdout == (
+        "run       w:1\n"
+        "workflow  w (version 2)\n"
+        "status    failed\n"
+        "key       -\n"
+        "started   2026-01-01T00:00:00.000Z\n"
+        "finished  2026-01-01T00:00:00.250Z\n"
+        "took      250 ms\n"
+        "attempts  3\n"
+        "\n"
+        "event  topic           partition  offset\n"
+        "i1     orders/created  1          2\n"
+        "\n"
+        "at                        fact         what\n"
+        "2026-01-01T00:00:00.000Z  run_started  -\n"
+        "2026-01-01T00:00:00.100Z  run_retried  E: no, again at later\n"
+        "\n"
+        "ValueError: no\\x1b[2J\n"
+        "Traceback\n"
+        "  boom\n"
+    )
+    assert asked == [("/api/v1/runs/w%3A1", None)]
+
+
+def test_a_result_is_shown_whole(answers: Callable[[object], list[Any]]) -> None:
+    answers({"run": RUN | {"status": "completed", "error": None, "result": {"a": [1]}}, "facts": []})
+    assert run("show", "w:1").stdout.endswith('\nresult\n{\n  "a": [\n    1\n  ]\n}\n')
+
+
+def test_json_has_the_run_and_its_facts(answers: Callable[[object], list[Any]]) -> None:
+    answers({"run": RUN, "facts": [], "read_model": {}})
+    assert orjson.loads(run("show", "w:1", "--json").stdout) == {"run": RUN, "facts": []}
+
+
+def test_a_run_that_is_not_there_fails(answers: Callable[[object], list[Any]]) -> None:
+    answers(GatewayRefused(404, "There is no run x.", "The read model is 3 records behind: ask again."))
+    result = run("show", "x")
+    assert result.return_value == 1
+    assert result.stderr == (
+        "warning: There is no run x. The read model is 3 records behind: ask again.\n"
+        "error: There is no run 'x'. `headgate runs list` shows those that are kept.\n"
+    )
+
+
+def test_long_runs_are_measured_in_seconds(answers: Callable[[object], list[Any]]) -> None:
+    answers({"runs": [RUN | {"finished_at": "2026-01-01T00:01:30.000Z"}, RUN | {"finished_at": None}]})
+    assert [line.rpartition("  ")[2] for line in run("list").stdout.splitlines()] == ["took", "90.0 s", "-"]

@@ -1,0 +1,107 @@
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.workflows import command
+from app.kafka import records
+from app.kafka.records import Record, Written
+
+pytestmark = pytest.mark.usefixtures("connected")
+ANNOUNCED = {
+    "id": "batches",
+    "version": "1",
+    "triggers": ["orders/*", "refunds"],
+    "batch_size": 10,
+    "batch_timeout_seconds": 30,
+    "order": "key",
+    "announced_at": "2026-01-01T00:00:00.000Z",
+    "announced_by": "worker-0",
+}
+SINGLE = ANNOUNCED | {"id": "single", "batch_size": 1, "batch_timeout_seconds": None, "triggers": []}
+RETIRED = {"id": "old", "retired_at": "2026-01-02T00:00:00.000Z"}
+
+
+class Topic:
+    """The compacted topic, and what is written to it."""
+
+    def __init__(self, *values: Mapping[str, Any]) -> None:
+        self.last = {str(value["id"]).encode(): orjson.dumps(value) for value in values}
+        self.written: list[tuple[str, bytes, dict[str, Any]]] = []
+
+    def read(self, _kafka: object, _admin: object, topic: str) -> dict[bytes, Record]:
+        return {
+            key: Record(topic=topic, partition=0, offset=0, timestamp_ms=0, key=key, value=value, headers=())
+            for key, value in self.last.items()
+        }
+
+    def write(self, topic: str, *, key: bytes, value: bytes, headers: object, then: Any) -> None:
+        self.written.append((topic, key, orjson.loads(value)))
+        then(Written(partition=0, offset=1))
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.fixture
+def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
+    made = Topic(ANNOUNCED, SINGLE, RETIRED)
+    monkeypatch.setattr(records, "last_values", made.read)
+    monkeypatch.setattr(records, "Writer", lambda _kafka: made)
+    return made
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
+
+
+def test_workflows_are_listed_with_what_they_do(topic: Topic) -> None:
+    assert run("list").stdout == (
+        "workflow  version  triggers           batch       order  announced                 by\n"
+        "batches   1        orders/*, refunds  10 or 30 s  key    2026-01-01T00:00:00.000Z  worker-0\n"
+        "single    1        none               -           key    2026-01-01T00:00:00.000Z  worker-0\n"
+    )
+
+
+def test_retired_ones_are_listed_on_demand(topic: Topic) -> None:
+    lines = run("list", "--retired", "--json").stdout.splitlines()
+    assert [orjson.loads(line) for line in lines] == [ANNOUNCED, RETIRED, SINGLE]
+
+
+def test_where_there_are_none_the_remedy_is_told(topic: Topic) -> None:
+    topic.last.clear()
+    assert run("list").stdout == (
+        "No workflows. A worker announces what it loads: `headgate worker PATH` or `headgate dev PATH`.\n"
+    )
+
+
+def test_what_is_no_announcement_is_left_out_with_a_word(topic: Topic) -> None:
+    topic.last = {b"odd": b"[", b"batches": orjson.dumps(ANNOUNCED)}
+    result = run("list", "--json")
+    assert orjson.loads(result.stdout) == ANNOUNCED
+    assert result.stderr == "warning: The announcement of b'odd' is no JSON object; it is left out.\n"
+
+
+def test_a_workflow_is_retired_by_a_record_of_its_own(topic: Topic) -> None:
+    result = run("retire", "batches")
+    assert (result.return_value, result.stdout) == (0, "Retired batches.\n")
+    [(name, key, value)] = topic.written
+    assert (name, key, set(value), value["id"]) == ("headgate.workflows", b"batches", {"id", "retired_at"}, "batches")
+
+
+def test_what_is_retired_is_not_retired_again(topic: Topic) -> None:
+    result = run("retire", "old")
+    assert (result.return_value, result.stdout) == (0, "old was retired at 2026-01-02T00:00:00.000Z.\n")
+    assert topic.written == []
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("batch", "Did you mean 'batches'?"), ("xyz", "`headgate workflows list` shows those")]
+)
+def test_an_unknown_workflow_is_not_retired(topic: Topic, name: str, remedy: str) -> None:
+    result = run("retire", name)
+    assert result.return_value == 1
+    assert f"No workflow {name!r}. {remedy}" in result.stderr
+    assert topic.written == []
