@@ -1,6 +1,7 @@
 """Writes everything that is generated: `make docs`. With --check it writes nothing and fails when a file is stale.
 
     docs/reference/settings.md, cli.md    from the settings and the commands
+    docs/reference/openapi.json           from the routes of the gateway
     docs/reference/topics.md, schemas/    from the catalog of topics and the schemas of records
     helm/headgate/                        from the settings and values.yaml
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from app.cli import reference
+from app.gateway import server
 from tools import chart_docs
 from topics import catalog, schemas
 
@@ -39,7 +41,7 @@ All public records are JSON. A record may gain fields; a field never changes its
 def generated() -> dict[Path, str]:
     """Every generated file, by its path in the repository, with the text that it must have."""
     chart = {path.resolve().relative_to(ROOT): text for path, text in chart_docs.generate().items()}
-    return {**reference.pages(), **topics_pages(), **chart}
+    return {**reference.pages(), **topics_pages(), **http_pages(), **chart}
 
 
 def topics_pages() -> dict[Path, str]:
@@ -57,6 +59,11 @@ def topics_pages() -> dict[Path, str]:
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"A record of {name}"}
         pages[_FOLDER / "schemas" / f"{name}.json"] = json.dumps(head | dict(schema), indent=2) + "\n"
     return pages
+
+
+def http_pages() -> dict[Path, str]:
+    """The description of the gateway's HTTP API. `docs/reference/http.md` explains it, and is written by hand."""
+    return {_FOLDER / "openapi.json": json.dumps(server.describe(), indent=2) + "\n"}
 
 
 def _kept(topic: catalog.Topic) -> str:

@@ -29,7 +29,7 @@ def complete(api: FastAPI) -> None:
             document = generate()
             _, definitions = models_json_schema(
                 [
-                    (model, "serialization")
+                    (model, "validation")
                     for model in (
                         schemas.Event,
                         schemas.NamedEvent,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Detail(BaseModel):
@@ -96,6 +96,8 @@ class AcceptedList(BaseModel):
 class Event(BaseModel):
     """`{topic, data}`; or `{name, payload}` with the same other fields."""
 
+    model_config = ConfigDict(extra="forbid")
+
     topic: str = Field(max_length=512, description="Logical topic, such as orders/created.")
     data: Any
     event_type: str | None = Field(None, max_length=512)
@@ -106,6 +108,8 @@ class Event(BaseModel):
 
 class NamedEvent(BaseModel):
     """The same event in the words of the older interface."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: str = Field(max_length=512)
     payload: Any

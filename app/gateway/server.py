@@ -53,14 +53,20 @@ class Gateway:
     clock: Callable[[], float] = time.monotonic
 
 
-def build(gateway: Gateway) -> "Entrance":
-    """Put the routes together."""
+def describe() -> dict[str, Any]:
+    """The OpenAPI document, for the docs."""
+    return _routes().openapi()
+
+
+def _routes() -> FastAPI:
+    """All routes but the event route."""
     api = FastAPI(
         title="Headgate",
         version="1",
         openapi_url=OPENAPI_PATH,
         docs_url=None,  # its page would load scripts from other hosts
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         exception_handlers={
             Problem: errors.answer_problem,
             HTTPException: errors.answer_http,
@@ -68,6 +74,16 @@ def build(gateway: Gateway) -> "Entrance":
             Exception: errors.answer_crash,
         },
     )
+    api.router.routes.append(Route("/metrics", page, methods=["GET"]))
+    for router in (workflows.router, runs.router, health.router):
+        api.include_router(router)
+    openapi.complete(api)
+    return api
+
+
+def build(gateway: Gateway) -> "Entrance":
+    """Put the routes together."""
+    api = _routes()
     rate = gateway.settings.rate_limit_per_second
     endpoint = events.Endpoint(
         producer=gateway.producer,
@@ -82,11 +98,7 @@ def build(gateway: Gateway) -> "Entrance":
         metrics=gateway.metrics,
     )
     api.router.routes.append(Route(events.PATH, endpoint, methods=["POST"]))
-    api.router.routes.append(Route("/metrics", page, methods=["GET"]))
-    for router in (workflows.router, runs.router, health.router):
-        api.include_router(router)
     api.state.gateway = gateway
-    openapi.complete(api)
     gateway.metrics.watch(
         in_flight=lambda: gateway.flight.requests, pending_bytes=lambda: gateway.producer.pending_bytes
     )
