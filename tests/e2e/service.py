@@ -1,0 +1,222 @@
+"""Headgate as it runs in production: processes of the command line on a real broker, in a namespace of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from app.kafka import provisioning
+from app.kafka.admin import Admin
+from app.kafka.embedded import EmbeddedKafka
+from app.settings import Settings
+from tests.e2e.waiting import until
+
+FLOWS: Final = Path(__file__).parent / "flows.py"
+_HEADGATE: Final = Path(sys.executable).with_name("headgate")
+_READY: Final = re.compile(r"headgate worker: \d+ partitions, metrics on port (\d+)")
+_LISTENING: Final = re.compile(r"headgate gateway: (http://\S+)")
+_TAIL_CHARS: Final = 3_000
+READY_SECONDS: Final = 30.0
+
+
+class Process:
+    """One `headgate` process; what it writes goes to a file."""
+
+    def __init__(self, name: str, command: list[str], env: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self.log_file = folder / f"{name}-{time.monotonic_ns()}.log"
+        with self.log_file.open("wb") as log:
+            self._child = subprocess.Popen(
+                [str(_HEADGATE), *command],
+                env={**os.environ, **env},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """Return the records `name` of its log."""
+        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
+        return [line for line in lines if line.get("event") == name]
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._child.kill()
+        self._child.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self._child.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._child.send_signal(signal.SIGCONT)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM."""
+        self._child.send_signal(signal.SIGTERM)
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """SIGTERM; return the exit code."""
+        self.ask_to_stop()
+        return self.ended(seconds)
+
+    def ended(self, seconds: float) -> int:
+        """Return the exit code once it has ended by itself."""
+        until(lambda: not self.alive, seconds, f"{self.name} ends", else_show=self.tail)
+        return self._child.wait()
+
+    def tail(self) -> str:
+        return f"--- {self.name} (exit code {self._child.poll()}):\n{self.log()[-_TAIL_CHARS:]}"
+
+    def said(self, pattern: re.Pattern[str], seconds: float = READY_SECONDS) -> str:
+        """Return the first group of `pattern` once it is in the log."""
+
+        def look() -> re.Match[str] | None:
+            if not self.alive:
+                raise AssertionError(f"{self.name} ended before it was ready\n{self.tail()}")
+            return pattern.search(self.log())
+
+        return str(until(look, seconds, f"{self.name} says {pattern.pattern!r}", else_show=self.tail)[1])
+
+
+class Worker(Process):
+    """One `headgate worker`."""
+
+    _port: int | None = None
+
+    def ready(self, seconds: float = READY_SECONDS) -> "Worker":
+        """Return once /readyz says so."""
+        self._port = int(self.said(_READY, seconds))
+        until(lambda: self._get("/readyz") is not None, seconds, f"{self.name} is ready", else_show=self.tail)
+        return self
+
+    def owned(self) -> int:
+        """Return how many partitions it owns and serves; 0 while the group changes."""
+        if self._port is None or self._get("/readyz") is None:
+            return 0
+        return int(self.metric("headgate_partitions"))
+
+    def metric(self, name: str) -> float:
+        """Return a metric, summed over its labels."""
+        lines = (self._get("/metrics") or "").splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
+
+    def _get(self, path: str) -> str | None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=2.0) as answer:
+                return str(answer.read().decode())
+        except OSError:  # HTTPError is one
+            return None
+
+
+class Gateway(Process):
+    """One `headgate gateway`."""
+
+    TOKEN: Final = "token-of-the-tests"
+
+    def url(self) -> str:
+        return self.said(_LISTENING)
+
+    def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """Post an event; return status and answer."""
+        given = {"Content-Type": "application/json", "Authorization": f"Bearer {self.TOKEN}", **(headers or {})}
+        request = urllib.request.Request(f"{self.url()}/api/v1/events", data=body, headers=given)
+        try:
+            with urllib.request.urlopen(request, timeout=30.0) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read()
+
+
+class Service:
+    """Everything of one test: settings, topics, processes. A context manager that leaves no process behind."""
+
+    def __init__(self, kafka: EmbeddedKafka, prefix: str, folder: Path, *, partitions: int = 4) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.kafka, self.prefix, self.folder, self.partitions = kafka, prefix, folder, partitions
+        self.bootstrap = kafka.bootstrap
+        self.processes: list[Process] = []
+        self.settings = Settings.load(
+            {
+                "kafka.bootstrap": self.bootstrap,
+                "kafka.prefix": prefix,
+                "kafka.partitions": partitions,
+                "kafka.replication_factor": 1,
+                "kafka.min_insync_replicas": 1,
+            },
+            environ={},
+        )
+        self._env = {
+            "HEADGATE_KAFKA_BOOTSTRAP": self.bootstrap,
+            "HEADGATE_KAFKA_PREFIX": prefix,
+            "HEADGATE_KAFKA_PARTITIONS": str(partitions),
+            "HEADGATE_KAFKA_REPLICATION_FACTOR": "1",
+            "HEADGATE_KAFKA_MIN_INSYNC_REPLICAS": "1",
+            "HEADGATE_WORKER_GROUP": f"{prefix}worker",
+            "HEADGATE_LOG_FORMAT": "json",
+            "HEADGATE_GATEWAY_TOKEN": Gateway.TOKEN,
+        }
+
+    def __enter__(self) -> "Service":
+        self.apply_topics()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            if process.alive:
+                process.kill()
+
+    def apply_topics(self) -> None:
+        """Do what `headgate topics apply` does."""
+        provisioning.apply(Admin.connect(self.settings.kafka), self.settings.kafka)
+
+    def topic(self, name: str) -> str:
+        return self.prefix + name
+
+    def start(self, instance_id: str, *, flows: Path = FLOWS, **settings: str) -> Worker:
+        """Start a worker; `settings` are environment variables without their prefix, in small letters."""
+        command = ["worker", str(flows), "--instance-id", instance_id, "--metrics-port", "0"]
+        worker = Worker(instance_id, command, self._with(settings), self.folder)
+        self.processes.append(worker)
+        return worker
+
+    def gateway(self) -> Gateway:
+        gateway = Gateway("gateway", ["gateway", "--port", "0"], self._env, self.folder)
+        self.processes.append(gateway)
+        return gateway
+
+    def tails(self) -> str:
+        """Return the last words of all processes."""
+        return "\n".join(process.tail() for process in self.processes)
+
+    def _with(self, settings: Mapping[str, str]) -> dict[str, str]:
+        return self._env | {f"HEADGATE_{name.upper()}": value for name, value in settings.items()}
+
+
+def share_evenly(*workers: Worker, seconds: float = READY_SECONDS) -> None:
+    """Return once each of the workers owns partitions."""
+    until(
+        lambda: all(worker.owned() > 0 for worker in workers),
+        seconds,
+        "all workers own partitions",
+        else_show=lambda: "\n".join(worker.tail() for worker in workers),
+    )
