@@ -5,7 +5,7 @@ A request is taken as a whole or not at all: nothing is produced before every ev
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
@@ -115,10 +115,13 @@ def derived_id(idempotency_key: str, index: int | None) -> str:
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
-def fresh_id() -> str:
-    """A random UUID (version 4), as `uuid.uuid4` makes it in a quarter of the time."""
-    text = os.urandom(16).hex()
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
+def fresh_ids(at_once: int) -> Iterator[str]:
+    """Random UUIDs (version 4) without end, as `uuid.uuid4` makes them in a quarter of the time."""
+    while True:
+        digits = os.urandom(16 * at_once).hex()
+        for at in range(0, len(digits), 32):
+            text = digits[at : at + 32]
+            yield f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 def parse(body: bytes) -> Any:
@@ -142,8 +145,9 @@ class _Oversized(Exception):
 class Reader:
     """Turns the JSON of a request into events. It keeps what is wrong, to say all of it at once."""
 
-    def __init__(self, request: Request, *, most_bytes: int) -> None:
+    def __init__(self, request: Request, *, most_bytes: int, count: int = 1) -> None:
         self._request = request
+        self._fresh = fresh_ids(count)
         self._most_bytes = most_bytes
         parent = request.traceparent
         self._headers = [] if parent is None else [("traceparent", parent.encode())]
@@ -157,18 +161,19 @@ class Reader:
         is_plain = self._request.content_type == PLAIN and (type(item) is not dict or "specversion" not in item)
         reason = "not an event"
         try:
-            if is_plain and type(item) is dict:
+            if not is_plain:
+                cloud_event = cloudevents.from_structured(item, {})
+                return self._posted(cloud_event, cloud_event.event_id)
+            if type(item) is dict:
                 given = item.get("id")
                 event_id = self._new_id(index) if given is None else given
                 if type(event_id) is str:
                     outgoing = fields.encoded(item, event_id, self._headers)
                     if outgoing is not None and len(outgoing[2]) <= self._most_quickly:
                         return Posted(event_id, item["topic"], outgoing)
-            if not is_plain:
-                return self._posted(cloudevents.from_structured(item, {}), index)
-            found = fields.plain(item) if type(item) is dict else None
-            if found is not None:
-                return self._posted(found, index)
+                found = fields.plain(item)
+                if found is not None:
+                    return self._posted(found, event_id)
         except _Oversized as wrong:
             self.oversized += 1
             self._note([{"pointer": where, "issue": str(wrong)}])
@@ -179,9 +184,8 @@ class Reader:
         self._note(issues or [{"pointer": where, "issue": reason}])
         return None
 
-    def _posted(self, found: Found, index: int | None) -> Posted:
+    def _posted(self, found: Found, event_id: Any) -> Posted:
         request = self._request
-        event_id = self._new_id(index) if found.event_id is None else found.event_id
         key_bytes, value, headers = codec.produce_form(
             found.topic,
             found.data,
@@ -199,7 +203,7 @@ class Reader:
 
     def _new_id(self, index: int | None) -> str:
         key = self._request.idempotency_key
-        return fresh_id() if key is None else derived_id(key, index)
+        return next(self._fresh) if key is None else derived_id(key, index)
 
     def _note(self, issues: Iterable[dict[str, str]]) -> None:
         for issue in issues:
@@ -298,9 +302,10 @@ class Endpoint:
     async def _accept(self, request: Request, raw: bytes) -> bytes:
         body = parse(raw)
         items = items_of(body, request.content_type, self._bounds.events)
-        if self._bucket is not None and (seconds := self._bucket.take(1 if items is None else len(items))):
+        count = 1 if items is None else len(items)
+        if self._bucket is not None and (seconds := self._bucket.take(count)):
             raise rate_limited(seconds)
-        reader = Reader(request, most_bytes=self._bounds.event_bytes)
+        reader = Reader(request, most_bytes=self._bounds.event_bytes, count=count)
         if items is None:
             one = reader.read(body, None)
             if one is None:

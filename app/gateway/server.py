@@ -215,6 +215,7 @@ async def serve(app: Entrance, listening: socket.socket, *, stop: asyncio.Event)
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here asks who the client is
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )

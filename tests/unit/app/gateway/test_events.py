@@ -100,6 +100,17 @@ async def test_a_cloud_event_keeps_its_source_and_attributes(serve: Any) -> None
         assert [one["event_id"] for one in batch.json()["events"]] == ["ce-1"]
 
 
+async def test_every_event_of_a_mixed_list_gets_an_id_of_its_own(serve: Any) -> None:
+    ordinary, patient = {"topic": "a", "data": 1}, {"name": "a", "payload": 1}
+    dated = {"topic": "a", "data": 1, "created_at": "2026-01-31T12:00:00Z"}
+    async with serve() as served:
+        answer = await served.post([ordinary, patient, dated] * 5)
+        ids = [one["event_id"] for one in answer.json()["events"]]
+        assert len(set(ids)) == 15
+        assert all(UUID4.fullmatch(one) for one in ids)
+        assert [value["id"] for value in served.producer.values()] == ids
+
+
 # ---- idempotency -----------------------------------------------------------------------------------------------------
 
 
