@@ -27,6 +27,17 @@ CONNECT_TIMEOUT_SECONDS: Final = 10.0
 PROBE_GROUP: Final = "doctor"
 _OFFSETS_TOPIC: Final = "__consumer_offsets"
 _GONE: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
+# Answers of the first moments: of a topic just created, of a broker just started, of a partition that changes hands.
+_NOT_YET: Final = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+_PAUSE_SECONDS: Final = 0.1
 _REFUSED: Final = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -157,7 +168,7 @@ class Admin:
         return {name: _topic(description, configs[name]) for name, description in found.items()}
 
     def create(self, wanted: Sequence[WantedTopic]) -> None:
-        """Create topics, and wait until every one of them is there."""
+        """Create topics, and wait until every partition of them has a leader that answers."""
         if not wanted:
             return
         new = [
@@ -166,6 +177,7 @@ class Admin:
         ]
         for name, future in self._client.create_topics(new, operation_timeout=self._timeout).items():
             self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
+        self.first_offsets({name: topic.partitions for name, topic in self.topics([t.name for t in wanted]).items()})
 
     def end_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
         """The offset up to which every partition of `topics` (name: partition count) can be read, read_committed."""
@@ -178,14 +190,21 @@ class Admin:
     def _offsets(self, topics: Mapping[str, int], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         wanted = {TopicPartition(name, p): spec for name, count in topics.items() for p in range(count)}
         options: dict[str, Any] = {"isolation_level": IsolationLevel.READ_COMMITTED, "request_timeout": self._timeout}
-        asked = self._client.list_offsets(wanted, **options) if wanted else {}
-        return {
-            (place.topic, place.partition): self._wait(future, f"list the offsets of {place.topic}").offset
-            for place, future in asked.items()
-        }
+
+        def ask() -> dict[tuple[str, int], int]:
+            asked = self._client.list_offsets(wanted, **options) if wanted else {}
+            return {
+                (place.topic, place.partition): self._wait(future, f"list the offsets of {place.topic}").offset
+                for place, future in asked.items()
+            }
+
+        return _patiently(ask, seconds=self._timeout)
 
     def group(self, name: str) -> Group:
         """A consumer group; one that never was has no members and no offsets."""
+        return _patiently(lambda: self._group(name), seconds=self._timeout)
+
+    def _group(self, name: str) -> Group:
         described = self._client.describe_consumer_groups([name], request_timeout=self._timeout)[name]
         try:
             found = self._wait(described, f"describe group {name}")
@@ -209,28 +228,35 @@ class Admin:
         ours is touched. What lies within the duration of the question itself counts as no difference.
         """
         group = f"{self._kafka.prefix}{PROBE_GROUP}"
-        before = clock()
         try:
-            commit = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
-            asked = self._client.alter_consumer_group_offsets([commit], request_timeout=self._timeout)
-            self._wait(asked[group], f"commit an offset of group {group}")
-            partitions = len(
-                self._client.list_topics(_OFFSETS_TOPIC, timeout=self._timeout).topics[_OFFSETS_TOPIC].partitions
-            )
-            spec = OffsetSpec.max_timestamp()
-            wanted = {TopicPartition(_OFFSETS_TOPIC, p): spec for p in range(partitions)}
-            listed = self._client.list_offsets(wanted, request_timeout=self._timeout).values()
-            newest = max(self._wait(one, f"read {_OFFSETS_TOPIC}").timestamp for one in listed) / 1000
-            after = clock()
-        except AdminError:
+            before, newest, after = _patiently(lambda: self._probe(group, topic, clock), seconds=self._timeout)
+        except (AdminError, _NoSuchTopic):
             return None
         finally:
-            removed = self._client.delete_consumer_groups([group], request_timeout=self._timeout)[group]
-            try:
-                self._wait(removed, f"remove group {group}")
-            except (AdminError, _NoSuchGroup):
-                pass  # it has no members and no use, and Kafka forgets it after offsets.retention.minutes
+            self._forget(group)
         return float(min(0.0, newest - before) or max(0.0, newest - after))
+
+    def _probe(self, group: str, topic: str, clock: Callable[[], float]) -> tuple[float, float, float]:
+        """Our time before, the newest time in the offsets topic, our time after; in seconds since 1970."""
+        before = clock()
+        commit = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
+        asked = self._client.alter_consumer_group_offsets([commit], request_timeout=self._timeout)
+        self._wait(asked[group], f"commit an offset of group {group}")
+        described = self._client.describe_topics(TopicCollection([_OFFSETS_TOPIC]), request_timeout=self._timeout)
+        partitions = len(self._wait(described[_OFFSETS_TOPIC], f"describe {_OFFSETS_TOPIC}").partitions)
+        wanted = {TopicPartition(_OFFSETS_TOPIC, p): OffsetSpec.max_timestamp() for p in range(partitions)}
+        listed = self._client.list_offsets(wanted, request_timeout=self._timeout).values()
+        newest = max(self._wait(one, f"read {_OFFSETS_TOPIC}").timestamp for one in listed)
+        if newest < 0:
+            raise AdminError(f"{_OFFSETS_TOPIC} tells no time", "Compare the clocks by hand")
+        return before, newest / 1000, clock()
+
+    def _forget(self, group: str) -> None:
+        removed = self._client.delete_consumer_groups([group], request_timeout=self._timeout)[group]
+        try:
+            self._wait(removed, f"remove group {group}")
+        except (AdminError, _NoSuchGroup):
+            pass  # it has no members and no use, and Kafka forgets it after offsets.retention.minutes
 
     def _configs(self, resources: Sequence[ConfigResource]) -> dict[str, dict[str, str]]:
         asked = self._client.describe_configs(list(resources), request_timeout=self._timeout)
@@ -251,6 +277,22 @@ class Admin:
             if error.code() == accept:
                 return None  # type: ignore[return-value]
             raise _translated(self._kafka, error, what) from None
+
+
+class _NotYet(AdminError):
+    """The same question will have an answer in a moment."""
+
+
+def _patiently(ask: Callable[[], Answer], *, seconds: float) -> Answer:
+    """Ask again while the answer is that it is too early."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except _NotYet:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 class _NoSuchTopic(Exception):
@@ -275,7 +317,8 @@ def _translated(kafka: KafkaSettings, error: KafkaError, what: str) -> Exception
             f"cannot {what} with kafka.replication_factor {kafka.replication_factor}: {error.str()}",
             "Set HEADGATE_KAFKA_REPLICATION_FACTOR to at most the number of brokers",
         )
-    return AdminError(f"cannot {what}: {error.str()} ({error.name()})", "The broker's log has the whole reason")
+    kind = _NotYet if error.code() in _NOT_YET else AdminError
+    return kind(f"cannot {what}: {error.str()} ({error.name()})", "The broker's log has the whole reason")
 
 
 def _unreachable(kafka: KafkaSettings, reasons: Sequence[KafkaError]) -> clients.KafkaUnreachable:

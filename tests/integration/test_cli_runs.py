@@ -1,0 +1,85 @@
+"""Runs and workflows straight from Kafka; no gateway is there."""
+
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from app.cli import main
+from app.kafka.embedded import EmbeddedKafka
+from app.kafka.records import Writer
+from app.settings import KafkaSettings
+from topics import facts
+from topics.envelope import Envelope
+
+Run = Callable[..., str]
+EVENT = Envelope("i1", "", True, "orders/created", None, "k", {}, None, None, None, None, 0, 0, 1_000, 10)
+DONE, ON = "w:0000000000000000000000aa", "w:0000000000000000000000bb"
+
+
+@pytest.fixture
+def run(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs `headgate` where one run is done, another goes on, and one workflow is announced."""
+    monkeypatch.setenv("HEADGATE_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("HEADGATE_KAFKA_PREFIX", kafka_prefix)
+    monkeypatch.setenv("HEADGATE_GATEWAY_URL", "http://127.0.0.1:1")
+
+    def call(*arguments: str, code: int = 0) -> str:
+        assert main.run(list(arguments)) == code
+        return capsys.readouterr().out
+
+    call("topics", "apply")
+    writer = Writer(KafkaSettings(bootstrap=kafka.bootstrap, prefix=kafka_prefix))
+    for run_id, at_ms in ((DONE, 1_000), (ON, 2_000)):
+        fact = facts.run_started(
+            run_id=run_id, workflow_id="w", workflow_version="1", at_ms=at_ms, key="k", events=[EVENT]
+        )
+        writer.write(f"{kafka_prefix}runs", key=fact.key, value=fact.value, then=lambda _: None)
+    result = facts.result_value(
+        run_id=DONE,
+        workflow_id="w",
+        workflow_version="1",
+        status="completed",
+        result_json=b'{"ok":true}',
+        error=None,
+        events=[EVENT],
+        key="k",
+        started_at_ms=1_000,
+        finished_at_ms=1_500,
+        attempts=1,
+    )
+    writer.write(f"{kafka_prefix}results", key=DONE.encode(), value=result, then=lambda _: None)
+    announcement = orjson.dumps({"id": "w", "version": "1", "triggers": ["orders/*"], "batch_size": 1})
+    writer.write(f"{kafka_prefix}workflows", key=b"w", value=announcement, then=lambda _: None)
+    writer.flush()
+    return call
+
+
+def test_runs_are_listed_newest_first(run: Run) -> None:
+    found = [orjson.loads(line) for line in run("runs", "list", "--json").splitlines()]
+    assert [(one["run_id"], one["status"]) for one in found] == [(ON, "running"), (DONE, "completed")]
+    assert [line.split()[:2] for line in run("runs", "list", "--status", "completed").splitlines()] == [
+        ["status", "run"],
+        ["completed", DONE],
+    ]
+
+
+def test_a_run_is_shown_with_its_result_and_facts(run: Run) -> None:
+    shown = orjson.loads(run("runs", "show", DONE, "--json"))
+    assert (shown["run"]["result"], [fact["fact"] for fact in shown["facts"]]) == ({"ok": True}, ["run_started"])
+    assert orjson.loads(run("runs", "show", ON, "--json"))["run"]["status"] == "running"
+
+
+def test_a_run_that_is_not_there_ends_with_1(run: Run) -> None:
+    assert run("runs", "show", "w:none", code=1) == ""
+
+
+def test_a_workflow_is_listed_until_it_is_retired(run: Run) -> None:
+    assert [orjson.loads(line)["id"] for line in run("workflows", "list", "--json").splitlines()] == ["w"]
+    assert run("workflows", "retire", "w", "--yes") == "Retired w.\n"
+    assert run("workflows", "list", "--json") == ""
+    [retired] = [orjson.loads(line) for line in run("workflows", "list", "--retired", "--json").splitlines()]
+    assert set(retired) == {"id", "retired_at"}
+    assert run("workflows", "retire", "w").startswith("w was retired at ")
