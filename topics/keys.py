@@ -64,15 +64,11 @@ def published_event_id(run: str, step_key: str) -> str:
     return f"{run}:{blake2b(step_key.encode(), digest_size=16).hexdigest()}"
 
 
-def traceparent_of(parent: str | None, digest: bytes) -> str:
-    """Return the W3C traceparent of what `digest` identifies: in its parent's trace, or first in a trace of its own."""
-    text = digest.hex()
+def traceparent_of(parent: str | None, digest: str) -> str:
+    """Return the W3C traceparent of what `digest` (24 hex digits) identifies.
+
+    It is in its parent's trace, or the first of a trace of its own.
+    """
     if parent is None:
-        return f"00-{text}{text[:8]}-{text[:16]}-01"
-    return f"00-{parent[3:35]}-{text[:16]}-{parent[53:55]}"
-
-
-def home(key: str | None, event_id: str | None, count: int) -> int | None:
-    """Return the partition to which a producer of ours sends an event, None for any (it has neither key nor id)."""
-    text = event_id if key is None else key
-    return None if text is None else partition_of(text.encode(), count)
+        return f"00-{digest}{digest[:8]}-{digest[:16]}-01"
+    return f"00-{parent[3:35]}-{digest[:16]}-{parent[53:55]}"

@@ -6,7 +6,8 @@ from typing import Any, Final
 import orjson
 
 from app.engine import runs
-from app.engine.effects import Commit, Outgoing, Record
+from app.engine.effects import Commit
+from app.engine.outgoing import Outgoing, Record
 from app.engine.state import Held, OutSlot, Run, RunStatus, State
 from topics import commands, journal
 
@@ -197,7 +198,7 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
     kinds: tuple[Sequence[Any], ...] = (outgoing.results, outgoing.runs, outgoing.records)
     for kind, items in enumerate(kinds):
         for item in items:
-            length = len(item.value or b"") + 200
+            length = len((item[1] if kind == 0 else item.value) or b"") + 200
             if size + length > PART_BYTES and size:
                 parts.append(([], [], []))
                 size = 0
@@ -222,12 +223,12 @@ def _part(round_: int, number: int, count: int, results: list[Any], facts: list[
             "of": count,
             "runs": [_record(one) for one in facts],
             "records": [_record(one) for one in records],
-            "parents": {str(at): one.traceparent for at, one in enumerate(results) if one.traceparent},
-            "lengths": [len(one.value) for one in results],
+            "parents": {str(at): one[3] for at, one in enumerate(results) if one[3]},
+            "lengths": [len(one[1]) for one in results],
         }
     )
     # The results last and as they are, so that they come back byte for byte without being encoded again.
-    return about[:-1] + RESULTS_FIELD + b",".join([one.value for one in results]) + b"]}"
+    return about[:-1] + RESULTS_FIELD + b",".join([one[1] for one in results]) + b"]}"
 
 
 RESULTS_FIELD: Final = b',"results":['

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.engine.effects import Record
+from app.engine.outgoing import Record
 from headgate.definition import Workflow
 from topics.commands import Command
 from topics.envelope import Envelope

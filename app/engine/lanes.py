@@ -90,7 +90,7 @@ def _queue(
     lane = state.lanes.get(key)
     if lane is None:
         lane = state.lanes[key] = Lane(workflow, key)
-    lane.pending.append(_wait(state, workflow.id, envelope, held))
+    lane.wait(_wait(state, workflow.id, envelope, held))
     state.ready[key] = lane
 
 
@@ -223,7 +223,7 @@ def _wake_one(state: State, workflow: Workflow, pending: Pending, effects: Effec
         lane = state.lanes.get(key)
         if lane is None:
             lane = state.lanes[key] = Lane(workflow, key)
-        lane.pending.append(pending)
+        lane.wait(pending)
         state.ready[key] = lane
         return
     leave(state, pending)

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import orjson
 
-from app.engine import errors
+from app.engine import errors, runs
 from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
-from app.engine.effects import Outgoing, Record, Result
 from app.engine.limits import Limits
+from app.engine.outgoing import Outgoing, Record, Result
 from app.engine.state import Held, OutSlot, Pending, Run, RunStatus, State, Unloaded, empty
 from headgate.definition import Workflow
 from topics import commands, journal
@@ -155,15 +155,10 @@ def _results(value: bytes, part: Mapping[str, Any]) -> list[Result]:
         one = value[at : at + length]
         at += length + 1
         about = orjson.loads(one)
+        finished_ms = milliseconds(about["finished_at"])
+        parent = part["parents"].get(str(number))
         results.append(
-            Result(
-                about["run_id"],
-                one,
-                about["status"],
-                about["workflow_id"],
-                milliseconds(about["finished_at"]),
-                part["parents"].get(str(number)),
-            )
+            runs.result_record(about["run_id"], about["workflow_id"], about["status"], one, finished_ms, parent)
         )
     return results
 

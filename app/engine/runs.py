@@ -1,13 +1,20 @@
 """Runs: start, end, retry, give up; and what each of these writes to results, runs, dead letters and replies."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from app.engine import inputs, retry, timers
-from app.engine.effects import Effects, Record, Result
+from app.engine.effects import Effects
+from app.engine.outgoing import Record, Result
 from app.engine.state import Held, Pending, Run, RunStatus, State, Timer
 from headgate.definition import Workflow
 from topics import facts, journal, keys
 from topics.envelope import Envelope
+
+# Plain text and not the enum's members: hashing those is Python code, and these are hashed per run.
+_COMPLETED: Final[str] = facts.RunStatus.COMPLETED.value
+_REJECTED: Final[str] = facts.RunStatus.REJECTED.value
+_FAILED: Final[str] = facts.RunStatus.FAILED.value
 
 
 def start(
@@ -47,11 +54,11 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
         return
     failure = given.failure
     if failure is None:
-        _finish(state, run, facts.RunStatus.COMPLETED, given.result or b"null", None)
+        _finish(state, run, _COMPLETED, given.result or b"null", None)
     elif failure.rejected:
-        _finish(state, run, facts.RunStatus.REJECTED, b"null", failure)
+        _finish(state, run, _REJECTED, b"null", failure)
     elif failure.final or not retry.may_retry(run.attempt, max_retries=run.workflow.max_retries):
-        _finish(state, run, facts.RunStatus.FAILED, b"null", failure)
+        _finish(state, run, _FAILED, b"null", failure)
     else:
         limits = state.limits
         delay_ms = failure.retry_after_ms
@@ -95,10 +102,10 @@ def deadline_due(state: State, run_id: str, effects: Effects) -> None:
         effects.cancels.append(run)
     seconds = run.workflow.timeout_seconds
     message = f"the run took longer than the {seconds:g} s that timeout= of workflow {run.workflow.id!r} allows"
-    _finish(state, run, facts.RunStatus.FAILED, b"null", inputs.Failure("WorkflowTimeout", message, None))
+    _finish(state, run, _FAILED, b"null", inputs.Failure("WorkflowTimeout", message, None))
 
 
-def _finish(state: State, run: Run, status: facts.RunStatus, result: bytes, failure: inputs.Failure | None) -> None:
+def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.Failure | None) -> None:
     error = None
     if failure is not None:
         error = facts.error_of(failure.type, failure.message, failure.traceback)
@@ -117,7 +124,7 @@ def _finish(state: State, run: Run, status: facts.RunStatus, result: bytes, fail
         attempts=run.attempt,
     )
     parent = run.events[0].traceparent
-    state.outgoing.results.append(Result(run.id, value, status, workflow.id, state.now_ms, parent))
+    state.outgoing.results.append(result_record(run.id, workflow.id, status, value, state.now_ms, parent))
     state.changed = True
     counted = (workflow.id, status)
     state.counters.ended[counted] = state.counters.ended.get(counted, 0) + 1
@@ -139,7 +146,7 @@ def _finish(state: State, run: Run, status: facts.RunStatus, result: bytes, fail
         bury(
             state,
             run.events,
-            code="run_rejected" if status is facts.RunStatus.REJECTED else "run_failed",
+            code="run_rejected" if status == _REJECTED else "run_failed",
             reason=f"{failure.type}: {failure.message}",
             remedy=f"mend workflow {workflow.id!r} or the event, then produce the event again with a new id",
             run_id=run.id,
@@ -155,6 +162,21 @@ def _finish(state: State, run: Run, status: facts.RunStatus, result: bytes, fail
         release(state, one)
     if run.lane is not None:
         state.freed.append(run.lane)
+
+
+def result_record(
+    run_id: str, workflow_id: str, status: str, value: bytes, finished_ms: int, parent: str | None
+) -> Result:
+    """Return the record of `results` for a result's value. Derived, so that a takeover makes the same one again."""
+    digest = run_id[-2 * keys.DIGEST_BYTES :]
+    headers = facts.result_headers(
+        run_id=run_id,
+        workflow_id=workflow_id,
+        status=status,
+        finished_at_ms=finished_ms,
+        traceparent=keys.traceparent_of(parent, digest),
+    )
+    return run_id.encode(), value, headers, parent
 
 
 def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:

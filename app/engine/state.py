@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from app.engine.dedup import Dedup, DedupPolicy
-from app.engine.effects import Outgoing
 from app.engine.limits import Limits
 from app.engine.matching import Matcher
+from app.engine.outgoing import Outgoing
 from headgate.definition import Workflow
 from topics.envelope import Envelope
 
@@ -100,6 +100,10 @@ class Pending:
         self.left = False
 
 
+_NOTHING: deque[Pending] = deque(maxlen=0)
+"""Shared by all lanes in which nothing waits: most lanes live for one event, and a deque costs more than the rest."""
+
+
 class Lane:
     """Events of one workflow and group that start in order, or gather into batches: what waits, and what runs."""
 
@@ -108,9 +112,15 @@ class Lane:
     def __init__(self, workflow: Workflow, key: tuple[str, str | None]) -> None:
         self.workflow = workflow
         self.key = key
-        self.pending: deque[Pending] = deque()
+        self.pending: deque[Pending] = _NOTHING  # a deque of its own only once something waits
         self.active = 0
         self.armed_ms: int | None = None
+
+    def wait(self, pending: Pending) -> None:
+        """Let `pending` wait behind the others."""
+        if self.pending is _NOTHING:
+            self.pending = deque()
+        self.pending.append(pending)
 
 
 class Timer(Enum):

@@ -48,7 +48,7 @@ class ChunkConsumer(driver.Consumer):
 
     app: "HeadgateApp"
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 Faust's signature
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         if not self.flow_active:
             await self.wait(cast(Any, self.can_resume_flow))
         self.not_waiting_next_records.set()

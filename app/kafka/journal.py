@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 
-from app.engine.effects import Record
+from app.engine.outgoing import Record, Result
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord, Producer, RecordTooLarge
 from app.kafka.sender import Sender
 from app.kafka.wire import Wire
@@ -84,12 +84,12 @@ class KafkaLog:
     async def append(self, entries: Sequence[Entry]) -> int:
         return await self._append("journal", entries)
 
-    async def deliver(self, topic: str, entries: Sequence[Entry]) -> int:
+    async def deliver(self, topic: str, entries: Sequence[Entry | Result]) -> int:
         end = -1
         start = 0
         size = 0
         for at, one in enumerate(entries):
-            length = len(one.key or b"") + len(one.value or b"") + 400
+            length = len(one[0] or b"") + len(one[1] or b"") + 400
             if size and size + length > RESULTS_BATCH_BYTES:
                 end = await self._append(topic, entries[start:at]) + at - start
                 start, size = at, 0
@@ -104,7 +104,7 @@ class KafkaLog:
             producer, self._producer = self._producer, None
             await _let_go(producer)
 
-    async def _append(self, topic: str, entries: Sequence[Entry]) -> int:
+    async def _append(self, topic: str, entries: Sequence[Entry | Result]) -> int:
         producer = self._producer
         if producer is None:
             raise AppendFailed(
@@ -112,10 +112,10 @@ class KafkaLog:
             )
         batch = producer.create_batch()
         add = batch.append
-        for key, value, headers in entries:
+        for one in entries:
             # aiokafka's compiled builder takes a list of headers and nothing else
-            given = headers if type(headers) is list else list(headers)
-            if add(key=key, value=value, timestamp=None, headers=given) is None:
+            headers = one[2] if type(one[2]) is list else list(one[2])
+            if add(key=one[0], value=one[1], timestamp=None, headers=headers) is None:
                 raise RecordTooLarge(f"{topic}-{self.partition}: a batch of {len(entries)} records is above the limit")
         if batch.size() > MAX_BATCH_BYTES:
             raise RecordTooLarge(

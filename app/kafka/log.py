@@ -7,7 +7,7 @@ Topics are named by their short names (`topics.catalog`).
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
-from app.engine.effects import Record
+from app.engine.outgoing import Record, Result
 
 
 class LogRecord(NamedTuple):
@@ -22,7 +22,7 @@ class LogRecord(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record to append."""
+    """A record to append. Any tuple that begins with these three will do, such as an engine's `Result`."""
 
     key: bytes | None
     value: bytes | None
@@ -81,7 +81,7 @@ class PartitionLog(Protocol):
         Raises Fenced, RecordTooLarge, AppendFailed; after Fenced and AppendFailed every later append fails too.
         """
 
-    async def deliver(self, topic: str, entries: Sequence[Entry]) -> int:
+    async def deliver(self, topic: str, entries: Sequence[Entry | Result]) -> int:
         """Append to `results` or `runs` in order, in as many batches as needed; return the offset after the last."""
 
     async def send(self, records: Sequence[Record]) -> list[Record]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from app.engine.effects import Record
 from app.engine.inputs import CommandsRead, EventsRead
+from app.engine.outgoing import Record
 from topics import codec, commands, facts
 from topics.envelope import Envelope
 

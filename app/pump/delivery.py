@@ -4,26 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from app.engine.effects import Outgoing, Record, Result
 from app.engine.inputs import Delivered
+from app.engine.outgoing import Outgoing, Record
 from app.kafka.log import Entry, PartitionLog
-from topics import facts, keys
+from topics import facts
 
 WINDOW = 8
 """Rounds that may be undelivered before the pump waits: bounds memory and what a takeover delivers again."""
-
-
-def entry(result: Result) -> Entry:
-    """Return the record of `results`: the run's id as the key, CloudEvents headers, and its place in a trace."""
-    digest = bytes.fromhex(result.run_id[-2 * keys.DIGEST_BYTES :])
-    headers = facts.result_headers(
-        run_id=result.run_id,
-        workflow_id=result.workflow_id,
-        status=result.status,
-        finished_at_ms=result.finished_ms,
-        traceparent=keys.traceparent_of(result.traceparent, digest),
-    )
-    return Entry(result.run_id.encode(), result.value, headers)
 
 
 class Delivery:
@@ -76,7 +63,7 @@ class Delivery:
             self._idle.set()
 
     async def _deliver(self, rounds: Sequence[Outgoing]) -> None:
-        results = [entry(one) for outgoing in rounds for one in outgoing.results]
+        results = [one for outgoing in rounds for one in outgoing.results]
         runs = [_plain(one) for outgoing in rounds for one in outgoing.runs]
         records = [one for outgoing in rounds for one in outgoing.records]
         if results:

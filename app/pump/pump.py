@@ -17,8 +17,9 @@ from typing import Protocol
 from app.engine import apply as engine
 from app.engine import timers
 from app.engine.commit import commit
-from app.engine.effects import Commit, Effects, Outgoing
+from app.engine.effects import Commit, Effects
 from app.engine.inputs import Delivered, Ended, Input, Published, TimePassed, WorkflowsLoaded
+from app.engine.outgoing import Outgoing
 from app.engine.state import Counters, Run, State
 from app.kafka.log import AppendFailed, Entry, PartitionLog
 from app.pump import decode

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.effects import Outgoing
 from app.engine.limits import Limits
+from app.engine.outgoing import Outgoing
 from app.engine.restore import restore
 from app.engine.state import State
 from app.kafka.log import Entry, LogRecord, PartitionLog, Producer
@@ -200,7 +200,7 @@ async def _without_delivered(partition_log: PartitionLog, state: State, again: S
         held[topic] = found
     left: list[Outgoing] = []
     for outgoing in again:
-        results = [one for one in outgoing.results if not _drop(held["results"], one.value)]
+        results = [one for one in outgoing.results if not _drop(held["results"], one[1])]
         runs = [one for one in outgoing.runs if not _drop(held["runs"], one.value or b"")]
         left.append(Outgoing(outgoing.round, results, runs, outgoing.records))
     state.results_end = ends["results"]

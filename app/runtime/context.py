@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from app.engine.effects import Record
 from app.engine.inputs import Published
+from app.engine.outgoing import Record
 from app.engine.state import Run
 from app.observe import logs
 from headgate.errors import DuplicateStepKey, HeadgateError
@@ -128,7 +128,7 @@ class Steps:
         event_id = keys.published_event_id(run.id, key)
         if run.published is not None and key in run.published:
             return Done(run.published[key])
-        trace = keys.traceparent_of(run.events[0].traceparent, keys.digest_of(run.events[0]))
+        trace = keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :])
         record_key, value, headers = codec.produce_form(
             topic,
             data,

@@ -8,7 +8,7 @@ import concurrent.futures
 import contextvars
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
@@ -21,7 +21,6 @@ from topics.codec import encode_data
 from topics.malformed import Malformed
 
 Report = Callable[[Published | Ended], None]
-_Job = tuple[Run, Report]
 _TRACEBACK_CHARS = 16_000
 _MESSAGE_CHARS = 4_000
 
@@ -39,14 +38,16 @@ class Driver:
 
     async def start(self, runs: Sequence[Run], report: Report) -> None:
         """Start an attempt of each run; return once those that need not wait have ended."""
-        jobs: deque[_Job] = deque()
+        jobs: deque[Run] = deque()
         for run in runs:
-            if run.workflow.id in self._waits or not run.workflow.is_async:
-                self._spawn(deque(((run, report),)))
+            if not run.workflow.is_async:
+                self._spawn(self._run_in_thread(run, report))
+            elif run.workflow.id in self._waits:
+                self._spawn(self._run(deque((run,)), report))
             else:
-                jobs.append((run, report))
+                jobs.append(run)
         while jobs:
-            self._spawn(jobs)
+            self._spawn(self._run(jobs, report))
             await asyncio.sleep(0)
         if self._waits:
             await asyncio.sleep(0)
@@ -63,56 +64,62 @@ class Driver:
             task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _spawn(self, jobs: deque[_Job]) -> None:
-        task = asyncio.create_task(self._run(jobs), name="workflow", context=contextvars.Context())
+    def _spawn(self, running: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(running, name="workflow", context=contextvars.Context())
         self._runners.add(task)
         task.add_done_callback(self._runners.discard)
 
-    async def _run(self, jobs: deque[_Job]) -> None:
+    async def _run(self, jobs: deque[Run], report: Report) -> None:
+        """Call the handlers of `jobs` one after the other, until one of them waits and others go on with the rest."""
         task = asyncio.current_task()
         assert task is not None
         tasks = self._tasks
+        limits = self._limits
         while jobs:
-            run, report = jobs.popleft()
+            run = jobs.popleft()
             tasks[run.id] = task
             left = len(jobs)
-            ended = await self._attempt(run, report)
+            attempt = run.attempt
+            workflow = run.workflow
+            try:
+                context = RunContext(run, report, limits)
+                if workflow.takes_payload:
+                    result = await workflow.fn(context, workflow.build_payload(run.events))
+                else:
+                    result = await workflow.fn(context)
+                ended = self._completed(run, attempt, context, result)
+            except (KeyboardInterrupt, SystemExit, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 also what an author derived from it: the run must not hang
+                ended = Ended(run.id, attempt, None, _failure(error))
             if tasks.get(run.id) is not task:
                 return  # cancelled: the engine counts the run as ended already
             del tasks[run.id]
             report(ended)
             if len(jobs) != left or task.cancelling() or contextvars.copy_context():
-                # It waited, so others go on with the rest; or it left something behind that is not the next one's.
-                self._waits.add(run.workflow.id)
+                # It waited, so others went on with the rest; or it left something behind that is not the next one's.
+                self._waits.add(workflow.id)
                 return
 
-    async def _attempt(self, run: Run, report: Report) -> Ended:
-        workflow = run.workflow
+    async def _run_in_thread(self, run: Run, report: Report) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[run.id] = task
         attempt = run.attempt
+        workflow = run.workflow
         try:
-            if not workflow.is_async:
-                report = self._from_thread(report)
-            context = RunContext(run, report, self._limits)
-            if workflow.takes_payload:
-                args: tuple[Any, ...] = (context, workflow.build_payload(run.events))
-            else:
-                args = (context,)
-            if workflow.is_async:
-                result = await workflow.fn(*args)
-            else:
-                loop = asyncio.get_running_loop()
-                call = contextvars.copy_context().run
-                result = await loop.run_in_executor(self._threads, call, workflow.fn, *args)
-            context.close()
-            return self._completed(run, attempt, result)
-        except asyncio.CancelledError as error:
-            if self._tasks.get(run.id) is not asyncio.current_task():
-                raise
-            return Ended(run.id, attempt, None, _failure(error))  # the author's own cancellation, not ours
+            context = RunContext(run, self._from_thread(report), self._limits)
+            args = (context, workflow.build_payload(run.events)) if workflow.takes_payload else (context,)
+            loop = asyncio.get_running_loop()
+            result = await loop.run_in_executor(self._threads, contextvars.copy_context().run, workflow.fn, *args)
+            ended = self._completed(run, attempt, context, result)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 also what an author derived from BaseException: the run must not hang
-            return Ended(run.id, attempt, None, _failure(error))
+        except BaseException as error:  # noqa: BLE001 as above
+            ended = Ended(run.id, attempt, None, _failure(error))
+        if self._tasks.get(run.id) is task:
+            del self._tasks[run.id]
+            report(ended)
 
     @staticmethod
     def _from_thread(report: Report) -> Report:
@@ -124,12 +131,13 @@ class Driver:
 
         return told
 
-    def _completed(self, run: Run, attempt: int, result: Any) -> Ended:
+    def _completed(self, run: Run, attempt: int, context: RunContext, result: Any) -> Ended:
+        context.close()
         try:
-            encoded = b"null" if result is None else encode_data(result, f"the result of workflow {run.workflow.id!r}")
+            encoded = b"null" if result is None else encode_data(result, "the result")
         except (Malformed, orjson.JSONEncodeError) as error:
-            failure = Failure("ResultNotJson", f"{error}; return what JSON can hold", None, final=True)
-            return Ended(run.id, attempt, None, failure)
+            reason = f"workflow {run.workflow.id!r}: {error}; return what JSON can hold"
+            return Ended(run.id, attempt, None, Failure("ResultNotJson", reason, None, final=True))
         if len(encoded) > self._limits.result_bytes:
             message = (
                 f"the result of workflow {run.workflow.id!r} has {len(encoded)} bytes, more than the "

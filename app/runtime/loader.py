@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +24,8 @@ _IGNORED: Final = frozenset({"__pycache__", "node_modules", "venv", "site-packag
 
 class LoadError(HeadgateError):
     """A path holds no workflows, or a module cannot be loaded. Names the path, the fact and the remedy."""
+
+    exit_code: Final = 2  # of the command that it ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,22 @@ def files_of(paths: Sequence[str]) -> frozenset[Path]:
     return frozenset(found)
 
 
+def check(text: str) -> None:
+    """Raise LoadError when `text` can be no path of workflows, whatever the files hold. Loads nothing."""
+    if Path(text).exists() or all(part.isidentifier() for part in text.split(".")):
+        return
+    raise LoadError(f"there is no file or folder {text}, and it is no module's name; check the spelling")
+
+
+def stamps(paths: Sequence[str]) -> dict[Path, int]:
+    """Return when each of `files_of(paths)` was changed: another answer means that something is to be loaded anew."""
+    found: dict[Path, int] = {}
+    for one in files_of(paths):
+        with suppress(FileNotFoundError):  # an editor replaces a file by removing it first
+            found[one] = one.stat().st_mtime_ns
+    return found
+
+
 def _modules(text: str) -> Iterator[ModuleType]:
     path = Path(text)
     if path.is_file():
@@ -78,10 +97,9 @@ def _modules(text: str) -> Iterator[ModuleType]:
             raise LoadError(f"there is no .py file in {text}: put your workflows there, or name another path")
         for one in files:
             yield _from_file(one)
-    elif all(part.isidentifier() for part in text.split(".")):
-        yield _by_name(text)
     else:
-        raise LoadError(f"there is no file or folder {text}, and it is no module's name; check the spelling")
+        check(text)
+        yield _by_name(text)
 
 
 def _python_files(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from app.engine.effects import Record
+from app.engine.outgoing import Record
 from app.kafka.follow import TopicState
 from headgate.definition import BatchBy, Order, Workflow
 from topics import facts

@@ -8,7 +8,6 @@ import gc
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, cast
 
 from app.agents import inputs as agents
@@ -232,10 +231,10 @@ class _Worker:
 
     async def _watch_files(self, sender: Sender) -> None:
         """Load the workflows anew when a file changes. A file that cannot be loaded changes nothing."""
-        seen = _stamps(self._paths)
+        seen = loader.stamps(self._paths)
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
-            now = _stamps(self._paths)
+            now = loader.stamps(self._paths)
             if now == seen:
                 continue
             seen = now
@@ -321,16 +320,6 @@ def _step_limits(settings: Settings) -> StepLimits:
         event_bytes=settings.limits.event_bytes,
         result_bytes=settings.limits.result_bytes,
     )
-
-
-def _stamps(paths: Sequence[str]) -> dict[Path, int]:
-    stamps: dict[Path, int] = {}
-    for one in loader.files_of(paths):
-        try:
-            stamps[one] = one.stat().st_mtime_ns
-        except FileNotFoundError:
-            continue
-    return stamps
 
 
 def _tune_collector() -> None:

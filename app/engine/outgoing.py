@@ -1,0 +1,39 @@
+"""What a round sends out: records as values, before the log knows of them. Everybody here may import it."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Record(NamedTuple):
+    """One outgoing Kafka record. `topic` is a short name of the catalog, or with `foreign` a full Kafka topic name.
+
+    `partition` None lets the key decide (murmur2).
+    """
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    foreign: bool = False
+
+
+Result = tuple[bytes, bytes, list[tuple[str, bytes]], str | None]
+"""A record of `results`: key, value, headers, and the trace parent that the headers were made with.
+
+A plain tuple, because one is made per run: 0.05 us where a class takes 0.35.
+"""
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """All that one round sends, after its journal batch is durable."""
+
+    round: int
+    results: list[Result] = field(default_factory=list)
+    runs: list[Record] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    """Commands, dead letters, published events, replies."""
+
+    def __bool__(self) -> bool:
+        return bool(self.results or self.runs or self.records)
