@@ -127,6 +127,7 @@ class EventProducer:
         self._waiting: deque[_Waiter] = deque()
         self._pending_bytes = 0
         self._failed = asyncio.Event()
+        self._unknown: BaseException | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self.last_error: str | None = "Kafka has not been reached yet"
@@ -209,6 +210,7 @@ class EventProducer:
             self._idle.clear()
             if lane.task is None:
                 lane.task = asyncio.create_task(self._hand_over(lane))
+                lane.task.add_done_callback(self._handed_over)
         self._pending_bytes += size_bytes
         return batch
 
@@ -224,9 +226,16 @@ class EventProducer:
                 if self._producer is producer:
                     self._fail(error)
                 return
+            if not lane.queued or lane.queued[0] is not batch:
+                return  # given up in the meantime
             lane.queued.popleft()
             sent.add_done_callback(lambda done, batch=batch: self._sent(batch, done))
         lane.task = None
+
+    def _handed_over(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._unknown = error
+            self._fail(error)
 
     def _sent(self, batch: _Batch, done: "asyncio.Future[Any]") -> None:
         error = None if done.cancelled() else done.exception()
@@ -287,6 +296,8 @@ class EventProducer:
                 self._producer, self.last_error = producer, None
                 pause = FIRST_PAUSE_SECONDS
                 await self._failed.wait()
+                if self._unknown is not None:
+                    raise self._unknown
             except (errors.KafkaError, OSError) as error:
                 if isinstance(error, errors.KafkaError) and not error.retriable:
                     raise

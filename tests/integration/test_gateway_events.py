@@ -1,6 +1,9 @@
 """Events over HTTP into a real Kafka."""
 
 import asyncio
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +17,7 @@ from app.settings import SettingsError
 from app.wiring import gateway
 from tests.integration.gateway_process import (
     PARTITIONS,
+    PATIENCE_SECONDS,
     make_topics,
     producing,
     ready,
@@ -206,3 +210,35 @@ async def test_a_taken_port_and_a_missing_token_are_told_before_anything_starts(
             await gateway.run(taken, stop=stop)
     with pytest.raises(SettingsError, match="HEADGATE_GATEWAY_TOKEN"):
         await gateway.run(settings_for("127.0.0.1:1", gateway__token="none"), stop=stop)
+
+
+async def test_the_command_ends_with_0_when_it_is_told_to_stop(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    make_topics(settings_for(kafka.bootstrap, kafka_prefix))
+    environ = {
+        "HEADGATE_GATEWAY_TOKEN": "test-token",
+        "HEADGATE_KAFKA_PREFIX": kafka_prefix,
+        "HEADGATE_GATEWAY_PORT": "0",
+        "PATH": os.environ["PATH"],
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "app.cli.main", "gateway", "--kafka", kafka.bootstrap),
+        env=environ,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (line := (await process.stderr.readline()).decode()).startswith("headgate gateway: "):
+                assert line, "it ended before it listened"
+        address = line.removeprefix("headgate gateway: ").strip()
+        async with httpx.AsyncClient(base_url=address, headers={"authorization": "Bearer test-token"}) as client:
+            await ready(client)
+            assert (await client.post("/api/v1/events", json={"topic": "a", "data": 1})).status_code == 202
+        process.send_signal(signal.SIGTERM)
+        _, rest = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, rest) == (0, b"")

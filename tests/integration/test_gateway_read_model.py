@@ -166,6 +166,17 @@ async def test_a_follower_that_wants_the_newest_alone_passes_over_the_rest(
         assert followed.values == [b"7", b"8", b"9"]
 
 
+async def test_a_record_larger_than_a_fetch_comes_through(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+    values = [b"small", b"x" * 7_000_000, b"last"]
+    async with producing(settings, max_request_size=8_000_000) as producer:
+        for value in values:
+            await producer.send_and_wait(f"{kafka_prefix}results", value, partition=0)
+    async with Followed(settings, "results") as followed:
+        assert followed.values == values
+
+
 async def test_a_follower_of_a_topic_made_anew_ends_with_an_error(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
     settings = settings_for(kafka.bootstrap, kafka_prefix)
     make_topics(settings)

@@ -129,6 +129,14 @@ async def test_what_aiokafka_does_not_take_fails_as_well(connected: Any) -> None
         await events.produce([event("a")])
 
 
+async def test_an_unknown_error_is_kept_for_the_owner(connected: Any) -> None:
+    events, twin = connected()
+    twin.refuse = ZeroDivisionError()
+    with pytest.raises(MaybeAccepted):
+        await events.produce([event("a")])
+    assert (events._unknown, events._failed.is_set()) == (twin.refuse, True)
+
+
 async def test_once_kafka_is_silent_for_too_long_nothing_more_is_taken(connected: Any) -> None:
     events, _ = connected()
     waiting = asyncio.create_task(events.produce([event("a")]))
