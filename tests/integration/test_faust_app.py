@@ -1,0 +1,265 @@
+"""What is relied on inside Faust (ADR 0003): chunks, positions from the journal, and a recovery that reads nothing.
+
+A new release of faust-streaming has to pass this file before anything else is looked at.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from faust.stores.memory import Store as MemoryStore
+from faust.tables.base import Collection
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport import consumer as base
+from faust.transport.drivers import aiokafka as driver
+from faust.types.tuples import ConsumerMessage
+
+from app.kafka import faust_app, provisioning
+from app.kafka.admin import Admin
+from app.kafka.embedded import EmbeddedKafka
+from app.settings import Settings
+from topics import catalog
+
+PARTITIONS = 4
+PATIENCE_SECONDS = 30.0
+
+
+# --- names and signatures -------------------------------------------------------------------------------------------
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (faust_app.ChunkConsumer.getmany, base.Consumer.getmany),
+        (faust_app.ChunkConsumer.perform_seek, base.Consumer.perform_seek),
+        (faust_app.ChunkConsumer._add_gap, base.Consumer._add_gap),
+        (faust_app.ChunkConsumer.verify_event_path, driver.Consumer.verify_event_path),
+        (faust_app.JournalTable.on_rebalance, Collection.on_rebalance),
+        (faust_app.JournalTable.apply_changelog_batch, None),
+        (faust_app.JournalTable._new_store, Collection._new_store),
+        (faust_app.JournalStore.persisted_offset, MemoryStore.persisted_offset),
+        (faust_app.HeadgateApp._create_directories, faust_app.faust.App._create_directories),
+    ],
+)
+def test_what_is_overridden_is_there_with_the_same_parameters(
+    ours: Callable[..., Any], theirs: Callable[..., Any] | None
+) -> None:
+    if theirs is None:  # Collection names them `*args`
+        assert Collection.apply_changelog_batch is not None
+        return
+    assert _parameters(ours) == _parameters(theirs)
+
+
+def test_what_is_called_inside_the_consumer_is_there() -> None:
+    assert _parameters(driver.Consumer._getmany) == ["self", "active_partitions", "timeout"]
+    assert _parameters(driver.Consumer._seek) == ["self", "partition", "offset"]
+    assert _parameters(base.Consumer._get_active_partitions) == ["self"]
+    assert _parameters(driver.Consumer._commit) == ["self", "offsets"]
+    assert _parameters(base.Consumer.highwaters)[1:] == ["partitions"]
+    made_by_init = inspect.getsource(base.Consumer.__init__)
+    for attribute in ("can_resume_flow", "not_waiting_next_records", "_read_offset"):
+        assert f"self.{attribute}" in made_by_init
+    for attribute in ("flow_active", "wait", "should_stop", "assignment"):
+        assert hasattr(driver.Consumer, attribute)
+    assert "generation_id" in inspect.getsource(ConsumerMessage.__init__)
+    assert {"_has_key", "_get_key", "_set_key", "_del_key", "_new_store"} <= set(dir(Collection))
+
+
+def test_recovery_asks_the_store_for_what_is_restored_and_says_when_it_is_done() -> None:
+    assert "persisted_offset" in inspect.getsource(Collection.persisted_offset)
+    assert "self.completed" in inspect.getsource(Recovery.__init__)
+    assert "table.on_rebalance" in inspect.getsource(TableManager.on_rebalance)
+
+
+# --- on a broker ----------------------------------------------------------------------------------------------------
+
+
+class Owner:
+    """Owns what it is given, and remembers what it was told."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = start
+        self.room = True
+        self.assigned: list[frozenset[int]] = []
+        self.paused = 0
+        self.chunks: list[tuple[str, int, Any]] = []
+        self.failures: list[BaseException] = []
+        self.changelog: list[Any] = []
+
+    def position(self, topic: str, partition: int) -> int | None:
+        return self.start if topic == "events" else 0
+
+    def has_room(self, topic: str, partition: int) -> bool:
+        return self.room
+
+    async def pause(self) -> None:
+        self.paused += 1
+
+    async def assign(self, partitions: frozenset[int]) -> None:
+        self.assigned.append(partitions)
+
+    def offsets(self, partition: int) -> list[int]:
+        return [record.offset for _, number, chunk in self.chunks if number == partition for record in chunk]
+
+
+def _settings(kafka: EmbeddedKafka, prefix: str, instance_id: str) -> Settings:
+    return Settings.load(
+        {
+            "kafka.bootstrap": kafka.bootstrap,
+            "kafka.prefix": prefix,
+            "kafka.partitions": PARTITIONS,
+            "worker.group": f"{prefix}worker",
+            "worker.instance_id": instance_id,
+        },
+        dev=True,
+        environ={},
+    )
+
+
+@asynccontextmanager
+async def _running(settings: Settings, owner: Owner) -> AsyncIterator[faust_app.HeadgateApp]:
+    app = faust_app.build(settings, owner, owner.failures.append)
+    for table in app.tables.values():
+        table.apply_changelog_batch = owner.changelog.append  # type: ignore[method-assign]
+
+    async def take(stream: Any) -> None:
+        async for event in stream.noack().events():
+            owner.chunks.append((event.message.topic, event.message.partition, event.value))
+
+    channel = app.topic(
+        app.events_topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+    app.agent(channel, name="events")(take)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+async def _produce(settings: Settings, topic: str, count: int, *, key: bytes | None = None) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        sends = [
+            await producer.send(settings.kafka.prefix + topic, b"%d" % number, key=key, partition=number % PARTITIONS)
+            for number in range(count)
+        ]
+        await asyncio.gather(*sends)
+
+
+def _make_topics(settings: Settings) -> None:
+    provisioning.apply(Admin.connect(settings.kafka), settings.kafka)
+
+
+async def _until(holds: Callable[[], object], what: str) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not holds():  # noqa: ASYNC110 it changes without an event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"never: {what}") from None
+
+
+def _complete(owner: Owner, wanted: Iterable[int]) -> bool:
+    return all(owner.offsets(partition) == list(wanted) for partition in range(PARTITIONS))
+
+
+async def test_chunks_of_records_come_from_where_the_journal_says(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    await _produce(settings, "events", 400)
+    owner = Owner(start=30)
+    async with _running(settings, owner):
+        await _until(lambda: _complete(owner, range(30, 100)), "everything from offset 30 on is delivered, once")
+        assert all(type(chunk) is list for _, _, chunk in owner.chunks)
+        assert len(owner.chunks) < 70, "records travel in chunks"
+        await _produce(settings, "events", 40)
+        await _until(lambda: _complete(owner, range(30, 110)), "what comes later is delivered")
+    assert owner.assigned[-1] == frozenset(range(PARTITIONS))
+    assert not owner.failures
+
+
+async def test_recovery_reads_nothing_of_the_journal(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    await _produce(settings, "journal", 2_000, key=b"k")
+    owner = Owner()
+    async with _running(settings, owner) as app:
+        await _until(app.tables.recovery.completed.is_set, "recovery is over")
+        await _produce(settings, "events", 4)
+        await _until(lambda: _complete(owner, range(1)), "events are delivered")
+        assert owner.changelog == []
+        assert not app.tables.recovery.in_recovery
+        assert app.tables.recovery.active_remaining_total() == 0
+    assert not owner.failures
+
+
+async def test_nothing_is_fetched_for_a_partition_without_room(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    await _produce(settings, "events", 40)
+    owner = Owner()
+    owner.room = False
+    async with _running(settings, owner) as app:
+        await _until(lambda: owner.assigned and app.tables.recovery.completed.is_set(), "it is assigned")
+        asked = 0
+
+        def crowded(topic: str, partition: int) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > 100
+
+        owner.has_room = crowded  # type: ignore[method-assign]
+        await _until(lambda: asked > 50, "it asks again and again")
+        assert owner.chunks == []
+        await _until(lambda: _complete(owner, range(10)), "with room, everything is delivered")
+
+
+async def test_group_changes_pause_the_owner_and_seek_anew(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    await _produce(settings, "events", 40)
+    first, second = Owner(), Owner()
+    async with _running(settings, first):
+        await _until(lambda: _complete(first, range(10)), "the first one has everything")
+        generation = len(first.assigned)
+        first.start = 5  # as a journal that is behind what was delivered
+        async with _running(_settings(kafka, kafka_prefix, "w1"), second):
+            await _until(lambda: len(first.assigned) > generation and second.assigned, "both are assigned")
+            await _until(
+                lambda: first.assigned[-1] | second.assigned[-1] == set(range(PARTITIONS)), "all are given out"
+            )
+            assert first.paused >= 1, "the owner is paused before the group changes"
+            assert not first.assigned[-1] & second.assigned[-1]
+            for kept in first.assigned[-1]:
+                again = [*range(10), *range(5, 10)]
+                await _until(lambda kept=kept, again=again: first.offsets(kept) == again, "it goes on from 5")
+            for moved in second.assigned[-1]:
+                await _until(lambda moved=moved: second.offsets(moved) == list(range(10)), "the second one reads it")
+    assert not first.failures
+    assert not second.failures
+
+
+async def test_changelog_is_the_journal_and_everything_is_co_partitioned(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    owner = Owner()
+    async with _running(settings, owner) as app:
+        await _until(lambda: owner.assigned, "it is assigned")
+        journal = settings.kafka.prefix + catalog.CATALOG["journal"].name
+        assert [table.changelog_topic.get_topic_name() for table in app.tables.values()] == [journal]
+        assigned = {tp for tp in app.consumer.assignment() if tp.topic in (journal, app.events_topic)}
+        by_topic = {
+            topic: {tp.partition for tp in assigned if tp.topic == topic} for topic in (journal, app.events_topic)
+        }
+        assert by_topic[journal] == by_topic[app.events_topic] == set(range(PARTITIONS))
