@@ -32,11 +32,18 @@ _NOT_YET: Final = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_ID,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError._NOENT,  # the library knows no leader of any of the partitions
     }
 )
+_PATIENCE_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
 _REFUSED: Final = frozenset(
     {
@@ -198,11 +205,11 @@ class Admin:
                 for place, future in asked.items()
             }
 
-        return _patiently(ask, seconds=self._timeout)
+        return _patiently(ask, refresh=self._refresh)
 
     def group(self, name: str) -> Group:
         """A consumer group; one that never was has no members and no offsets."""
-        return _patiently(lambda: self._group(name), seconds=self._timeout)
+        return _patiently(lambda: self._group(name), refresh=self._refresh)
 
     def _group(self, name: str) -> Group:
         described = self._client.describe_consumer_groups([name], request_timeout=self._timeout)[name]
@@ -229,8 +236,8 @@ class Admin:
         """
         group = f"{self._kafka.prefix}{PROBE_GROUP}"
         try:
-            before, newest, after = _patiently(lambda: self._probe(group, topic, clock), seconds=self._timeout)
-        except (AdminError, _NoSuchTopic):
+            before, newest, after = _patiently(lambda: self._probe(group, topic, clock), refresh=self._refresh)
+        except AdminError:
             return None
         finally:
             self._forget(group)
@@ -255,8 +262,14 @@ class Admin:
         removed = self._client.delete_consumer_groups([group], request_timeout=self._timeout)[group]
         try:
             self._wait(removed, f"remove group {group}")
-        except (AdminError, _NoSuchGroup):
+        except AdminError:
             pass  # it has no members and no use, and Kafka forgets it after offsets.retention.minutes
+
+    def _refresh(self) -> None:
+        try:
+            self._client.list_topics(timeout=self._timeout)
+        except KafkaException as raised:
+            raise _translated(self._kafka, raised.args[0], "describe its topics") from None
 
     def _configs(self, resources: Sequence[ConfigResource]) -> dict[str, dict[str, str]]:
         asked = self._client.describe_configs(list(resources), request_timeout=self._timeout)
@@ -283,9 +296,12 @@ class _NotYet(AdminError):
     """The same question will have an answer in a moment."""
 
 
-def _patiently(ask: Callable[[], Answer], *, seconds: float) -> Answer:
-    """Ask again while the answer is that it is too early."""
-    deadline = time.monotonic() + seconds
+def _patiently(ask: Callable[[], Answer], *, refresh: Callable[[], object]) -> Answer:
+    """Ask again while the answer is that it is too early.
+
+    `refresh` makes the library look at the cluster anew: it would answer for many seconds from what it saw first.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return ask()
@@ -293,21 +309,22 @@ def _patiently(ask: Callable[[], Answer], *, seconds: float) -> Answer:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_SECONDS)
+            refresh()
 
 
-class _NoSuchTopic(Exception):
-    pass
+class _NoSuchTopic(_NotYet):
+    """Also a topic that this broker has not heard of yet."""
 
 
-class _NoSuchGroup(Exception):
+class _NoSuchGroup(AdminError):
     pass
 
 
 def _translated(kafka: KafkaSettings, error: KafkaError, what: str) -> Exception:
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return _NoSuchTopic()
+        return _NoSuchTopic(f"cannot {what}: there is no such topic", "Run `headgate topics apply`")
     if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
-        return _NoSuchGroup()
+        return _NoSuchGroup(f"cannot {what}: there is no such group", "Start a worker")
     if error.code() in _GONE:
         return clients.KafkaUnreachable(kafka.bootstrap, f"it went away while asked to {what} ({error.str()})")
     if error.code() in _REFUSED:

@@ -69,3 +69,28 @@ def test_a_broker_that_goes_away_is_unreachable() -> None:
     error = admin._translated(KafkaSettings(), KafkaError(KafkaError._TIMED_OUT, "Timed out"), "create it")
     assert isinstance(error, clients.KafkaUnreachable)
     assert error.reason == "it went away while asked to create it (Timed out)"
+
+
+def test_what_is_only_too_early_is_asked_again() -> None:
+    refreshed: list[int] = []
+    answers: list[KafkaError | None] = [KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION, "x"), KafkaError(3, "x"), None]
+
+    def ask() -> str:
+        error = answers.pop(0)
+        if error is not None:
+            raise admin._translated(KafkaSettings(), error, "look")
+        return "answer"
+
+    assert (admin._patiently(ask, refresh=lambda: refreshed.append(1)), answers) == ("answer", [])
+    assert refreshed == [1, 1]
+
+
+def test_what_is_refused_is_not_asked_again() -> None:
+    def ask() -> str:
+        asked.append(1)
+        raise admin._translated(KafkaSettings(), KafkaError(KafkaError.INVALID_CONFIG, "x"), "look")
+
+    asked: list[int] = []
+    with pytest.raises(admin.AdminError):
+        admin._patiently(ask, refresh=lambda: None)
+    assert asked == [1]
