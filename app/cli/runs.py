@@ -80,23 +80,13 @@ def show(run_id: str, *, json: bool) -> int:
       headgate runs show on_order_created:4f1c0ffee0ddba11decade00
     """
 
-    def from_gateway(gateway: "Gateway") -> dict[str, Any] | None:
-        from app.cli.gatewayapi import GatewayRefused
-
-        try:
-            return gateway.get(f"/api/v1/runs/{quote(run_id, safe='')}")
-        except GatewayRefused as refused:
-            if refused.status == 404:
-                output.warn(str(refused))
-                return None
-            raise
-
     def from_kafka(cluster: "Cluster") -> dict[str, Any] | None:
         from app.cli import runlog
 
         return runlog.one(cluster, run_id)
 
-    found = _ask(from_gateway, from_kafka)
+    path = f"/api/v1/runs/{quote(run_id, safe='')}"
+    found = _ask(lambda gateway: gateway.get(path), from_kafka)
     if found is None:
         message = f"There is no run {run_id!r}. `headgate runs list` shows those that are kept."
         click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)

@@ -139,14 +139,18 @@ def test_json_has_the_run_and_its_facts(answers: Callable[[object], list[Any]]) 
     assert orjson.loads(run("show", "w:1", "--json").stdout) == {"run": RUN, "facts": []}
 
 
-def test_a_run_that_is_not_there_fails(answers: Callable[[object], list[Any]]) -> None:
+def test_a_run_that_the_gateway_does_not_know_fails_in_its_words(answers: Callable[[object], list[Any]]) -> None:
     answers(GatewayRefused(404, "There is no run x.", "The read model is 3 records behind: ask again."))
-    result = run("show", "x")
+    with pytest.raises(GatewayRefused) as raised:
+        run("show", "x")
+    assert raised.value.exit_code == 1
+
+
+def test_a_run_that_kafka_does_not_have_fails(connected: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runlog, "one", lambda *_: None)
+    result = run("show", "x", "--kafka", "a:1")
     assert result.return_value == 1
-    assert result.stderr == (
-        "warning: There is no run x. The read model is 3 records behind: ask again.\n"
-        "error: There is no run 'x'. `headgate runs list` shows those that are kept.\n"
-    )
+    assert result.stderr == "error: There is no run 'x'. `headgate runs list` shows those that are kept.\n"
 
 
 def test_long_runs_are_measured_in_seconds(answers: Callable[[object], list[Any]]) -> None:
