@@ -105,8 +105,8 @@ class Follower:
     """Reads `topic` for ever and awaits `take` with each batch; the next batch comes after it has returned.
 
     `attach` is asked at every connection where to go on (partitions it leaves out start at the beginning); without it
-    a follower goes on where it was. `newest` says how many records per partition matter at most: older ones are
-    passed over, which bounds the work after a long absence and under load.
+    a follower goes on where it was. `newest` says how many records of the topic matter at most: older ones are passed
+    over, each partition giving its share, which bounds the work after a long absence and under load.
     """
 
     def __init__(
@@ -208,8 +208,8 @@ class Follower:
         wanted = await self._attach(state)
         self._identity = identity
         consumer.assign(partitions)
+        self._positions = self._starts(state, wanted)
         for tp in partitions:
-            self._positions[tp.partition] = self._start(tp.partition, state, wanted)
             consumer.seek(tp, self._positions[tp.partition])
         now = time.time()
         self._read_until = {p: self._read_until.get(p, now) for p in state.end}
@@ -218,12 +218,16 @@ class Follower:
         self._heard_at, self._attached, self.last_error = now, True, None
         self._observe(consumer)
 
-    def _start(self, partition: int, state: TopicState, wanted: Mapping[int, int]) -> int:
-        first, end = state.beginning[partition], state.end[partition]
-        position = wanted.get(partition, first)
-        if position < first:
-            log.warning("follow_gap", topic=self.topic, partition=partition, missed_from=position, missed_until=first)
-        return max(position, first, end - self._newest if self._newest is not None else 0)
+    def _starts(self, state: TopicState, wanted: Mapping[int, int]) -> dict[int, int]:
+        starts = {}
+        for partition, first in state.beginning.items():
+            position = wanted.get(partition, first)
+            if position < first:
+                log.warning(
+                    "follow_gap", topic=self.topic, partition=partition, missed_from=position, missed_until=first
+                )
+            starts[partition] = max(position, first)
+        return starts if self._newest is None else newest_of(starts, state.end, self._newest)
 
     async def _go_on(self, state: TopicState) -> Mapping[int, int]:
         """The attach of owners that keep everything in memory. Raises TopicReplacedError."""
@@ -258,14 +262,27 @@ class Follower:
             if end is not None:
                 self._ends[tp.partition] = max(end, self._positions[tp.partition])
             heard.append(consumer.last_poll_timestamp(tp) or 0)
-            if self._newest is not None and self._ends[tp.partition] - self._positions[tp.partition] > 2 * self._newest:
-                self._positions[tp.partition] = self._ends[tp.partition] - self._newest
-                consumer.seek(tp, self._positions[tp.partition])
         oldest = min(heard, default=0)
         if oldest:
             self._heard_at = oldest / 1000
+        if self._newest is not None and sum(self._ends.values()) - sum(self._positions.values()) > 2 * self._newest:
+            self._positions = newest_of(self._positions, self._ends, self._newest)
+            for tp in consumer.assignment():
+                consumer.seek(tp, self._positions[tp.partition])
         if not self.is_caught_up and all(self._positions.get(p, 0) >= end for p, end in self._targets.items()):
             self._caught_up.set()
+
+
+def newest_of(positions: Mapping[int, int], ends: Mapping[int, int], count: int) -> dict[int, int]:
+    """Return positions from which at most about `count` records remain, as many of each partition as its share is."""
+    remaining = {partition: max(0, ends[partition] - position) for partition, position in positions.items()}
+    total = sum(remaining.values())
+    if total <= count:
+        return dict(positions)
+    return {
+        partition: position + remaining[partition] - -(-remaining[partition] * count // total)
+        for partition, position in positions.items()
+    }
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

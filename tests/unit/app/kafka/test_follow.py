@@ -16,6 +16,7 @@ from app.kafka.follow import (
     TopicReplacedError,
     TopicState,
     _cured_by_trying_again,
+    newest_of,
 )
 
 OLD, NEW = TopicIdentity(cluster_id="c", topic_id="1"), TopicIdentity(cluster_id="c", topic_id="2")
@@ -48,7 +49,13 @@ def state(*, first: int = 0, end: int = 100, identity: TopicIdentity | None = OL
 def test_it_starts_where_the_owner_says_and_never_before_what_is_kept_or_wanted(
     newest: int | None, wanted: dict[int, int], first: int, expected: int
 ) -> None:
-    assert follower(newest=newest)._start(0, state(first=first), wanted) == expected
+    assert follower(newest=newest)._starts(state(first=first), wanted) == {0: expected}
+
+
+def test_each_partition_gives_its_share_of_the_newest() -> None:
+    assert newest_of({0: 0, 1: 0, 2: 5}, {0: 300, 1: 100, 2: 5}, 40) == {0: 270, 1: 90, 2: 5}
+    assert newest_of({0: 0, 1: 0}, {0: 1_000, 1: 1}, 10) == {0: 990, 1: 0}
+    assert newest_of({0: 0, 1: 0}, {0: 3, 1: 4}, 7) == {0: 0, 1: 0}
 
 
 async def test_without_an_owners_word_it_goes_on_where_it_was() -> None:
