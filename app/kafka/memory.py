@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from app.engine.outgoing import Record
+from app.engine.outgoing import Record, Result
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord, Producer, RecordTooLarge
 from app.kafka.memory_cluster import (
     LAST_EPOCH,
@@ -149,10 +149,11 @@ class MemoryLog:
     async def append(self, entries: Sequence[Entry]) -> int:
         return await self._append("journal", entries)
 
-    async def deliver(self, topic: str, entries: Sequence[Entry]) -> int:
+    async def deliver(self, topic: str, entries: Sequence[Entry | Result]) -> int:
         end = -1
         few: list[Entry] = []
-        for one in entries:
+        for key, value, headers, *_ in entries:
+            one = Entry(key, value, headers)
             if few and batch_bytes([*few, one]) > self._results_batch_bytes:
                 end = await self._append(topic, few) + len(few)
                 few = []

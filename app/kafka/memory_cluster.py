@@ -1,8 +1,8 @@
 """A Kafka cluster in memory: what of a broker matters to the partition protocol, no more.
 
-Used by `app.kafka.memory`, tests and the simulation. It refuses what a broker refuses (fences, sequences, sizes), forgets what a broker
-forgets (compaction, retention, transactional ids), and hides what readers of committed records do not see. When things
-happen, and what of it is lost on the way, is the `Network`'s choice.
+Used by `app.kafka.memory`, tests and the simulation. It refuses what a broker refuses (fences, sequences, sizes),
+forgets what a broker forgets (compaction, retention, transactional ids), and hides what readers of committed records do
+not see. When things happen, and what of it is lost on the way, is the `Network`'s choice.
 """
 
 import asyncio
@@ -323,8 +323,9 @@ class MemoryCluster:
 
     def exhaust_epochs(self, transactional_id: str) -> None:
         """As after 32,767 inits."""
-        known = self._transactions[transactional_id]
-        known.producer = Producer(known.producer.producer_id, LAST_EPOCH - 1)
+        known = self._transactions.get(transactional_id)
+        if known is not None:
+            known.producer = Producer(known.producer.producer_id, LAST_EPOCH - 1)
 
     def _new_producer(self) -> Producer:
         self._next_producer_id += 1

@@ -1,0 +1,140 @@
+"""Random workflows whose outcome is a function of their events alone, so that a model can say what must come out."""
+
+import asyncio
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from headgate import Reject, RetryLater, workflow
+from headgate.definition import Workflow
+from topics.envelope import Envelope
+
+TOPICS = ("orders/created", "orders/paid", "refunds/created", "stock.low")
+CHAIN = "chain/hop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a workflow does."""
+
+    id: str
+    kind: str
+    triggers: tuple[str, ...]
+    batch_size: int
+    batch_timeout_seconds: float | None
+    batch_by: str
+    order: str
+    max_retries: int
+    timeout_seconds: float | None
+    filtered: bool
+    failures: int
+    """Attempts that fail before one succeeds, for kinds that fail."""
+    publishes: int
+    """Events that a run publishes."""
+    plain: bool
+    """A plain function, which runs in a thread."""
+
+    def outcome(self) -> tuple[str, int]:
+        """Return the status and the attempts of each of its runs."""
+        if self.kind == "reject":
+            return "rejected", 1
+        if self.kind == "never":
+            return "failed", 1
+        if self.kind in ("fail", "later"):
+            if self.failures > self.max_retries:
+                return "failed", self.max_retries + 1
+            return "completed", self.failures + 1
+        return "completed", 1
+
+    def passes(self, event: Envelope) -> str:
+        """Say what its filter does with an event: "yes", "no" or "raises"."""
+        if not self.filtered:
+            return "yes"
+        return ("yes", "yes", "no", "raises")[_weight(event.data) % 4] if self.batch_size == 1 else "yes"
+
+    def published(self, number: int) -> tuple[str, dict[str, Any], str | None]:
+        """Return topic, data and key of the event that the step `number` publishes."""
+        return CHAIN, {"n": number, "hops": 1}, (f"c{number}" if number % 2 else None)
+
+
+def draw(random: Random, number: int) -> Program:
+    """Return a random program."""
+    kind = random.choice(("plain", "plain", "plain", "slow", "slow", "fail", "fail", "later", "reject", "never"))
+    batched = random.random() < 0.35
+    triggers = random.choice((("orders/created",), ("orders/*",), ("orders/paid", "refunds/created"), ("**",)))
+    if number == 0:
+        triggers = ("chain/*",) if random.random() < 0.5 else ("orders/**", "chain/hop")
+    return Program(
+        id=f"w{number}-{kind}",
+        kind=kind,
+        triggers=triggers,
+        batch_size=random.choice((2, 3, 5)) if batched else 1,
+        batch_timeout_seconds=random.choice((None, 0.2, 0.6)) if batched else None,
+        batch_by=random.choice(("workflow", "key", "partition")),
+        order=random.choice(("key", "key", "strict", "none")),
+        max_retries=random.choice((0, 1, 3)),
+        timeout_seconds=0.4 if kind == "never" else None,
+        filtered=random.random() < 0.3,
+        failures=random.choice((1, 2)),
+        publishes=0 if "chain/*" in triggers or "**" in triggers or "chain/hop" in triggers else random.choice((0, 0, 2)),
+        plain=kind in ("plain", "fail") and random.random() < 0.3,
+    )
+
+
+def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, Any]]], None]) -> Workflow:
+    """Return the workflow. `called` hears workflow, run, attempt and events of every call."""
+
+    def start(ctx: Any, payload: Any) -> None:
+        called(program.id, ctx.run_id, ctx.attempt, payload["events"])
+
+    def publish(ctx: Any) -> None:
+        for number in range(program.publishes):
+            topic, data, key = program.published(number)
+            ctx.step.publish_event(f"hop{number}", topic=topic, data=data, event_key=key)
+
+    def finish(ctx: Any, payload: Any) -> dict[str, Any]:
+        if program.kind == "reject":
+            raise Reject("not for me")
+        if program.kind == "fail" and ctx.attempt <= program.failures:
+            raise ValueError("not yet")
+        if program.kind == "later" and ctx.attempt <= program.failures:
+            raise RetryLater(0.15)
+        return {"count": len(payload["events"])}
+
+    async def run(ctx: Any, payload: Any) -> Any:
+        start(ctx, payload)
+        if program.kind == "slow":
+            await asyncio.sleep(0.02 + 0.3 * (_weight(ctx.run_id) % 7) / 7)
+        publish(ctx)
+        if program.kind == "never":
+            await asyncio.sleep(1e6)
+        return finish(ctx, payload)
+
+    def run_plainly(ctx: Any, payload: Any) -> Any:
+        start(ctx, payload)
+        publish(ctx)
+        return finish(ctx, payload)
+
+    def passes(event: Any) -> bool:
+        answer = ("yes", "yes", "no", "raises")[_weight(event["data"]) % 4] if program.batch_size == 1 else "yes"
+        if answer == "raises":
+            raise KeyError("total")
+        return answer == "yes"
+
+    return workflow(
+        program.id,
+        list(program.triggers),
+        batch_size=program.batch_size,
+        batch_timeout_seconds=program.batch_timeout_seconds,
+        batch_by=program.batch_by,
+        filter=passes if program.filtered else None,
+        order=program.order,
+        max_retries=program.max_retries,
+        timeout=program.timeout_seconds,
+    )(run_plainly if program.plain else run)
+
+
+def _weight(value: Any) -> int:
+    return zlib.crc32(repr(value).encode())

@@ -1,0 +1,409 @@
+"""One seed: workers, workflows, events and trouble; then healing, quiescence, and the model's verdict."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from app.engine import restore as restoring
+from app.engine.limits import Limits
+from app.engine.state import Counters, State
+from app.kafka.log import Entry, Fenced, LogError, Producer
+from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
+from app.pump.pump import Bounds
+from headgate.definition import Workflow
+from tests.simulation import programs
+from tests.simulation.canonical import canonical
+from tests.simulation.group import Group
+from tests.simulation.inputs import Inputs
+from tests.simulation.loop import Process, SimLoop
+from tests.simulation.network import SimNetwork, Weather
+from tests.simulation.worker import EPOCH_MS, Shape, Worker
+from topics import journal
+
+HEAL_SECONDS = 400.0
+"""Virtual time after which a scenario that is not quiet is stuck."""
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+@dataclass(slots=True)
+class Owner:
+    """Who holds the fence of a journal, as the log shows it."""
+
+    producer: Producer
+    head: dict[str, Any] | None = None
+    fresh: bool = False
+    """Whether the round of `head` was not looked at yet."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What only the simulation sees."""
+
+    calls: list[tuple[float, str, str, int, tuple[str, ...]]] = field(default_factory=list)
+    """Time, workflow, run, attempt, and `sequence_id`s of the events of every call of an author's function."""
+    failures: list[tuple[float, str, str]] = field(default_factory=list)
+    trouble: list[tuple[float, str]] = field(default_factory=list)
+
+
+class Scenario:
+    """Everything of one seed. `run` returns after the chaos, the healing and the checks; it raises Violation."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = chance = random.Random(seed)
+        self.loop = loop = SimLoop(chance.getrandbits(32))
+        self.cluster_process = Process("cluster")
+        self.weather = Weather(
+            fault_rate=chance.choice((0.0, 0.0, 0.002, 0.006)), slow_rate=chance.choice((0.0, 0.01, 0.05))
+        )
+        self.partitions = chance.choice((1, 2, 3, 3, 4))
+        self.cluster = MemoryCluster(
+            self.partitions,
+            now_ms=self.now_ms,
+            network=SimNetwork(loop, chance, self.cluster_process, self.cluster_process, self.weather),
+        )
+        self.cluster.create("replies", 1)
+        self.cluster.on_append = self._appended
+        loop.current = self.cluster_process
+        self.group = Group(loop, self.cluster_process, chance, self.partitions, static=chance.random() < 0.5)
+        loop.current = loop.root
+        self.tight_dedup = chance.random() < 0.15
+        self.shape = self._shape(chance)
+        self.programs = [programs.draw(chance, number) for number in range(chance.choice((1, 2, 3, 4)))]
+        self.seen = Seen()
+        self.workflows = {one.id: programs.make(one, self._called) for one in self.programs}
+        self.late = self.programs[-1].id if len(self.programs) > 1 and chance.random() < 0.3 else None
+        """A workflow that is added while the system runs."""
+        self.announced: dict[str, Workflow] = {}
+        self.workers: dict[str, Worker] = {}
+        self._lives = 0
+        self.healing = False
+        self._owners: dict[int, Owner] = {}
+        self._problem: Violation | None = None
+        self.inputs = Inputs(self.cluster, chance, self.partitions)
+        self._check_every = chance.choice((1, 3, 8))
+        self._rounds = 0
+        self._busy_until = 0.0
+
+    def _shape(self, chance: random.Random) -> Shape:
+        small = chance.random() < 0.4
+        return Shape(
+            limits=Limits(
+                partitions=self.partitions,
+                workflows_per_event=chance.choice((100, 100, 2)),
+                batch_bytes=chance.choice((10_000, 10_000, 200)),
+                dedup_ids=chance.choice((4, 8, 16)) if self.tight_dedup else 100_000,
+                retry_base_ms=60,
+                retry_max_ms=300,
+                reply_allowed=lambda topic: topic in ("replies", "nowhere"),
+            ),
+            bounds=Bounds(
+                round_events=chance.choice((1, 3, 7)) if small else 500,
+                event_bytes=2_000,
+                running=chance.choice((1, 2, 4)) if small else 100,
+                queued_bytes=chance.choice((300, 1_000)) if chance.random() < 0.2 else 1_000_000,
+                inbox_bytes=chance.choice((100, 1_000_000)),
+            ),
+            fetch_records=chance.choice((1, 3, 10)) if small else 100,
+            journal_fetch_records=chance.choice((3, 50, 500)),
+            results_batch_bytes=chance.choice((600, 900_000)),
+            send_records=chance.choice((1, 3, 500)),
+        )
+
+    def now_ms(self) -> int:
+        return EPOCH_MS + int(self.loop.time() * 1000)
+
+    # --- what the parts tell ----------------------------------------------------------------------------------------
+
+    def _called(self, workflow: str, run: str, attempt: int, events: Sequence[dict[str, Any]]) -> None:
+        about = tuple(f"{one['sequence_id']}/{one['id']}" for one in events)
+        self.seen.calls.append((self.loop.time(), workflow, run, attempt, about))
+
+    def announce(self, worker: Worker) -> None:
+        """A worker says what it runs, and all others hear it."""
+        fresh = False
+        for one in worker.workflows:
+            if one.id not in self.announced:
+                self.announced[one.id] = replace(one, fn=_never, filter=None)
+                fresh = True
+        if fresh:
+            for other in self.workers.values():
+                if other is not worker and not other.process.dead and hasattr(other, "partitions"):
+                    self.loop.call_at_in(other.process, self.loop.time(), other.tell)
+
+    def worker_failed(self, worker: Worker, error: BaseException) -> None:
+        self.seen.failures.append((self.loop.time(), worker.name, f"{type(error).__name__}: {error}"))
+        if not isinstance(error, LogError):
+            self._broken(f"{worker.name} failed with {type(error).__name__}: {error}", error)
+        self.kill(worker.instance)
+
+    def worker_left(self, worker: Worker) -> None:
+        worker.process.dead = True
+        self._restart_later(worker.instance)
+
+    def _broken(self, what: str, cause: BaseException | None = None) -> None:
+        if self._problem is None:
+            self._problem = Violation(what)
+            self._problem.__cause__ = cause
+
+    def _appended(
+        self, where: MemoryPartition, producer: Producer | None, entries: Sequence[Entry], offset: int
+    ) -> None:
+        """Watch every batch that the cluster takes."""
+        if where.topic in ("events", "commands"):
+            for worker in self.workers.values():
+                if not worker.process.dead and hasattr(worker, "fetched"):
+                    worker.fetched.set()
+        elif where.topic in ("journal", "results", "runs"):
+            self._check_owner(where, producer, entries)
+
+    def _check_owner(self, where: MemoryPartition, producer: Producer | None, entries: Sequence[Entry]) -> None:
+        if any(name == journal.FENCE_HEADER for name, _ in entries[0].headers):
+            return
+        assert producer is not None
+        number = where.number
+        if entries[0].key == journal.CLAIM:
+            before = self._owners.get(number)
+            self._owners[number] = Owner(producer, None if before is None else before.head)
+            return
+        owner = self._owners.get(number)
+        if owner is None or owner.producer != producer:
+            self._broken(f"{where.topic}-{number} took an append of {producer}, but {owner} has the partition")
+        elif where.topic == "journal":
+            for key, value, _ in entries:
+                if key == journal.HEAD:
+                    assert value is not None
+                    head = orjson.loads(value)
+                    self._check_head(number, owner.head, head)
+                    owner.head, owner.fresh = head, True
+
+    def _check_head(self, number: int, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
+        if before is None:
+            return
+        if after["r"] != before["r"] + 1:
+            self._broken(f"journal-{number}: round {after['r']} follows {before['r']}")
+        for name in ("events", "commands", "now", "bodies", "delivered", "results_end", "runs_end"):
+            if after[name] < before[name]:
+                self._broken(f"journal-{number}: {name} went back from {before[name]} to {after[name]}")
+        for name in ("sent", "received"):
+            for one, sequence in before[name].items():
+                if after[name].get(one, 0) < sequence:
+                    self._broken(f"journal-{number}: {name}[{one}] went back from {sequence} to {after[name].get(one)}")
+
+    def observe(self, worker: Worker, _counters: Counters, state: State) -> None:
+        """After a round: now and then, the journal must define exactly the state that the owner has."""
+        state.counters = Counters()
+        self._busy_until = self.loop.time() + 0.001
+        owner = self._owners.get(state.partition)
+        if owner is None or not owner.fresh:
+            return  # nothing was journaled: what changed since is the owner's alone
+        owner.fresh = False
+        self._rounds += 1
+        if self._rounds % self._check_every == 0 and not worker.process.dead:
+            self.compare(state)
+
+    def compare(self, state: State, *, marks: bool = True) -> None:
+        """Restore from the journal as it is, and compare. Without `marks`, not what is delivered, nor the time."""
+        owner = self._owners.get(state.partition)
+        if owner is None or owner.head is None or owner.head["r"] != state.round:
+            return  # a newer owner has gone on
+        restored = self.restored(state.partition)
+        expected = canonical(state, marks=marks)
+        found = canonical(restored.state, marks=marks)
+        if expected != found:
+            names = [name for name in expected if expected[name] != found.get(name)]
+            text = "; ".join(f"{name}: {expected[name]} became {found[name]}" for name in names)
+            self._broken(f"journal-{state.partition} does not define the state after round {state.round}: {text}")
+        if restored.state.removed:
+            self._broken(f"journal-{state.partition} keeps {restored.state.removed} after round {state.round}")
+
+    def restored(self, number: int) -> restoring.Restored:
+        entities: dict[bytes, bytes] = {}
+        for one in self.cluster.read("journal", number):
+            if one.key is None or any(name == journal.FENCE_HEADER for name, _ in one.headers):
+                continue
+            if one.value is None:
+                entities.pop(one.key, None)
+            else:
+                entities[one.key] = one.value
+        entities.pop(journal.CLAIM, None)
+        return restoring.restore(entities, number, self.shape.limits, journal_id="journal-id-1")
+
+    # --- life and death ---------------------------------------------------------------------------------------------
+
+    def start(self, instance: str, workflows: Sequence[str]) -> None:
+        self._lives += 1
+        worker = Worker(self, instance, self._lives, [self.workflows[one] for one in workflows])
+        self.workers[instance] = worker
+        worker.start()
+
+    def kill(self, instance: str) -> None:
+        """The process is gone from one step to the next; the supervisor starts another one."""
+        worker = self.workers[instance]
+        if not worker.process.dead:
+            worker.process.dead = True
+            self._restart_later(instance)
+
+    def _restart_later(self, instance: str) -> None:
+        wait = self.random.choice((0.05, 0.4, 2.0))
+        self.loop.call_at_in(self.loop.root, self.loop.time() + wait, self._restart, instance)
+
+    def _restart(self, instance: str) -> None:
+        if self.workers[instance].process.dead:
+            self.start(instance, self._deployed())
+
+    def _deployed(self) -> list[str]:
+        """What a worker that starts now has: everything in the end, before that perhaps not all of it."""
+        names = list(self.workflows)
+        if self.healing:
+            return names
+        if self.late is not None and self.loop.time() < 1.5:
+            names.remove(self.late)
+        if len(names) > 1 and self.random.random() < 0.15:
+            names.remove(self.random.choice(names))
+        return names
+
+    # --- the run ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        try:
+            self._run()
+        except Violation:
+            raise
+        except AssertionError as error:
+            raise Violation(str(error)) from error
+        finally:
+            self.loop.dispose()
+
+    def _run(self) -> None:
+        loop, chance = self.loop, self.random
+        for number in range(chance.choice((1, 2, 2, 3))):
+            loop.call_at(chance.random() * 0.3, self._first_start, f"worker{number}")
+        until = chance.uniform(1.5, 4.0)
+        self.inputs.plan(loop, until)
+        for _ in range(chance.choice((0, 2, 5, 9))):
+            loop.call_at(0.2 + chance.random() * until, self._trouble)
+        loop.call_at(until + 0.3, self._heal)
+        self._until_quiet(until + 0.4)
+        if chance.random() < 0.4:
+            self._begin_anew()
+        if loop.problems:
+            raise Violation("; ".join(loop.problems))
+        from tests.simulation.model import check  # the model reads scenarios
+
+        check(self)
+
+    def _first_start(self, instance: str) -> None:
+        self.start(instance, self._deployed())
+
+    def _begin_anew(self) -> None:
+        """Kill all that is quiet: whoever takes over must find nothing to do again, but for what was not marked."""
+        for instance in list(self.workers):
+            self.workers[instance].process.dead = True
+        self.start("last", list(self.workflows))
+        self._until_quiet(self.loop.time() + 0.5)
+
+    def _until_quiet(self, earliest: float) -> None:
+        latest = earliest + HEAL_SECONDS
+
+        def finished() -> bool:
+            if self._problem is not None:
+                raise self._problem
+            if self.loop.problems:
+                raise Violation("; ".join(self.loop.problems))
+            now = self.loop.time()
+            if now < earliest or now < self._busy_until:
+                return False
+            if now > latest:
+                raise Violation(f"stuck: {'; '.join(self._unrest())}")
+            self._busy_until = now + 0.05
+            return not self._unrest()
+
+        self.loop.run(finished)
+
+    def _unrest(self) -> list[str]:
+        """Say what is still going on."""
+        going: list[str] = []
+        owned: dict[int, Worker] = {}
+        for worker in self.workers.values():
+            if worker.process.dead or worker.process.frozen or not hasattr(worker, "partitions"):
+                continue
+            if worker.generation is None or worker.generation != self.group.generation:
+                going.append(f"{worker.name} is in generation {worker.generation} of {self.group.generation}")
+                continue
+            owned.update(dict.fromkeys(worker.partitions.numbers, worker))
+        for number in range(self.partitions):
+            if number not in owned:
+                going.append(f"nobody has {number}")
+                continue
+            pump = owned[number].partitions.pump(number)
+            assert pump is not None
+            state = pump.state
+            for topic, offset in (("events", state.events_offset), ("commands", state.commands_offset)):
+                records = self.cluster.read(topic, number)
+                if records and offset <= records[-1].offset:
+                    going.append(f"{topic}-{number} at {offset} of {records[-1].offset + 1}")
+            waiting = sum(len(lane.pending) for lane in state.lanes.values()) + sum(map(len, state.asleep.values()))
+            if state.runs or waiting:
+                going.append(f"{number} has runs {sorted(state.runs)} and {waiting} events waiting")
+            if not pump.delivery._idle.is_set():
+                going.append(f"{number} delivers")
+        return going
+
+    # --- trouble ----------------------------------------------------------------------------------------------------
+
+    def _trouble(self) -> None:
+        chance, loop = self.random, self.loop
+        alive = [one for one in self.workers.values() if not one.process.dead and hasattr(one, "partitions")]
+        kind = chance.choice(
+            ("kill", "kill", "kill", "freeze", "freeze", "compact", "compact", "rebalance", "join", "leave", "expire", "exhaust")
+        )
+        who = chance.choice(alive) if alive else None
+        self.seen.trouble.append((loop.time(), f"{kind} {who.name if who else ''}"))
+        if kind == "compact":
+            number = chance.randrange(self.partitions)
+            self.cluster.compact("journal", number, chance.randint(0, self.cluster.partition("journal", number).end))
+        elif kind == "rebalance":
+            self.group.rebalance()
+        elif kind == "join" and len(self.workers) < 4:
+            self._first_start(f"worker{len(self.workers)}")
+        elif kind == "expire":
+            self.cluster.expire_transactional_id(f"journal.{chance.randrange(self.partitions)}")
+        elif kind == "exhaust":
+            self.cluster.exhaust_epochs(f"journal.{chance.randrange(self.partitions)}")
+        elif who is None:
+            pass
+        elif kind == "kill":
+            # At an arbitrary step, not only between two times.
+            self.loop.kill_after(who.process, int(chance.random() ** 2 * 60), lambda: self.kill(who.instance))
+        elif kind == "leave":
+            who.closing = True
+        elif kind == "freeze" and not who.process.frozen:
+            self.loop.freeze(who.process)
+            loop.call_at_in(loop.root, loop.time() + chance.choice((0.3, 1.4, 2.5)), self.loop.thaw, who.process)
+
+    def _heal(self) -> None:
+        """Faults end, the frozen go on, and every worker gets every workflow."""
+        self.healing = True
+        self.weather.fault_rate = self.weather.slow_rate = 0.0
+        for worker in self.workers.values():
+            if worker.process.frozen:
+                self.loop.thaw(worker.process)
+            if len(worker.workflows) < len(self.workflows) and not worker.process.dead:
+                if hasattr(worker, "partitions") and self.random.random() < 0.5:
+                    worker.closing = True
+                else:
+                    self.kill(worker.instance)
+
+
+def _never(*_args: Any) -> Any:
+    raise RuntimeError("an announced workflow was called where it is not loaded")
+
+
+__all__ = ["Fenced", "Scenario", "Violation"]
