@@ -27,6 +27,15 @@ _TAIL_CHARS: Final = 3_000
 READY_SECONDS: Final = 30.0
 
 
+def _get(url: str) -> str | None:
+    """Return the body of a good answer."""
+    try:
+        with urllib.request.urlopen(url, timeout=2.0) as answer:
+            return str(answer.read().decode())
+    except OSError:  # HTTPError is one
+        return None
+
+
 class Process:
     """One `headgate` process; what it writes goes to a file."""
 
@@ -120,11 +129,7 @@ class Worker(Process):
         return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
 
     def _get(self, path: str) -> str | None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=2.0) as answer:
-                return str(answer.read().decode())
-        except OSError:  # HTTPError is one
-            return None
+        return _get(f"http://127.0.0.1:{self._port}{path}")
 
 
 class Gateway(Process):
@@ -134,6 +139,12 @@ class Gateway(Process):
 
     def url(self) -> str:
         return self.said(_LISTENING)
+
+    def ready(self, seconds: float = READY_SECONDS) -> "Gateway":
+        """Return once /readyz says so."""
+        url = f"{self.url()}/readyz"
+        until(lambda: _get(url) is not None, seconds, f"{self.name} is ready", else_show=self.tail)
+        return self
 
     def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """Post an event; return status and answer."""
