@@ -1,7 +1,7 @@
 """Both client libraries reach, with the settings alone, a broker that asks for TLS and a password."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,17 +31,19 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return store, pem
 
 
-@pytest.fixture
-def settings(own_kafka: Callable[..., EmbeddedKafka], tmp_path: Path) -> KafkaSettings:
-    """Settings for a second listener of the broker, with TLS and passwords."""
-    store, pem = certificate(tmp_path)
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
+    """Settings for a second listener of a broker of this module, with TLS and passwords."""
+    folder = tmp_path_factory.mktemp("security")
+    store, pem = certificate(folder)
     port = free_port()
     plain, controller, safe = (
         "PLAINTEXT://127.0.0.1:{port}",
         "CONTROLLER://127.0.0.1:{controller_port}",
         "SAFE://127.0.0.1",
     )
-    own_kafka(
+    broker = EmbeddedKafka(
+        folder / "kafka",
         overrides={
             "listeners": f"{plain},{controller},{safe}:{port}",
             "advertised.listeners": f"{plain},{safe}:{port}",
@@ -51,16 +53,17 @@ def settings(own_kafka: Callable[..., EmbeddedKafka], tmp_path: Path) -> KafkaSe
             "listener.name.safe.ssl.keystore.type": "PKCS12",
             "listener.name.safe.ssl.keystore.location": str(store),
             "listener.name.safe.ssl.keystore.password": "changeit",
-        }
-    ).start()
-    return KafkaSettings(
-        bootstrap=f"127.0.0.1:{port}",
-        security_protocol="SASL_SSL",
-        sasl_mechanism="PLAIN",
-        sasl_username="me",
-        sasl_password=SecretStr(PASSWORD),
-        ssl_cafile=pem,
+        },
     )
+    with broker:
+        yield KafkaSettings(
+            bootstrap=f"127.0.0.1:{port}",
+            security_protocol="SASL_SSL",
+            sasl_mechanism="PLAIN",
+            sasl_username="me",
+            sasl_password=SecretStr(PASSWORD),
+            ssl_cafile=pem,
+        )
 
 
 async def test_certificate_and_password_of_the_settings_open_both_clients(settings: KafkaSettings) -> None:
