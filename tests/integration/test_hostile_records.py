@@ -124,9 +124,8 @@ def _confirm(service: Service, worker: Worker) -> dict[Place, str]:
     until(dealt_with, PATIENCE_SECONDS, f"all {len(there)} records are dealt with", else_show=service.tails)
     assert worker.metric("headgate_events_duplicate_total") == copies
     assert worker.metric("headgate_events_malformed_total") == malformed
-    letters = until(
-        lambda: found if len(found := _undecodable(service)) >= malformed else None, PATIENCE_SECONDS, "dead letters"
-    )
+    until(lambda: len(_undecodable(service)) >= malformed, PATIENCE_SECONDS, "dead letters", else_show=service.tails)
+    letters = _undecodable(service)
     assert len(letters) == malformed
     fates: dict[Place, str] = dict.fromkeys(_results(service), "event")
     for letter in letters:
