@@ -31,14 +31,15 @@ def commit(state: State) -> Commit | None:
     _expire(state)
     bodies: list[Entity] = []
     batch: list[Entity] = []
+    # What goes away first: the same key may come back in the same round, a run's id or an event that waits anew.
+    batch.extend((key, None) for key in state.removed)
+    state.removed.clear()
     for pending in state.fresh_pending:
         if not pending.left:
             _body(state, pending.held, bodies)
             pending.journaled = True
             batch.append((runs.pending_key(pending), journal.encode({"r": state.round})))
     state.fresh_pending.clear()
-    batch.extend((key, None) for key in state.removed)  # before the runs: a run id may come back in the same round
-    state.removed.clear()
     for run in state.touched_runs.values():
         _run(state, run, bodies, batch)
     state.touched_runs.clear()
@@ -129,24 +130,39 @@ def _expire(state: State) -> None:
 
 
 def _ids(state: State, ahead: list[Entity], batch: list[Entity]) -> None:
-    """Journal the ids that this round saw: a small record each round, packed into a large one now and then."""
-    fresh = state.dedup.fresh
-    if not fresh:
-        return
-    generation = state.dedup.generations[-1]
-    state.tail_ids.extend(fresh)
-    if len(state.tail_ids) >= _TAIL_IDS or state.tail_slots >= _TAIL_SLOTS:
+    """Journal the ids that this round saw: a small record each round, packed into a large one now and then.
+
+    What is not packed yet, the tail, is of one generation, so that it is forgotten together with it.
+    """
+    generations = state.dedup.generations
+    for generation in generations:
+        fresh = generation.fresh
+        if not fresh:
+            continue
+        if state.tail_generation != generation.number:
+            _pack_tail(state, ahead)
+            state.tail_generation = generation.number
+        state.tail_ids.extend(fresh)
+        full = len(state.tail_ids) >= _TAIL_IDS or state.tail_slots >= _TAIL_SLOTS
+        if full or generation is not generations[-1]:
+            _pack_tail(state, ahead)
+        else:
+            value = {"r": state.round, "g": generation.number, "d": journal.pack_digests(fresh)}
+            batch.append((journal.ids_key(state.tail_slots), journal.encode(value)))
+            state.tail_slots += 1
+        fresh.clear()
+
+
+def _pack_tail(state: State, ahead: list[Entity]) -> None:
+    """Write the tail as one record of its generation; its small records, all of earlier rounds, count no more."""
+    generation = next((one for one in state.dedup.generations if one.number == state.tail_generation), None)
+    if generation is not None and state.tail_ids:
         value = {"r": state.round, "d": journal.pack_digests(state.tail_ids)}
         ahead.append((journal.pack_key(generation.number, generation.packs), journal.encode(value)))
         generation.packs += 1
-        state.tail_ids.clear()
-        state.tail_slots = 0
-        state.tail_from = state.round + 1
-    else:
-        value = {"r": state.round, "g": generation.number, "d": journal.pack_digests(fresh)}
-        batch.append((journal.ids_key(state.tail_slots), journal.encode(value)))
-        state.tail_slots += 1
-    fresh.clear()
+    state.tail_ids.clear()
+    state.tail_slots = 0
+    state.tail_from = state.round
 
 
 def _commands(state: State) -> None:

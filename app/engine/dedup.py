@@ -32,9 +32,13 @@ class DedupPolicy:
 
 
 class Generation:
-    """The ids of one stretch of time. `packs` counts its packed journal records, so that they can be removed."""
+    """The ids of one stretch of time.
 
-    __slots__ = ("buckets", "count", "mask", "number", "opened_ms", "packs")
+    `packs` counts its packed journal records, so that they can be removed; `fresh` holds what came since the last
+    commit, in order.
+    """
+
+    __slots__ = ("buckets", "count", "fresh", "mask", "number", "opened_ms", "packs")
 
     def __init__(self, number: int, opened_ms: int, expected: int) -> None:
         size = _MIN_BUCKETS
@@ -46,6 +50,7 @@ class Generation:
         self.buckets: list[bytearray | None] = [None] * size
         self.count = 0
         self.packs = 0
+        self.fresh: list[bytes] = []
 
     def holds(self, digest: bytes) -> bool:
         bucket = self.buckets[(digest[0] << 16 | digest[1] << 8 | digest[2]) & self.mask]
@@ -69,14 +74,12 @@ class Generation:
 class Dedup:
     """The ids of one partition, newest generation last."""
 
-    __slots__ = ("_policy", "count", "fresh", "generations", "removed_early")
+    __slots__ = ("_policy", "count", "generations", "removed_early")
 
     def __init__(self, policy: DedupPolicy) -> None:
         self._policy = policy
         self.generations: list[Generation] = []
         self.count = 0
-        self.fresh: list[bytes] = []
-        """Digests added since the last commit, in order."""
         self.removed_early = 0
         """Ids forgotten before the window ended, because of the bound."""
 
@@ -89,9 +92,10 @@ class Dedup:
         for generation in reversed(self.generations):
             if generation.holds(digest):
                 return True
-        self._current(now_ms).add(digest)
+        current = self._current(now_ms)
+        current.add(digest)
+        current.fresh.append(digest)
         self.count += 1
-        self.fresh.append(digest)
         return False
 
     def _current(self, now_ms: int) -> Generation:

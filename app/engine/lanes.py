@@ -113,6 +113,7 @@ def leave(state: State, pending: Pending) -> None:
     state.held_bytes -= pending.held.envelope.size
     if pending.journaled:
         state.removed.append(runs.pending_key(pending))
+        state.changed = True
 
 
 def fire_ready(state: State, effects: Effects) -> None:

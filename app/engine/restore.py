@@ -90,10 +90,12 @@ def _ids(state: State, kinds: Mapping[bytes, list[tuple[bytes, bytes, dict[str, 
         else:
             state.removed.append(key)
     for key, _, found in kinds.get(b"ids", ()):
+        number = found["g"]
         if found["r"] >= state.tail_from:
             digests = journal.unpack_digests(found["d"], DIGEST_BYTES)
-            number = found["g"] if found["g"] in opened else dedup.generations[-1].number
-            dedup.restore(number, opened[number], digests, packed=False)
+            if number in opened:
+                dedup.restore(number, opened[number], digests, packed=False)
+            state.tail_generation = number
             state.tail_ids.extend(digests)
             state.tail_slots = max(state.tail_slots, int(key.split(b":")[1]) + 1)
 

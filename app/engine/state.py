@@ -193,9 +193,10 @@ class State:
     free_slots: list[int] = field(default_factory=list)
     slots: int = 0
     tail_ids: list[bytes] = field(default_factory=list)
+    tail_generation: int = 0
     tail_slots: int = 0
     tail_from: int = 0
-    """First round whose `ids` records still count; older ones are in packs."""
+    """First round whose `ids` records still count; older ones are in packs, or of a generation that is forgotten."""
 
     forwards: dict[int, list[Envelope]] = field(default_factory=dict)
     gathers: dict[int, list[tuple[str, Envelope]]] = field(default_factory=dict)

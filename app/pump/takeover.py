@@ -203,8 +203,11 @@ async def _without_delivered(partition_log: PartitionLog, state: State, again: S
         results = [one for one in outgoing.results if not _drop(held["results"], one[1])]
         runs = [one for one in outgoing.runs if not _drop(held["runs"], one.value or b"")]
         left.append(Outgoing(outgoing.round, results, runs, outgoing.records))
-    state.results_end = ends["results"]
-    state.runs_end = ends["runs"]
+    if not again:
+        state.results_end = ends["results"]
+        state.runs_end = ends["runs"]
+    # Else the tail stays where it is until what is delivered again is marked as delivered: a takeover before that must
+    # find in it what this one found.
     return left
 
 

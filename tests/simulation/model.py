@@ -137,7 +137,11 @@ class Check:
         """Say whether more workflows than allowed may, and must, match an event."""
         limit = self.sim.shape.limits.workflows_per_event
         since = self.known[identity.home]
-        matching = [since[name] for name, one in self.sim.workflows.items() if name in since and one.matches(identity.event.topic)]
+        matching = [
+            since[name]
+            for name, one in self.sim.workflows.items()
+            if name in since and one.matches(identity.event.topic)
+        ]
         times = [one.timestamp_ms for one in identity.copies]
         may = sum(max(times) >= one for one in matching) > limit
         must = sum(min(times) > one for one in matching) > limit
@@ -169,7 +173,9 @@ class Check:
             program = self.programs[result.workflow]
             status, attempts = program.outcome()
             if (value["status"], value["attempts"]) != (status, attempts):
-                raise Violation(f"{value['run_id']} is {value['status']} after {value['attempts']} attempts, not {status} after {attempts}: {value['error']}")
+                raise Violation(
+                    f"{value['run_id']} is {value['status']} after {value['attempts']} attempts, not {status} after {attempts}: {value['error']}"
+                )
             first = self.by_place[result.events[0]]
             if value["run_id"] != keys.run_id(program.id, first):
                 raise Violation(f"run {value['run_id']} is not named after its first event {first.hex()}")
@@ -188,7 +194,9 @@ class Check:
         for result in self.results:
             program = self.programs[result.workflow]
             if len(result.events) > program.batch_size:
-                raise Violation(f"{result.value['run_id']} has {len(result.events)} events, {program.batch_size} are allowed")
+                raise Violation(
+                    f"{result.value['run_id']} has {len(result.events)} events, {program.batch_size} are allowed"
+                )
             if program.batch_size > 1 and program.batch_by == "key":
                 found = {self.identities[self.by_place[place]].event.key for place in result.events}
                 if len(found) > 1:
@@ -200,26 +208,26 @@ class Check:
                 if started < int(oldest) and size <= self.sim.shape.limits.batch_bytes - 150:
                     full = self.sim.shape.limits.batch_bytes < 1_000
                     if not full:
-                        raise Violation(f"{result.value['run_id']} started {oldest - started} ms before its batch was due")
+                        raise Violation(
+                            f"{result.value['run_id']} started {oldest - started} ms before its batch was due"
+                        )
 
     def at(self, place: tuple[int, int]) -> Envelope:
         return next(one for one in self.identities[self.by_place[place]].copies if (one.partition, one.offset) == place)
 
     def replays_see_the_same_events(self) -> None:
-        seen: dict[str, tuple[str, ...]] = {}
-        for _, _, run, _, events in self.sim.seen.calls:
-            before = seen.setdefault(run, events)
-            if before != events and not self.sim.tight_dedup and run in self.committed():
-                # A run that was never journaled may be decided anew; one that was keeps its events.
-                raise Violation(f"{run} was called with {before} and then with {events}")
-
-    def committed(self) -> set[str]:
-        """Return the runs that were journaled as started."""
-        if not hasattr(self, "_committed"):
-            self._committed = {
-                fact["run_id"] for fact in self.facts() if fact["fact"] == "run_started"
-            }
-        return self._committed
+        if self.sim.tight_dedup:
+            return  # a run's id may come again, with other events in its batch
+        recorded = {
+            result.value["run_id"]: tuple(
+                f"{one['partition']}-{one['offset']}/{one['id']}" for one in result.value["events"]
+            )
+            for result in self.results
+        }
+        for at, _, run, _, events in self.sim.seen.calls:
+            # A run that was never journaled may be decided anew; one that was keeps its events.
+            if at >= self.sim.seen.journaled.get(run, at + 1) and events != recorded[run]:
+                raise Violation(f"{run} was called with {events}, its result says {recorded[run]}")
 
     def facts(self) -> list[dict[str, Any]]:
         return [
@@ -244,7 +252,9 @@ class Check:
         for lane, results in lanes.items():
             for before, after in zip(results, results[1:], strict=False):
                 if milliseconds(after.value["started_at"]) < milliseconds(before.value["finished_at"]):
-                    raise Violation(f"ORDER: in {lane}, {after.value['run_id']} started before {before.value['run_id']} finished")
+                    raise Violation(
+                        f"ORDER: in {lane}, {after.value['run_id']} started before {before.value['run_id']} finished"
+                    )
             last: dict[int, tuple[int, str]] = {}
             for result in results:
                 for partition, offset in result.events:
@@ -297,7 +307,11 @@ class Check:
                 raise Violation(f"a dead letter {code} of {partition}-{offset}, where no event is")
             identity = self.identities[digest]
             fits = (
-                (code == "filter_failed" and workflow is not None and self.programs[workflow].passes(identity.event) == "raises")
+                (
+                    code == "filter_failed"
+                    and workflow is not None
+                    and self.programs[workflow].passes(identity.event) == "raises"
+                )
                 or (code == "too_many_workflows" and self.too_many(identity)[0])
                 or (code == "reply_refused" and identity.event.reply_topic == "forbidden")
             )
@@ -312,11 +326,16 @@ class Check:
                 since = self.known[identity.home].get(program.id)
                 if since is None or program.passes(identity.event) != "raises" or self.too_many(identity)[0]:
                     continue
-                if self.sim.workflows[program.id].matches(identity.event.topic) and min(
-                    one.timestamp_ms for one in identity.copies
-                ) > since:
-                    if not any(found["filter_failed", one.partition, one.offset, program.id] for one in identity.copies):
-                        raise Violation(f"LOST: the filter of {program.id} failed for {identity.event.id}, no dead letter")
+                if (
+                    self.sim.workflows[program.id].matches(identity.event.topic)
+                    and min(one.timestamp_ms for one in identity.copies) > since
+                ):
+                    if not any(
+                        found["filter_failed", one.partition, one.offset, program.id] for one in identity.copies
+                    ):
+                        raise Violation(
+                            f"LOST: the filter of {program.id} failed for {identity.event.id}, no dead letter"
+                        )
 
     def check_original(self, letter: dict[str, Any]) -> None:
         source = letter["source"]

@@ -78,7 +78,9 @@ def draw(random: Random, number: int) -> Program:
         timeout_seconds=0.4 if kind == "never" else None,
         filtered=random.random() < 0.3,
         failures=random.choice((1, 2)),
-        publishes=0 if "chain/*" in triggers or "**" in triggers or "chain/hop" in triggers else random.choice((0, 0, 2)),
+        publishes=0
+        if "chain/*" in triggers or "**" in triggers or "chain/hop" in triggers
+        else random.choice((0, 0, 2)),
         plain=kind in ("plain", "fail") and random.random() < 0.3,
     )
 

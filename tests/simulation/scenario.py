@@ -47,6 +47,8 @@ class Seen:
 
     calls: list[tuple[float, str, str, int, tuple[str, ...]]] = field(default_factory=list)
     """Time, workflow, run, attempt, and `sequence_id`s of the events of every call of an author's function."""
+    journaled: dict[str, float] = field(default_factory=dict)
+    """When each run was journaled first."""
     failures: list[tuple[float, str, str]] = field(default_factory=list)
     trouble: list[tuple[float, str]] = field(default_factory=list)
 
@@ -177,8 +179,11 @@ class Scenario:
             self._broken(f"{where.topic}-{number} took an append of {producer}, but {owner} has the partition")
         elif where.topic == "journal":
             for key, value, _ in entries:
-                if key == journal.HEAD:
-                    assert value is not None
+                if key is None or value is None:
+                    continue
+                if key.startswith(b"run:"):
+                    self.seen.journaled.setdefault(key[4:].decode(), self.loop.time())
+                elif key == journal.HEAD:
                     head = orjson.loads(value)
                     self._check_head(number, owner.head, head)
                     owner.head, owner.fresh = head, True
@@ -352,6 +357,8 @@ class Scenario:
             waiting = sum(len(lane.pending) for lane in state.lanes.values()) + sum(map(len, state.asleep.values()))
             if state.runs or waiting:
                 going.append(f"{number} has runs {sorted(state.runs)} and {waiting} events waiting")
+            if not pump._between.is_set():
+                going.append(f"{number} is in a round")
             if not pump.delivery._idle.is_set():
                 going.append(f"{number} delivers")
         return going
@@ -362,7 +369,20 @@ class Scenario:
         chance, loop = self.random, self.loop
         alive = [one for one in self.workers.values() if not one.process.dead and hasattr(one, "partitions")]
         kind = chance.choice(
-            ("kill", "kill", "kill", "freeze", "freeze", "compact", "compact", "rebalance", "join", "leave", "expire", "exhaust")
+            (
+                "kill",
+                "kill",
+                "kill",
+                "freeze",
+                "freeze",
+                "compact",
+                "compact",
+                "rebalance",
+                "join",
+                "leave",
+                "expire",
+                "exhaust",
+            )
         )
         who = chance.choice(alive) if alive else None
         self.seen.trouble.append((loop.time(), f"{kind} {who.name if who else ''}"))
@@ -372,7 +392,7 @@ class Scenario:
         elif kind == "rebalance":
             self.group.rebalance()
         elif kind == "join" and len(self.workers) < 4:
-            self._first_start(f"worker{len(self.workers)}")
+            self._first_start(f"joined{self._lives}")
         elif kind == "expire":
             self.cluster.expire_transactional_id(f"journal.{chance.randrange(self.partitions)}")
         elif kind == "exhaust":

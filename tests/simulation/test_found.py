@@ -1,0 +1,159 @@
+"""What the simulation has found, each as a case of its own that fails without its fix."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from app.engine.apply import apply
+from app.engine.commit import commit
+from app.engine.inputs import Delivered, Ended, EventsRead, TimePassed, WorkflowsLoaded
+from app.engine.limits import Limits
+from app.engine.restore import Restored, restore
+from app.engine.state import State, empty
+from app.kafka.log import Entry
+from app.kafka.memory import MemoryLog, MemorySender
+from app.kafka.memory_cluster import MemoryCluster
+from app.pump.takeover import Owner, take_over
+from headgate import workflow
+from headgate.definition import Workflow
+from topics import codec, keys
+from topics.envelope import Envelope
+
+NOW = 1_700_000_000_000
+
+
+class Journal:
+    """A journal as a dictionary: what compaction would leave of it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.entities: dict[bytes, bytes] = {}
+        self.limits = limits
+
+    def commit(self, state: State) -> None:
+        made = commit(state)
+        assert made is not None, "nothing was journaled"
+        for key, value in (*made.ahead, *made.batch):
+            if value is None:
+                self.entities.pop(key, None)
+            else:
+                self.entities[key] = value
+
+    def restore(self, partition: int = 0) -> Restored:
+        return restore(self.entities, partition, self.limits, journal_id="j")
+
+
+def event(topic: str = "orders/created", *, at: int = 0, partition: int = 0, **fields: Any) -> Envelope:
+    body = {"topic": topic, "data": {"n": at}} | fields
+    return codec.decode(orjson.dumps(body), None, (), partition=partition, offset=at, timestamp_ms=NOW, max_bytes=None)
+
+
+def defined(workflow_id: str = "w", **options: Any) -> Workflow:
+    async def handle(ctx: Any, payload: Any) -> None:
+        """Never called here."""
+
+    return workflow(workflow_id, "orders/created", **options)(handle)
+
+
+def begun(limits: Limits, workflows: Sequence[Workflow], announced: Sequence[Workflow] = ()) -> tuple[State, Journal]:
+    state, journal = empty(0, limits, journal_id="j"), Journal(limits)
+    apply(state, [WorkflowsLoaded(workflows, announced)], NOW)
+    journal.commit(state)
+    return state, journal
+
+
+def test_an_event_that_waits_anew_after_a_takeover_is_still_in_the_journal() -> None:
+    filtered = defined(filter=lambda _event: True)
+    state, journal = begun(Limits(partitions=1), [filtered])
+    apply(state, [EventsRead([event(at=0, key="a"), event(at=1, key="a")], [], 2)], NOW)
+    journal.commit(state)
+
+    first = journal.restore().state
+    apply(first, [WorkflowsLoaded([filtered], ())], NOW + 1)  # asks the filter again, and lets the event wait anew
+    journal.commit(first)
+
+    second = journal.restore().state
+    assert [[one.held.envelope.offset for one in waiting] for waiting in second.asleep.values()] == [[1]]
+
+
+def test_an_event_that_leaves_for_its_batch_elsewhere_after_a_takeover_is_journaled_at_once() -> None:
+    limits = Limits(partitions=2)
+    names = (f"w{number}" for number in range(9))
+    away = defined(next(one for one in names if keys.partition_of(one.encode(), 2) == 1), batch_size=2)
+    state, journal = begun(limits, [], [away])
+    apply(
+        state, [EventsRead([event(key=next(k for k in "abcdef" if keys.partition_of(k.encode(), 2) == 0))], [], 1)], NOW
+    )
+    journal.commit(state)
+
+    taken = journal.restore().state
+    apply(taken, [WorkflowsLoaded([away], ())], NOW + 1)
+    journal.commit(taken)
+    assert [one.topic for outgoing in journal.restore().deliver_again for one in outgoing.records] == ["commands"]
+
+
+def test_ids_that_were_forgotten_stay_forgotten_after_a_takeover() -> None:
+    limits = Limits(partitions=1, dedup_ids=4)
+    state, journal = begun(limits, [defined()])
+    for number in range(12):
+        apply(state, [EventsRead([event("elsewhere", at=number, id=f"e{number}")], [], number + 1)], NOW + number)
+        journal.commit(state)
+    again = journal.restore().state
+    seen = [keys.event_digest("", None, f"e{number}") for number in range(12)]
+    live = [any(one.holds(digest) for one in state.dedup.generations) for digest in seen]
+    assert live == [any(one.holds(digest) for one in again.dedup.generations) for digest in seen]
+    assert live.count(True) == state.dedup.count == again.dedup.count
+
+
+def test_ids_of_two_generations_in_one_round_are_restored_into_their_own() -> None:
+    limits = Limits(partitions=1, dedup_ids=8)
+    state, journal = begun(limits, [defined()])
+    apply(state, [EventsRead([event("elsewhere", at=n, id=f"e{n}") for n in range(5)], [], 5)], NOW)
+    journal.commit(state)
+    again = journal.restore().state
+    assert [one.count for one in state.dedup.generations] == [2, 2, 1]
+    assert [one.count for one in again.dedup.generations] == [2, 2, 1]
+
+
+async def test_a_second_takeover_finds_what_the_first_one_skipped_as_delivered() -> None:
+    limits = Limits(partitions=1)
+    cluster = MemoryCluster(1, now_ms=lambda: NOW)
+    sender = MemorySender(cluster)
+    simple = defined()
+
+    async def owner(name: str) -> tuple[State, Any]:
+        log = MemoryLog(0, cluster=cluster, sender=sender)
+        taken = await take_over(log, Owner(worker=name, instance_id=name), limits, now_ms=lambda: NOW)
+        return taken.state, (log, taken)
+
+    async def round_(state: State, log: MemoryLog, *given: Any) -> Any:
+        apply(state, given or [TimePassed()], NOW)
+        made = commit(state)
+        assert made is not None
+        await log.append([Entry(key, value) for key, value in (*made.ahead, *made.batch)])
+        return made.outgoing
+
+    state, (log, _) = await owner("first")
+    await round_(state, log, WorkflowsLoaded([simple], ()))
+    decided = apply(state, [EventsRead([event()], [], 1)], NOW).starts[0]
+    outgoing = await round_(state, log, Ended(decided.id, 1, b"1"))
+    await log.deliver("results", outgoing.results)  # and dies before the mark is journaled
+
+    state, (log, taken) = await owner("second")
+    assert [len(one.results) for one in taken.deliver_again] == [0]
+    await round_(state, log, WorkflowsLoaded([simple], ()), EventsRead([event(at=1)], [], 2))  # dies before the mark
+
+    _, (_, taken) = await owner("third")
+    assert [one for outgoing in taken.deliver_again for one in outgoing.results] == []
+
+
+def test_a_mark_alone_is_not_worth_a_round() -> None:
+    state, _ = begun(Limits(partitions=1), [defined()])
+    apply(state, [Delivered(0, 5, 5)], NOW)
+    assert commit(state) is None
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL")
