@@ -31,6 +31,9 @@ __all__ = [
 class DefinitionError(HeadgateError):
     """A workflow is written wrongly. Names the workflow, the place and the remedy."""
 
+    exit_code = 2
+    """Of the command that it ends: wrong usage, told without a traceback."""
+
     def __init__(self, workflow_id: str, place: str, problem: str, remedy: str) -> None:
         super().__init__(f"workflow {workflow_id!r} ({place}): {problem}; {remedy}")
         self.workflow_id = workflow_id

@@ -21,6 +21,8 @@ HIDDEN: Final = "**********"
 SECRET_FIELDS: Final = frozenset({"token", "password", "sasl_password", "secret", "authorization", "api_key"})
 _COLOURS: Final = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31;1m"}
 _RESET: Final = "\x1b[0m"
+REPEAT_SECONDS: Final = 10.0
+"""How often the Kafka client may repeat itself: while a broker is away, each connection complains ten times a second."""
 _NOISE: Final = ("aiokafka", "faust", "mode", "kafka", "uvicorn.access", "asyncio")
 
 
@@ -70,10 +72,28 @@ def configure(
     terminal = stream.isatty()
     text = form == "text" or (form == "auto" and terminal)
     handler = logging.StreamHandler(stream)
+    handler.addFilter(Seldom())
     handler.setFormatter(TextFormatter(secrets, colour=terminal) if text else JsonFormatter(secrets))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for name in _NOISE:  # their info is chatter; a debug level asked for is meant for everything
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+class Seldom(logging.Filter):
+    """Lets each message of the Kafka client through once in REPEAT_SECONDS, and all other records always."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka") or record.levelno < logging.INFO:
+            return True
+        place = (record.pathname, record.lineno)
+        if record.created - self._last.get(place, 0.0) < REPEAT_SECONDS:
+            return False
+        self._last[place] = record.created
+        return True
 
 
 class JsonFormatter(logging.Formatter):

@@ -124,3 +124,18 @@ def test_line_breaks_in_a_value_do_not_break_the_line() -> None:
     logs.configure(form="text", stream=stream)
     logs.get("x").info("odd", value="a\nb")
     assert stream.getvalue().endswith('odd value="a\\nb"\n')
+
+
+def test_the_kafka_client_says_the_same_once_and_not_ten_times_a_second() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    client, ours = logging.getLogger("aiokafka.conn"), logging.getLogger("app.pump")
+    for port in range(3):
+        client.error("Unable connect to node with id %s", port)
+        ours.error("append_failed")
+    assert [line["event"] for line in written(stream)] == [
+        "Unable connect to node with id 0",
+        "append_failed",
+        "append_failed",
+        "append_failed",
+    ]

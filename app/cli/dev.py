@@ -1,0 +1,171 @@
+"""Run everything on this machine, with a Kafka of its own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from app.cli import options, output
+
+if TYPE_CHECKING:
+    from app.kafka.records import Record
+    from app.wiring.dev import Addresses
+
+DEFAULT_KAFKA_PORT: Final = 9092
+_COLOURS: Final = {"worker": "cyan", "gateway": "magenta", "kafka": "yellow", "result": "green", "dlq": "red"}
+_WIDTH: Final = 8
+# What the line `headgate ready` says already.
+_ROUTINE: Final = frozenset(
+    {"partition_claimed", "partition_released", "worker_stopping", "read_model_created", "read_model_continued"}
+)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@options.setting("--port", "gateway.port", "Port of the gateway (default 8080; 0 takes any free one).", metavar="PORT")
+@click.option(
+    "--kafka-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help=f"Port of the embedded Kafka (default {DEFAULT_KAFKA_PORT}; 0 takes any free one).",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".headgate"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder in which everything is kept between starts.",
+)
+@click.option("--workers", type=click.IntRange(1, 8), default=1, show_default=True, help="Worker processes.")
+@options.setting("--kafka", "kafka.bootstrap", "Use this cluster, start no Kafka.", metavar="HOST:PORT")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show each result and dead letter.")
+def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, workers: int, quiet: bool) -> None:
+    """Run everything on this machine: a real Kafka, workers with the workflows in PATH..., and the gateway.
+
+    PATH is a Python file, a folder or a module; a changed file is loaded anew. Each result and each dead letter is
+    shown as it comes. Only this machine can connect, with the token test-token. Ctrl-C stops everything; the data
+    stays, and the next start goes on with it.
+
+    \b
+    Examples:
+      headgate dev workflows.py
+      headgate dev examples/webshop --port 8081 --kafka-port 9093 --data /tmp/shop
+    """
+    import asyncio
+    import os
+    import signal
+    import sys
+
+    settings = options.settings(dev=True)
+    embedded = settings.source("kafka.bootstrap") == "default"
+    if not embedded and kafka_port is not None:
+        raise click.UsageError(
+            f"--kafka-port is for the embedded Kafka, but kafka.bootstrap ({settings.source('kafka.bootstrap')}) names "
+            f"{settings.kafka.bootstrap}. Leave one of the two out."
+        )
+    try:
+        from app.wiring import dev
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"`headgate dev` needs {error.name}, which is not installed here. Run `make setup`, or install headgate "
+            "with its extra dev-broker."
+        ) from error
+
+    plan = dev.Plan(
+        paths=paths,
+        workers=workers,
+        data=data,
+        embedded=embedded,
+        kafka_port=None if kafka_port == 0 else kafka_port or DEFAULT_KAFKA_PORT,
+        # -P: the packages of the working directory are the author's, not ours.
+        launcher=[sys.executable, "-P", "-m", "app.cli.role"],
+        config=click.get_current_context().ensure_object(options.Invocation).config,
+    )
+    if not embedded:
+        output.note(f"Kafka is {settings.kafka.bootstrap}, as given by {settings.source('kafka.bootstrap')}.")
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def interrupted() -> None:
+            if stop.is_set():  # the second Ctrl-C: the roles and the broker end because we do
+                os._exit(130)
+            if sys.stderr.isatty():
+                click.echo("\r\x1b[K", err=True, nl=False)
+            output.note("Stopping; Ctrl-C again to stop at once.")
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, interrupted)
+
+        def ready(addresses: "Addresses") -> None:
+            click.echo(f"headgate ready: {addresses.gateway} kafka {addresses.kafka}")
+            sys.stdout.flush()
+            _hint(addresses, paths, data=data, token=_token(settings))
+
+        await dev.run(settings, plan, stop=stop, say=_say, ready=ready, show=_ignore if quiet else _show)
+
+    asyncio.run(work())
+    output.note(f"Stopped. What was kept is in {data}.")
+
+
+def _token(settings: Any) -> str:
+    from app.settings import require_gateway_token
+
+    return require_gateway_token(settings)
+
+
+def _say(who: str, line: str) -> None:
+    """One line of a role, with its name in front."""
+    words = line.split(maxsplit=3)
+    if len(words) > 2 and words[2] in _ROUTINE and words[1] == "info":
+        return
+    colour = {"warning": "yellow", "error": "red", "critical": "red"}.get(words[1] if len(words) > 2 else "")
+    name = click.style(who.ljust(_WIDTH), fg=_COLOURS.get(who.partition("-")[0]), dim=who == "dev")
+    click.echo(f"{name} {click.style('|', dim=True)} {click.style(line, fg=colour)}", err=True)
+
+
+def _show(record: "Record") -> None:
+    """One result or dead letter."""
+    import orjson
+
+    try:
+        value = orjson.loads(record.value or b"")
+    except orjson.JSONDecodeError:
+        return
+    if "run_id" in value and "status" in value:
+        error = value.get("error")
+        outcome = f"{error['type']}: {error['message']}" if error else value.get("result")
+        status = click.style(str(value["status"]), fg=output.COLOURS.get(str(value["status"])))
+        _say("result", f"{status} {value['run_id']} {output.one_line(outcome)}")
+    else:
+        _say("dlq", f"{click.style(str(value.get('code')), fg='red')} {output.one_line(value.get('reason'))}")
+        _say("dlq", f"remedy: {output.one_line(value.get('remedy'))}")
+
+
+def _ignore(_record: "Record") -> None: ...
+
+
+def _hint(addresses: "Addresses", paths: tuple[str, ...], *, data: Path, token: str) -> None:
+    """What to do next, for people."""
+    from app.settings import KafkaSettings
+
+    near = "" if addresses.kafka == KafkaSettings().bootstrap else f" --kafka {addresses.kafka}"
+    rows = {
+        "send": f"curl {addresses.gateway}/api/v1/events -H 'Authorization: Bearer {token}' \\\n"
+        '             -H \'Content-Type: application/json\' -d \'{"name": "order.created", "payload": {"id": 1}}\'',
+        "or": f"headgate send order.created '{{\"id\": 1}}'{near}",
+        "look": f"headgate tail results --from-start{near}",
+        "metrics": ", ".join(addresses.metrics) or None,
+        "data": str(data),
+    }
+    if not paths:
+        output.warn(
+            "no workflows were named, so no worker runs: events wait in Kafka until one does. "
+            "Name a file: headgate dev workflows.py"
+        )
+    for name, text in rows.items():
+        if text is not None:
+            click.echo(f"  {click.style(name.ljust(9), dim=True)}  {text}", err=True)
