@@ -164,7 +164,7 @@ def _clock(target: "Cluster") -> Iterator[Finding]:
 def _workers(target: "Cluster") -> Iterator[Finding]:
     from topics import catalog
 
-    group = target.admin.group(target.settings.worker.group)
+    group = target.admin.group(target.settings.consumer_group)
     members = [member for member in group.members if member.partitions]
     if not group.members:
         remedy = "Start one: `headgate worker PATH`, or `headgate dev PATH` for everything on this machine"
@@ -225,7 +225,7 @@ def _lag(target: "Cluster") -> dict[str, dict[int, int]]:
 
     names = [catalog.qualified(target.kafka.prefix, name) for name in ("events", "commands")]
     counts = {name: topic.partitions for name, topic in target.admin.topics(names).items()}
-    committed = target.admin.group(target.settings.worker.group).committed
+    committed = target.admin.group(target.settings.consumer_group).committed
     first = target.admin.first_offsets(counts)
     lag: dict[str, dict[int, int]] = {name: {} for name in counts}
     for (name, partition), end in sorted(target.admin.end_offsets(counts).items()):

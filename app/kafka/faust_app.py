@@ -24,6 +24,9 @@ from app.settings import Settings
 
 CHUNK_RECORDS = 1_000
 FETCH_BYTES = 1024 * 1024
+FETCH_WAIT_MS = 250
+"""How long the broker holds an empty fetch: bounds what a partition that is fetched again waits for the others."""
+PREFETCH_BACKOFF_SECONDS = 5.0
 _CONGESTED_POLL_SECONDS = 0.01
 
 
@@ -43,10 +46,52 @@ class Owner(Protocol):
         """Own exactly these partitions."""
 
 
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread, with the settings of aiokafka that Faust does not pass on."""
+
+    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
+        consumer = super()._create_consumer(loop)
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        # While records of one partition wait to be taken, aiokafka asks the broker for the others after 0.1 s, and
+        # those may have nothing: then nothing comes at all until that request is over. They are taken soon enough.
+        self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        self._fetch_only(consumer, active_partitions)
+        return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+
+    def _fetch_only(self, consumer: Any, active: set[TP]) -> None:
+        """Pause everything else, the journal first of all, and drop what was fetched of it: it would be waited for."""
+        paused = consumer.paused()
+        consumer.pause(*(consumer.assignment() - paused - active))
+        consumer.resume(*(paused & active))
+        fetcher = consumer._fetcher
+        dropped = [one for one in fetcher._records if one not in active]
+        for one in dropped:
+            del fetcher._records[one]
+        if dropped:
+            fetcher._notify(fetcher._wait_consume_future)
+
+
 class ChunkConsumer(driver.Consumer):
     """Yields chunks of records instead of records, from where the journal says, as long as there is room."""
 
     app: "HeadgateApp"
+    _thread: ConsumerThread
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         if not self.flow_active:
@@ -223,7 +268,7 @@ def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], No
     for name in (__name__, "faust", "mode"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what must be said of a failure, `failed` says once
     app = HeadgateApp(
-        worker.group,
+        settings.consumer_group,
         broker=["kafka://" + one for one in kafka.bootstrap.split(",")],
         broker_client_id=clients.CLIENT_ID,
         broker_credentials=_credentials(settings),

@@ -55,6 +55,7 @@ class Bounds:
     event_bytes: int = 1024 * 1024
     running: int = 1_000
     queued_bytes: int = 32 * 1024 * 1024
+    inbox_bytes: int = 4 * 1024 * 1024
 
 
 class Pump:
@@ -80,8 +81,8 @@ class Pump:
         self._next_journal_offset = next_journal_offset
         self._bounds = bounds
         self._observe = observe
-        self._events = Inbox(state.events_offset)
-        self._commands = Inbox(state.commands_offset)
+        self._events = Inbox(state.events_offset, most_bytes=bounds.inbox_bytes)
+        self._commands = Inbox(state.commands_offset, most_bytes=bounds.inbox_bytes)
         self._happened: list[Input] = []
         self._wake = asyncio.Event()
         self._stopping = False
@@ -96,11 +97,11 @@ class Pump:
     # --- what others call -------------------------------------------------------------------------------------------
 
     async def offer_events(self, records: Sequence[Read]) -> None:
-        """Take a chunk of `events`; waits while the inbox is full."""
+        """Take a chunk of `events`."""
         await self._offer("events", self._events, records)
 
     async def offer_commands(self, records: Sequence[Read]) -> None:
-        """Take a chunk of `commands`; waits while the inbox is full."""
+        """Take a chunk of `commands`."""
         await self._offer("commands", self._commands, records)
 
     def workflows_changed(self, given: WorkflowsLoaded) -> None:
@@ -112,7 +113,7 @@ class Pump:
         return self.state.events_offset if topic == "events" else self.state.commands_offset
 
     def has_room(self, topic: str) -> bool:
-        """Whether a chunk of `topic` would be taken at once."""
+        """Whether more of `topic` is wanted now."""
         return not (self._events if topic == "events" else self._commands).full
 
     async def pause(self) -> None:
@@ -253,7 +254,6 @@ class Pump:
         self._next_journal_offset = offset + len(entries)
 
     async def _offer(self, topic: str, inbox: Inbox, records: Sequence[Read]) -> None:
-        await inbox.room()
         expected = inbox.next_offset
         if records[-1].offset < expected:
             return

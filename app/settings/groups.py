@@ -95,9 +95,9 @@ class WorkerSettings(Group):
         json_schema_extra={"shown_default": "the host name"},
     )
     group: str = Field(
-        default="headgate-worker",
+        default="worker",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Consumer group that all workers share.",
+        description="Consumer group that all workers share; its name in Kafka begins with kafka.prefix.",
     )
     session_timeout_seconds: float = Field(
         default=6, ge=6, le=1800, description="Seconds of silence until a worker's partitions go to the others."

@@ -25,6 +25,11 @@ class Settings(groups.Group):
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
+    @property
+    def consumer_group(self) -> str:
+        """The workers' consumer group as Kafka knows it: two installations on one cluster never share one."""
+        return self.kafka.prefix + self.worker.group
+
     @classmethod
     def load(
         cls,

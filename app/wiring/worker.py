@@ -38,6 +38,8 @@ from topics import catalog
 from topics.patterns import Pattern
 
 COMMIT_SECONDS: Final = 2.0
+INBOXES_BYTES: Final = 64 * 1024 * 1024
+"""Of all partitions together: what is fetched and waits for its round."""
 RELOAD_SECONDS: Final = 0.5
 
 log = logs.get(__name__)
@@ -148,6 +150,7 @@ class _Worker:
                 event_bytes=settings.limits.event_bytes,
                 running=settings.limits.running,
                 queued_bytes=settings.limits.queued_bytes,
+                inbox_bytes=max(1024 * 1024, INBOXES_BYTES // settings.kafka.partitions),
             ),
             clock=SystemClock(),
             runtime=driver,

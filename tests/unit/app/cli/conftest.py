@@ -10,7 +10,7 @@ from app.kafka.admin import Broker, Group, Topic, WantedTopic
 from app.kafka.broker_version import BrokerVersion
 from app.settings import Settings
 
-NOBODY = Group(name="headgate-worker", state="DEAD", members=(), committed={})
+NOBODY = Group(name="headgate.worker", state="DEAD", members=(), committed={})
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class FakeAdmin:
     nodes: tuple[Broker, ...] = (Broker(id=1, host="a", port=1),)
     speaks: BrokerVersion = field(default_factory=lambda: BrokerVersion(release="4.3", at_least_4_0=True))
     workers: Group = field(
-        default_factory=lambda: Group(name="headgate-worker", state="DEAD", members=(), committed={})
+        default_factory=lambda: Group(name="headgate.worker", state="DEAD", members=(), committed={})
     )
     ends: dict[tuple[str, int], int] = field(default_factory=dict)
     clock: float | None = 0.0

@@ -25,7 +25,7 @@ WORKER = Member(instance_id="worker-0", client_id="c", host="/10.0.0.1", partiti
 def _healthy(connected: object, admin: FakeAdmin, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation in which nothing is wrong."""
     admin.create(provisioning.wanted(settings.kafka))
-    admin.workers = Group(name="headgate-worker", state="STABLE", members=(WORKER,), committed={})
+    admin.workers = Group(name="headgate.worker", state="STABLE", members=(WORKER,), committed={})
     monkeypatch.setattr(workflows, "announced", lambda _cluster: {"w": {"id": "w"}, "old": {"retired_at": "x"}})
     monkeypatch.setattr(gatewayapi.Gateway, "get", lambda *_: {})
 
@@ -149,8 +149,8 @@ def test_clocks_that_cannot_be_compared_are_a_warning(admin: FakeAdmin) -> None:
 
 
 def test_nobody_at_work_is_a_warning(admin: FakeAdmin) -> None:
-    admin.workers = Group(name="headgate-worker", state="EMPTY", members=(), committed={})
-    one_finding(Mark.WARN, "workers", "no worker is in the group headgate-worker, so nothing is processed")
+    admin.workers = Group(name="headgate.worker", state="EMPTY", members=(), committed={})
+    one_finding(Mark.WARN, "workers", "no worker is in the group headgate.worker, so nothing is processed")
 
 
 def test_partitions_that_nobody_has_are_a_warning(admin: FakeAdmin) -> None:

@@ -33,7 +33,7 @@ PROMISED = {
     "kafka.ssl_keyfile": None,
     "kafka.request_timeout_seconds": 30,
     "worker.instance_id": socket.gethostname(),
-    "worker.group": "headgate-worker",
+    "worker.group": "worker",
     "worker.session_timeout_seconds": 6,
     "worker.drain_timeout_seconds": 20,
     "worker.metrics_host": "127.0.0.1",
