@@ -22,7 +22,7 @@ SECRET_FIELDS: Final = frozenset({"token", "password", "sasl_password", "secret"
 _COLOURS: Final = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31;1m"}
 _RESET: Final = "\x1b[0m"
 REPEAT_SECONDS: Final = 10.0
-"""How often the Kafka client may repeat itself: while a broker is away, each connection complains ten times a second."""
+"""How often the Kafka client may repeat itself: with its broker away, each connection complains ten times a second."""
 _NOISE: Final = ("aiokafka", "faust", "mode", "kafka", "uvicorn.access", "asyncio")
 
 
