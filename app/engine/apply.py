@@ -12,6 +12,7 @@ from app.engine.effects import Effects
 from app.engine.matching import Matcher
 from app.engine.state import State, Timer
 from topics import keys
+from topics.commands import Command
 
 
 def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
@@ -84,25 +85,33 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
 
 
 def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) -> None:
+    received = dict(state.received)
+    new = [one for one in read.commands if _is_next(received, one, state.limits.partitions)]
     state.changed = True
     state.commands_offset = read.next_offset
+    state.received = received
     if read.malformed:
         state.counters.malformed += len(read.malformed)
         state.outgoing.records.extend(read.malformed)
-    for command in read.commands:
-        if command.partitions != state.limits.partitions:
-            raise errors.WrongPartitionCount(journal=state.limits.partitions, found=command.partitions)
-        source = f"{command.source}/{command.journal}"
-        last = state.received.get(source, 0)
-        if command.sequence <= last:
-            continue
-        if command.sequence != last + 1:
-            raise errors.CommandGap(source=command.source, expected=last + 1, found=command.sequence)
-        state.received[source] = command.sequence
+    for command in new:
         for envelope in command.events:
             _arrived(state, envelope, effects)
         for workflow_id, envelope in command.batched:
             lanes.admit_by_id(state, workflow_id, envelope, effects)
+
+
+def _is_next(received: dict[str, int], command: Command, partitions: int) -> bool:
+    """Count `command` in; say whether it is new, and not one that came again. Raises EngineError."""
+    if command.partitions != partitions:
+        raise errors.WrongPartitionCount(journal=partitions, found=command.partitions)
+    source = f"{command.source}/{command.journal}"
+    last = received.get(source, 0)
+    if command.sequence <= last:
+        return False
+    if command.sequence != last + 1:
+        raise errors.CommandGap(source=command.source, expected=last + 1, found=command.sequence)
+    received[source] = command.sequence
+    return True
 
 
 def _workflows_loaded(state: State, given: inputs.WorkflowsLoaded, effects: Effects) -> None:

@@ -1,4 +1,12 @@
-"""What the engine refuses. Any of them ends the process before anything is acknowledged."""
+"""What the engine refuses: any EngineError ends the process. And authors' errors as text."""
+
+
+def words(error: BaseException) -> str:
+    """Return the text of an author's error as every record can hold it: some have none, or one that is no Unicode."""
+    try:
+        return str(error).encode(errors="replace").decode()
+    except Exception as why:  # noqa: BLE001 whatever an author's __str__ does
+        return f"(its text cannot be had: {type(why).__name__})"
 
 
 class EngineError(Exception):

@@ -6,7 +6,7 @@ the next run by one rule: the lane is free, and what waits is enough.
 
 from collections.abc import Iterable
 
-from app.engine import runs, timers
+from app.engine import errors, runs, timers
 from app.engine.effects import Effects
 from app.engine.state import Held, Lane, Pending, State, Timer
 from headgate.definition import Workflow
@@ -69,7 +69,7 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
             state,
             (envelope,),
             code="filter_failed",
-            reason=f"the filter of workflow {workflow.id!r} raised {type(error).__name__}: {error}",
+            reason=f"the filter of workflow {workflow.id!r} raised {type(error).__name__}: {errors.words(error)}",
             remedy="make the filter answer for every event of its topics, then produce the event again",
             run_id=None,
             workflow_id=workflow.id,
@@ -132,20 +132,33 @@ def fire_ready(state: State, effects: Effects) -> None:
 def _fire(state: State, lane: Lane, effects: Effects) -> None:
     workflow = lane.workflow
     while lane.pending and (not lane.active or workflow.order == "none"):
-        if workflow.batch_timeout_seconds is not None and len(lane.pending) < workflow.batch_size:
+        if workflow.batch_timeout_seconds is not None and not _full(state, lane):
             due_ms = lane.pending[0].held.envelope.timestamp_ms + int(workflow.batch_timeout_seconds * 1000)
             if due_ms > state.now_ms:
                 if lane.armed_ms != due_ms:
                     lane.armed_ms = due_ms
                     timers.arm(state, due_ms, Timer.BATCH, *lane.key)
                 return
+        first = lane.pending[0]
+        digest = keys.digest_of(first.held.envelope)
+        if keys.run_id(workflow.id, digest) in state.runs:  # a repeat of what was forgotten; the others are not
+            state.counters.duplicates += 1
+            lane.take()
+            leave(state, first)
+            runs.release(state, first.held)
+            continue
         taken = _take(state, lane)
         held = tuple(one.held for one in taken)
         events = tuple(one.envelope for one in held)
         lane.active += 1
-        runs.start(state, workflow, events, keys.digest_of(events[0]), held, lane.key, effects)
+        runs.start(state, workflow, events, digest, held, lane.key, effects)
         for one in held:  # the run has references of its own now
             runs.release(state, one)
+
+
+def _full(state: State, lane: Lane) -> bool:
+    """Whether what waits is a whole batch, by count or by bytes."""
+    return len(lane.pending) >= lane.workflow.batch_size or lane.size >= state.limits.batch_bytes
 
 
 def _take(state: State, lane: Lane) -> list[Pending]:
@@ -155,7 +168,7 @@ def _take(state: State, lane: Lane) -> list[Pending]:
         size += lane.pending[0].held.envelope.size
         if taken and size > state.limits.batch_bytes:
             break
-        pending = lane.pending.popleft()
+        pending = lane.take()
         leave(state, pending)
         taken.append(pending)
     return taken
@@ -185,7 +198,7 @@ def regroup(state: State) -> None:
     for lane in state.lanes.values():
         for pending in lane.pending:
             state.asleep.setdefault(lane.key[0], []).append(pending)
-        lane.pending.clear()
+        lane.clear()
         lane.armed_ms = None
         current = state.loaded.get(lane.key[0])
         if current is not None:

@@ -100,6 +100,8 @@ def deadline_due(state: State, run_id: str, effects: Effects) -> None:
         return
     if run.status is RunStatus.RUNNING:
         effects.cancels.append(run)
+        # Its next attempt and its deadline may have been due together: what is over must not begin.
+        effects.starts = [one for one in effects.starts if one is not run]
     seconds = run.workflow.timeout_seconds
     message = f"the run took longer than the {seconds:g} s that timeout= of workflow {run.workflow.id!r} allows"
     _finish(state, run, _FAILED, b"null", inputs.Failure("WorkflowTimeout", message, None))
@@ -261,12 +263,17 @@ def pending_key(pending: Pending) -> bytes:
 
 
 def wake(state: State, effects: Effects) -> None:
-    """Go on with runs that slept because their workflow was not loaded, or that the journal just gave back."""
+    """Go on with runs that slept because their workflow was not loaded, or that the journal just gave back.
+
+    What waits for its next attempt gets the workflow as it is now; an attempt that goes on keeps the one it began with.
+    """
+    for run in state.runs.values():
+        if run.status is RunStatus.RETRYING and run.workflow.id in state.loaded:
+            run.workflow = state.loaded[run.workflow.id]
+            _set_deadline(state, run)
     for run in asleep(state):
-        workflow = run.workflow = state.loaded[run.workflow.id]
-        if workflow.timeout_seconds is not None:
-            run.deadline_ms = run.started_ms + int(workflow.timeout_seconds * 1000)
-            timers.arm(state, run.deadline_ms, Timer.DEADLINE, run.id)
+        run.workflow = state.loaded[run.workflow.id]
+        _set_deadline(state, run)
         if run.due_ms > 0:
             run.status = RunStatus.RETRYING
             timers.arm(state, run.due_ms, Timer.RETRY, run.id)
@@ -276,6 +283,17 @@ def wake(state: State, effects: Effects) -> None:
             effects.starts.append(run)
 
 
+def _set_deadline(state: State, run: Run) -> None:
+    seconds = run.workflow.timeout_seconds
+    if seconds is None:
+        run.deadline_ms = None
+        return
+    due_ms = run.started_ms + int(seconds * 1000)
+    if due_ms != run.deadline_ms:
+        run.deadline_ms = due_ms
+        timers.arm(state, due_ms, Timer.DEADLINE, run.id)
+
+
 def asleep(state: State) -> list[Run]:
-    """Return the runs that sleep though their workflow is loaded, oldest first."""
+    """Return the runs that sleep though their workflow is loaded."""
     return [one for one in state.runs.values() if one.status is RunStatus.ASLEEP and one.workflow.id in state.loaded]

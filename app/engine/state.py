@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from app.engine.dedup import Dedup, DedupPolicy
 from app.engine.limits import Limits
@@ -107,12 +108,13 @@ _NOTHING: deque[Pending] = deque(maxlen=0)
 class Lane:
     """Events of one workflow and group that start in order, or gather into batches: what waits, and what runs."""
 
-    __slots__ = ("active", "armed_ms", "key", "pending", "workflow")
+    __slots__ = ("active", "armed_ms", "key", "pending", "size", "workflow")
 
     def __init__(self, workflow: Workflow, key: tuple[str, str | None]) -> None:
         self.workflow = workflow
         self.key = key
         self.pending: deque[Pending] = _NOTHING  # a deque of its own only once something waits
+        self.size = 0
         self.active = 0
         self.armed_ms: int | None = None
 
@@ -121,6 +123,21 @@ class Lane:
         if self.pending is _NOTHING:
             self.pending = deque()
         self.pending.append(pending)
+        self.size += pending.held.envelope.size
+
+    def take(self) -> Pending:
+        """Take what has waited longest."""
+        pending = self.pending.popleft()
+        self.size -= pending.held.envelope.size
+        return pending
+
+    def clear(self) -> None:
+        self.pending.clear()
+        self.size = 0
+
+
+TIMERS_LEAST: Final = 4096
+"""Below so many timers it is not worth looking for those that hold no more."""
 
 
 class Timer(Enum):
@@ -185,6 +202,8 @@ class State:
     asleep: dict[str, list[Pending]] = field(default_factory=dict)
     timers: list[tuple[int, int, Timer, str, str | None]] = field(default_factory=list)
     timer_count: int = 0
+    timers_most: int = TIMERS_LEAST
+    """At so many timers, those that hold no more are dropped."""
     held_bytes: int = 0
     """Size of the events that wait in lanes or asleep."""
 

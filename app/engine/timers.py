@@ -3,13 +3,15 @@
 import heapq
 from collections.abc import Iterator
 
-from app.engine.state import State, Timer
+from app.engine.state import TIMERS_LEAST, RunStatus, State, Timer
 
 
 def arm(state: State, due_ms: int, kind: Timer, name: str, group: str | None = None) -> None:
     """Let `kind` fire for `name` (a run's id, or a lane's workflow and `group`) once it is `due_ms`."""
     state.timer_count += 1
     heapq.heappush(state.timers, (due_ms, state.timer_count, kind, name, group))
+    if len(state.timers) >= state.timers_most:
+        _sweep(state)
 
 
 def due(state: State) -> Iterator[tuple[int, Timer, str, str | None]]:
@@ -23,3 +25,23 @@ def due(state: State) -> Iterator[tuple[int, Timer, str, str | None]]:
 def next_due_ms(state: State) -> int | None:
     """Return when `apply` must be called though nothing else happens."""
     return state.timers[0][0] if state.timers else None
+
+
+def _sweep(state: State) -> None:
+    """Drop what holds no more: a run that ended leaves its deadline behind, and that may be far away."""
+    state.timers = [one for one in state.timers if _holds(state, one)]
+    heapq.heapify(state.timers)
+    state.timers_most = max(TIMERS_LEAST, 2 * len(state.timers))
+
+
+def _holds(state: State, timer: tuple[int, int, Timer, str, str | None]) -> bool:
+    due_ms, _, kind, name, group = timer
+    if kind is Timer.BATCH:
+        lane = state.lanes.get((name, group))
+        return lane is not None and lane.armed_ms == due_ms
+    run = state.runs.get(name)
+    if run is None:
+        return False
+    if kind is Timer.DEADLINE:
+        return run.deadline_ms == due_ms
+    return run.status is RunStatus.RETRYING and run.due_ms == due_ms

@@ -1,0 +1,290 @@
+"""One partition as the pump drives it, without a log: what the tests of the engine share."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from app.engine import apply as engine
+from app.engine.commit import commit
+from app.engine.effects import Commit, Effects
+from app.engine.inputs import CommandsRead, Delivered, Ended, EventsRead, Failure, Input, Published, WorkflowsLoaded
+from app.engine.limits import Limits
+from app.engine.outgoing import Outgoing, Record
+from app.engine.restore import restore
+from app.engine.state import Run, RunStatus, State, Timer, empty
+from headgate.definition import Workflow, workflow
+from topics import codec, commands, journal, keys
+from topics.envelope import Envelope
+
+NOW = 1_769_860_800_000
+"""2026-01-31T12:00:00Z."""
+JOURNAL = "journal-topic-id"
+
+
+def flow(workflow_id: str = "charge", trigger: Any = "orders/created", **options: Any) -> Workflow:
+    """A workflow whose function nobody calls: the engine only says when."""
+
+    async def fn(ctx: Any, payload: Any) -> None:
+        raise AssertionError("the engine calls no author's function")
+
+    made: Workflow = workflow(workflow_id, trigger, **options)(fn)
+    return made
+
+
+def event(
+    offset: int,
+    topic: str = "orders/created",
+    data: Any = None,
+    *,
+    id: str | None = None,  # noqa: A002 as the event names it
+    key: str | None = None,
+    source: str = "",
+    at: int = NOW,
+    partition: int = 0,
+    **more: Any,
+) -> Envelope:
+    """An event as it was read from `events`."""
+    record_key, value, headers = codec.produce_form(topic, data, event_id=id, key=key, source=source, **more)
+    return codec.decode(value, record_key, headers, partition=partition, offset=offset, timestamp_ms=at, max_bytes=None)
+
+
+def run_id(workflow_id: str, envelope: Envelope) -> str:
+    return keys.run_id(workflow_id, keys.digest_of(envelope))
+
+
+def failure(message: str = "no luck", *, kind: str = "ValueError", **options: Any) -> Failure:
+    return Failure(kind, message, None, **options)
+
+
+class Partition:
+    """State, journal and the runs in hand; every method is one thing that happens."""
+
+    def __init__(
+        self,
+        *workflows: Workflow,
+        announced: Sequence[Workflow] = (),
+        partition: int = 0,
+        partitions: int = 1,
+        now: int = NOW,
+        load: bool = True,
+        **limits: Any,
+    ) -> None:
+        self.limits = Limits(partitions=partitions, **limits)
+        self.state: State = empty(partition, self.limits, journal_id=JOURNAL)
+        self.now = now
+        self.journal: dict[bytes, bytes] = {}
+        self.in_hand: dict[str, int] = {}
+        """Attempts that the runtime drives: run id to attempt."""
+        self.commits: list[Commit] = []
+        self.again: list[Outgoing] = []
+        self.next_offset = 0
+        self.commands_offset = 0
+        if load:
+            self.load(*workflows, announced=announced)
+
+    def give(self, *given: Input, after_ms: int = 0) -> Effects:
+        """Apply `given` `after_ms` later; a chunk of nothing at all is time that passes."""
+        self.now += after_ms
+        effects = engine.apply(self.state, given, self.now)
+        for run in effects.cancels:
+            self.in_hand.pop(run.id, None)
+        for run in effects.starts:
+            self.in_hand[run.id] = run.attempt
+        return effects
+
+    def load(self, *workflows: Workflow, announced: Sequence[Workflow] = ()) -> list[str]:
+        return started(self.give(WorkflowsLoaded(workflows, announced)))
+
+    def read(self, *envelopes: Envelope, malformed: Sequence[Record] = (), after_ms: int = 0) -> list[str]:
+        """Read events; return the ids of the runs that start."""
+        self.next_offset = max([self.next_offset, *(one.offset + 1 for one in envelopes)])
+        return started(self.give(EventsRead(envelopes, malformed, self.next_offset), after_ms=after_ms))
+
+    def commanded(self, *given: commands.Command) -> list[str]:
+        self.commands_offset += len(given)
+        return started(self.give(CommandsRead(given, (), self.commands_offset)))
+
+    def complete(self, *run_ids: str, result: bytes = b'{"ok":true}') -> list[str]:
+        return started(self.give(*(Ended(one, self._attempt(one), result) for one in run_ids)))
+
+    def fail(self, run_id: str, why: Failure | None = None) -> list[str]:
+        return started(self.give(Ended(run_id, self._attempt(run_id), None, why or failure())))
+
+    def publish(self, run_id: str, step: str = "tell", *, attempt: int | None = None) -> Record:
+        published_id = keys.published_event_id(run_id, step)
+        record = Record("events", 0, None, orjson.dumps({"topic": "told", "data": step, "id": published_id}), ())
+        self.give(Published(run_id, attempt or self.in_hand[run_id], step, published_id, record))
+        return record
+
+    def wait(self, ms: int) -> list[str]:
+        return started(self.give(after_ms=ms))
+
+    def deliver(self, round_: int, *, results_end: int = 0, runs_end: int = 0) -> None:
+        self.give(Delivered(round_, results_end, runs_end))
+
+    def commit(self) -> Commit | None:
+        """Close the round, as if the append succeeded."""
+        made = commit(self.state)
+        if made is not None:
+            self.commits.append(made)
+            merge(self.journal, [*made.ahead, *made.batch])
+        return made
+
+    def committed(self) -> Outgoing:
+        """Close the round and return what it sends out; there must be something to journal."""
+        made = self.commit()
+        assert made is not None
+        return made.outgoing
+
+    def takeover(
+        self,
+        *workflows: Workflow,
+        announced: Sequence[Workflow] = (),
+        journal_: Mapping[bytes, bytes] | None = None,
+        load: bool = True,
+    ) -> "Partition":
+        """Another owner, from the journal alone."""
+        entities = self.journal if journal_ is None else journal_
+        other = Partition(partition=self.state.partition, now=self.now, load=False)
+        other.limits = self.limits
+        other.journal = dict(entities)
+        found = restore(entities, self.state.partition, self.limits, journal_id=JOURNAL)
+        other.state, other.again = found.state, found.deliver_again
+        other.next_offset, other.commands_offset = found.state.events_offset, found.state.commands_offset
+        if load:
+            other.load(*workflows, announced=announced)
+        return other
+
+    def run(self, run_id: str) -> Run:
+        return self.state.runs[run_id]
+
+    def kinds(self) -> dict[str, int]:
+        """How many journal records there are of each kind."""
+        found: dict[str, int] = {}
+        for key in self.journal:
+            kind = key.split(b":", 1)[0].decode()
+            found[kind] = found.get(kind, 0) + 1
+        return found
+
+    def entity(self, key: bytes) -> Any:
+        return journal.decode(key, self.journal[key])
+
+    def _attempt(self, run_id: str) -> int:
+        return self.in_hand.pop(run_id)
+
+
+def merge(entities: dict[bytes, bytes], written: Iterable[tuple[bytes, bytes | None]]) -> None:
+    """Let `entities` be what compaction leaves after `written`."""
+    for key, value in written:
+        entities.pop(key, None)
+        if value is not None:
+            entities[key] = value
+
+
+def started(effects: Effects) -> list[str]:
+    return [one.id for one in effects.starts]
+
+
+def results(outgoing: Outgoing) -> list[dict[str, Any]]:
+    return [orjson.loads(one[1]) for one in outgoing.results]
+
+
+def summary(outgoing: Outgoing) -> list[tuple[str, str, Any]]:
+    """(run id, status, result or the error's message) of each result."""
+    return [
+        (one["run_id"], one["status"], one["error"]["message"] if one["error"] else one["result"])
+        for one in results(outgoing)
+    ]
+
+
+def facts(outgoing: Outgoing) -> list[dict[str, Any]]:
+    return [orjson.loads(one.value or b"") for one in outgoing.runs]
+
+
+def of_topic(outgoing: Outgoing, topic: str) -> list[Record]:
+    return [one for one in outgoing.records if one.topic == topic]
+
+
+def dead(outgoing: Outgoing) -> list[dict[str, Any]]:
+    return [orjson.loads(one.value or b"") for one in of_topic(outgoing, "dlq")]
+
+
+def commanded(outgoing: Outgoing) -> list[tuple[int | None, commands.Command]]:
+    return [(one.partition, commands.decode(one.value)) for one in of_topic(outgoing, "commands")]
+
+
+def canonical(state: State) -> dict[str, Any]:
+    """All that two states must agree on to go on alike: no numbers of slots or timers, no order that means nothing."""
+    runs = {
+        one.id: {
+            "workflow": (one.workflow.id, one.workflow.version),
+            "events": one.events,
+            "bodies": None if one.held is None else [held.number for held in one.held],
+            "lane": one.lane,
+            "attempt": one.attempt,
+            "started": one.started_ms,
+            "status": one.status,
+            "due": one.due_ms if one.status is RunStatus.RETRYING else None,
+            "deadline": one.deadline_ms,
+            "published": one.published or {},
+            "journaled": one.journaled,
+        }
+        for one in state.runs.values()
+    }
+    refs: dict[int, int] = {}
+    for run in state.runs.values():
+        for held in run.held or ():
+            refs[held.number] = held.refs
+    waiting = [*state.asleep.values(), *(one.pending for one in state.lanes.values())]
+    for pending in (one for many in waiting for one in many):
+        refs[pending.held.number] = pending.held.refs
+    return {
+        "offsets": (state.events_offset, state.commands_offset),
+        "round": state.round,
+        "now": state.now_ms,
+        "known": state.known,
+        "loaded": sorted(state.loaded),
+        "received": state.received,
+        "sent": state.sent,
+        "runs": runs,
+        "running": state.running,
+        "lanes": {
+            key: (one.active, [p.held.envelope for p in one.pending], one.armed_ms) for key, one in state.lanes.items()
+        },
+        "asleep": {name: [p.held.envelope for p in many] for name, many in state.asleep.items() if many},
+        "held bytes": state.held_bytes,
+        "timers": sorted(_live_timers(state)),
+        "ids": sorted(ids(state)),
+        "bodies": state.bodies,
+        "references": refs,
+        "outputs": (state.delivered, state.results_end, state.runs_end),
+        "undelivered": [(one.round, sorted(one.slots)) for one in state.undelivered],
+        "slots": (state.slots, sorted(state.free_slots)),
+        "left over": (state.removed, state.orphans, state.ready, state.freed, state.forwards, state.gathers),
+    }
+
+
+def ids(state: State) -> set[bytes]:
+    """The event ids that are remembered."""
+    return {
+        bytes(bucket[at : at + 12])
+        for generation in state.dedup.generations
+        for bucket in generation.buckets
+        if bucket is not None
+        for at in range(0, len(bucket), 12)
+    }
+
+
+def _live_timers(state: State) -> set[tuple[int, str, str, str]]:
+    live: set[tuple[int, str, str, str]] = set()
+    for due_ms, _, kind, name, group in state.timers:
+        run, lane = state.runs.get(name), state.lanes.get((name, group))
+        holds = {
+            Timer.RETRY: run is not None and run.status is RunStatus.RETRYING and run.due_ms == due_ms,
+            Timer.DEADLINE: run is not None and run.deadline_ms == due_ms,
+            Timer.BATCH: lane is not None and lane.armed_ms == due_ms,
+        }
+        if holds[kind]:
+            live.add((due_ms, kind.name, name, group or ""))
+    return live
