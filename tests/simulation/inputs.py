@@ -17,10 +17,11 @@ _RUBBISH = (b"not json", b"", None, b"[]", b'{"topic": 7, "data": 1}', b'{"data"
 class Inputs:
     """The producers of a scenario."""
 
-    def __init__(self, cluster: MemoryCluster, random: Random, partitions: int) -> None:
+    def __init__(self, cluster: MemoryCluster, random: Random, partitions: int, *, repeats: float) -> None:
         self._cluster = cluster
         self._random = random
         self._partitions = partitions
+        self._repeats = repeats
         self._count = 0
         self._sent: list[tuple[Entry, str | None]] = []
         self._keys = [f"k{number}" for number in range(random.choice((1, 2, 4)))]
@@ -31,7 +32,7 @@ class Inputs:
     def plan(self, loop: SimLoop, until: float) -> None:
         """Let batches of events come until then."""
         random = self._random
-        for _ in range(random.choice((4, 8, 14))):
+        for _ in range(random.choice((5, 10, 20))):
             loop.call_at(random.random() * until, self._batch, loop)
 
     def _batch(self, loop: SimLoop) -> None:
@@ -68,7 +69,7 @@ class Inputs:
         chance = random.random()
         if chance < 0.05:
             return Entry(random.choice((None, b"k", b"\xff")), random.choice(_RUBBISH), ()), None
-        if chance < 0.2 and self._sent:
+        if chance < 0.05 + self._repeats and self._sent:
             return random.choice(self._sent)
         self._count += 1
         number = self._count

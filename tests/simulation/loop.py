@@ -91,7 +91,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._enqueue(process, handle)
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment] # there are no threads
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -199,15 +199,16 @@ class SimLoop(asyncio.AbstractEventLoop):
             if not ready:
                 active[at] = active[-1]
                 active.pop()
-            if handle._cancelled:  # type: ignore[attr-defined]
+            if handle.cancelled():
                 continue
             self.current = process
             self.steps += 1
             if self._doomed and process in self._doomed:
                 self._count_down(process)
-                if process.dead:
-                    continue
-            handle._run()  # type: ignore[attr-defined]
+                if not process.dead:
+                    handle._run()
+            else:
+                handle._run()
             if self.steps > MAX_STEPS:
                 raise Stuck(f"no end after {MAX_STEPS} steps, at {self._now:.3f} s; last in {process.name}")
         self.current = self.root
@@ -223,14 +224,14 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def _advance(self) -> None:
         timers = self._timers
-        while timers and (timers[0][2]._cancelled or timers[0][3].dead):  # type: ignore[attr-defined]
+        while timers and (timers[0][2].cancelled() or timers[0][3].dead):
             heapq.heappop(timers)
         if not timers:
             raise Stuck(f"nothing will ever happen again, at {self._now:.3f} s")
         self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= self._now:
             _, _, handle, process = heapq.heappop(timers)
-            if not handle._cancelled and not process.dead:  # type: ignore[attr-defined]
+            if not handle.cancelled() and not process.dead:
                 self._enqueue(process, handle)
 
     def dispose(self) -> None:

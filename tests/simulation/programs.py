@@ -56,7 +56,7 @@ class Program:
 
     def published(self, number: int) -> tuple[str, dict[str, Any], str | None]:
         """Return topic, data and key of the event that the step `number` publishes."""
-        return CHAIN, {"n": number, "hops": 1}, (f"c{number}" if number % 2 else None)
+        return CHAIN, {"n": number}, (f"c{number}" if number % 2 else None)
 
 
 def draw(random: Random, number: int) -> Program:
@@ -85,16 +85,17 @@ def draw(random: Random, number: int) -> Program:
     )
 
 
-def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, Any]]], None]) -> Workflow:
-    """Return the workflow. `called` hears workflow, run, attempt and events of every call."""
+def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, Any]]], int]) -> Workflow:
+    """Return the workflow. `called` hears workflow, run, attempt and events of every call, and counts the calls."""
 
-    def start(ctx: Any, payload: Any) -> None:
-        called(program.id, ctx.run_id, ctx.attempt, payload["events"])
+    def start(ctx: Any, payload: Any) -> int:
+        return called(program.id, ctx.run_id, ctx.attempt, payload["events"])
 
-    def publish(ctx: Any) -> None:
+    def publish(ctx: Any, call: int) -> None:
         for number in range(program.publishes):
             topic, data, key = program.published(number)
-            ctx.step.publish_event(f"hop{number}", topic=topic, data=data, event_key=key)
+            # Other data in every call: only what was journaled may ever be seen.
+            ctx.step.publish_event(f"hop{number}", topic=topic, data=data | {"call": call}, event_key=key)
 
     def finish(ctx: Any, payload: Any) -> dict[str, Any]:
         if program.kind == "reject":
@@ -106,17 +107,16 @@ def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, A
         return {"count": len(payload["events"])}
 
     async def run(ctx: Any, payload: Any) -> Any:
-        start(ctx, payload)
+        call = start(ctx, payload)
         if program.kind == "slow":
             await asyncio.sleep(0.02 + 0.3 * (_weight(ctx.run_id) % 7) / 7)
-        publish(ctx)
+        publish(ctx, call)
         if program.kind == "never":
             await asyncio.sleep(1e6)
         return finish(ctx, payload)
 
     def run_plainly(ctx: Any, payload: Any) -> Any:
-        start(ctx, payload)
-        publish(ctx)
+        publish(ctx, start(ctx, payload))
         return finish(ctx, payload)
 
     def passes(event: Any) -> bool:

@@ -59,7 +59,7 @@ class Scenario:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = chance = random.Random(seed)
-        self.loop = loop = SimLoop(chance.getrandbits(32))
+        self.loop = loop = SimLoop(chance.getrandbits(32))  # type: ignore[abstract] # nothing asks for the rest
         self.cluster_process = Process("cluster")
         self.weather = Weather(
             fault_rate=chance.choice((0.0, 0.0, 0.002, 0.006)), slow_rate=chance.choice((0.0, 0.01, 0.05))
@@ -88,7 +88,7 @@ class Scenario:
         self.healing = False
         self._owners: dict[int, Owner] = {}
         self._problem: Violation | None = None
-        self.inputs = Inputs(self.cluster, chance, self.partitions)
+        self.inputs = Inputs(self.cluster, chance, self.partitions, repeats=0.4 if self.tight_dedup else 0.15)
         self._check_every = chance.choice((1, 3, 8))
         self._rounds = 0
         self._busy_until = 0.0
@@ -100,7 +100,7 @@ class Scenario:
                 partitions=self.partitions,
                 workflows_per_event=chance.choice((100, 100, 2)),
                 batch_bytes=chance.choice((10_000, 10_000, 200)),
-                dedup_ids=chance.choice((4, 8, 16)) if self.tight_dedup else 100_000,
+                dedup_ids=chance.choice((4, 4, 8, 16)) if self.tight_dedup else 100_000,
                 retry_base_ms=60,
                 retry_max_ms=300,
                 reply_allowed=lambda topic: topic in ("replies", "nowhere"),
@@ -123,9 +123,10 @@ class Scenario:
 
     # --- what the parts tell ----------------------------------------------------------------------------------------
 
-    def _called(self, workflow: str, run: str, attempt: int, events: Sequence[dict[str, Any]]) -> None:
+    def _called(self, workflow: str, run: str, attempt: int, events: Sequence[dict[str, Any]]) -> int:
         about = tuple(f"{one['sequence_id']}/{one['id']}" for one in events)
         self.seen.calls.append((self.loop.time(), workflow, run, attempt, about))
+        return len(self.seen.calls)
 
     def announce(self, worker: Worker) -> None:
         """A worker says what it runs, and all others hear it."""
@@ -290,9 +291,9 @@ class Scenario:
         loop, chance = self.loop, self.random
         for number in range(chance.choice((1, 2, 2, 3))):
             loop.call_at(chance.random() * 0.3, self._first_start, f"worker{number}")
-        until = chance.uniform(1.5, 4.0)
+        until = chance.uniform(1.5, 5.0)
         self.inputs.plan(loop, until)
-        for _ in range(chance.choice((0, 2, 5, 9))):
+        for _ in range(chance.choice((0, 3, 7, 12))):
             loop.call_at(0.2 + chance.random() * until, self._trouble)
         loop.call_at(until + 0.3, self._heal)
         self._until_quiet(until + 0.4)
@@ -382,6 +383,7 @@ class Scenario:
                 "leave",
                 "expire",
                 "exhaust",
+                "zombie",
             )
         )
         who = chance.choice(alive) if alive else None
@@ -404,9 +406,12 @@ class Scenario:
             self.loop.kill_after(who.process, int(chance.random() ** 2 * 60), lambda: self.kill(who.instance))
         elif kind == "leave":
             who.closing = True
-        elif kind == "freeze" and not who.process.frozen:
+        elif kind in ("freeze", "zombie") and not who.process.frozen:
             self.loop.freeze(who.process)
             loop.call_at_in(loop.root, loop.time() + chance.choice((0.3, 1.4, 2.5)), self.loop.thaw, who.process)
+            if kind == "zombie":  # its id is forgotten meanwhile: the next owner has another one
+                for number in range(self.partitions):
+                    self.cluster.expire_transactional_id(f"journal.{number}")
 
     def _heal(self) -> None:
         """Faults end, the frozen go on, and every worker gets every workflow."""

@@ -1,0 +1,271 @@
+"""The code with one promise broken each: what the simulation must notice, or it is worth nothing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+from unittest import mock
+
+from app.engine import apply as engine
+from app.engine import commit, lanes, restore, runs
+from app.engine.dedup import Dedup
+from app.engine.inputs import CommandsRead
+from app.engine.outgoing import Outgoing
+from app.engine.state import State
+from app.kafka.log import AppendFailed
+from app.kafka.memory import MemoryLog
+from app.kafka.memory_cluster import MemoryPartition
+from app.pump import takeover
+from app.pump.pump import Pump
+from topics import keys
+
+Patch = Callable[[], Any]
+
+
+def _deliver_first() -> Any:
+    """What a round sends out is sent before its journal batch is durable."""
+    before = Pump._append
+
+    async def append(self: Pump, made: Any) -> None:
+        out = made.outgoing
+        if out:
+            self.delivery.offer(Outgoing(out.round, list(out.results), list(out.runs), list(out.records)))
+            out.results.clear()
+            out.runs.clear()
+            out.records.clear()
+        await before(self, made)
+
+    return mock.patch.object(Pump, "_append", append)
+
+
+def _no_tail_check() -> Any:
+    """A takeover delivers again without looking at what results and runs already hold."""
+
+    async def all_again(_log: Any, state: State, again: Sequence[Outgoing]) -> list[Outgoing]:
+        return list(again)
+
+    return mock.patch.object(takeover, "_without_delivered", all_again)
+
+
+def _no_redelivery() -> Any:
+    """A takeover does not deliver again."""
+
+    async def nothing(_log: Any, _state: State, _again: Sequence[Outgoing]) -> list[Outgoing]:
+        return []
+
+    return mock.patch.object(takeover, "_without_delivered", nothing)
+
+
+def _ignore_sequences() -> Any:
+    """Commands are taken whatever their sequence says."""
+
+    def read(state: State, given: CommandsRead, effects: Any) -> None:
+        state.received.clear()
+        for command in given.commands:
+            state.received[f"{command.source}/{command.journal}"] = command.sequence - 1
+            one = CommandsRead([command], (), given.next_offset)
+            before(state, one, effects)
+        before(state, CommandsRead((), given.malformed, given.next_offset), effects)
+
+    before = engine.HANDLERS[CommandsRead]
+    return mock.patch.dict(engine.HANDLERS, {CommandsRead: read})
+
+
+def _no_fence() -> Any:
+    """The log refuses nobody."""
+
+    def unchecked(_self: Any, _producer: Any, _sequence: int, _count: int) -> None:
+        return None
+
+    return mock.patch.object(MemoryPartition, "_check", unchecked)
+
+
+def _open_outputs() -> Any:
+    """A takeover does not close results and runs to older owners."""
+
+    async def fence_only(self: MemoryLog) -> Any:
+        return await self.fence()
+
+    return mock.patch.object(MemoryLog, "close_outputs", fence_only)
+
+
+def _no_kill_record() -> Any:
+    """Another producer id is not shut out."""
+
+    async def nothing(_self: MemoryLog, _producer_id: int) -> None:
+        return None
+
+    return mock.patch.object(MemoryLog, "shut_out", nothing)
+
+
+def _claim_late() -> Any:
+    """The journal is not read again after the claim."""
+    before = takeover._Reader.read_on
+
+    async def once(self: Any) -> None:
+        if self.entities or self.next_offset:
+            _, self.next_offset = await self._log.bounds("journal")
+            return
+        await before(self)
+
+    return mock.patch.object(takeover._Reader, "read_on", once)
+
+
+def _offsets_first() -> Any:
+    """A round is journaled with the offset up to which is read already, not with that of what it decided."""
+    before = commit.head
+
+    def head(state: State) -> dict[str, Any]:
+        ahead = positions.get(id(state), 0)
+        return before(state) | {"events": max(state.events_offset, ahead)}
+
+    offer = Pump._offer
+    positions: dict[int, int] = {}
+
+    async def offered(self: Pump, topic: str, inbox: Any, records: Any) -> None:
+        await offer(self, topic, inbox, records)
+        if topic == "events":
+            positions[id(self.state)] = inbox.next_offset
+
+    return _both(mock.patch.object(commit, "head", head), mock.patch.object(Pump, "_offer", offered))
+
+
+@contextmanager
+def _both(*patches: Any) -> Iterator[None]:
+    with ExitStack() as stack:
+        for one in patches:
+            stack.enter_context(one)
+        yield
+
+
+def _forget_pending() -> Any:
+    """A restore forgets what waited."""
+    return mock.patch.object(restore, "_pending", lambda _state, held, _workflow_id: setattr(held, "refs", 1))
+
+
+def _forget_runs() -> Any:
+    """A restore forgets runs that had started."""
+    return mock.patch.object(restore, "_run", return_value=None)
+
+
+def _forget_ids() -> Any:
+    """A restore forgets which ids were seen."""
+    return mock.patch.object(restore, "_ids", return_value=None)
+
+
+def _no_dedup() -> Any:
+    """Equal ids are not noticed."""
+    before = Dedup.seen
+
+    def never(self: Dedup, digest: bytes, now_ms: int) -> bool:
+        before(self, digest, now_ms)
+        return False
+
+    return mock.patch.object(Dedup, "seen", never)
+
+
+def _no_homes() -> Any:
+    """Events are processed where they landed."""
+    return mock.patch.object(keys, "home_of", lambda event, _count: event.partition)
+
+
+def _no_order() -> Any:
+    """Events of one key do not wait for each other."""
+    before = lanes.admit
+
+    def admit(state: State, workflow: Any, envelope: Any, digest: bytes, held: Any, effects: Any) -> None:
+        if workflow.id in state.loaded and workflow.batch_size == 1 and workflow.filter is None:
+            runs.start(state, workflow, (envelope,), digest, None if held is None else (held,), None, effects)
+        else:
+            before(state, workflow, envelope, digest, held, effects)
+
+    return mock.patch.object(lanes, "admit", admit)
+
+
+def _publish_anew() -> Any:
+    """What a run has published is not remembered between its attempts."""
+    before = commit._run
+
+    def run(state: State, one: Any, bodies: Any, batch: Any) -> None:
+        one.published = None
+        before(state, one, bodies, batch)
+
+    return mock.patch.object(commit, "_run", run)
+
+
+def _mark_early() -> Any:
+    """Rounds count as delivered before anything is acknowledged."""
+    before = Pump._append
+
+    async def append(self: Pump, made: Any) -> None:
+        await before(self, made)
+        self.state.delivered = made.round
+
+    return mock.patch.object(Pump, "_append", append)
+
+
+def _lose_tombstones() -> Any:
+    """What ended is not removed from the journal."""
+    before = commit.commit
+
+    def keep(state: State) -> Any:
+        state.removed.clear()
+        return before(state)
+
+    return mock.patch("app.pump.pump.commit", keep)
+
+
+def _take_any_offset() -> Any:
+    """An append may return any offset."""
+
+    async def append(self: Pump, entries: Any) -> None:
+        self._next_journal_offset = await self._log.append(entries) + len(entries)
+
+    return mock.patch.object(Pump, "_append_one", append)
+
+
+def _go_on_after_lost_answers() -> Any:
+    """An append without an answer is tried again under the next sequence, as if it had not happened."""
+    before = MemoryLog._append
+
+    async def append(self: MemoryLog, topic: str, entries: Any) -> int:
+        try:
+            return await before(self, topic, entries)
+        except AppendFailed:
+            self._failed = None
+            await self.fence()
+            return await before(self, topic, entries)
+
+    return mock.patch.object(MemoryLog, "_append", append)
+
+
+MUTATIONS: Final[dict[str, Patch]] = {
+    "deliver-first": _deliver_first,
+    "no-tail-check": _no_tail_check,
+    "no-redelivery": _no_redelivery,
+    "ignore-sequences": _ignore_sequences,
+    "no-fence": _no_fence,
+    "open-outputs": _open_outputs,
+    "no-kill-record": _no_kill_record,
+    "no-reading-after-the-claim": _claim_late,
+    "offsets-first": _offsets_first,
+    "forget-pending": _forget_pending,
+    "forget-runs": _forget_runs,
+    "forget-ids": _forget_ids,
+    "no-dedup": _no_dedup,
+    "no-homes": _no_homes,
+    "no-order": _no_order,
+    "publish-anew": _publish_anew,
+    "mark-early": _mark_early,
+    "lose-tombstones": _lose_tombstones,
+    "go-on-after-lost-answers": _go_on_after_lost_answers,
+}
+
+
+@contextmanager
+def mutated(name: str | None) -> Iterator[None]:
+    """Run the block with the mutation `name`, None for none."""
+    if name is None:
+        yield
+        return
+    with MUTATIONS[name]():
+        yield

@@ -1,0 +1,68 @@
+"""Thousands of seeds keep every promise; a seed replays exactly; a broken promise is noticed."""
+
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.mutations import MUTATIONS, mutated
+from tests.simulation.pool import run_seed, run_seeds
+from tests.simulation.scenario import Scenario
+
+SEEDS = 2_000
+ROOT = Path(__file__).parents[2]
+
+NEEDED = 300
+"""Seeds within which each mutation must be noticed; most need fewer than ten."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL")
+
+
+def test_every_seed_keeps_every_promise() -> None:
+    failures = run_seeds(range(SEEDS))
+    assert not failures, "\n\n".join(map(str, failures))
+
+
+def story(seed: int) -> str:
+    """Return a digest of all that happened in a seed."""
+    scenario = Scenario(seed)
+    scenario.run()
+    digest = sha256(repr((scenario.loop.steps, scenario.loop.time(), scenario.seen)).encode())
+    for topic in ("events", "commands", "journal", "results", "runs", "dlq"):
+        for number in range(scenario.cluster.count(topic)):
+            digest.update(repr(scenario.cluster.read(topic, number)).encode())
+    return digest.hexdigest()
+
+
+def test_a_seed_replays_exactly_in_another_process() -> None:
+    seeds = (3, 26, 157)
+    code = f"from tests.simulation.test_simulation import story; print(*map(story, {seeds}))"
+    environment = os.environ | {"PYTHONHASHSEED": "4711"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import logging; logging.disable(50)\n" + code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [story(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_promise_is_noticed(name: str) -> None:
+    with mutated(name):
+        assert any(run_seed(seed) is not None for seed in range(NEEDED))
+
+
+def test_a_failing_seed_says_how_to_replay_it() -> None:
+    with mutated("forget-runs"):
+        failure = next(one for seed in range(NEEDED) if (one := run_seed(seed)) is not None)
+    assert str(failure).endswith(f"python -m tests.simulation --seed {failure.seed}")
