@@ -130,6 +130,11 @@ def _workflows_loaded(state: State, given: inputs.WorkflowsLoaded, effects: Effe
 
 
 def _delivered(state: State, given: inputs.Delivered, _effects: Effects) -> None:
+    mark_delivered(state, given)
+
+
+def mark_delivered(state: State, given: inputs.Delivered) -> None:
+    """What rounds up to `given.round` sent out is acknowledged: their journal slots are free."""
     while state.undelivered and state.undelivered[0].round <= given.round:
         state.free_slots.extend(state.undelivered.popleft().slots)
     state.delivered = max(state.delivered, given.round)

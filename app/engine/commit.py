@@ -103,25 +103,24 @@ def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity]) -> N
         _body(state, one, bodies)
     if not run.journaled:
         run.journaled = True
-        runs.began(state, run)
-    batch.append(
-        (
-            journal.run_key(run.id),
-            journal.encode(
-                {
-                    "r": state.round,
-                    "workflow": run.workflow.id,
-                    "version": run.workflow.version,
-                    "bodies": [one.number for one in run.held],
-                    "lane": run.lane,
-                    "attempt": run.attempt,
-                    "started": run.started_ms,
-                    "due": run.due_ms if run.status is RunStatus.RETRYING else 0,
-                    "published": run.published or {},
-                }
-            ),
-        )
-    )
+        if run.attempt == 1 and run.status is RunStatus.RUNNING:  # else its failure told so already
+            runs.began(state, run)
+    batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))
+
+
+def run_value(state: State, run: Run) -> dict[str, Any]:
+    """Return the entity of a run whose bodies are journaled."""
+    return {
+        "r": state.round,
+        "workflow": run.workflow.id,
+        "version": run.workflow.version,
+        "bodies": [one.number for one in run.held or ()],
+        "lane": run.lane,
+        "attempt": run.attempt,
+        "started": run.started_ms,
+        "due": run.due_ms if run.status in (RunStatus.RETRYING, RunStatus.ASLEEP) else 0,
+        "published": run.published or {},
+    }
 
 
 def _expire(state: State) -> None:

@@ -15,6 +15,7 @@ from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
 from app.engine.limits import Limits
 from app.engine.outgoing import Outgoing, Record, Result
+from app.engine.snapshot import Remembered
 from app.engine.state import Held, OutSlot, Pending, Run, RunStatus, State, Unloaded, empty
 from headgate.definition import Workflow
 from topics import commands, journal
@@ -28,8 +29,18 @@ class Restored:
     """Rounds that were decided but are not known to be delivered, oldest first."""
 
 
-def restore(entities: Mapping[bytes, bytes], partition: int, limits: Limits, *, journal_id: str) -> Restored:
-    """Return the state that `entities` (key to value) define. Raises UnreadableJournal, WrongPartitionCount."""
+def restore(
+    entities: Mapping[bytes, bytes],
+    partition: int,
+    limits: Limits,
+    *,
+    journal_id: str,
+    remembered: Remembered | None = None,
+) -> Restored:
+    """Return the state that `entities` (key to value) define. Raises UnreadableJournal, WrongPartitionCount.
+
+    `remembered` are the ids of a snapshot; `entities` then hold only those written after it.
+    """
     state = empty(partition, limits, journal_id=journal_id)
     if journal.HEAD not in entities:
         # Nothing was ever committed; what is there was written ahead of a commit that never came.
@@ -48,7 +59,9 @@ def restore(entities: Mapping[bytes, bytes], partition: int, limits: Limits, *, 
         kinds.setdefault(kind, []).append((key, value, found))
     for _, _, found in kinds.get(b"known", ()):
         state.known = dict(found["since"])
-    _ids(state, kinds)
+    if remembered is not None:
+        _remember(state, remembered)
+    _ids(state, kinds, remembered=remembered is not None)
     bodies = {int(key.split(b":")[1]): Held(commands.event_of(found), int(key.split(b":")[1]), journaled=True)
               for key, _, found in kinds.get(b"body", ())}  # fmt: skip
     for key, _, found in kinds.get(b"run", ()):
@@ -80,13 +93,30 @@ def _head(state: State, head: Mapping[str, Any]) -> None:
         state.dedup.restore(int(number), opened_ms, [], packed=False)
 
 
-def _ids(state: State, kinds: Mapping[bytes, list[tuple[bytes, bytes, dict[str, Any]]]]) -> None:
+def _remember(state: State, remembered: Remembered) -> None:
+    """Begin with the ids of a snapshot, but for generations that were forgotten since."""
+    known = {one.number for one in state.dedup.generations}
+    kept = [one for one in remembered.dedup.generations if one.number in known]
+    later = [one for one in state.dedup.generations if all(one.number != other.number for other in kept)]
+    state.dedup.generations = sorted(kept + later, key=lambda one: one.number)
+    state.dedup.count = sum(one.count for one in state.dedup.generations)
+    if remembered.tail_from == state.tail_from:
+        state.tail_ids = list(remembered.tail_ids)
+        state.tail_slots = remembered.tail_slots
+        state.tail_generation = remembered.tail_generation
+
+
+def _ids(state: State, kinds: Mapping[bytes, list[tuple[bytes, bytes, dict[str, Any]]]], *, remembered: bool) -> None:
     dedup = state.dedup
     opened = {one.number: one.opened_ms for one in dedup.generations}
     for key, _, found in kinds.get(b"pack", ()):
         number = int(key.split(b":")[1])
         if number in opened:
-            dedup.restore(number, opened[number], journal.unpack_digests(found["d"], DIGEST_BYTES), packed=True)
+            digests = journal.unpack_digests(found["d"], DIGEST_BYTES)
+            if remembered:  # a pack written since the snapshot repeats what was the tail then
+                generation = next(one for one in dedup.generations if one.number == number)
+                digests = [one for one in digests if not generation.holds(one)]
+            dedup.restore(number, opened[number], digests, packed=True)
         else:
             state.removed.append(key)
     for key, _, found in kinds.get(b"ids", ()):

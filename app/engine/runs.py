@@ -71,6 +71,8 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
         state.touched_runs[run.id] = run
         state.changed = True
         timers.arm(state, run.due_ms, Timer.RETRY, run.id)
+        if not run.journaled and run.attempt == 1:
+            began(state, run)
         retried = facts.run_retried(
             run_id=run.id,
             workflow_id=run.workflow.id,
@@ -130,7 +132,7 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
     state.changed = True
     counted = (workflow.id, status)
     state.counters.ended[counted] = state.counters.ended.get(counted, 0) + 1
-    if run.journaled:
+    if run.journaled or run.attempt > 1 or run.status is RunStatus.RETRYING:
         finished = facts.run_finished(
             run_id=run.id,
             workflow_id=workflow.id,
@@ -235,7 +237,7 @@ def bury(
 
 
 def began(state: State, run: Run) -> None:
-    """The run outlives the round that it started in: tell so."""
+    """Tell that the run started: it outlives its round, or its first attempt failed in it."""
     started = facts.run_started(
         run_id=run.id,
         workflow_id=run.workflow.id,

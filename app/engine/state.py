@@ -233,7 +233,13 @@ class State:
     counters: Counters = field(default_factory=Counters)
 
 
+def policy_of(limits: Limits) -> DedupPolicy:
+    """Return how long and how many ids a partition remembers."""
+    return DedupPolicy(window_ms=limits.dedup_window_ms, max_ids=limits.dedup_ids)
+
+
 def empty(partition: int, limits: Limits, *, journal_id: str) -> State:
     """Return the state of a partition whose journal is empty."""
-    policy = DedupPolicy(window_ms=limits.dedup_window_ms, max_ids=limits.dedup_ids)
-    return State(partition=partition, limits=limits, journal_id=journal_id, dedup=Dedup(policy), matcher=Matcher(()))
+    return State(
+        partition=partition, limits=limits, journal_id=journal_id, dedup=Dedup(policy_of(limits)), matcher=Matcher(())
+    )

@@ -10,7 +10,9 @@ from app.engine.state import Counters, State
 from app.kafka.log import Fenced, PartitionLog
 from app.observe import logs
 from app.pump.pump import Bounds, Clock, Pump, Runtime
+from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner, take_over
+from app.pump.upkeep import Upkeep
 
 log = logs.get(__name__)
 
@@ -26,6 +28,9 @@ class Parts:
     runtime: Runtime
     open_log: Callable[[int], PartitionLog]
     observe: Callable[[Counters, State], None]
+    snapshots: Snapshots | None = None
+    snapshot_every_ms: int = 60_000
+    claim_every_ms: int = 6 * 3_600_000
     clock_warn_ms: int = 1_000
     clock_stop_ms: int = 60_000
 
@@ -110,10 +115,25 @@ class Partitions:
                 now_ms=parts.clock.now_ms,
                 warn_ms=parts.clock_warn_ms,
                 stop_ms=parts.clock_stop_ms,
+                snapshots=parts.snapshots,
             )
         except BaseException:
             await partition_log.close()
             raise
+        now_ms = parts.clock.now_ms()
+        upkeep = Upkeep(
+            log=partition_log,
+            owner=parts.owner,
+            limits=parts.limits,
+            claim=taken.claim,
+            claimed_at_offset=taken.term,
+            claim_due_ms=now_ms + parts.claim_every_ms,
+            claim_every_ms=parts.claim_every_ms,
+            snapshots=parts.snapshots,
+            # Not all partitions of a worker at once.
+            snapshot_due_ms=now_ms + parts.snapshot_every_ms * (partition + 1) // parts.limits.partitions,
+            snapshot_every_ms=parts.snapshot_every_ms,
+        )
         pump = Pump(
             taken.state,
             partition_log,
@@ -122,6 +142,7 @@ class Partitions:
             next_journal_offset=taken.next_journal_offset,
             bounds=parts.bounds,
             deliver_again=taken.deliver_again,
+            upkeep=upkeep,
             observe=parts.observe,
         )
         pump.workflows_changed(self._workflows)

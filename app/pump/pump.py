@@ -26,6 +26,10 @@ from app.pump import decode
 from app.pump.decode import Read
 from app.pump.delivery import Delivery
 from app.pump.inbox import Inbox
+from app.pump.upkeep import Upkeep
+
+QUIET_ROUNDS = 5
+"""Rounds without new events that an upkeep waits for what is going on."""
 
 
 class Runtime(Protocol):
@@ -71,6 +75,7 @@ class Pump:
         next_journal_offset: int,
         bounds: Bounds,
         deliver_again: Sequence[Outgoing] = (),
+        upkeep: Upkeep | None = None,
         observe: Callable[[Counters, State], None] = lambda _counters, _state: None,
     ) -> None:
         self.state = state
@@ -81,6 +86,7 @@ class Pump:
         self._next_journal_offset = next_journal_offset
         self._bounds = bounds
         self._observe = observe
+        self._upkeep = upkeep
         self._events = Inbox(state.events_offset, most_bytes=bounds.inbox_bytes)
         self._commands = Inbox(state.commands_offset, most_bytes=bounds.inbox_bytes)
         self._happened: list[Input] = []
@@ -150,6 +156,7 @@ class Pump:
                 if task.done():
                     task.result()
             await self.delivery.settled()
+            await self._leave_snapshot()
         finally:
             self._between.set()
             for task in (looping, delivering):
@@ -168,6 +175,8 @@ class Pump:
                 await self._held.wait()
                 continue
             try:
+                if self._upkeep is not None and self._clock.now_ms() >= self._upkeep.due_ms():
+                    await self._keep_up(self._upkeep)
                 await self.round()
             finally:
                 self._between.set()
@@ -178,11 +187,34 @@ class Pump:
             return
         if not self._held.is_set() or self._stopping:
             return
-        await self._clock.wait(self._wake, timers.next_due_ms(self.state))
+        due_ms = timers.next_due_ms(self.state)
+        if self._upkeep is not None:
+            due_ms = self._upkeep.due_ms() if due_ms is None else min(due_ms, self._upkeep.due_ms())
+        await self._clock.wait(self._wake, due_ms)
 
-    async def round(self) -> None:
-        """One round: what waits goes through the engine, into the journal, and out."""
-        effects = engine.apply(self.state, self._drain(), self._clock.now_ms())
+    async def _keep_up(self, upkeep: Upkeep) -> None:
+        """Let everything come to rest, then do what is due. A snapshot that finds no rest is left out."""
+        for _ in range(QUIET_ROUNDS):
+            await self.delivery.settled()
+            if not self._happened:
+                break
+            await self.round(take=False)
+        await self.delivery.settled()
+        now_ms = self._clock.now_ms()
+        self._next_journal_offset = await upkeep.keep(self.state, next_offset=self._next_journal_offset, now_ms=now_ms)
+
+    async def _leave_snapshot(self) -> None:
+        """A stop in order leaves a snapshot, so that the next start reads next to nothing."""
+        if self._upkeep is None or self.state.running:
+            return
+        marks = [one for one in self._happened if isinstance(one, Delivered)]
+        for one in marks:
+            engine.mark_delivered(self.state, one)
+        await self._upkeep.snapshot(self.state, next_offset=self._next_journal_offset, now_ms=self._clock.now_ms())
+
+    async def round(self, *, take: bool = True) -> None:
+        """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""
+        effects = engine.apply(self.state, self._drain(take=take), self._clock.now_ms())
         await self._carry_out(effects)
         made = commit(self.state)
         if made is not None:
@@ -193,10 +225,10 @@ class Pump:
         if self.delivery.full:
             await self.delivery.room()
 
-    def _drain(self) -> list[Input]:
+    def _drain(self, *, take: bool) -> list[Input]:
         """Take everything that waits, within the bounds of a round."""
         given, self._happened = self._happened, []
-        if self._crowded():
+        if not take or self._crowded():
             return given or [TimePassed()]
         now_ms = self._clock.now_ms()
         prefix = self.state.limits.prefix

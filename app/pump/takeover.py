@@ -5,16 +5,18 @@ whole: all that older owners ever committed, and nothing that they did not.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.engine.limits import Limits
 from app.engine.outgoing import Outgoing
 from app.engine.restore import restore
-from app.engine.state import State
+from app.engine.snapshot import Remembered, Snapshot
+from app.engine.state import State, policy_of
 from app.kafka.log import Entry, LogRecord, PartitionLog, Producer
 from app.observe import logs
+from app.pump.snapshots import Snapshots
 from topics import journal
 from topics.timestamps import rfc3339
 
@@ -50,6 +52,8 @@ class Taken:
     deliver_again: Sequence[Outgoing]
     term: int
     """Offset of the claim record."""
+    claim: Mapping[str, Any]
+    """The claim record itself."""
 
 
 async def take_over(
@@ -60,9 +64,19 @@ async def take_over(
     now_ms: Callable[[], int],
     warn_ms: int = 1_000,
     stop_ms: int = 60_000,
+    snapshots: Snapshots | None = None,
 ) -> Taken:
     """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises."""
+    topic_ids = await partition_log.topic_ids()
+    journal_id = topic_ids.get("journal", "")
     reader = _Reader(partition_log)
+    snapshot = None
+    if snapshots is not None:
+        snapshot = await snapshots.read(
+            partition_log.partition, policy=policy_of(limits), journal_id=journal_id, now_ms=now_ms()
+        )
+    if snapshot is not None:
+        await reader.begin_with(snapshot)
     await reader.read_on()
     producer = await partition_log.fence()
     before = reader.claim
@@ -71,17 +85,24 @@ async def take_over(
         log.warning("producer_id_replaced", partition=partition_log.partition, old=before["producer_id"])
         await partition_log.shut_out(before["producer_id"])
     producer = await partition_log.close_outputs()
-    topic_ids = await partition_log.topic_ids()
     claimed_ms = now_ms()
     term = await _claim(partition_log, owner, producer, limits, topic_ids, claimed_ms)
     await reader.read_on()
     _check_clock(reader.claim_ms - claimed_ms, now_ms() - claimed_ms, warn_ms, stop_ms)
     _name_twin(before, owner, partition_log.partition)
-    restored = restore(reader.entities, partition_log.partition, limits, journal_id=topic_ids.get("journal", ""))
+    restored = restore(
+        reader.entities, partition_log.partition, limits, journal_id=journal_id, remembered=reader.remembered
+    )
     state = restored.state
     await _find_inputs(partition_log, state, before, topic_ids)
     again = await _without_delivered(partition_log, state, restored.deliver_again)
-    return Taken(state=state, next_journal_offset=reader.next_offset, deliver_again=again, term=term)
+    return Taken(
+        state=state,
+        next_journal_offset=reader.next_offset,
+        deliver_again=again,
+        term=term,
+        claim=reader.claim or {},
+    )
 
 
 class _Reader:
@@ -93,6 +114,16 @@ class _Reader:
         self.next_offset = 0
         self.claim: dict[str, Any] | None = None
         self.claim_ms = 0
+        self.remembered: Remembered | None = None
+
+    async def begin_with(self, snapshot: Snapshot) -> None:
+        """Take a snapshot for what stands before its offset, if the journal is that long."""
+        _, end = await self._log.bounds("journal")
+        if snapshot.next_offset <= end:
+            self.entities = dict(snapshot.entities)
+            self.next_offset = snapshot.next_offset
+            self.claim = snapshot.about["claim"]
+            self.remembered = snapshot.remembered
 
     async def read_on(self) -> None:
         """Read to the present end of the journal."""
@@ -115,6 +146,23 @@ class _Reader:
             self.entities[one.key] = one.value
 
 
+async def claim_again(
+    partition_log: PartitionLog, owner: Owner, limits: Limits, before: Mapping[str, Any], *, now_ms: int
+) -> tuple[Mapping[str, Any], int]:
+    """Fence, close and claim a partition that is owned already; return the new claim and the offset after it.
+
+    The broker forgets a producer id after a day without appends and a transactional id after a week without a claim;
+    sequence numbers end at 2^31. Called between two rounds, when nothing is on its way. Raises LogError.
+    """
+    producer = await partition_log.fence()
+    if producer.producer_id != before["producer_id"]:
+        await partition_log.shut_out(before["producer_id"])
+    producer = await partition_log.close_outputs()
+    value = _claim_value(owner, producer, limits, await partition_log.topic_ids(), now_ms)
+    offset = await partition_log.append([Entry(journal.CLAIM, journal.encode(value))])
+    return value, offset + 1
+
+
 async def _claim(
     partition_log: PartitionLog,
     owner: Owner,
@@ -123,17 +171,23 @@ async def _claim(
     topic_ids: dict[str, str],
     at_ms: int,
 ) -> int:
-    value = {
+    value = _claim_value(owner, producer, limits, topic_ids, at_ms)
+    return await partition_log.append([Entry(journal.CLAIM, journal.encode(value))])
+
+
+def _claim_value(
+    owner: Owner, producer: Producer, limits: Limits, topic_ids: Mapping[str, str], at_ms: int
+) -> dict[str, Any]:
+    return {
         "v": journal.FORMAT,
         "producer_id": producer.producer_id,
         "epoch": producer.epoch,
         "worker": owner.worker,
         "instance_id": owner.instance_id,
         "partitions": limits.partitions,
-        "topics": topic_ids,
+        "topics": dict(topic_ids),
         "at": rfc3339(at_ms),
     }
-    return await partition_log.append([Entry(journal.CLAIM, journal.encode(value))])
 
 
 def _check_clock(skew_ms: int, took_ms: int, warn_ms: int, stop_ms: int) -> None:

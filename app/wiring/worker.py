@@ -27,6 +27,7 @@ from app.observe.http import HealthServer
 from app.observe.metrics import WorkerMetrics
 from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Bounds
+from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
 from app.runtime import loader
 from app.runtime.context import StepLimits
@@ -156,6 +157,8 @@ class _Worker:
             runtime=driver,
             open_log=open_log,
             observe=self._observe,
+            snapshots=_snapshots(settings),
+            claim_every_ms=int(settings.worker.refence_hours * 3_600_000),
             clock_warn_ms=int(settings.worker.clock_warn_seconds * 1000),
             clock_stop_ms=int(settings.worker.clock_stop_seconds * 1000),
         )
@@ -294,6 +297,11 @@ def _look_at_topics(settings: Settings) -> dict[str, str]:
     names = {name: settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned}
     found = admin.topics(names.values())
     return {name: found[qualified].id for name, qualified in names.items()}
+
+
+def _snapshots(settings: Settings) -> Snapshots | None:
+    folder = settings.worker.data
+    return None if folder is None else Snapshots(folder, name=f"{settings.kafka.prefix}journal.")
 
 
 def _limits(settings: Settings) -> Limits:

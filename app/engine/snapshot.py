@@ -1,0 +1,163 @@
+"""A partition's state as one block of bytes, and back: a cache of the journal up to an offset, never its equal.
+
+What is not in the journal yet, or not known to be delivered, is not in a snapshot either: one is taken only where
+nothing of that kind is left. The ids are kept as the tables that they are in memory, so that millions load in a moment.
+"""
+
+import array
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+from app.engine import commit, runs
+from app.engine.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation
+from app.engine.state import Held, Pending, State
+from topics import commands, journal
+
+_MAGIC: Final = b"headgate-snapshot-1\n"
+_CHECKSUM_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a snapshot holds. `next_offset`: of the journal, where reading goes on; `about`: whatever its user added."""
+
+    next_offset: int
+    entities: Mapping[bytes, bytes]
+    """The journal's live entities but for ids."""
+    remembered: "Remembered"
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """The ids at the snapshot, and the part of them that no pack of the journal holds."""
+
+    round: int
+    dedup: Dedup
+    tail_ids: tuple[bytes, ...]
+    tail_generation: int
+    tail_slots: int
+    tail_from: int
+
+
+class Damaged(Exception):
+    """No snapshot of this release, or not as it was written. The journal is read instead."""
+
+
+def possible(state: State) -> bool:
+    """Whether everything that `state` holds is in the journal and delivered."""
+    fresh = any(one.fresh for one in state.dedup.generations)
+    unwritten = state.changed or state.removed or state.orphans or state.fresh_pending or state.touched_runs
+    return state.round > 0 and not (unwritten or fresh or state.undelivered)
+
+
+def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes:
+    """Return the snapshot of a state for which one is `possible`."""
+    tables = [_table(one) for one in state.dedup.generations]
+    described = {
+        "next_offset": next_offset,
+        "about": about,
+        "entities": [[key.decode(), value.decode()] for key, value in _entities(state).items()],
+        "generations": [
+            {
+                "number": one.number,
+                "opened": one.opened_ms,
+                "packs": one.packs,
+                "count": one.count,
+                "buckets": len(one.buckets),
+            }
+            for one in state.dedup.generations
+        ],
+        "round": state.round,
+        "tail_ids": base64.b64encode(b"".join(state.tail_ids)).decode(),
+        "tail_generation": state.tail_generation,
+        "tail_slots": state.tail_slots,
+        "tail_from": state.tail_from,
+    }
+    text = orjson.dumps(described)
+    body = b"".join([_MAGIC, len(text).to_bytes(8, "big"), text, *(part for table in tables for part in table)])
+    return body + blake2b(body, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def decode(given: bytes, policy: DedupPolicy) -> Snapshot:
+    """Return what `encode` was given. Raises Damaged."""
+    body, checksum = given[:-_CHECKSUM_BYTES], given[-_CHECKSUM_BYTES:]
+    if not body.startswith(_MAGIC) or blake2b(body, digest_size=_CHECKSUM_BYTES).digest() != checksum:
+        raise Damaged("it is not whole, or of another release")
+    at = len(_MAGIC) + 8
+    length = int.from_bytes(body[len(_MAGIC) : at], "big")
+    found = orjson.loads(body[at : at + length])
+    at += length
+    dedup = Dedup(policy)
+    for one in found["generations"]:
+        generation = Generation(one["number"], one["opened"], policy.generation_ids)
+        if len(generation.buckets) != one["buckets"]:
+            raise Damaged("dedup.max_ids has changed since")
+        at = _fill(generation, body, at, one["count"])
+        generation.packs = one["packs"]
+        dedup.generations.append(generation)
+        dedup.count += generation.count
+    tail = base64.b64decode(found["tail_ids"])
+    return Snapshot(
+        next_offset=found["next_offset"],
+        entities={key.encode(): value.encode() for key, value in found["entities"]},
+        remembered=Remembered(
+            round=found["round"],
+            dedup=dedup,
+            tail_ids=tuple(tail[i : i + DIGEST_BYTES] for i in range(0, len(tail), DIGEST_BYTES)),
+            tail_generation=found["tail_generation"],
+            tail_slots=found["tail_slots"],
+            tail_from=found["tail_from"],
+        ),
+        about=found["about"],
+    )
+
+
+def _entities(state: State) -> dict[bytes, bytes]:
+    """Return the live entities as the journal has them."""
+    made: dict[bytes, bytes] = {}
+    for run in state.runs.values():
+        for held in run.held or ():
+            _body(state, held, made)
+        made[journal.run_key(run.id)] = journal.encode(commit.run_value(state, run))
+    for pending in _waiting(state):
+        _body(state, pending.held, made)
+        made[runs.pending_key(pending)] = journal.encode({"r": state.round})
+    made[journal.KNOWN] = journal.encode({"r": state.round, "since": state.known})
+    made[journal.HEAD] = journal.encode(commit.head(state))
+    return made
+
+
+def _waiting(state: State) -> list[Pending]:
+    lanes = [pending for lane in state.lanes.values() for pending in lane.pending]
+    return lanes + [pending for sleeping in state.asleep.values() for pending in sleeping]
+
+
+def _body(state: State, held: Held, made: dict[bytes, bytes]) -> None:
+    key = journal.body_key(held.number)
+    if key not in made:
+        made[key] = journal.encode(commands.raw_event(held.envelope) | {"r": state.round})
+
+
+def _table(generation: Generation) -> tuple[bytes, bytes]:
+    """Return how many ids each bucket has, and all of them end to end."""
+    sizes = array.array("I", [0 if one is None else len(one) // DIGEST_BYTES for one in generation.buckets])
+    return sizes.tobytes(), b"".join([one for one in generation.buckets if one is not None])
+
+
+def _fill(generation: Generation, body: bytes, at: int, count: int) -> int:
+    sizes = array.array("I")
+    end = at + len(generation.buckets) * sizes.itemsize
+    sizes.frombytes(body[at:end])
+    buckets = generation.buckets
+    for number, size in enumerate(sizes):
+        if size:
+            start, end = end, end + size * DIGEST_BYTES
+            buckets[number] = bytearray(body[start:end])
+    generation.count = count
+    return end

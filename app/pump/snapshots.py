@@ -1,0 +1,66 @@
+"""Snapshots of partitions in a folder: caches that shorten a restart. Lost, damaged or old ones cost only time."""
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from app.engine import snapshot
+from app.engine.dedup import DedupPolicy
+from app.engine.snapshot import Snapshot
+from app.engine.state import State
+from app.observe import logs
+from topics.catalog import JOURNAL_DELETE_RETENTION_MS
+
+log = logs.get(__name__)
+
+MOST_AGE_MS = JOURNAL_DELETE_RETENTION_MS // 2
+"""Older ones are void: the journal may have forgotten a removal since (design 3.1)."""
+
+
+class Snapshots:
+    """The snapshots of one worker, one file for each partition."""
+
+    def __init__(self, folder: Path, *, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    def _file(self, partition: int) -> Path:
+        return self._folder / f"{self._name}{partition}.snapshot"
+
+    async def write(self, state: State, *, next_offset: int, journal_id: str, at_ms: int, claim: Any) -> None:
+        """Write the snapshot of `state` beside the old one, then in its place. A full disk is a warning."""
+        about = {"journal": journal_id, "at": at_ms, "claim": claim}
+        content = snapshot.encode(state, next_offset=next_offset, about=about)
+        try:
+            await asyncio.to_thread(self._put, self._file(state.partition), content)
+        except OSError as error:
+            log.warning("snapshot_not_written", partition=state.partition, reason=str(error))
+
+    def _put(self, file: Path, content: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=f".{file.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(content)
+            Path(temporary).replace(file)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    async def read(self, partition: int, *, policy: DedupPolicy, journal_id: str, now_ms: int) -> Snapshot | None:
+        """Return the partition's snapshot, None when there is none that counts."""
+        try:
+            content = await asyncio.to_thread(self._file(partition).read_bytes)
+        except OSError:
+            return None
+        try:
+            found = snapshot.decode(content, policy)
+        except (snapshot.Damaged, ValueError, KeyError, TypeError) as error:
+            log.warning("snapshot_ignored", partition=partition, reason=str(error))
+            return None
+        if found.about["journal"] != journal_id or now_ms - found.about["at"] > MOST_AGE_MS:
+            log.info("snapshot_void", partition=partition)
+            return None
+        return found

@@ -1,0 +1,60 @@
+"""What a partition needs now and then besides rounds: a new claim before the broker forgets the old, and a snapshot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.engine import snapshot
+from app.engine.limits import Limits
+from app.engine.state import State
+from app.kafka.log import PartitionLog
+from app.observe import logs
+from app.pump.snapshots import Snapshots
+from app.pump.takeover import Owner, claim_again
+
+log = logs.get(__name__)
+
+MOST_RECORDS: Final = 1 << 30
+"""Appended under one claim: aiokafka's sequence numbers turn negative after 2^31."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """The upkeep of one partition. `claim_every_ms` and `snapshot_every_ms` are how often each is due."""
+
+    log: PartitionLog
+    owner: Owner
+    limits: Limits
+    claim: Mapping[str, Any]
+    claimed_at_offset: int
+    claim_due_ms: int
+    claim_every_ms: int
+    snapshots: Snapshots | None
+    snapshot_due_ms: int
+    snapshot_every_ms: int
+    last_round: int = -1
+
+    def due_ms(self) -> int:
+        """Return when `keep` must be called next."""
+        return self.claim_due_ms if self.snapshots is None else min(self.claim_due_ms, self.snapshot_due_ms)
+
+    async def keep(self, state: State, *, next_offset: int, now_ms: int) -> int:
+        """Do what is due, while nothing is on its way; return the journal's next offset."""
+        if now_ms >= self.claim_due_ms or next_offset - self.claimed_at_offset >= MOST_RECORDS:
+            self.claim, next_offset = await claim_again(self.log, self.owner, self.limits, self.claim, now_ms=now_ms)
+            self.claimed_at_offset = next_offset
+            self.claim_due_ms = now_ms + self.claim_every_ms
+            log.info("partition_claimed_again", partition=state.partition, term=next_offset - 1)
+        if self.snapshots is not None and now_ms >= self.snapshot_due_ms:
+            self.snapshot_due_ms = now_ms + self.snapshot_every_ms
+            await self.snapshot(state, next_offset=next_offset, now_ms=now_ms)
+        return next_offset
+
+    async def snapshot(self, state: State, *, next_offset: int, now_ms: int) -> None:
+        """Write a snapshot, if anything changed since the last one and everything is journaled and delivered."""
+        if self.snapshots is None or state.round == self.last_round or not snapshot.possible(state):
+            return
+        await self.snapshots.write(
+            state, next_offset=next_offset, journal_id=state.journal_id, at_ms=now_ms, claim=self.claim
+        )
+        self.last_round = state.round

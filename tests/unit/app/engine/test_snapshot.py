@@ -1,0 +1,95 @@
+"""A snapshot stands for the journal before it: what is restored from both is the same state."""
+
+import random
+
+import pytest
+
+from app.engine import commit as commits
+from app.engine import snapshot
+from app.engine.inputs import Delivered
+from app.engine.restore import restore
+from app.engine.state import policy_of
+from tests.simulation.canonical import canonical
+from tests.unit.app.engine.partition import JOURNAL, Partition, event, flow
+
+FLOWS = (
+    flow("charge", "orders/created", max_retries=2),
+    flow("gather", "orders/*", batch_size=3, batch_timeout_seconds=5),
+)
+
+
+def test_a_snapshot_and_the_journal_after_it_restore_what_the_whole_journal_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commits, "_TAIL_IDS", 16)
+    monkeypatch.setattr(commits, "_TAIL_SLOTS", 5)
+    for seed in range(60):
+        chance = random.Random(seed)
+        one = Partition(*FLOWS, dedup_ids=200, dedup_window_ms=40_000)
+        taken: bytes | None = None
+        later: dict[bytes, bytes | None] = {}
+        for step in range(chance.randint(2, 60)):
+            act(one, chance, step)
+            made = one.commit()
+            if made is not None:
+                for key, value in (*made.ahead, *made.batch):
+                    later[key] = value
+                one.give(Delivered(one.state.round, step, step))
+            if snapshot.possible(one.state) and chance.random() < 0.2:
+                taken = snapshot.encode(one.state, next_offset=step, about={"seed": seed})
+                later = {}
+        whole = restore(one.journal, 0, one.limits, journal_id=JOURNAL)
+        if taken is None:
+            continue
+        found = snapshot.decode(taken, policy_of(one.limits))
+        entities = dict(found.entities)
+        for key, value in later.items():
+            if value is None:
+                entities.pop(key, None)
+            else:
+                entities[key] = value
+        partly = restore(entities, 0, one.limits, journal_id=JOURNAL, remembered=found.remembered)
+        expected = canonical(whole.state, marks=False)
+        assert canonical(partly.state, marks=False) == expected, f"seed {seed}"
+
+
+def act(one: Partition, chance: random.Random, step: int) -> None:
+    """Something that happens to a partition."""
+    one.wait(chance.choice((0, 1, 900, 7_000)))
+    if chance.random() < 0.7:
+        first = one.next_offset
+        one.read(
+            *(
+                event(first + n, id=f"id-{chance.randint(0, 400)}", key=chance.choice((None, "a", "b")), at=one.now)
+                for n in range(chance.randint(1, 6))
+            )
+        )
+    for run_id in sorted(one.in_hand):
+        draw = chance.random()
+        if draw < 0.5:
+            one.complete(run_id)
+        elif draw < 0.7:
+            one.fail(run_id)
+    assert step >= 0
+
+
+def test_none_is_possible_while_something_is_not_journaled_or_not_delivered() -> None:
+    one = Partition(*FLOWS)
+    assert not snapshot.possible(one.state)
+    one.read(event(0, id="x"))
+    assert not snapshot.possible(one.state)
+    one.commit()
+    assert not snapshot.possible(one.state)
+    one.deliver(one.state.round)
+    assert snapshot.possible(one.state)
+
+
+@pytest.mark.parametrize("harm", [lambda given: given[:-1], lambda given: b"x" + given[1:], lambda given: b""])
+def test_a_damaged_snapshot_is_refused(harm: object) -> None:
+    one = Partition(*FLOWS)
+    one.read(event(0, id="x"))
+    one.commit()
+    one.deliver(one.state.round)
+    content = snapshot.encode(one.state, next_offset=1, about={})
+    with pytest.raises(snapshot.Damaged):
+        snapshot.decode(harm(content), policy_of(one.limits))  # type: ignore[operator]
