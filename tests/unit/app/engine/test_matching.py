@@ -1,0 +1,23 @@
+from app.engine.matching import _REMEMBERED, Matcher
+from tests.unit.app.engine.partition import flow
+
+
+def test_an_event_triggers_the_workflows_with_a_pattern_that_matches_in_the_order_of_their_ids() -> None:
+    flows = {
+        one.id: one
+        for one in (flow("c", "orders/*"), flow("a", ["orders/created", "x"]), flow("b", "**"), flow("d", None))
+    }
+    matcher = Matcher(flows.values())
+
+    assert matcher.of("orders/created") == (flows["a"], flows["b"], flows["c"])
+    assert matcher.of("orders/created/eu") == (flows["b"],)
+    assert matcher.of("x") == (flows["a"], flows["b"])
+
+
+def test_topics_without_end_are_not_remembered_without_end() -> None:
+    matcher = Matcher([flow("a", "orders/*")])
+
+    for n in range(2 * _REMEMBERED + 1):
+        assert len(matcher.of(f"orders/{n}")) == 1
+
+    assert len(matcher._known) <= _REMEMBERED
