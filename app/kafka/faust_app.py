@@ -75,7 +75,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Pause everything else, the journal first of all, and drop what was fetched of it: it would be waited for."""
         paused = consumer.paused()
         consumer.pause(*(consumer.assignment() - paused - active))
-        consumer.resume(*(paused & active))
+        # Of equal ones, aiokafka's own: it takes no other, and an intersection may give Faust's.
+        consumer.resume(*(one for one in paused if one in active))
         fetcher = consumer._fetcher
         dropped = [one for one in fetcher._records if one not in active]
         for one in dropped:
@@ -223,6 +224,8 @@ class HeadgateApp(faust.App):
 
     owner: Owner
     failed: Callable[[BaseException], None]
+    home: asyncio.AbstractEventLoop
+    """Where `failed` is called: the consumer crashes in a thread of its own."""
     events_topic: str
     commands_topic: str
 
@@ -255,6 +258,11 @@ class HeadgateApp(faust.App):
         except BaseException as error:
             self.failed(error)
             raise
+
+    def _crash(self, reason: BaseException) -> None:
+        """A part of Faust ended, and nothing would be read any more: say so at once, and what the reason was."""
+        super()._crash(reason)
+        self.home.call_soon_threadsafe(self.failed, reason)
 
     def _create_directories(self) -> None:
         """Make none: Faust would put them into the working directory, which may be read-only. No table needs them."""
@@ -297,6 +305,7 @@ def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], No
     )
     app.owner = owner
     app.failed = failed
+    app.home = asyncio.get_running_loop()
     app.events_topic = kafka.prefix + "events"
     app.commands_topic = kafka.prefix + "commands"
     app.transport = ChunkTransport(app.conf.broker_consumer, app)

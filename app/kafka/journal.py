@@ -141,6 +141,9 @@ class KafkaLog:
         self._producer = await self._start(claimed)
 
     async def _start(self, claimed: Producer) -> AIOKafkaProducer:
+        return await self._wire.patiently(f"a producer for {self._transactional_id}", lambda: self._connect(claimed))
+
+    async def _connect(self, claimed: Producer) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             **self._config,
             acks="all",
@@ -152,7 +155,11 @@ class KafkaLog:
         if manager is None:
             raise LogError("aiokafka has no transaction manager for an idempotent producer; see the pinned version")
         manager.set_pid_and_epoch(claimed.producer_id, claimed.epoch)
-        await producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await _let_go(producer)
+            raise
         return producer
 
 

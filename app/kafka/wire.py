@@ -32,6 +32,8 @@ _EARLIEST: Final = -2
 class Unanswered(LogError):
     """The broker did not answer within the time that a takeover may take."""
 
+    exit_code: Final = 3
+
 
 class Wire:
     """Requests of takeovers. `patience_seconds`: how long retriable errors are retried before Unanswered."""
@@ -65,7 +67,7 @@ class Wire:
             _raise(error_code)
             return int(rest[1])
 
-        return await self._patiently(f"the offsets of {topic}-{partition}", ask)
+        return await self.patiently(f"the offsets of {topic}-{partition}", ask)
 
     async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
         """Yield committed records of `[start, end)` in order."""
@@ -100,7 +102,7 @@ class Wire:
             found = [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in unpacked]
             return found, int(unpacked.next_fetch_offset)
 
-        return await self._patiently(f"records of {topic}-{partition} from offset {position}", ask)
+        return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)
 
     async def init_producer(self, transactional_id: str) -> Producer:
         """Return the id and the bumped epoch of `transactional_id`; an open transaction of it is aborted first."""
@@ -111,7 +113,7 @@ class Wire:
             _raise(reply.error_code)
             return Producer(reply.producer_id, reply.producer_epoch)
 
-        return await self._patiently(f"a producer id for {transactional_id}", ask)
+        return await self.patiently(f"a producer id for {transactional_id}", ask)
 
     async def abort_empty(self, transactional_id: str, producer: Producer, topics: Sequence[tuple[str, int]]) -> None:
         """Add `topics` (name, partition) to an empty transaction of `producer` and abort it. Markers follow later."""
@@ -129,8 +131,8 @@ class Wire:
             reply = await self._to_coordinator(transactional_id, request)
             _raise(reply.error_code)
 
-        await self._patiently(f"partitions added to {transactional_id}", add)
-        await self._patiently(f"the end of {transactional_id}", end)
+        await self.patiently(f"partitions added to {transactional_id}", add)
+        await self.patiently(f"the end of {transactional_id}", end)
 
     async def _to_leader(self, topic: str, partition: int, request: Any) -> Any:
         node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
@@ -147,7 +149,7 @@ class Wire:
             raise errors.NodeNotReadyError(f"node {node}")
         return await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
 
-    async def _patiently(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def patiently(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Repeat `ask` while the broker says that it may work later. Raises LogError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
@@ -159,7 +161,8 @@ class Wire:
                     raise LogError(f"{what}: {type(error).__name__}: {error}") from error
                 if loop.time() > until:
                     raise Unanswered(
-                        f"{what}: no answer within {self._patience:g} s ({type(error).__name__})"
+                        f"{what}: Kafka has not answered within {self._patience:g} s ({type(error).__name__}); start "
+                        "again once its brokers can be reached"
                     ) from error
                 if isinstance(error, _MOVED):
                     await self._client.force_metadata_update()

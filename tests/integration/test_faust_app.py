@@ -223,6 +223,44 @@ async def test_nothing_is_fetched_for_a_partition_without_room(kafka: EmbeddedKa
         await _until(lambda: _complete(owner, range(10)), "with room, everything is delivered")
 
 
+async def test_partitions_that_fill_up_hold_back_no_other(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    owner = Owner()
+    full: set[int] = set()
+    owner.has_room = lambda _topic, partition: partition not in full  # type: ignore[method-assign]
+    async with _running(settings, owner):
+        sent = 0
+        for closed in ({0}, {0, 1, 2}, set(), {1, 2}, {3}, set()):
+            full.clear()
+            full.update(closed)
+            await _produce(settings, "events", 4)
+            sent += 1
+            for number in set(range(PARTITIONS)) - closed:
+                await _until(
+                    lambda number=number, sent=sent: owner.offsets(number) == list(range(sent)), f"{number} is read"
+                )
+        assert _complete(owner, range(sent))
+    assert not owner.failures
+
+
+async def test_crash_inside_faust_is_told_at_once_and_with_its_reason(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    owner = Owner()
+    async with _running(settings, owner):
+        await _until(lambda: owner.assigned, "it is assigned")
+
+        def broken(*_args: Any) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(faust_app.ConsumerThread, "_fetch_only", broken)
+        await _until(lambda: owner.failures, "the failure is told")
+        assert {type(failure) for failure in owner.failures} == {ZeroDivisionError}
+
+
 async def test_group_changes_pause_the_owner_and_seek_anew(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
     settings = _settings(kafka, kafka_prefix, "w0")
     await asyncio.to_thread(_make_topics, settings)

@@ -224,6 +224,23 @@ async def _until(holds: Callable[[], bool], working: "asyncio.Task[Any]", second
             await asyncio.sleep(0.02)
 
 
+async def test_takeover_waits_for_a_broker_that_comes_back(
+    own_kafka: Callable[..., EmbeddedKafka], kafka_prefix: str
+) -> None:
+    kafka = own_kafka()
+    kafka.start()
+    async with partition(kafka.bootstrap, kafka_prefix) as one:
+        owner = await one.owner()
+        claimed = await owner.fence()
+        kafka.kill()
+        connecting = asyncio.create_task(owner._start(claimed))
+        await asyncio.to_thread(kafka.start)
+        async with asyncio.timeout(20.0):
+            await (await connecting).stop()
+            _, taken = await one.taken()
+        assert taken.term == 0
+
+
 async def test_append_that_was_given_up_may_still_land(
     own_kafka: Callable[..., EmbeddedKafka], kafka_prefix: str
 ) -> None:
