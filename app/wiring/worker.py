@@ -197,6 +197,8 @@ class _Worker:
         """Report readiness: whether Faust has given out partitions and the pumps own them."""
         told = False
         while True:
+            if app.should_stop:  # not by us: `stop` cancels this task first
+                raise RuntimeError("the Faust application ended by itself") from app.crash_reason
             numbers = self._partitions.numbers
             self._metrics.partitions.set(len(numbers))
             if app.rebalancing or not cast(Any, app.tables).recovery.completed.is_set():
