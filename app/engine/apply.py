@@ -127,6 +127,10 @@ def _workflows_loaded(state: State, given: inputs.WorkflowsLoaded, effects: Effe
     lanes.regroup(state)
     runs.wake(state, effects)
     lanes.wake(state, effects)
+    for workflow_id in given.retired:
+        if workflow_id not in everything:
+            runs.retire(state, workflow_id)
+            lanes.retire(state, workflow_id)
 
 
 def _delivered(state: State, given: inputs.Delivered, _effects: Effects) -> None:

@@ -71,6 +71,8 @@ class WorkflowsLoaded:
 
     loaded: Sequence[Workflow]
     announced: Sequence[Workflow]
+    retired: Sequence[str] = ()
+    """Ids of workflows that somebody retired: what waits for them is given up."""
 
 
 @dataclass(frozen=True, slots=True)

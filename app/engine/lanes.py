@@ -220,6 +220,22 @@ def wake(state: State, effects: Effects) -> None:
             _wake_one(state, workflow, pending, effects)
 
 
+def retire(state: State, workflow_id: str) -> None:
+    """Give up what waits for a workflow that will not be loaded again: each event becomes a dead letter."""
+    for pending in state.asleep.pop(workflow_id, []):
+        leave(state, pending)
+        runs.bury(
+            state,
+            (pending.held.envelope,),
+            code="workflow_retired",
+            reason=f"the event waited for workflow {workflow_id!r}, which was retired",
+            remedy="deploy the workflow again and produce the event again with a new id",
+            run_id=None,
+            workflow_id=workflow_id,
+        )
+        runs.release(state, pending.held)
+
+
 def _in_order(waiting: Iterable[Pending]) -> list[Pending]:
     return sorted(waiting, key=lambda one: one.held.number if one.held.number >= 0 else 1 << 62)
 

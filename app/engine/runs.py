@@ -15,6 +15,7 @@ from topics.envelope import Envelope
 _COMPLETED: Final[str] = facts.RunStatus.COMPLETED.value
 _REJECTED: Final[str] = facts.RunStatus.REJECTED.value
 _FAILED: Final[str] = facts.RunStatus.FAILED.value
+_CANCELLED: Final[str] = facts.RunStatus.CANCELLED.value
 
 
 def start(
@@ -294,6 +295,15 @@ def _set_deadline(state: State, run: Run) -> None:
     if due_ms != run.deadline_ms:
         run.deadline_ms = due_ms
         timers.arm(state, due_ms, Timer.DEADLINE, run.id)
+
+
+def retire(state: State, workflow_id: str) -> None:
+    """Cancel the runs of a workflow that will not be loaded again."""
+    for run in [
+        one for one in state.runs.values() if one.status is RunStatus.ASLEEP and one.workflow.id == workflow_id
+    ]:
+        message = f"workflow {workflow_id!r} was retired while the run waited for it to be loaded"
+        _finish(state, run, _CANCELLED, b"null", inputs.Failure("WorkflowRetired", message, None))
 
 
 def asleep(state: State) -> list[Run]:

@@ -18,9 +18,11 @@ class Announced:
     def __init__(self, instance_id: str) -> None:
         self._instance_id = instance_id
         self._known: dict[str, dict[str, Any]] = {}
+        self._retired: set[str] = set()
 
     async def attach(self, _found: TopicState) -> Mapping[int, int]:
         self._known.clear()
+        self._retired.clear()
         return {}
 
     def take(self, records: Sequence[Any]) -> bool:
@@ -33,9 +35,11 @@ class Announced:
             except (AttributeError, UnicodeDecodeError, orjson.JSONDecodeError):
                 continue
             if found is None or (isinstance(found, dict) and "retired_at" in found):
-                changed |= self._known.pop(workflow_id, None) is not None
+                changed |= self._known.pop(workflow_id, None) is not None or workflow_id not in self._retired
+                self._retired.add(workflow_id)
             elif isinstance(found, dict) and self._known.get(workflow_id) != found:
                 self._known[workflow_id] = found
+                self._retired.discard(workflow_id)
                 changed = True
         return changed
 
@@ -43,6 +47,10 @@ class Announced:
         """Return what is announced and not loaded here: it matches events, which then wait for an owner that has it."""
         own = {one.id for one in loaded}
         return tuple(_stand_in(found) for name, found in sorted(self._known.items()) if name not in own)
+
+    def retired(self) -> tuple[str, ...]:
+        """Return the ids of the workflows that somebody retired."""
+        return tuple(sorted(self._retired))
 
     def missing(self, loaded: Sequence[Workflow], now_ms: int) -> list[Record]:
         """Return the announcements of what is loaded and not announced as it is."""

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
+from app.engine.inputs import WorkflowsLoaded
 from headgate import Payload, Reject
 from tests.unit.app.engine.partition import (
     JOURNAL,
@@ -394,3 +396,20 @@ def test_an_event_that_comes_and_goes_in_one_round_leaves_nothing_in_the_journal
     assert [one[1] for one in summary(outgoing)] == ["completed"] * 3
     assert partition.kinds() == {"out": 1, "known": 1, "head": 1}
     assert nothing_left(partition)
+
+
+def test_what_waits_for_a_workflow_that_was_retired_becomes_a_dead_letter() -> None:
+    gone = flow("gone")
+    one = Partition(flow("other", "elsewhere"), announced=[gone])
+    one.read(event(0, id="x"))
+    one.committed()
+    one.give(WorkflowsLoaded((flow("other", "elsewhere"),), (), ("gone",)))
+    letters = [record for record in one.committed().records if record.topic == "dlq"]
+    assert [orjson.loads(record.value or b"")["code"] for record in letters] == ["workflow_retired"]
+    assert not [key for key in one.journal if key.startswith((b"pending:", b"body:"))]
+
+
+def test_a_workflow_that_is_loaded_here_is_not_retired_by_others() -> None:
+    one = Partition(flow("gone"), announced=[])
+    one.give(WorkflowsLoaded((flow("gone"),), (), ("gone",)))
+    assert one.read(event(0, id="x")) == [run_id("gone", event(0, id="x"))]
