@@ -74,10 +74,11 @@ class Generation:
 class Dedup:
     """The ids of one partition, newest generation last."""
 
-    __slots__ = ("_policy", "count", "generations", "removed_early")
+    __slots__ = ("_generation_ids", "_generation_ms", "_policy", "count", "generations", "removed_early")
 
     def __init__(self, policy: DedupPolicy) -> None:
         self._policy = policy
+        self._generation_ids, self._generation_ms = policy.generation_ids, policy.generation_ms
         self.generations: list[Generation] = []
         self.count = 0
         self.removed_early = 0
@@ -102,7 +103,7 @@ class Dedup:
         generations = self.generations
         if generations:
             last = generations[-1]
-            if last.count < self._policy.generation_ids and now_ms - last.opened_ms < self._policy.generation_ms:
+            if last.count < self._generation_ids and now_ms - last.opened_ms < self._generation_ms:
                 return last
         number = generations[-1].number + 1 if generations else 0
         generations.append(Generation(number, now_ms, self._policy.generation_ids))
