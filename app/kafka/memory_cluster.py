@@ -321,11 +321,11 @@ class MemoryCluster:
         """As after 7 days without InitProducerId: the next one gets another producer id."""
         self._transactions.pop(transactional_id, None)
 
-    def exhaust_epochs(self, transactional_id: str) -> None:
-        """As after 32,767 inits."""
+    def exhaust_epochs(self, transactional_id: str, *, left: int = 0) -> None:
+        """As after 32,767 inits: after `left` more, another producer id is given out."""
         known = self._transactions.get(transactional_id)
         if known is not None:
-            known.producer = Producer(known.producer.producer_id, LAST_EPOCH - 1)
+            known.producer = Producer(known.producer.producer_id, LAST_EPOCH - 1 - left)
 
     def _new_producer(self) -> Producer:
         self._next_producer_id += 1

@@ -78,16 +78,18 @@ async def take_over(
     if snapshot is not None:
         await reader.begin_with(snapshot)
     await reader.read_on()
-    producer = await partition_log.fence()
     before = reader.claim
-    if before is not None and before["producer_id"] != producer.producer_id:
-        # The broker forgot the id (7 days without a claim, or its epochs ran out): shut out whoever still holds it.
-        log.warning("producer_id_replaced", partition=partition_log.partition, old=before["producer_id"])
-        await partition_log.shut_out(before["producer_id"])
-    producer = await partition_log.close_outputs()
-    claimed_ms = now_ms()
-    term = await _claim(partition_log, owner, producer, limits, topic_ids, claimed_ms)
-    await reader.read_on()
+    shut_out = set() if before is None else {before["producer_id"]}
+    while True:
+        producer = await _fence(partition_log, shut_out)
+        claimed_ms = now_ms()
+        term = await _claim(partition_log, owner, producer, limits, topic_ids, claimed_ms)
+        reader.claimants.clear()
+        await reader.read_on()
+        others = reader.claimants - shut_out - {producer.producer_id}
+        if not others:
+            break
+        shut_out |= others  # somebody claimed meanwhile, and may hold an id that the broker has forgotten
     _check_clock(reader.claim_ms - claimed_ms, now_ms() - claimed_ms, warn_ms, stop_ms)
     _name_twin(before, owner, partition_log.partition)
     restored = restore(
@@ -114,6 +116,8 @@ class _Reader:
         self.next_offset = 0
         self.claim: dict[str, Any] | None = None
         self.claim_ms = 0
+        self.claimants: set[int] = set()
+        """Producer ids of the claims that were read."""
         self.remembered: Remembered | None = None
 
     async def begin_with(self, snapshot: Snapshot) -> None:
@@ -141,9 +145,29 @@ class _Reader:
             return
         if one.key == journal.CLAIM:
             self.claim = journal.decode(one.key, one.value)
+            self.claimants.add(self.claim["producer_id"])
             self.claim_ms = one.timestamp
         else:
             self.entities[one.key] = one.value
+
+
+async def _fence(partition_log: PartitionLog, older: set[int]) -> Producer:
+    """Have the broker refuse every older owner, also those of the producer ids `older`; return what to claim with.
+
+    The broker forgets ids (7 days without a claim) and their epochs run out, perhaps just between the two requests
+    here: then the outputs are closed anew under the id to claim with, and whoever holds another id is shut out by a
+    record of its own.
+    """
+    while True:
+        first = await partition_log.fence()
+        producer = await partition_log.close_outputs()
+        older.add(first.producer_id)
+        if first.producer_id == producer.producer_id:
+            break
+    for stranger in sorted(older - {producer.producer_id}):
+        log.warning("producer_id_replaced", partition=partition_log.partition, old=stranger)
+        await partition_log.shut_out(stranger)
+    return producer
 
 
 async def claim_again(
@@ -154,10 +178,7 @@ async def claim_again(
     The broker forgets a producer id after a day without appends and a transactional id after a week without a claim;
     sequence numbers end at 2^31. Called between two rounds, when nothing is on its way. Raises LogError.
     """
-    producer = await partition_log.fence()
-    if producer.producer_id != before["producer_id"]:
-        await partition_log.shut_out(before["producer_id"])
-    producer = await partition_log.close_outputs()
+    producer = await _fence(partition_log, {before["producer_id"]})
     value = _claim_value(owner, producer, limits, await partition_log.topic_ids(), now_ms)
     offset = await partition_log.append([Entry(journal.CLAIM, journal.encode(value))])
     return value, offset + 1

@@ -225,10 +225,10 @@ class Check:
             )
             for result in self.results
         }
-        for at, _, run, _, events in self.sim.seen.calls:
-            # A run that was never journaled may be decided anew; one that was keeps its events.
-            if at >= self.sim.seen.journaled.get(run, at + 1) and events != recorded[run]:
-                raise Violation(f"{run} was called with {events}, its result says {recorded[run]}")
+        # A run that was never journaled may be decided anew; one that was keeps its events.
+        for run, seen in self.sim.seen.journaled.items():
+            if seen - {recorded.get(run)}:
+                raise Violation(f"{run} was called with {seen}, its result says {recorded.get(run)}")
 
     def facts(self) -> list[dict[str, Any]]:
         return [

@@ -36,6 +36,9 @@ class Owner:
     """Who holds the fence of a journal, as the log shows it."""
 
     producer: Producer
+    worker: str = ""
+    settled: bool = False
+    """Whether it has written anything but its claim."""
     head: dict[str, Any] | None = None
     fresh: bool = False
     """Whether the round of `head` was not looked at yet."""
@@ -47,8 +50,8 @@ class Seen:
 
     calls: list[tuple[float, str, str, int, tuple[str, ...]]] = field(default_factory=list)
     """Time, workflow, run, attempt, and `sequence_id`s of the events of every call of an author's function."""
-    journaled: dict[str, float] = field(default_factory=dict)
-    """When each run was journaled first."""
+    journaled: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
+    """With which events owners have called the function of each run, since it was journaled."""
     failures: list[tuple[float, str, str]] = field(default_factory=list)
     trouble: list[tuple[float, str]] = field(default_factory=list)
 
@@ -124,6 +127,12 @@ class Scenario:
     # --- what the parts tell ----------------------------------------------------------------------------------------
 
     def _called(self, workflow: str, run: str, attempt: int, events: Sequence[dict[str, Any]]) -> int:
+        process = self.loop.current.name
+        worker = next((one for one in self.workers.values() if one.name == process), None)
+        pumps = () if worker is None else worker.partitions.pumps()
+        owned = [pump.partition for pump in pumps if run in pump.state.runs]
+        if any(self._owners[number].worker == process for number in owned) and run in self.seen.journaled:
+            self.seen.journaled[run].add(tuple(f"{one['sequence_id']}/{one['id']}" for one in events))
         about = tuple(f"{one['sequence_id']}/{one['id']}" for one in events)
         self.seen.calls.append((self.loop.time(), workflow, run, attempt, about))
         return len(self.seen.calls)
@@ -173,21 +182,29 @@ class Scenario:
         number = where.number
         if entries[0].key == journal.CLAIM:
             before = self._owners.get(number)
-            self._owners[number] = Owner(producer, None if before is None else before.head)
+            claim = orjson.loads(entries[0].value or b"")
+            self._owners[number] = Owner(producer, claim["worker"], head=None if before is None else before.head)
             return
         owner = self._owners.get(number)
         if owner is None or owner.producer != producer:
-            self._broken(f"{where.topic}-{number} took an append of {producer}, but {owner} has the partition")
-        elif where.topic == "journal":
-            for key, value, _ in entries:
-                if key is None or value is None:
-                    continue
-                if key.startswith(b"run:"):
-                    self.seen.journaled.setdefault(key[4:].decode(), self.loop.time())
-                elif key == journal.HEAD:
-                    head = orjson.loads(value)
-                    self._check_head(number, owner.head, head)
-                    owner.head, owner.fresh = head, True
+            # A claim under a producer id that the broker had forgotten shuts out nobody yet: its owner sees that there
+            # was another one, and claims again before it does anything.
+            if owner is None or owner.settled or owner.producer.producer_id == producer.producer_id:
+                self._broken(f"{where.topic}-{number} took an append of {producer}, but {owner} has the partition")
+                return
+        else:
+            owner.settled = True
+        if where.topic != "journal":
+            return
+        for key, value, _ in entries:
+            if key is None or value is None:
+                continue
+            if key.startswith(b"run:"):
+                self.seen.journaled.setdefault(key[4:].decode(), set())
+            elif key == journal.HEAD:
+                head = orjson.loads(value)
+                self._check_head(number, owner.head, head)
+                owner.head, owner.fresh = head, True
 
     def _check_head(self, number: int, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         if before is None:
@@ -398,7 +415,8 @@ class Scenario:
         elif kind == "expire":
             self.cluster.expire_transactional_id(f"journal.{chance.randrange(self.partitions)}")
         elif kind == "exhaust":
-            self.cluster.exhaust_epochs(f"journal.{chance.randrange(self.partitions)}")
+            left = chance.choice((0, 1, 2))
+            self.cluster.exhaust_epochs(f"journal.{chance.randrange(self.partitions)}", left=left)
         elif who is None:
             pass
         elif kind == "kill":
