@@ -78,7 +78,10 @@ def pack_digests(digests: Sequence[bytes]) -> str:
 
 
 def unpack_digests(text: str, size: int) -> list[bytes]:
-    raw = base64.b64decode(text)
+    """Return the digests of `size` bytes in `text`. Raises ValueError."""
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) % size:
+        raise ValueError(f"{len(raw)} bytes are no whole digests of {size} bytes")
     return [raw[i : i + size] for i in range(0, len(raw), size)]
 
 

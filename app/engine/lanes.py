@@ -243,12 +243,16 @@ def _in_order(waiting: Iterable[Pending]) -> list[Pending]:
 def _wake_one(state: State, workflow: Workflow, pending: Pending, effects: Effects) -> None:
     """Put `pending` into its lane as it is, so that nothing is journaled anew; else let `admit` decide."""
     envelope = pending.held.envelope
+    if workflow.filter is not None and not _passes(state, workflow, envelope):
+        leave(state, pending)
+        runs.release(state, pending.held)
+        return
     batched = workflow.batch_size > 1
     ordered = envelope.key is not None and workflow.order != "none"
     local = workflow.batch_by != "workflow" or (
         keys.partition_of(workflow.id.encode(), state.limits.partitions) == state.partition
     )
-    if workflow.filter is None and ((batched and local) or (not batched and ordered)):
+    if (batched and local) or (not batched and ordered):
         key = (workflow.id, _group(workflow, envelope) if batched else envelope.key)
         lane = state.lanes.get(key)
         if lane is None:

@@ -4,7 +4,7 @@ Everything that was going on sleeps afterwards; `WorkflowsLoaded` wakes what thi
 restart and a rolling deploy are one path.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from app.engine.outgoing import Outgoing, Record, Result
 from app.engine.snapshot import Remembered
 from app.engine.state import Held, OutSlot, Pending, Run, RunStatus, State, Unloaded, empty
 from headgate.definition import Workflow
-from topics import commands, journal
+from topics import codec, commands, journal
 from topics.timestamps import milliseconds
 
 
@@ -46,31 +46,65 @@ def restore(
         # Nothing was ever committed; what is there was written ahead of a commit that never came.
         state.orphans.extend(key for key in entities if key != journal.CLAIM)
         return Restored(state)
+    records = _Records()
+    try:
+        return Restored(state, _take(state, entities, records, remembered))
+    except (LookupError, TypeError, ValueError, AttributeError, codec.Malformed) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise journal.UnreadableJournal(records.current.decode(errors="replace"), reason) from None
+
+
+class _Records:
+    """The journal's records by kind, and the one that is looked at, for the word about one that cannot be read."""
+
+    def __init__(self) -> None:
+        self.current = journal.HEAD
+        self._kinds: dict[bytes, list[_Record]] = {}
+
+    def add(self, key: bytes, value: bytes, found: dict[str, Any]) -> None:
+        self._kinds.setdefault(key.split(b":", 1)[0], []).append((key, value, found))
+
+    def of(self, kind: bytes) -> "Iterator[_Record]":
+        for one in self._kinds.get(kind, ()):
+            self.current = one[0]
+            yield one
+
+
+_Record = tuple[bytes, bytes, dict[str, Any]]
+
+
+def _take(
+    state: State, entities: Mapping[bytes, bytes], records: _Records, remembered: Remembered | None
+) -> list[Outgoing]:
+    """Take the entities into the state; return what must be delivered again."""
     _head(state, journal.decode(journal.HEAD, entities[journal.HEAD]))
-    kinds: dict[bytes, list[tuple[bytes, bytes, dict[str, Any]]]] = {}
     for key, value in entities.items():
         if key in (journal.HEAD, journal.CLAIM):
             continue
-        kind = key.split(b":", 1)[0]
+        records.current = key
         found = journal.decode(key, value)
         if found["r"] > state.round:
             state.orphans.append(key)
-            continue
-        kinds.setdefault(kind, []).append((key, value, found))
-    for _, _, found in kinds.get(b"known", ()):
+        else:
+            records.add(key, value, found)
+    for _, _, found in records.of(b"known"):
         state.known = dict(found["since"])
     if remembered is not None:
         _remember(state, remembered)
-    _ids(state, kinds, remembered=remembered is not None)
-    bodies = {int(key.split(b":")[1]): Held(commands.event_of(found), int(key.split(b":")[1]), journaled=True)
-              for key, _, found in kinds.get(b"body", ())}  # fmt: skip
-    for key, _, found in kinds.get(b"run", ()):
+    _ids(state, records, remembered=remembered is not None)
+    bodies: dict[int, Held] = {}
+    for key, _, found in records.of(b"body"):
+        number = int(key.split(b":")[1])
+        bodies[number] = Held(commands.event_of(found), number, journaled=True)
+    for key, _, found in records.of(b"run"):
         _run(state, key[len(b"run:") :].decode(), found, bodies)
-    for key, _, _ in kinds.get(b"pending", ()):
-        _, number, workflow_id = key.split(b":", 2)
-        _pending(state, bodies[int(number)], workflow_id.decode())
+    for key, _, _ in records.of(b"pending"):
+        _, number_text, workflow_id = key.split(b":", 2)
+        _pending(state, bodies[int(number_text)], workflow_id.decode())
+    # Compaction leaves the entities in any order; the oldest goes on first.
+    state.runs = dict(sorted(state.runs.items(), key=lambda one: one[1].held[0].number if one[1].held else -1))
     state.removed.extend(journal.body_key(one.number) for one in bodies.values() if one.refs == 0)
-    return Restored(state, _out(state, kinds.get(b"out", ())))
+    return _out(state, records)
 
 
 def _head(state: State, head: Mapping[str, Any]) -> None:
@@ -106,10 +140,10 @@ def _remember(state: State, remembered: Remembered) -> None:
         state.tail_generation = remembered.tail_generation
 
 
-def _ids(state: State, kinds: Mapping[bytes, list[tuple[bytes, bytes, dict[str, Any]]]], *, remembered: bool) -> None:
+def _ids(state: State, records: _Records, *, remembered: bool) -> None:
     dedup = state.dedup
     opened = {one.number: one.opened_ms for one in dedup.generations}
-    for key, _, found in kinds.get(b"pack", ()):
+    for key, _, found in records.of(b"pack"):
         number = int(key.split(b":")[1])
         if number in opened:
             digests = journal.unpack_digests(found["d"], DIGEST_BYTES)
@@ -119,7 +153,7 @@ def _ids(state: State, kinds: Mapping[bytes, list[tuple[bytes, bytes, dict[str, 
             dedup.restore(number, opened[number], digests, packed=True)
         else:
             state.removed.append(key)
-    for key, _, found in kinds.get(b"ids", ()):
+    for key, _, found in records.of(b"ids"):
         number = found["g"]
         if found["r"] >= state.tail_from:
             digests = journal.unpack_digests(found["d"], DIGEST_BYTES)
@@ -152,11 +186,11 @@ def _pending(state: State, held: Held, workflow_id: str) -> None:
     state.asleep.setdefault(workflow_id, []).append(Pending(workflow_id, held, journaled=True))
 
 
-def _out(state: State, found: Any) -> list[Outgoing]:
+def _out(state: State, records: _Records) -> list[Outgoing]:
     """Return what is not known to be delivered, and which slots are free."""
     rounds: dict[int, list[tuple[int, bytes, dict[str, Any]]]] = {}
     used: set[int] = set()
-    for key, value, part in found:
+    for key, value, part in records.of(b"out"):
         slot = int(key.split(b":")[1])
         state.slots = max(state.slots, slot + 1)
         if part["r"] > state.delivered:
@@ -167,7 +201,8 @@ def _out(state: State, found: Any) -> list[Outgoing]:
     for number in sorted(rounds):
         parts = sorted(rounds[number], key=lambda one: int(one[2]["part"]))
         outgoing = Outgoing(number)
-        for _, value, part in parts:
+        for slot, value, part in parts:
+            records.current = journal.out_key(slot)
             outgoing.results.extend(_results(value, part))
             outgoing.runs.extend(_record(one) for one in part["runs"])
             outgoing.records.extend(_record(one) for one in part["records"])
@@ -181,7 +216,7 @@ def _results(value: bytes, part: Mapping[str, Any]) -> list[Result]:
     lengths = part["lengths"]
     at = len(value) - 2 - sum(lengths) - max(0, len(lengths) - 1)
     if lengths and value[at - len(RESULTS_FIELD) : at] != RESULTS_FIELD:
-        raise journal.UnreadableJournal("out", "its results do not add up to their lengths")
+        raise ValueError("its results do not add up to their lengths")
     results: list[Result] = []
     for number, length in enumerate(lengths):
         one = value[at : at + length]

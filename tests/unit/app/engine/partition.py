@@ -12,7 +12,7 @@ from app.engine.inputs import CommandsRead, Delivered, Ended, EventsRead, Failur
 from app.engine.limits import Limits
 from app.engine.outgoing import Outgoing, Record
 from app.engine.restore import restore
-from app.engine.state import Run, RunStatus, State, Timer, empty
+from app.engine.state import Lane, Run, RunStatus, State, Timer, empty
 from headgate.definition import Workflow, workflow
 from topics import codec, commands, journal, keys
 from topics.envelope import Envelope
@@ -250,9 +250,13 @@ def canonical(state: State) -> dict[str, Any]:
         "runs": runs,
         "running": state.running,
         "lanes": {
-            key: (one.active, [p.held.envelope for p in one.pending], one.armed_ms) for key, one in state.lanes.items()
+            key: (one.active, [p.held.envelope for p in one.pending], _armed(one)) for key, one in state.lanes.items()
         },
-        "asleep": {name: [p.held.envelope for p in many] for name, many in state.asleep.items() if many},
+        "asleep": {
+            name: [p.held.envelope for p in sorted(many, key=lambda one: one.held.number)]
+            for name, many in state.asleep.items()
+            if many
+        },
         "held bytes": state.held_bytes,
         "timers": sorted(_live_timers(state)),
         "ids": sorted(ids(state)),
@@ -276,6 +280,11 @@ def ids(state: State) -> set[bytes]:
     }
 
 
+def _armed(lane: Lane) -> int | None:
+    """When the lane's next batch is due; a deadline that was overtaken means nothing."""
+    return lane.armed_ms if lane.pending and (not lane.active or lane.workflow.order == "none") else None
+
+
 def _live_timers(state: State) -> set[tuple[int, str, str, str]]:
     live: set[tuple[int, str, str, str]] = set()
     for due_ms, _, kind, name, group in state.timers:
@@ -283,7 +292,7 @@ def _live_timers(state: State) -> set[tuple[int, str, str, str]]:
         holds = {
             Timer.RETRY: run is not None and run.status is RunStatus.RETRYING and run.due_ms == due_ms,
             Timer.DEADLINE: run is not None and run.deadline_ms == due_ms,
-            Timer.BATCH: lane is not None and lane.armed_ms == due_ms,
+            Timer.BATCH: lane is not None and _armed(lane) == due_ms,
         }
         if holds[kind]:
             live.add((due_ms, kind.name, name, group or ""))
