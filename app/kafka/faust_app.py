@@ -39,6 +39,9 @@ class Owner(Protocol):
     def has_room(self, topic: str, partition: int) -> bool:
         """Whether the partition takes another chunk now."""
 
+    async def reread(self, topic: str, partition: int, start: int) -> int:
+        """Read some records from `start` by other means and take them; return the offset after them."""
+
     async def pause(self) -> None:
         """The group is about to change: stop after the appends in flight."""
 
@@ -106,9 +109,13 @@ class ChunkConsumer(driver.Consumer):
             await asyncio.sleep(_CONGESTED_POLL_SECONDS if wanted else 0.1)
             return
         # A partition without room now may have it in a moment: then a fetch must not wait long for the others.
-        records = await self._getmany(
-            active_partitions=active, timeout=timeout if len(active) == len(wanted) else _CONGESTED_POLL_SECONDS
-        )
+        try:
+            records = await self._getmany(
+                active_partitions=active, timeout=timeout if len(active) == len(wanted) else _CONGESTED_POLL_SECONDS
+            )
+        except UnicodeDecodeError:  # a record has a header whose name is no UTF-8: aiokafka never gets past it
+            await self._reread(active)
+            return
         if self.should_stop or not self.can_resume_flow.is_set():
             return  # fetched while the group changes: after it, every partition is sought anew
         for fetched, found in records.items():
@@ -117,6 +124,13 @@ class ChunkConsumer(driver.Consumer):
                 if not self.can_resume_flow.is_set() or app.consumer_generation_id != generation:
                     return
                 yield tp, _chunk(tp, found[start : start + CHUNK_RECORDS], generation)
+
+    async def _reread(self, tps: set[TP]) -> None:
+        """Have some records of `tps` read by other means, and go on after them."""
+        for tp in tps:
+            start = await self.position(tp)
+            if start is not None:
+                await self._seek(tp, await self.app.reread(tp, start))
 
     async def perform_seek(self) -> None:
         """Go on where the journal says; committed offsets are for lag displays only."""
@@ -236,6 +250,10 @@ class HeadgateApp(faust.App):
     def has_room(self, tp: TP) -> bool:
         name = self._input(tp.topic)
         return name is None or self.owner.has_room(name, tp.partition)
+
+    async def reread(self, tp: TP, start: int) -> int:
+        name = self._input(tp.topic)
+        return start if name is None else await self.owner.reread(name, tp.partition, start)
 
     def restored_offset(self, tp: TP) -> int | None:
         """Return the last offset of the changelog, so that recovery finds nothing to read."""

@@ -18,6 +18,7 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnReque
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
+from app.kafka.lenient import LenientRecords
 from app.kafka.log import LogError, LogRecord, Producer
 
 Answer = TypeVar("Answer")
@@ -89,18 +90,11 @@ class Wire:
             _, error_code, _, *rest = reply.topics[0][1][0]
             _raise(error_code)
             aborted = rest[2] if reply.API_VERSION >= 11 else rest[-2]
-            unpacked = PartitionRecords(
-                TopicPartition(topic, partition),
-                MemoryRecords(rest[-1] or b""),
-                aborted,
-                position,
-                None,
-                None,
-                True,  # noqa: FBT003 aiokafka takes it by position: check_crcs
-                READ_COMMITTED,
-            )
-            found = [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in unpacked]
-            return found, int(unpacked.next_fetch_offset)
+            data = rest[-1] or b""
+            try:
+                return _unpacked(topic, partition, position, MemoryRecords(data), aborted)
+            except UnicodeDecodeError:  # a header's name is no UTF-8
+                return _unpacked(topic, partition, position, LenientRecords(data), aborted)
 
         return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)
 
@@ -179,6 +173,22 @@ _LATER: Final = (
     errors.RequestTimedOutError,
 )
 _MOVED: Final = (errors.NotLeaderForPartitionError, errors.UnknownTopicOrPartitionError, errors.LeaderNotAvailableError)
+
+
+def _unpacked(topic: str, partition: int, position: int, records: Any, aborted: Any) -> tuple[list[LogRecord], int]:
+    """Return the committed records from `position` on, and the offset after the last one, markers included."""
+    unpacked = PartitionRecords(
+        TopicPartition(topic, partition),
+        records,
+        aborted,
+        position,
+        None,
+        None,
+        True,  # noqa: FBT003 aiokafka takes it by position: check_crcs
+        READ_COMMITTED,
+    )
+    found = [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in unpacked]
+    return found, int(unpacked.next_fetch_offset)
 
 
 def _raise(error_code: int) -> None:

@@ -16,6 +16,8 @@ from app.pump.upkeep import Upkeep
 
 log = logs.get(__name__)
 
+REREAD_RECORDS = 500
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -76,6 +78,17 @@ class Partitions:
         """Whether the partition takes another chunk of `topic` now."""
         one = self._owned.get(partition)
         return one is not None and one.pump.has_room(topic)
+
+    async def reread(self, topic: str, partition: int, start: int) -> int:
+        """Read some records from `start` with our own reader, for what Faust's cannot; return the offset after them."""
+        one = self._owned.get(partition)
+        if one is None:
+            return start
+        _, end = await one.log.bounds(topic)
+        end = min(end, start + REREAD_RECORDS)
+        async for records in one.log.read(topic, start, end):
+            await (one.pump.offer_events(records) if topic == "events" else one.pump.offer_commands(records))
+        return end
 
     def pump(self, partition: int) -> Pump | None:
         one = self._owned.get(partition)

@@ -1,0 +1,75 @@
+"""Records of other clients that aiokafka alone would stumble over: each is processed, none stops a partition."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
+
+from app.kafka.embedded import EmbeddedKafka
+from tests.e2e.service import Service, Worker
+from tests.e2e.waiting import until
+
+LEGAL_NAME = b"AAAA"
+ILLEGAL_NAME = b"\xff\xfeAA"
+
+
+@pytest.fixture
+def service(kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(kafka, kafka_prefix, tmp_path / "service") as service:
+        yield service
+
+
+def _event(number: int) -> bytes:
+    return orjson.dumps({"topic": "load/fast", "data": {"n": number}, "id": f"event-{number}"})
+
+
+def _completed(worker: Worker) -> float:
+    return worker.metric('headgate_runs_ended_total{status="completed",workflow="fast"}')
+
+
+async def test_a_header_whose_name_is_no_utf_8_stops_nothing(service: Service) -> None:
+    worker = service.start("w0").ready()
+    async with AIOKafkaProducer(bootstrap_servers=service.bootstrap) as producer:
+        batch = producer.create_batch()
+        batch.append(key=None, value=_event(1), timestamp=None, headers=[(LEGAL_NAME.decode(), b"x")])
+        batch.append(key=None, value=_event(2), timestamp=None, headers=[])
+        built = batch._build
+
+        def with_another_name() -> bytearray:
+            raw = bytearray(bytes(built()).replace(LEGAL_NAME, ILLEGAL_NAME))
+            raw[17:21] = struct.pack(">I", calc_crc32c(bytes(raw[21:])))
+            batch._buffer = raw
+            return raw
+
+        batch._build = with_another_name
+        await (await producer.send_batch(batch, service.topic("events"), partition=0))
+        await producer.send_and_wait(service.topic("events"), _event(3), partition=0)
+    until(lambda: _completed(worker) == 3, 20.0, "three runs")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+async def test_compressed_records_are_read(service: Service, compression: str) -> None:
+    worker = service.start("w0").ready()
+    async with AIOKafkaProducer(bootstrap_servers=service.bootstrap, compression_type=compression) as producer:
+        for number in range(20):
+            await producer.send_and_wait(service.topic("events"), _event(number))
+    until(lambda: _completed(worker) == 20, 20.0, "twenty runs")
+
+
+async def test_events_of_an_aborted_transaction_start_nothing(service: Service) -> None:
+    worker = service.start("w0").ready()
+    transactional = AIOKafkaProducer(bootstrap_servers=service.bootstrap, transactional_id=service.topic("outside"))
+    async with transactional as producer:
+        for number, commits in ((1, True), (2, False), (3, True)):
+            await producer.begin_transaction()
+            await producer.send_and_wait(service.topic("events"), _event(number), partition=0)
+            await (producer.commit_transaction() if commits else producer.abort_transaction())
+        await producer.begin_transaction()
+        await producer.send_and_wait(service.topic("events"), _event(4), partition=0)
+        await producer.commit_transaction()
+    until(lambda: _completed(worker) == 3, 20.0, "three runs")
+    assert worker.metric("headgate_events_read_total") == 3
