@@ -184,7 +184,16 @@ class Admin:
         ]
         for name, future in self._client.create_topics(new, operation_timeout=self._timeout).items():
             self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
-        self.first_offsets({name: topic.partitions for name, topic in self.topics([t.name for t in wanted]).items()})
+        found = _patiently(lambda: self._all([t.name for t in wanted]), refresh=self._refresh)
+        self.first_offsets({name: topic.partitions for name, topic in found.items()})
+
+    def _all(self, names: Sequence[str]) -> dict[str, Topic]:
+        """Like `topics`, of topics that must be there: one that is missing was not heard of yet."""
+        found = self.topics(names)
+        for name in names:
+            if name not in found:
+                raise _NoSuchTopic(f"cannot see topic {name}, which was just created", "Ask again in a moment")
+        return found
 
     def end_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
         """The offset up to which every partition of `topics` (name: partition count) can be read, read_committed."""

@@ -1,6 +1,7 @@
 """What needs no broker; the rest is in tests/integration/test_admin.py."""
 
 import socket
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError
@@ -94,3 +95,21 @@ def test_what_is_refused_is_not_asked_again() -> None:
     with pytest.raises(admin.AdminError):
         admin._patiently(ask, refresh=lambda: None)
     assert asked == [1]
+
+
+def test_a_created_topic_is_waited_for_until_it_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = admin.WantedTopic(name="t", partitions=2, replication_factor=1, config={})
+    seen = admin.Topic(name="t", id="i", partitions=2, replication_factor=1, config={})
+    answers: list[dict[str, admin.Topic]] = [{}, {"t": seen}]
+    asked: list[object] = []
+
+    class Client:
+        def create_topics(self, *_args: object, **_kwargs: object) -> dict[str, object]:
+            return {}
+
+        def list_topics(self, **_kwargs: object) -> None: ...
+
+    monkeypatch.setattr(admin.Admin, "topics", lambda _self, _names: answers.pop(0))
+    monkeypatch.setattr(admin.Admin, "first_offsets", lambda _self, topics: asked.append(topics))
+    admin.Admin(KafkaSettings(), cast(Any, Client())).create([wanted])
+    assert (answers, asked) == ([], [{"t": 2}])
