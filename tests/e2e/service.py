@@ -103,23 +103,29 @@ class Process:
                 raise AssertionError(f"{self.name} ended before it was ready\n{self.tail()}")
             return pattern.search(self.log())
 
-        return str(until(look, seconds, f"{self.name} says {pattern.pattern!r}", else_show=self.tail)[1])
+        found = until(look, seconds, f"{self.name} says {pattern.pattern!r}", else_show=self.tail)
+        return str(found[1])
 
 
 class Worker(Process):
     """One `headgate worker`."""
 
-    _port: int | None = None
+    port: int | None = None
+
+    def look_for_port(self) -> None:
+        """Find out where its metrics are, if it has said so."""
+        found = _READY.search(self.log())
+        self.port = None if found is None else int(found[1])
 
     def ready(self, seconds: float = READY_SECONDS) -> "Worker":
         """Return once /readyz says so."""
-        self._port = int(self.said(_READY, seconds))
+        self.port = int(self.said(_READY, seconds))
         until(lambda: self._get("/readyz") is not None, seconds, f"{self.name} is ready", else_show=self.tail)
         return self
 
     def owned(self) -> int:
         """Return how many partitions it owns and serves; 0 while the group changes."""
-        if self._port is None or self._get("/readyz") is None:
+        if self.port is None or self._get("/readyz") is None:
             return 0
         return int(self.metric("headgate_partitions"))
 
@@ -129,7 +135,7 @@ class Worker(Process):
         return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
 
     def _get(self, path: str) -> str | None:
-        return _get(f"http://127.0.0.1:{self._port}{path}")
+        return _get(f"http://127.0.0.1:{self.port}{path}")
 
 
 class Gateway(Process):
@@ -182,7 +188,6 @@ class Service:
             "HEADGATE_KAFKA_PARTITIONS": str(partitions),
             "HEADGATE_KAFKA_REPLICATION_FACTOR": "1",
             "HEADGATE_KAFKA_MIN_INSYNC_REPLICAS": "1",
-            "HEADGATE_WORKER_GROUP": f"{prefix}worker",
             "HEADGATE_LOG_FORMAT": "json",
             "HEADGATE_GATEWAY_TOKEN": Gateway.TOKEN,
         }

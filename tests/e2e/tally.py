@@ -106,7 +106,8 @@ class Tally:
         self._reader = Reader(service, "results", service.partitions)
         self.results: list[dict[str, Any]] = []
         self.times: list[int] = []
-        """Append times as the producer set them, milliseconds."""
+        """When each was produced, milliseconds."""
+        self._partitions: list[int] = []
         self._effects: Counter[Effect] = Counter()
         self._runs: Counter[str] = Counter()
         self._last: dict[tuple[str, str], int] = {}
@@ -117,10 +118,9 @@ class Tally:
         self._take(self._reader.read_on())
         return len(self.results)
 
-    def done(self) -> int:
-        """Read on; return how many effects have at least one result."""
-        self.count()
-        return len(self._effects)
+    def at_least(self, results: int, seconds: float = 30.0) -> None:
+        """Return once there are so many results."""
+        until(lambda: self.count() >= results, seconds, f"there are {results} results", else_show=self._service.tails)
 
     def _take(self, messages: list[Any]) -> None:
         for message in messages:
@@ -128,6 +128,7 @@ class Tally:
             assert message.key().decode() == result["run_id"]
             self.results.append(result)
             self.times.append(message.timestamp()[1])
+            self._partitions.append(message.partition())
             self._runs[result["run_id"]] += 1
             workflow, key = result["workflow_id"], result["key"]
             for number in _numbers(result):
@@ -173,9 +174,13 @@ class Tally:
         return verdict
 
     def longest_silence(self, since_ms: int, until_ms: int) -> float:
-        """Return the longest time without a result in `[since_ms, until_ms]`, in seconds."""
-        inside = sorted(at for at in self.times if since_ms <= at <= until_ms)
-        return max((after - before for before, after in pairwise([since_ms, *inside, until_ms])), default=0) / 1000
+        """Return the longest time that any partition was without a result in `[since_ms, until_ms]`, in seconds."""
+        inside: dict[int, list[int]] = {one: [since_ms] for one in range(self._service.partitions)}
+        for at, partition in sorted(zip(self.times, self._partitions, strict=True)):
+            if since_ms <= at <= until_ms:
+                inside[partition].append(at)
+        gaps = (after - before for times in inside.values() for before, after in pairwise([*times, until_ms]))
+        return max(gaps, default=0) / 1000
 
     def close(self) -> None:
         self._reader.close()

@@ -15,7 +15,7 @@ def test_worker_killed_under_load_goes_on_under_its_id(service: Service, load: L
     worker = service.start("w0").ready()
     load.start(per_second=150)
     for results in (150, 400):
-        until(lambda enough=results: tally.count() >= enough, 30.0, "there are results", else_show=service.tails)
+        tally.at_least(results)
         worker.kill()
         worker = service.start("w0").ready()
     load.stop()
@@ -33,7 +33,7 @@ def test_other_worker_takes_over_from_a_killed_one(service: Service, load: Load,
     killed.ready(), other.ready()
     share_evenly(killed, other)
     load.start(per_second=150)
-    until(lambda: tally.count() >= 150, 30.0, "there are results", else_show=service.tails)
+    tally.at_least(150)
     killed.kill()
     until(lambda: other.owned() == service.partitions, 20.0, "the other one owns everything", else_show=service.tails)
     load.send_many(50)
@@ -50,11 +50,11 @@ def test_broker_killed_under_load_loses_and_doubles_nothing(
     with Service(kafka, "crash.", tmp_path / "service") as service, Load(service) as load, Tally(service) as tally:
         worker = service.start("w0").ready()
         load.start(per_second=150)
-        until(lambda: tally.count() >= 150, 30.0, "there are results", else_show=service.tails)
+        tally.at_least(150)
         kafka.kill()
         kafka.start()
         before = tally.count()
-        until(lambda: tally.count() >= before + 300, 60.0, "results come again", else_show=service.tails)
+        tally.at_least(before + 300)
         load.stop()
         tally.confirm(load)
         assert worker.alive, "the worker waits for its broker"

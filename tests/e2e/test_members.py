@@ -42,11 +42,11 @@ def test_owner_frozen_past_its_session_is_refused_by_the_fence(
 def test_worker_joins_under_load_and_leaves_again(service: Service, load: Load, tally: Tally) -> None:
     first = service.start("w0").ready()
     load.start(per_second=150)
-    until(lambda: tally.count() >= 100, 30.0, "there are results", else_show=service.tails)
+    tally.at_least(100)
     second = service.start("w1").ready()
     share_evenly(first, second)
     before = tally.count()
-    until(lambda: tally.count() >= before + 150, 30.0, "results come from both", else_show=service.tails)
+    tally.at_least(before + 150)
     assert second.stop() == 0
     until(lambda: first.owned() == service.partitions, 20.0, "the first owns everything", else_show=service.tails)
     load.stop()
@@ -89,7 +89,7 @@ def test_two_workers_with_one_instance_id_are_named_and_double_nothing(
 ) -> None:
     first = service.start("same").ready()
     load.start(per_second=100)
-    until(lambda: tally.count() >= 100, 30.0, "there are results", else_show=service.tails)
+    tally.at_least(100)
     second = service.start("same")
     until(lambda: not (first.alive and second.alive), 30.0, "one of them gives up", else_show=service.tails)
     loser, winner = (second, first) if first.alive else (first, second)

@@ -13,7 +13,7 @@ class Expired(AssertionError):
     """What was waited for did not come true in time."""
 
 
-def until(found: Callable[[], Found], seconds: float, what: str, *, else_show: Callable[[], str] = str) -> Found:
+def until(found: Callable[[], Found | None], seconds: float, what: str, *, else_show: Callable[[], str] = str) -> Found:
     """Return the first true answer of `found`. Raises Expired, which ends with what `else_show` says."""
     end = time.monotonic() + seconds
     while True:

@@ -7,8 +7,10 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
+import faust
 import pytest
 from aiokafka import AIOKafkaProducer
 from faust.stores.memory import Store as MemoryStore
@@ -47,7 +49,7 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
         (faust_app.JournalTable.apply_changelog_batch, None),
         (faust_app.JournalTable._new_store, Collection._new_store),
         (faust_app.JournalStore.persisted_offset, MemoryStore.persisted_offset),
-        (faust_app.HeadgateApp._create_directories, faust_app.faust.App._create_directories),
+        (faust_app.HeadgateApp._create_directories, faust.App._create_directories),
     ],
 )
 def test_what_is_overridden_is_there_with_the_same_parameters(
@@ -110,6 +112,9 @@ class Owner:
     def offsets(self, partition: int) -> list[int]:
         return [record.offset for _, number, chunk in self.chunks if number == partition for record in chunk]
 
+    def has_read(self, partition: int, offsets: Iterable[int]) -> bool:
+        return self.offsets(partition) == list(offsets)
+
 
 def _settings(kafka: EmbeddedKafka, prefix: str, instance_id: str) -> Settings:
     return Settings.load(
@@ -129,7 +134,7 @@ def _settings(kafka: EmbeddedKafka, prefix: str, instance_id: str) -> Settings:
 async def _running(settings: Settings, owner: Owner) -> AsyncIterator[faust_app.HeadgateApp]:
     app = faust_app.build(settings, owner, owner.failures.append)
     for table in app.tables.values():
-        table.apply_changelog_batch = owner.changelog.append  # type: ignore[method-assign]
+        table.apply_changelog_batch = owner.changelog.append
 
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():
@@ -159,6 +164,10 @@ def _make_topics(settings: Settings) -> None:
     provisioning.apply(Admin.connect(settings.kafka), settings.kafka)
 
 
+def _recovery(app: faust_app.HeadgateApp) -> Recovery:
+    return cast(TableManager, app.tables).recovery
+
+
 async def _until(holds: Callable[[], object], what: str) -> None:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -169,7 +178,8 @@ async def _until(holds: Callable[[], object], what: str) -> None:
 
 
 def _complete(owner: Owner, wanted: Iterable[int]) -> bool:
-    return all(owner.offsets(partition) == list(wanted) for partition in range(PARTITIONS))
+    wanted = list(wanted)
+    return all(owner.has_read(partition, wanted) for partition in range(PARTITIONS))
 
 
 async def test_chunks_of_records_come_from_where_the_journal_says(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
@@ -193,12 +203,12 @@ async def test_recovery_reads_nothing_of_the_journal(kafka: EmbeddedKafka, kafka
     await _produce(settings, "journal", 2_000, key=b"k")
     owner = Owner()
     async with _running(settings, owner) as app:
-        await _until(app.tables.recovery.completed.is_set, "recovery is over")
+        await _until(_recovery(app).completed.is_set, "recovery is over")
         await _produce(settings, "events", 4)
         await _until(lambda: _complete(owner, range(1)), "events are delivered")
         assert owner.changelog == []
-        assert not app.tables.recovery.in_recovery
-        assert app.tables.recovery.active_remaining_total() == 0
+        assert not _recovery(app).in_recovery
+        assert _recovery(app).active_remaining_total() == 0
     assert not owner.failures
 
 
@@ -209,7 +219,7 @@ async def test_nothing_is_fetched_for_a_partition_without_room(kafka: EmbeddedKa
     owner = Owner()
     owner.room = False
     async with _running(settings, owner) as app:
-        await _until(lambda: owner.assigned and app.tables.recovery.completed.is_set(), "it is assigned")
+        await _until(lambda: owner.assigned and _recovery(app).completed.is_set(), "it is assigned")
         asked = 0
 
         def crowded(topic: str, partition: int) -> bool:
@@ -228,7 +238,11 @@ async def test_partitions_that_fill_up_hold_back_no_other(kafka: EmbeddedKafka, 
     await asyncio.to_thread(_make_topics, settings)
     owner = Owner()
     full: set[int] = set()
-    owner.has_room = lambda _topic, partition: partition not in full  # type: ignore[method-assign]
+
+    def has_room(topic: str, partition: int) -> bool:
+        return partition not in full
+
+    owner.has_room = has_room  # type: ignore[method-assign]
     async with _running(settings, owner):
         sent = 0
         for closed in ({0}, {0, 1, 2}, set(), {1, 2}, {3}, set()):
@@ -237,9 +251,7 @@ async def test_partitions_that_fill_up_hold_back_no_other(kafka: EmbeddedKafka, 
             await _produce(settings, "events", 4)
             sent += 1
             for number in set(range(PARTITIONS)) - closed:
-                await _until(
-                    lambda number=number, sent=sent: owner.offsets(number) == list(range(sent)), f"{number} is read"
-                )
+                await _until(partial(owner.has_read, number, range(sent)), f"{number} is read")
         assert _complete(owner, range(sent))
     assert not owner.failures
 
@@ -278,10 +290,10 @@ async def test_group_changes_pause_the_owner_and_seek_anew(kafka: EmbeddedKafka,
             assert first.paused >= 1, "the owner is paused before the group changes"
             assert not first.assigned[-1] & second.assigned[-1]
             for kept in first.assigned[-1]:
-                again = [*range(10), *range(5, 10)]
-                await _until(lambda kept=kept, again=again: first.offsets(kept) == again, "it goes on from 5")
+                again = (*range(10), *range(5, 10))
+                await _until(partial(first.has_read, kept, again), "it goes on from 5")
             for moved in second.assigned[-1]:
-                await _until(lambda moved=moved: second.offsets(moved) == list(range(10)), "the second one reads it")
+                await _until(partial(second.has_read, moved, range(10)), "the second one reads it")
     assert not first.failures
     assert not second.failures
 

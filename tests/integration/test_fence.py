@@ -7,7 +7,6 @@ side changes what is relied on.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -198,8 +197,7 @@ async def test_appends_during_an_outage_are_contiguous(
 
         appending = asyncio.create_task(append())
         for _ in range(2 if outage == "frozen" else 1):
-            before = len(offsets)
-            await _until(lambda enough=before + 50: len(offsets) >= enough, appending)
+            await _until(len(offsets) + 50, offsets, appending)
             if outage == "frozen":
                 kafka.pause()
                 await asyncio.sleep(2.5)  # longer than two requests wait
@@ -207,8 +205,7 @@ async def test_appends_during_an_outage_are_contiguous(
             else:
                 kafka.kill()
                 await asyncio.to_thread(kafka.start)
-        before = len(offsets)
-        await _until(lambda: len(offsets) >= before + 50, appending)
+        await _until(len(offsets) + 50, offsets, appending)
         stop.set()
         await appending
         assert offsets == list(range(taken.term + 1, taken.term + 1 + 2 * len(offsets), 2))
@@ -216,9 +213,9 @@ async def test_appends_during_an_outage_are_contiguous(
         assert found == [key for number in range(len(offsets)) for key in (f"a{number}", f"b{number}")]
 
 
-async def _until(holds: Callable[[], bool], working: "asyncio.Task[Any]", seconds: float = 30.0) -> None:
+async def _until(count: int, offsets: list[int], working: "asyncio.Task[None]", seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
-        while not holds():
+        while len(offsets) < count:
             if working.done():
                 working.result()
             await asyncio.sleep(0.02)
