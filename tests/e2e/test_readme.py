@@ -1,0 +1,190 @@
+"""The documentation as a reader types it: every command in a `console` block is run, in order, page by page.
+
+A line `$ command` is typed, the lines below it must come out, where `…` stands for anything. A block under
+`<!-- file: name -->` is saved under that name first. `headgate dev` and workers go on until the page ends.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.devrun import HEADGATE, ROOT, SECONDS, DevRun
+from tests.e2e.waiting import until
+
+PAGES: Final = ("README.md", "docs/tutorial.md", *sorted(f"docs/operate/{one}.md" for one in (
+    "workers", "deduplication", "dead-letters", "upgrading",
+)))  # fmt: skip
+ELSEWHERE: Final = {
+    "make demo": "test_demo.py",
+    "make demo CHECK=1": "test_demo.py",
+    "make test": "the run of this very test",
+    "make setup": "every run of the tests",
+    ". .venv/bin/activate": "the environment in which all of it runs",
+}
+"""Commands that other tests run, and which."""
+ASKS: Final = re.compile(
+    r"headgate (tail|runs|workflows list|doctor|kafka (console-consumer|consumer-groups))|curl .*/runs"
+)
+"""Commands that change nothing: they are repeated until what they show is there."""
+_FENCE: Final = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """A command and what must come out."""
+
+    command: str
+    expected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A file that the reader writes."""
+
+    name: str
+    text: str
+
+
+def steps(page: str) -> Iterator[Typed | Saved]:
+    """What a reader of the page does, in order."""
+    for fence in _FENCE.finditer((ROOT / page).read_text()):
+        if fence["file"]:
+            yield Saved(name=fence["file"], text=fence["body"])
+        elif fence["kind"] == "console":
+            for part in re.split(r"^\$ ", fence["body"].replace("\\\n", " "), flags=re.MULTILINE)[1:]:
+                command, *expected = part.rstrip("\n").split("\n")
+                yield Typed(command=re.sub(r" {2,}", " ", command), expected=tuple(line for line in expected if line))
+
+
+class Reader:
+    """Somebody who types what a page says, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        (folder / "examples").symlink_to(ROOT / "examples")
+        self._dev: DevRun | None = None
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()
+        if self._dev is not None:
+            assert self._dev.interrupt() == 0
+            self._dev.__exit__()
+
+    def save(self, saved: Saved) -> None:
+        (self._folder / saved.name).write_text(saved.text)
+
+    def type(self, typed: Typed) -> None:
+        words = shlex.split(typed.command)
+        if typed.command in ELSEWHERE:
+            return
+        if words[:2] == ["headgate", "dev"]:
+            self._start_dev(words[2:], typed.expected)
+        elif words[:2] == ["headgate", "worker"] or words[0] == "python":
+            self._start_worker(words, typed.expected)
+        else:
+            shown: list[str] = []
+
+            def look() -> bool:
+                shown.append(self._output(typed.command))
+                return _shows(shown[-1], typed.expected)
+
+            patience = SECONDS if ASKS.match(typed.command) else 0.0
+            until(look, patience, f"$ {typed.command}\nshows {typed.expected}", else_show=lambda: shown[-1])
+
+    def _start_dev(self, paths: list[str], expected: tuple[str, ...]) -> None:
+        if self._dev is not None:
+            assert self._dev.interrupt() == 0
+            self._dev.__exit__()
+        self._dev = DevRun(self._folder, *paths).ready()
+        assert _shows(self._with_usual_ports(self._dev.log()), expected), self._dev.log()
+
+    def _start_worker(self, words: list[str], expected: tuple[str, ...]) -> None:
+        log_file = self._folder / f"worker{len(self._workers)}.log"
+        with log_file.open("wb") as log:
+            worker = subprocess.Popen(
+                [str(HEADGATE.with_name(words[0])), *words[1:]],
+                cwd=self._folder,
+                env=self._environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._workers.append(worker)
+        until(
+            lambda: _shows(log_file.read_text(), expected) and "headgate worker:" in log_file.read_text(),
+            SECONDS,
+            f"{words} is ready",
+            else_show=log_file.read_text,
+        )
+
+    def _output(self, command: str) -> str:
+        if self._dev is not None:
+            command = command.replace("127.0.0.1:8080", f"127.0.0.1:{self._dev.port}")
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self._folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+        return self._with_usual_ports(done.stdout)
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ, "PATH": f"{HEADGATE.parent}:{os.environ['PATH']}", "COLUMNS": "100"}
+        if self._dev is not None:
+            environment["HEADGATE_KAFKA_BOOTSTRAP"] = self._dev.kafka
+            environment["HEADGATE_GATEWAY_URL"] = f"http://127.0.0.1:{self._dev.port}"
+        return environment
+
+    def _with_usual_ports(self, text: str) -> str:
+        assert self._dev is not None
+        return text.replace(self._dev.kafka, "127.0.0.1:9092").replace(f":{self._dev.port}", ":8080")
+
+
+def _shows(output: str, expected: tuple[str, ...]) -> bool:
+    """Whether the expected lines are there, in their order."""
+    lines = iter(output.splitlines())
+    for one in expected:
+        pattern = re.compile(".*".join(re.escape(part) for part in one.rstrip().split("…")))
+        if not any(pattern.fullmatch(line.rstrip()) for line in lines):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_the_page_does_what_the_page_says(page: str, tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    try:
+        for step in steps(page):
+            if isinstance(step, Saved):
+                reader.save(step)
+            else:
+                reader.type(step)
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_stand_in_blocks_that_are_run(page: str) -> None:
+    kinds = {fence["kind"] for fence in _FENCE.finditer((ROOT / page).read_text())}
+    assert kinds <= {"console", "python", "text", "toml", "json"}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    assert [one for one in targets if not (ROOT / page).parent.joinpath(one).exists()] == []
