@@ -14,7 +14,7 @@ from app.engine.outgoing import Outgoing
 from app.engine.restore import restore
 from app.engine.snapshot import Remembered, Snapshot
 from app.engine.state import State, policy_of
-from app.kafka.log import Entry, LogRecord, PartitionLog, Producer
+from app.kafka.log import Entry, Fenced, LogRecord, PartitionLog, Producer
 from app.observe import logs
 from app.pump.snapshots import Snapshots
 from topics import journal
@@ -86,6 +86,11 @@ async def take_over(
         term = await _claim(partition_log, owner, producer, limits, topic_ids, claimed_ms)
         reader.claimants.clear()
         await reader.read_on()
+        if reader.claim_offset < term:
+            raise Fenced(
+                f"journal-{partition_log.partition}: the claim at offset {term} is gone already: a newer owner has the "
+                "partition"
+            )
         others = reader.claimants - shut_out - {producer.producer_id}
         if not others:
             break
@@ -116,6 +121,7 @@ class _Reader:
         self.next_offset = 0
         self.claim: dict[str, Any] | None = None
         self.claim_ms = 0
+        self.claim_offset = -1
         self.claimants: set[int] = set()
         """Producer ids of the claims that were read."""
         self.remembered: Remembered | None = None
@@ -138,7 +144,7 @@ class _Reader:
         self.next_offset = end
 
     def _take(self, one: LogRecord) -> None:
-        if one.key is None or (one.headers and any(name == journal.FENCE_HEADER for name, _ in one.headers)):
+        if one.key is None or _is_kill(one):
             return
         if one.value is None:
             self.entities.pop(one.key, None)
@@ -147,6 +153,7 @@ class _Reader:
             self.claim = journal.decode(one.key, one.value)
             self.claimants.add(self.claim["producer_id"])
             self.claim_ms = one.timestamp
+            self.claim_offset = one.offset
         else:
             self.entities[one.key] = one.value
 
@@ -171,17 +178,42 @@ async def _fence(partition_log: PartitionLog, older: set[int]) -> Producer:
 
 
 async def claim_again(
-    partition_log: PartitionLog, owner: Owner, limits: Limits, before: Mapping[str, Any], *, now_ms: int
+    partition_log: PartitionLog,
+    owner: Owner,
+    limits: Limits,
+    before: Mapping[str, Any],
+    *,
+    next_offset: int,
+    now_ms: int,
 ) -> tuple[Mapping[str, Any], int]:
     """Fence, close and claim a partition that is owned already; return the new claim and the offset after it.
 
     The broker forgets a producer id after a day without appends and a transactional id after a week without a claim;
-    sequence numbers end at 2^31. Called between two rounds, when nothing is on its way. Raises LogError.
+    sequence numbers end at 2^31. Called between two rounds, when nothing is on its way. Raises LogError: an owner that
+    was frozen must not fence the one that came after it and go on with what it knew.
     """
+    _, end = await partition_log.bounds("journal")
+    await _require_no_other(partition_log, next_offset, end)
     producer = await _fence(partition_log, {before["producer_id"]})
     value = _claim_value(owner, producer, limits, await partition_log.topic_ids(), now_ms)
     offset = await partition_log.append([Entry(journal.CLAIM, journal.encode(value))])
+    await _require_no_other(partition_log, next_offset, offset)
     return value, offset + 1
+
+
+async def _require_no_other(partition_log: PartitionLog, start: int, end: int) -> None:
+    """Raise Fenced if the journal holds anything but kill records in `[start, end)`."""
+    async for records in partition_log.read("journal", start, end):
+        for one in records:
+            if not _is_kill(one):
+                raise Fenced(
+                    f"journal-{partition_log.partition}: another owner wrote offset {one.offset} since this one did; "
+                    "it has the partition"
+                )
+
+
+def _is_kill(one: LogRecord) -> bool:
+    return bool(one.headers) and any(name == journal.FENCE_HEADER for name, _ in one.headers)
 
 
 async def _claim(

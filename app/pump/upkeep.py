@@ -41,7 +41,9 @@ class Upkeep:
     async def keep(self, state: State, *, next_offset: int, now_ms: int) -> int:
         """Do what is due, while nothing is on its way; return the journal's next offset."""
         if now_ms >= self.claim_due_ms or next_offset - self.claimed_at_offset >= MOST_RECORDS:
-            self.claim, next_offset = await claim_again(self.log, self.owner, self.limits, self.claim, now_ms=now_ms)
+            self.claim, next_offset = await claim_again(
+                self.log, self.owner, self.limits, self.claim, next_offset=next_offset, now_ms=now_ms
+            )
             self.claimed_at_offset = next_offset
             self.claim_due_ms = now_ms + self.claim_every_ms
             log.info("partition_claimed_again", partition=state.partition, term=next_offset - 1)

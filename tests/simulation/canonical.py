@@ -26,7 +26,6 @@ def canonical(state: State, *, marks: bool) -> dict[str, Any]:
     if marks:
         found["now"] = state.now_ms
         found["undelivered"] = [(one.round, sorted(one.slots)) for one in state.undelivered]
-        found["free slots"] = sorted(state.free_slots)
         found["marks"] = (state.delivered, state.results_end, state.runs_end)
     return found
 

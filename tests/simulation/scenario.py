@@ -87,6 +87,7 @@ class Scenario:
         """A workflow that is added while the system runs."""
         self.announced: dict[str, Workflow] = {}
         self.workers: dict[str, Worker] = {}
+        self._disks: dict[str, dict[str, bytes]] = {}
         self._lives = 0
         self.healing = False
         self._owners: dict[int, Owner] = {}
@@ -112,14 +113,19 @@ class Scenario:
                 round_events=chance.choice((1, 3, 7)) if small else 500,
                 event_bytes=2_000,
                 running=chance.choice((1, 2, 4)) if small else 100,
-                queued_bytes=chance.choice((300, 1_000)) if chance.random() < 0.2 else 1_000_000,
+                held_bytes=chance.choice((300, 1_000)) if chance.random() < 0.2 else 1_000_000,
                 inbox_bytes=chance.choice((100, 1_000_000)),
             ),
             fetch_records=chance.choice((1, 3, 10)) if small else 100,
             journal_fetch_records=chance.choice((3, 50, 500)),
             results_batch_bytes=chance.choice((600, 900_000)),
             send_records=chance.choice((1, 3, 500)),
+            claim_every_ms=chance.choice((3_600_000, 3_600_000, 700)),
+            snapshot_every_ms=chance.choice((None, None, 300)),
         )
+
+    def disk(self, instance: str) -> dict[str, bytes]:
+        return self._disks.setdefault(instance, {})
 
     def now_ms(self) -> int:
         return EPOCH_MS + int(self.loop.time() * 1000)
@@ -426,7 +432,7 @@ class Scenario:
             who.closing = True
         elif kind in ("freeze", "zombie") and not who.process.frozen:
             self.loop.freeze(who.process)
-            loop.call_at_in(loop.root, loop.time() + chance.choice((0.3, 1.4, 2.5)), self.loop.thaw, who.process)
+            loop.call_at_in(loop.root, loop.time() + chance.choice((0.3, 1.4, 2.5, 3.5)), self.loop.thaw, who.process)
             if kind == "zombie":  # its id is forgotten meanwhile: the next owner has another one
                 for number in range(self.partitions):
                     self.cluster.expire_transactional_id(f"journal.{number}")

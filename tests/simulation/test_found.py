@@ -31,9 +31,11 @@ class Journal:
         self.entities: dict[bytes, bytes] = {}
         self.limits = limits
 
-    def commit(self, state: State) -> None:
+    def commit(self, state: State, *, perhaps: bool = False) -> None:
         made = commit(state)
-        assert made is not None, "nothing was journaled"
+        assert made is not None or perhaps, "nothing was journaled"
+        if made is None:
+            return
         for key, value in (*made.ahead, *made.batch):
             if value is None:
                 self.entities.pop(key, None)
@@ -71,7 +73,7 @@ def test_an_event_that_waits_anew_after_a_takeover_is_still_in_the_journal() -> 
 
     first = journal.restore().state
     apply(first, [WorkflowsLoaded([filtered], ())], NOW + 1)  # asks the filter again, and lets the event wait anew
-    journal.commit(first)
+    journal.commit(first, perhaps=True)
 
     second = journal.restore().state
     assert [[one.held.envelope.offset for one in waiting] for waiting in second.asleep.values()] == [[1]]

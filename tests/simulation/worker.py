@@ -12,6 +12,7 @@ from app.kafka.log import LogError
 from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Bounds
+from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
 from app.runtime.context import StepLimits
 from app.runtime.driver import Driver
@@ -49,6 +50,30 @@ class SimClock:
             timer.cancel()
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    disk: dict[str, bytes]
+    name: str
+
+    def read_bytes(self) -> bytes:
+        if self.name not in self.disk:
+            raise FileNotFoundError(self.name)
+        return self.disk[self.name]
+
+
+class SimSnapshots(Snapshots):
+    """Snapshots on a disk that outlives its worker's process."""
+
+    def __init__(self, disk: dict[str, bytes]) -> None:
+        self._disk = disk
+
+    def _file(self, partition: int) -> Any:
+        return _File(self._disk, str(partition))
+
+    def _put(self, file: Any, content: bytes) -> None:
+        self._disk[file.name] = content
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """The bounds that all workers of a scenario have."""
@@ -59,6 +84,8 @@ class Shape:
     journal_fetch_records: int
     results_batch_bytes: int
     send_records: int
+    claim_every_ms: int
+    snapshot_every_ms: int | None
 
 
 class Worker:
@@ -108,6 +135,9 @@ class Worker:
                 runtime=self.driver,
                 open_log=open_log,
                 observe=lambda counters, state: sim.observe(self, counters, state),
+                claim_every_ms=shape.claim_every_ms,
+                snapshots=None if shape.snapshot_every_ms is None else SimSnapshots(sim.disk(self.instance)),
+                snapshot_every_ms=shape.snapshot_every_ms or 60_000,
             ),
             failed=self.fail,
         )

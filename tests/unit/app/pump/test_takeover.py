@@ -12,7 +12,7 @@ from app.engine.limits import Limits
 from app.kafka.log import AppendFailed, Entry, Fenced, Producer
 from app.kafka.memory import MemoryLog
 from app.pump.pump import Pump
-from app.pump.takeover import ClockSkew, Owner, take_over
+from app.pump.takeover import ClockSkew, Owner, claim_again, take_over
 from tests.unit.app.pump.conftest import NOW, Room, defined, event, settle
 from topics import journal
 
@@ -227,3 +227,44 @@ async def test_the_journal_of_a_partition_nobody_had_is_an_empty_state(room: Roo
     taken = await room.take(room.log())
     assert (taken.state.round, taken.state.events_offset, list(taken.deliver_again)) == (0, 0, [])
     assert taken.next_journal_offset == taken.term + 1
+
+
+async def test_an_owner_that_slept_does_not_claim_again_what_another_one_has(room: Room) -> None:
+    owner = Owner(worker="first", instance_id="first")
+    sleeper, newer = room.log(), room.log()
+    before = await room.take(sleeper)
+    after = await room.take(newer, "second")
+    with pytest.raises(Fenced, match="another owner wrote offset"):
+        await claim_again(sleeper, owner, room.limits, before.claim, next_offset=before.next_journal_offset, now_ms=NOW)
+    assert await newer.append([Entry(b"k", b"v")]) == after.next_journal_offset
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_a_new_claim_of_the_same_owner_goes_on_after_any_kill_records(room: Room, left: int) -> None:
+    owner = Owner(worker="first", instance_id="first")
+    log = room.log()
+    taken = await room.take(log)
+    room.cluster.exhaust_epochs("journal.0", left=left)
+    claim, after = await claim_again(
+        log, owner, room.limits, taken.claim, next_offset=taken.next_journal_offset, now_ms=NOW
+    )
+    assert claim["producer_id"] != taken.claim["producer_id"] or left == 2
+    assert await log.append([Entry(b"k", b"v")]) == after
+
+
+async def test_a_claim_that_compaction_took_already_says_that_another_owner_came(room: Room) -> None:
+    class Frozen(MemoryLog):
+        async def append(self, entries: Any) -> int:
+            offset = await super().append(entries)
+            self.claimed = True
+            return offset
+
+        async def bounds(self, topic: str) -> tuple[int, int]:
+            found = await super().bounds(topic)
+            if topic == "journal" and self.__dict__.pop("claimed", False):
+                await room.take(room.log(), "newer")
+                room.cluster.compact("journal", 0, 100)
+            return found
+
+    with pytest.raises(Fenced, match="is gone already: a newer owner has the partition"):
+        await room.take(Frozen(0, cluster=room.cluster, sender=room.log()._sender), "frozen")
