@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from app.engine.errors import words
 from app.engine.inputs import Ended, Failure, Published
 from app.engine.state import Run
 from app.runtime.context import RunContext, StepLimits
@@ -39,17 +40,20 @@ class Driver:
     async def start(self, runs: Sequence[Run], report: Report) -> None:
         """Start an attempt of each run; return once those that need not wait have ended."""
         jobs: deque[Run] = deque()
+        alone = False
         for run in runs:
             if not run.workflow.is_async:
+                alone = True
                 self._spawn(self._run_in_thread(run, report))
             elif run.workflow.id in self._waits:
+                alone = True
                 self._spawn(self._run(deque((run,)), report))
             else:
                 jobs.append(run)
         while jobs:
             self._spawn(self._run(jobs, report))
             await asyncio.sleep(0)
-        if self._waits:
+        if alone:  # those have begun when we return, so that `cancel` finds them
             await asyncio.sleep(0)
 
     def cancel(self, runs: Sequence[Run]) -> None:
@@ -60,6 +64,8 @@ class Driver:
                 task.cancel()
 
     def close(self) -> None:
+        """Stop everything; nothing more is reported."""
+        self._tasks.clear()
         for task in self._runners:
             task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -81,16 +87,17 @@ class Driver:
             left = len(jobs)
             attempt = run.attempt
             workflow = run.workflow
+            context = RunContext(run, report, limits)
             try:
-                context = RunContext(run, report, limits)
                 if workflow.takes_payload:
                     result = await workflow.fn(context, workflow.build_payload(run.events))
                 else:
                     result = await workflow.fn(context)
                 ended = self._completed(run, attempt, context, result)
-            except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            except (KeyboardInterrupt, GeneratorExit):
                 raise
-            except BaseException as error:  # noqa: BLE001 also what an author derived from it: the run must not hang
+            except BaseException as error:  # noqa: BLE001 also sys.exit(): an author's event must not end the worker
+                context.close()
                 ended = Ended(run.id, attempt, None, _failure(error))
             if tasks.get(run.id) is not task:
                 return  # cancelled: the engine counts the run as ended already
@@ -107,15 +114,22 @@ class Driver:
         self._tasks[run.id] = task
         attempt = run.attempt
         workflow = run.workflow
+        context = RunContext(run, self._from_thread(report), self._limits)
         try:
-            context = RunContext(run, self._from_thread(report), self._limits)
             args = (context, workflow.build_payload(run.events)) if workflow.takes_payload else (context,)
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._threads, contextvars.copy_context().run, workflow.fn, *args)
-            ended = self._completed(run, attempt, context, result)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            result, error = await loop.run_in_executor(
+                self._threads, contextvars.copy_context().run, _call, workflow.fn, args
+            )
+            if error is None:
+                ended = self._completed(run, attempt, context, result)
+            else:
+                context.close()
+                ended = Ended(run.id, attempt, None, _failure(error))
+        except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 as above
+            context.close()
             ended = Ended(run.id, attempt, None, _failure(error))
         if self._tasks.get(run.id) is task:
             del self._tasks[run.id]
@@ -136,7 +150,7 @@ class Driver:
         try:
             encoded = b"null" if result is None else encode_data(result, "the result")
         except (Malformed, orjson.JSONEncodeError) as error:
-            reason = f"workflow {run.workflow.id!r}: {error}; return what JSON can hold"
+            reason = f"workflow {run.workflow.id!r}: {words(error)}; return what JSON can hold"
             return Ended(run.id, attempt, None, Failure("ResultNotJson", reason, None, final=True))
         if len(encoded) > self._limits.result_bytes:
             message = (
@@ -147,12 +161,20 @@ class Driver:
         return Ended(run.id, attempt, encoded)
 
 
+def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """Return what `fn` returned, or raised: a future cannot carry a StopIteration, and would never be done."""
+    try:
+        return fn(*args), None
+    except BaseException as error:  # noqa: BLE001 whatever an author raises is a failure of the run
+        return None, error
+
+
 def _failure(error: BaseException) -> Failure:
-    message = str(error)[:_MESSAGE_CHARS]
+    message = words(error)[:_MESSAGE_CHARS]
     name = type(error).__name__
     if isinstance(error, Reject):
         return Failure(name, message, None, rejected=True)
     if isinstance(error, RetryLater):
         return Failure(name, message, None, retry_after_ms=int(error.delay_seconds * 1000))
     text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-    return Failure(name, message, text)
+    return Failure(name, message, text.encode(errors="replace").decode())
