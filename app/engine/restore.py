@@ -178,6 +178,7 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], bodies: Mapping[in
     run.journaled = True
     run.status = RunStatus.ASLEEP
     state.runs[run_id] = run
+    state.run_bytes += sum(one.size for one in run.events)
 
 
 def _pending(state: State, held: Held, workflow_id: str) -> None:

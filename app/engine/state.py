@@ -206,6 +206,8 @@ class State:
     """At so many timers, those that hold no more are dropped."""
     held_bytes: int = 0
     """Size of the events that wait in lanes or asleep."""
+    run_bytes: int = 0
+    """Size of the events of all runs."""
 
     outgoing: Outgoing = field(default_factory=lambda: Outgoing(0))
     undelivered: deque[OutSlot] = field(default_factory=deque)

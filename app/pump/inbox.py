@@ -41,11 +41,11 @@ class Inbox:
         self.next_offset = records[-1].offset + 1
         return gap
 
-    def take(self) -> Sequence[Read]:
-        """Return the oldest chunk."""
+    def take(self) -> tuple[Sequence[Read], int]:
+        """Return the oldest chunk and its bytes."""
         chunk, size = self._chunks.popleft()
         self._size_bytes -= size
-        return chunk
+        return chunk, size
 
     def clear(self, next_offset: int) -> None:
         """Drop what waits: it will be read again from `next_offset`."""

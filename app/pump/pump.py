@@ -56,9 +56,11 @@ class Bounds:
     """How much a round takes, and when a partition stops taking more."""
 
     round_events: int = 2_000
+    round_bytes: int = 4 * 1024 * 1024
     event_bytes: int = 1024 * 1024
     running: int = 1_000
-    queued_bytes: int = 32 * 1024 * 1024
+    held_bytes: int = 8 * 1024 * 1024
+    """Of events that wait or are being handled; a round may add its own on top."""
     inbox_bytes: int = 4 * 1024 * 1024
 
 
@@ -232,16 +234,19 @@ class Pump:
             return given or [TimePassed()]
         now_ms = self._clock.now_ms()
         prefix = self.state.limits.prefix
-        taken = 0
-        while self._commands and taken < self._bounds.round_events:
-            chunk = self._commands.take()
+        taken = size = 0
+        most, most_bytes = self._bounds.round_events, self._bounds.round_bytes
+        while self._commands and taken < most and size < most_bytes:
+            chunk, length = self._commands.take()
             taken += len(chunk)
+            size += length
             given.append(
                 decode.commands_read(chunk, self.partition, chunk[-1].offset + 1, now_ms=now_ms, prefix=prefix)
             )
-        while self._events and taken < self._bounds.round_events:
-            chunk = self._events.take()
+        while self._events and taken < most and size < most_bytes:
+            chunk, length = self._events.take()
             taken += len(chunk)
+            size += length
             given.append(
                 decode.events(
                     chunk,
@@ -256,7 +261,8 @@ class Pump:
 
     def _crowded(self) -> bool:
         """Whether so much is going on or waiting that no more is taken: what is unread costs nothing in Kafka."""
-        return self.state.running >= self._bounds.running or self.state.held_bytes >= self._bounds.queued_bytes
+        state, bounds = self.state, self._bounds
+        return state.running >= bounds.running or state.held_bytes + state.run_bytes >= bounds.held_bytes
 
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""

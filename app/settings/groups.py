@@ -166,7 +166,10 @@ class LimitSettings(Group):
     round_events: Count = Field(default=2_000, description="Most events that a partition takes in one round.")
     round_bytes: Bytes = Field(default=4 * _MIB, description="Most bytes that a partition takes in one round.")
     running: Count = Field(default=1_000, description="Most runs in flight per partition.")
-    queued_bytes: Bytes = Field(default=32 * _MIB, description="Most bytes of queued events per partition.")
+    queued_bytes: Bytes = Field(
+        default=64 * _MIB,
+        description="Most bytes of events that wait or are handled, of all partitions together; each has its share.",
+    )
 
 
 class DedupSettings(Group):

@@ -39,7 +39,7 @@ from topics import catalog
 from topics.patterns import Pattern
 
 COMMIT_SECONDS: Final = 2.0
-INBOXES_BYTES: Final = 64 * 1024 * 1024
+INBOXES_BYTES: Final = 32 * 1024 * 1024
 """Of all partitions together: what is fetched and waits for its round."""
 RELOAD_SECONDS: Final = 0.5
 
@@ -150,7 +150,8 @@ class _Worker:
                 round_events=settings.limits.round_events,
                 event_bytes=settings.limits.event_bytes,
                 running=settings.limits.running,
-                queued_bytes=settings.limits.queued_bytes,
+                round_bytes=settings.limits.round_bytes,
+                held_bytes=max(1024 * 1024, settings.limits.queued_bytes // settings.kafka.partitions),
                 inbox_bytes=max(1024 * 1024, INBOXES_BYTES // settings.kafka.partitions),
             ),
             clock=SystemClock(),
@@ -191,7 +192,9 @@ class _Worker:
     def _tell(self) -> None:
         """Tell the partitions what is loaded here and what others announced."""
         loaded = self._loaded.workflows
-        self._partitions.workflows_changed(WorkflowsLoaded(loaded, self._announced.others(loaded)))
+        self._partitions.workflows_changed(
+            WorkflowsLoaded(loaded, self._announced.others(loaded), self._announced.retired())
+        )
 
     async def _watch_assignment(self, app: faust_app.HeadgateApp, ready: Callable[[str], None], server: Any) -> None:
         """Report readiness: whether Faust has given out partitions and the pumps own them."""

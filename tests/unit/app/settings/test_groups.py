@@ -61,7 +61,7 @@ PROMISED = {
     "limits.round_events": 2_000,
     "limits.round_bytes": 4 * MIB,
     "limits.running": 1_000,
-    "limits.queued_bytes": 32 * MIB,
+    "limits.queued_bytes": 64 * MIB,
     "dedup.window_hours": 96,
     "dedup.max_ids": 8_000_000,
     "replies.allowed_topics": (),
