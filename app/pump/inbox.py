@@ -13,13 +13,15 @@ class Inbox:
     round takes, because aiokafka fetches nothing from a broker for 0.1 s while one partition is held back.
     """
 
-    __slots__ = ("_chunks", "_most_bytes", "_size_bytes", "next_offset")
+    __slots__ = ("_chunks", "_most_bytes", "_size_bytes", "cleared", "next_offset")
 
     def __init__(self, next_offset: int, *, most_bytes: int) -> None:
         self.next_offset = next_offset
         self._most_bytes = most_bytes
         self._chunks: deque[tuple[Sequence[Read], int]] = deque()
         self._size_bytes = 0
+        self.cleared = 0
+        """How often `clear` was called: what was fetched before is not what is next after it."""
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
@@ -51,4 +53,5 @@ class Inbox:
         """Drop what waits: it will be read again from `next_offset`."""
         self._chunks.clear()
         self._size_bytes = 0
+        self.cleared += 1
         self.next_offset = next_offset

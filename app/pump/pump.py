@@ -157,7 +157,11 @@ class Pump:
             for task in (looping, delivering):
                 if task.done():
                     task.result()
-            await self.delivery.settled()
+            settling = asyncio.create_task(self.delivery.settled())
+            await asyncio.wait({delivering, settling}, return_when=asyncio.FIRST_COMPLETED)
+            settling.cancel()
+            if delivering.done():
+                delivering.result()
             await self._leave_snapshot()
         finally:
             self._between.set()
@@ -297,8 +301,12 @@ class Pump:
             return
         if records[0].offset > expected:
             # A gap is transaction markers, or what the log lost to retention; anything else would be a loss of ours.
+            cleared = inbox.cleared
             async for missing in self._log.read(topic, expected, records[0].offset):
-                inbox.offer(missing)
+                if inbox.cleared == cleared:
+                    inbox.offer(missing)
+            if inbox.cleared != cleared:
+                return  # the group changed meanwhile: what is unread begins earlier now, and is fetched again
         inbox.offer(records)
         self._wake.set()
 

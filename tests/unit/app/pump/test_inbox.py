@@ -1,0 +1,65 @@
+"""Chunks wait in the order of their offsets; what comes again is dropped, what is missing is named."""
+
+from collections.abc import Sequence
+
+from app.kafka.log import LogRecord
+from app.pump.inbox import Inbox
+
+
+def chunk(*offsets: int, size: int = 10) -> Sequence[LogRecord]:
+    return [LogRecord(offset, 0, None, b"x" * size, ()) for offset in offsets]
+
+
+def drained(inbox: Inbox) -> list[int]:
+    found = []
+    while inbox:
+        found += [one.offset for one in inbox.take()[0]]
+    return found
+
+
+def test_chunks_come_out_in_their_order() -> None:
+    inbox = Inbox(0, most_bytes=1_000)
+    assert [inbox.offer(chunk(0, 1)), inbox.offer(chunk(2))] == [None, None]
+    assert (drained(inbox), inbox.next_offset) == ([0, 1, 2], 3)
+
+
+def test_a_chunk_that_came_already_is_dropped() -> None:
+    inbox = Inbox(5, most_bytes=1_000)
+    assert inbox.offer(chunk(3, 4)) is None
+    assert not inbox
+
+
+def test_of_a_chunk_that_came_in_part_the_rest_is_taken() -> None:
+    inbox = Inbox(5, most_bytes=1_000)
+    inbox.offer(chunk(3, 4, 5, 6))
+    assert drained(inbox) == [5, 6]
+
+
+def test_a_gap_is_named_by_the_offset_that_was_expected() -> None:
+    inbox = Inbox(5, most_bytes=1_000)
+    assert inbox.offer(chunk(8, 9)) == 5
+
+
+def test_it_is_full_by_bytes_and_has_room_again_once_they_are_taken() -> None:
+    inbox = Inbox(0, most_bytes=25)
+    inbox.offer(chunk(0, 1))
+    assert not inbox.full
+    inbox.offer(chunk(2))
+    assert inbox.full
+    inbox.take()
+    assert not inbox.full
+
+
+def test_a_record_without_value_has_no_size() -> None:
+    inbox = Inbox(0, most_bytes=1)
+    inbox.offer([LogRecord(0, 0, None, None, ())])
+    assert not inbox.full
+
+
+def test_clearing_forgets_what_waits_and_goes_back() -> None:
+    inbox = Inbox(0, most_bytes=5)
+    inbox.offer(chunk(0, 1, 2))
+    inbox.clear(1)
+    assert (bool(inbox), inbox.full, inbox.next_offset, inbox.cleared) == (False, False, 1, 1)
+    inbox.offer(chunk(1, 2))
+    assert drained(inbox) == [1, 2]
