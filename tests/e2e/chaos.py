@@ -32,6 +32,8 @@ from tests.e2e.waiting import until
 
 WORKERS: Final = ("w0", "w1")
 RECOVERY_SECONDS: Final = 90.0
+OVERLAP: Final = 0.3
+"""Share of the blows that are dealt while the service still recovers from the one before."""
 _KILLED = -9
 
 
@@ -71,9 +73,13 @@ class Chaos:
         self.recovered()
 
     def blow(self, kind: str) -> float:
-        """Deal one blow; return, once both workers serve again, for how long something was frozen or away."""
+        """Deal one blow; return for how long something was frozen or away."""
         frozen = self.kinds[kind]()
-        self.recovered()
+        if self._chance.random() < OVERLAP:
+            self.go_on(self._chance.uniform(0.0, 3.0))
+        else:
+            self.recovered()
+            self.go_on(self._chance.uniform(0.0, 4.0))
         return frozen
 
     def recovered(self) -> None:
@@ -92,9 +98,11 @@ class Chaos:
             self._supervise()
             self._tally.count()
 
-    def _supervise(self) -> None:
+    def _supervise(self, *, but: Worker | None = None) -> None:
         for name in WORKERS:
             worker = self.workers.get(name)
+            if worker is not None and worker is but:
+                continue
             if worker is not None and not worker.alive:
                 code = worker.ended(1.0)
                 if code != _KILLED:
@@ -152,11 +160,12 @@ class Chaos:
         return seconds
 
     def _other_owns_everything(self, lost: Worker) -> None:
-        (other,) = (self.workers[name] for name in WORKERS if self.workers[name] is not lost)
+        (other,) = (name for name in WORKERS if self.workers[name] is not lost)
 
         def owned() -> bool:
+            self._supervise(but=lost)
             self._tally.count()
-            return other.owned() == self._service.partitions
+            return self.workers[other].owned() == self._service.partitions
 
         until(owned, RECOVERY_SECONDS, "the other one owns everything", else_show=self._service.tails)
 
@@ -194,7 +203,7 @@ def run(*, kills: int, seed: int, per_second: float, folder: Path, console: Cons
             report(f"{len(dealt) + 1:3} {kind}")
             at, since_ms = time.monotonic() - began, _now_ms()
             dealt.append((kind, at, since_ms, chaos.blow(kind)))
-            chaos.go_on(chance.uniform(0.0, 4.0))
+        chaos.recovered()
         chaos.go_on(3.0)
         ended_ms = _now_ms()
         load.stop()

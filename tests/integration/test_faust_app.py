@@ -103,6 +103,9 @@ class Owner:
     def has_room(self, topic: str, partition: int) -> bool:
         return self.room
 
+    async def reread(self, topic: str, partition: int, start: int) -> int:
+        raise AssertionError("every record can be read")
+
     async def pause(self) -> None:
         self.paused += 1
 
