@@ -1,8 +1,11 @@
 """One event as every part of Headgate sees it, whatever form it was produced in. Made by `topics.codec` alone."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from topics.timestamps import rfc3339, utc
+
+COMMA_BYTES: Final = 128
+"""What a further element of JSON costs in memory at most, about: an empty list 64, a member with its name 200."""
 
 
 class Envelope(NamedTuple):
@@ -38,6 +41,12 @@ class Envelope(NamedTuple):
     """This and the next two: the record as it was produced, for dead letters, forwards and the journal."""
     raw_value: bytes | None = None
     raw_headers: tuple[tuple[str, bytes | None], ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """Bytes that the event may take in memory: its JSON as objects is many times larger than as text."""
+        raw = self.raw_value
+        return self.size + (COMMA_BYTES * raw.count(b",") if raw else 0)
 
     @property
     def sequence_id(self) -> str:

@@ -72,3 +72,9 @@ def traceparent_of(parent: str | None, digest: str) -> str:
     if parent is None:
         return f"00-{digest}{digest[:8]}-{digest[:16]}-01"
     return f"00-{parent[3:35]}-{digest[:16]}-{parent[53:55]}"
+
+
+def home(key: str | None, event_id: str | None, count: int) -> int | None:
+    """Return the partition to which a producer of ours sends an event, None for any (it has neither key nor id)."""
+    text = event_id if key is None else key
+    return None if text is None else partition_of(text.encode(), count)

@@ -103,6 +103,7 @@ def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity]) -> N
         _body(state, one, bodies)
     if not run.journaled:
         run.journaled = True
+        state.run_bytes += sum([one.weight for one in run.events])
         if run.attempt == 1 and run.status is RunStatus.RUNNING:  # else its failure told so already
             runs.began(state, run)
     batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))

@@ -99,7 +99,7 @@ def _wait(state: State, workflow_id: str, envelope: Envelope, held: Held | None)
     held.refs += 1
     pending = Pending(workflow_id, held)
     state.fresh_pending.append(pending)
-    state.held_bytes += envelope.size
+    state.held_bytes += envelope.weight
     return pending
 
 
@@ -110,7 +110,7 @@ def _sleep(state: State, workflow_id: str, envelope: Envelope, held: Held | None
 def leave(state: State, pending: Pending) -> None:
     """Take `pending` out of the waiting; its body stays with whoever goes on with the event."""
     pending.left = True
-    state.held_bytes -= pending.held.envelope.size
+    state.held_bytes -= pending.held.envelope.weight
     if pending.journaled:
         state.removed.append(runs.pending_key(pending))
         state.changed = True

@@ -178,12 +178,12 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], bodies: Mapping[in
     run.journaled = True
     run.status = RunStatus.ASLEEP
     state.runs[run_id] = run
-    state.run_bytes += sum(one.size for one in run.events)
+    state.run_bytes += sum(one.weight for one in run.events)
 
 
 def _pending(state: State, held: Held, workflow_id: str) -> None:
     held.refs += 1
-    state.held_bytes += held.envelope.size
+    state.held_bytes += held.envelope.weight
     state.asleep.setdefault(workflow_id, []).append(Pending(workflow_id, held, journaled=True))
 
 

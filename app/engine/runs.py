@@ -39,7 +39,6 @@ def start(
     run = Run(run_id, workflow, events, held, lane, state.now_ms)
     state.runs[run_id] = run
     state.running += 1
-    state.run_bytes += events[0].size if len(events) == 1 else sum([one.size for one in events])
     state.touched_runs[run_id] = run
     state.changed = True
     state.counters.started += 1
@@ -160,10 +159,10 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
         )
     if run.status is RunStatus.RUNNING:
         state.running -= 1
-    state.run_bytes -= run.events[0].size if len(run.events) == 1 else sum([one.size for one in run.events])
     del state.runs[run.id]
     state.touched_runs.pop(run.id, None)
     if run.journaled:
+        state.run_bytes -= sum([one.weight for one in run.events])
         state.removed.append(journal.run_key(run.id))
     for one in run.held or ():
         release(state, one)

@@ -205,9 +205,9 @@ class State:
     timers_most: int = TIMERS_LEAST
     """At so many timers, those that hold no more are dropped."""
     held_bytes: int = 0
-    """Size of the events that wait in lanes or asleep."""
+    """Weight of the events that wait in lanes or asleep."""
     run_bytes: int = 0
-    """Size of the events of all runs."""
+    """Weight of the events of runs that outlive their round."""
 
     outgoing: Outgoing = field(default_factory=lambda: Outgoing(0))
     undelivered: deque[OutSlot] = field(default_factory=deque)

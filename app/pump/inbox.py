@@ -4,6 +4,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from app.pump.decode import Read
+from topics.envelope import COMMA_BYTES
+
+CHUNK_BYTES = 2 * 1024 * 1024
+"""Chunks that would take more in memory are cut: a round takes whole ones."""
 
 
 class Inbox:
@@ -37,14 +41,24 @@ class Inbox:
         if records[0].offset < self.next_offset:
             records = [one for one in records if one.offset >= self.next_offset]
         gap = self.next_offset if records[0].offset > self.next_offset else None
-        size = sum([len(one.value) if one.value else 0 for one in records])
-        self._chunks.append((records, size))
-        self._size_bytes += size
+        start = size = 0
+        for at, one in enumerate(records):
+            value = one.value
+            weight = len(value) + COMMA_BYTES * value.count(b",") if value else 0
+            if size and size + weight > CHUNK_BYTES:
+                self._add(records[start:at], size)
+                start, size = at, 0
+            size += weight
+        self._add(records[start:] if start else records, size)
         self.next_offset = records[-1].offset + 1
         return gap
 
+    def _add(self, records: Sequence[Read], size: int) -> None:
+        self._chunks.append((records, size))
+        self._size_bytes += size
+
     def take(self) -> tuple[Sequence[Read], int]:
-        """Return the oldest chunk and its bytes."""
+        """Return the oldest chunk and what it takes in memory."""
         chunk, size = self._chunks.popleft()
         self._size_bytes -= size
         return chunk, size

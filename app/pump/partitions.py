@@ -17,6 +17,8 @@ from app.pump.upkeep import Upkeep
 log = logs.get(__name__)
 
 REREAD_RECORDS = 500
+ROUNDS_AT_ONCE = 4
+"""Of all partitions: what the rounds of a worker hold at once is bounded, whatever the number of its partitions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Partitions:
         self._parts = parts
         self._failed = failed
         self._owned: dict[int, _Owned] = {}
+        self._turns = asyncio.Semaphore(ROUNDS_AT_ONCE)
         self._workflows = WorkflowsLoaded((), ())
 
     def __contains__(self, partition: int) -> bool:
@@ -156,6 +159,7 @@ class Partitions:
             bounds=parts.bounds,
             deliver_again=taken.deliver_again,
             upkeep=upkeep,
+            turns=self._turns,
             observe=parts.observe,
         )
         pump.workflows_changed(self._workflows)

@@ -56,7 +56,7 @@ class Bounds:
     """How much a round takes, and when a partition stops taking more."""
 
     round_events: int = 2_000
-    round_bytes: int = 4 * 1024 * 1024
+    round_bytes: int = 8 * 1024 * 1024
     event_bytes: int = 1024 * 1024
     running: int = 1_000
     held_bytes: int = 8 * 1024 * 1024
@@ -78,6 +78,7 @@ class Pump:
         bounds: Bounds,
         deliver_again: Sequence[Outgoing] = (),
         upkeep: Upkeep | None = None,
+        turns: asyncio.Semaphore | None = None,
         observe: Callable[[Counters, State], None] = lambda _counters, _state: None,
     ) -> None:
         self.state = state
@@ -89,6 +90,7 @@ class Pump:
         self._bounds = bounds
         self._observe = observe
         self._upkeep = upkeep
+        self._turns = turns or asyncio.Semaphore(1)
         self._events = Inbox(state.events_offset, most_bytes=bounds.inbox_bytes)
         self._commands = Inbox(state.commands_offset, most_bytes=bounds.inbox_bytes)
         self._happened: list[Input] = []
@@ -175,17 +177,21 @@ class Pump:
             await self._wait()
             if self._stopping:
                 return
-            self._between.clear()
             if not self._held.is_set():
-                self._between.set()
                 await self._held.wait()
                 continue
-            try:
-                if self._upkeep is not None and self._clock.now_ms() >= self._upkeep.due_ms():
-                    await self._keep_up(self._upkeep)
-                await self.round()
-            finally:
-                self._between.set()
+            async with self._turns:
+                if self._held.is_set() and not self._stopping:
+                    await self._turn()
+
+    async def _turn(self) -> None:
+        self._between.clear()
+        try:
+            if self._upkeep is not None and self._clock.now_ms() >= self._upkeep.due_ms():
+                await self._keep_up(self._upkeep)
+            await self.round()
+        finally:
+            self._between.set()
 
     async def _wait(self) -> None:
         self._wake.clear()

@@ -138,13 +138,15 @@ class Steps:
             source=f"headgate/{run.workflow.id}",
             traceparent=trace,
         )
-        if len(value) > self._limits.event_bytes:
+        headers.append(("causation_id", run.id.encode()))
+        # Counted as its reader will count it, or an event that was taken here would be a dead letter there.
+        size = len(value) + len(record_key or b"") + sum(len(name) + len(content) for name, content in headers)
+        if size > self._limits.event_bytes:
             raise StepLimit(
-                f"the event of step {key!r} in run {run.id!r} has {len(value)} bytes, more than the "
+                f"the event of step {key!r} in run {run.id!r} has {size} bytes, more than the "
                 f"{self._limits.event_bytes} of limits.event_bytes; publish a reference to the data instead"
             )
-        home = keys.partition_of((event_key or event_id).encode(), self._limits.partitions)
-        headers.append(("causation_id", run.id.encode()))
+        home = keys.home(event_key, event_id, self._limits.partitions)
         record = Record("events", home, record_key, value, tuple(headers))
         self._report(Published(run.id, self._attempt, key, event_id, record))
         return Done(event_id)

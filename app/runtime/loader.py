@@ -132,7 +132,7 @@ def _from_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except HeadgateError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(f"{path} cannot be loaded: {type(error).__name__}: {error}{_where(error, path)}") from error
     return module
 
@@ -152,7 +152,7 @@ def _by_name(name: str, root: Path | None = None) -> ModuleType:
         if error.name == name or name.startswith(f"{error.name}."):
             raise LoadError(f"there is no file, folder or module {name!r}; check the spelling") from error
         raise LoadError(f"module {name!r} imports {error.name!r}, which is not installed") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(f"module {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 

@@ -164,11 +164,13 @@ class LimitSettings(Group):
     workflows_per_event: Count = Field(default=100, description="Most workflows that one event starts.")
     result_bytes: Bytes = Field(default=_MIB, description="Largest result of a run in bytes.")
     round_events: Count = Field(default=2_000, description="Most events that a partition takes in one round.")
-    round_bytes: Bytes = Field(default=4 * _MIB, description="Most bytes that a partition takes in one round.")
+    round_bytes: Bytes = Field(
+        default=8 * _MIB, description="Most memory that the events of one round may take, by estimate."
+    )
     running: Count = Field(default=1_000, description="Most runs in flight per partition.")
     queued_bytes: Bytes = Field(
         default=64 * _MIB,
-        description="Most bytes of events that wait or are handled, of all partitions together; each has its share.",
+        description="Most memory, by estimate, of events that wait or are handled; each partition has its share.",
     )
 
 

@@ -18,10 +18,12 @@ class Announced:
     def __init__(self, instance_id: str) -> None:
         self._instance_id = instance_id
         self._known: dict[str, dict[str, Any]] = {}
+        self._stand_ins: dict[str, Workflow] = {}
         self._retired: set[str] = set()
 
     async def attach(self, _found: TopicState) -> Mapping[int, int]:
         self._known.clear()
+        self._stand_ins.clear()
         self._retired.clear()
         return {}
 
@@ -36,8 +38,13 @@ class Announced:
                 continue
             if found is None or (isinstance(found, dict) and "retired_at" in found):
                 changed |= self._known.pop(workflow_id, None) is not None or workflow_id not in self._retired
+                self._stand_ins.pop(workflow_id, None)
                 self._retired.add(workflow_id)
-            elif isinstance(found, dict) and self._known.get(workflow_id) != found:
+            elif self._known.get(workflow_id) != found:
+                try:
+                    self._stand_ins[workflow_id] = _stand_in(workflow_id, found)
+                except (LookupError, TypeError, ValueError):
+                    continue
                 self._known[workflow_id] = found
                 self._retired.discard(workflow_id)
                 changed = True
@@ -46,7 +53,7 @@ class Announced:
     def others(self, loaded: Sequence[Workflow]) -> tuple[Workflow, ...]:
         """Return what is announced and not loaded here: it matches events, which then wait for an owner that has it."""
         own = {one.id for one in loaded}
-        return tuple(_stand_in(found) for name, found in sorted(self._known.items()) if name not in own)
+        return tuple(found for name, found in sorted(self._stand_ins.items()) if name not in own)
 
     def retired(self) -> tuple[str, ...]:
         """Return the ids of the workflows that somebody retired."""
@@ -75,6 +82,7 @@ class Announced:
             value = orjson.loads(made.value)
             if _essence(self._known.get(one.id)) != _essence(value):
                 self._known[one.id] = value
+                self._stand_ins[one.id] = _stand_in(one.id, value)
                 records.append(Record("workflows", 0, made.key, made.value, tuple(made.headers)))
         return records
 
@@ -86,10 +94,10 @@ def _essence(found: dict[str, Any] | None) -> dict[str, Any] | None:
     return {name: value for name, value in found.items() if name not in ("announced_at", "announced_by")}
 
 
-def _stand_in(found: Mapping[str, Any]) -> Workflow:
-    """A workflow that matches like the announced one and is never called here."""
+def _stand_in(workflow_id: str, found: Mapping[str, Any]) -> Workflow:
+    """A workflow that matches like the announced one and is never called here. Raises when it cannot be read."""
     return Workflow(
-        id=found["id"],
+        id=workflow_id,
         fn=_never,
         triggers=tuple(found["triggers"]),
         patterns=tuple(Pattern.parse(one) for one in found["triggers"]),

@@ -59,7 +59,7 @@ PROMISED = {
     "limits.workflows_per_event": 100,
     "limits.result_bytes": MIB,
     "limits.round_events": 2_000,
-    "limits.round_bytes": 4 * MIB,
+    "limits.round_bytes": 8 * MIB,
     "limits.running": 1_000,
     "limits.queued_bytes": 64 * MIB,
     "dedup.window_hours": 96,
