@@ -85,9 +85,13 @@ class DevRun:
 
     def post(self, event: Mapping[str, Any]) -> str:
         """Post an event; return its id."""
-        status, body = self._ask("POST", "/api/v1/events", json.dumps(event))
+        return self.post_all([event])[0]
+
+    def post_all(self, events: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Post events in one request; return their ids."""
+        status, body = self._ask("POST", "/api/v1/events", json.dumps(list(events)))
         assert status == 202, body
-        return str(body["event_id"])
+        return [str(one["event_id"]) for one in body["events"]]
 
     def runs(self) -> list[dict[str, Any]]:
         """The runs that the gateway knows."""

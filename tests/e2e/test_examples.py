@@ -1,0 +1,96 @@
+"""The examples do what they say, on a real Kafka."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.devrun import ROOT, SECONDS, DevRun
+from tests.e2e.waiting import until
+
+EXAMPLES = ROOT / "examples"
+
+
+def outcomes(dev: DevRun) -> dict[str, list[str]]:
+    """The statuses of all runs by workflow."""
+    found: dict[str, list[str]] = {}
+    for run in dev.runs():
+        found.setdefault(run["workflow_id"], []).append(run["status"])
+    return {name: sorted(statuses) for name, statuses in sorted(found.items())}
+
+
+def become(dev: DevRun, expected: dict[str, list[str]]) -> None:
+    """Return once the runs are these and no others."""
+    until(lambda: outcomes(dev) == expected, SECONDS, f"the runs are {expected}", else_show=lambda: f"{outcomes(dev)}")
+
+
+def test_webshop_runs_two_workflows_on_the_curl_line_of_the_docs(tmp_path: Path) -> None:
+    with DevRun(tmp_path, str(EXAMPLES / "webshop")) as dev:
+        dev.ready()
+        dev.post({"name": "order.created", "payload": {"id": 1}})
+        become(dev, {"charge_order": ["completed"], "reserve_stock": ["completed"]})
+        dev.post({"name": "order.created", "payload": {"id": 2, "total": -1}})
+        dev.post({"name": "order.created", "payload": {"total": 3}})
+        become(
+            dev,
+            {"charge_order": ["completed", "rejected", "rejected"], "reserve_stock": ["completed"] * 2 + ["rejected"]},
+        )
+        log = dev.said("dlq .*run_rejected", times=3)
+        assert "order 2 has a negative total (-1)" in log
+
+
+def test_event_triggered_shows_every_trigger(tmp_path: Path) -> None:
+    def send(topic: str, data: dict[str, Any]) -> None:
+        dev.post({"topic": topic, "data": data})
+
+    with DevRun(tmp_path, str(EXAMPLES / "event_triggered")) as dev:
+        dev.ready()
+        send("orders/created", {"order_id": 1, "total": 50})
+        send("orders/created", {"order_id": 2, "total": 500})
+        send("payments/card/failed", {})
+        for value in range(20):
+            send("data/updates", {"value": value})
+        dev.post_all(
+            [{"topic": "sensors.readings", "data": {"celsius": n}, "key": "ab"[n % 2]} for n in range(4)]
+        )  # in one request: half a second is all that they get to meet
+        send("contacts/imported", {"email": "ada@example.org", "busy": True})
+        send("contacts/imported", {"email": "nobody"})
+        become(
+            dev,
+            {
+                "audit": ["completed"] * 5,  # two orders, two that on_order_created published, one payment
+                "batch_processor": ["completed"] * 2,
+                "import_contact": ["completed", "rejected"],
+                "large_orders": ["completed"],
+                "on_order_charged": ["completed"] * 2,
+                "on_order_created": ["completed"] * 2,
+                "readings_by_sensor": ["completed"] * 2,
+            },
+        )
+        attempts = {run["attempts"] for run in dev.runs() if run["workflow_id"] == "import_contact"}
+        assert attempts == {1, 2}
+
+
+def test_worker_py_serves_the_same_workflows_by_itself(tmp_path: Path) -> None:
+    with DevRun(tmp_path) as dev:
+        dev.ready()
+        worker = subprocess.Popen(
+            [sys.executable, str(EXAMPLES / "event_triggered" / "worker.py"), "--metrics-port", "none"],
+            env={**os.environ, "HEADGATE_KAFKA_BOOTSTRAP": dev.kafka},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            dev.post({"topic": "orders/created", "data": {"order_id": 1}})
+            become(
+                dev, {"audit": ["completed"] * 2, "on_order_charged": ["completed"], "on_order_created": ["completed"]}
+            )
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(SECONDS) == 0
+        finally:
+            worker.kill()
+            worker.wait()
