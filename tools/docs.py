@@ -2,6 +2,7 @@
 
     docs/reference/settings.md, cli.md    from the settings and the commands
     docs/reference/openapi.json           from the routes of the gateway
+    docs/reference/metrics.md             from the metrics of worker and gateway
     docs/reference/topics.md, schemas/    from the catalog of topics and the schemas of records
     helm/headgate/                        from the settings and values.yaml
 
@@ -11,10 +12,14 @@ A test calls `stale()`, so that none of it can be forgotten.
 import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
+
+from prometheus_client.metrics import MetricWrapperBase
 
 from app.cli import reference
 from app.gateway import server
+from app.gateway.metrics import Metrics
+from app.observe.metrics import WorkerMetrics
 from tools import chart_docs
 from topics import catalog, schemas
 
@@ -38,10 +43,21 @@ All public records are JSON. A record may gain fields; a field never changes its
 """
 
 
+_METRICS: Final = """\
+# Metrics
+
+Prometheus text on `/metrics` of the worker (`worker.metrics_port`) and of the gateway. Counters end in `_total` there.
+
+| metric | type | labels | meaning | of |
+|---|---|---|---|---|
+{rows}
+"""
+
+
 def generated() -> dict[Path, str]:
     """Every generated file, by its path in the repository, with the text that it must have."""
     chart = {path.resolve().relative_to(ROOT): text for path, text in chart_docs.generate().items()}
-    return {**reference.pages(), **topics_pages(), **http_pages(), **chart}
+    return {**reference.pages(), **topics_pages(), **http_pages(), **metrics_page(), **chart}
 
 
 def topics_pages() -> dict[Path, str]:
@@ -64,6 +80,18 @@ def topics_pages() -> dict[Path, str]:
 def http_pages() -> dict[Path, str]:
     """The description of the gateway's HTTP API. `docs/reference/http.md` explains it, and is written by hand."""
     return {_FOLDER / "openapi.json": json.dumps(server.describe(), indent=2) + "\n"}
+
+
+def metrics_page() -> dict[Path, str]:
+    """Every metric of the worker and of the gateway."""
+    rows = [
+        f"| `{metric.name}` | {metric.type} | {', '.join(labels)} | {metric.documentation} | {role} |"
+        for role, registry in (("worker", WorkerMetrics().registry), ("gateway", Metrics().registry))
+        for collector in registry._collector_to_names
+        for metric in cast(MetricWrapperBase, collector).describe()
+        for labels in (getattr(collector, "_labelnames", ()),)
+    ]
+    return {_FOLDER / "metrics.md": reference.GENERATED + _METRICS.format(rows="\n".join(rows))}
 
 
 def _kept(topic: catalog.Topic) -> str:

@@ -1,6 +1,6 @@
 """The worker's metrics: one typed list, each with its meaning. Docs and dashboards are made from it."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class WorkerMetrics:
@@ -26,15 +26,11 @@ class WorkerMetrics:
         self.ended = counter("headgate_runs_ended", "Runs that ended.", ("workflow", "status"))
         self.partitions = gauge("headgate_partitions", "Partitions that this worker owns.")
         self.running = gauge("headgate_runs_running", "Runs whose attempt is going on.", ("partition",))
-        self.queued = gauge("headgate_events_queued_bytes", "Bytes of events that wait for a run.", ("partition",))
+        self.queued = gauge(
+            "headgate_events_queued_bytes", "Memory, by estimate, of events that wait for a run.", ("partition",)
+        )
         self.dedup_ids = gauge("headgate_dedup_ids", "Event ids remembered.", ("partition",))
         self.dedup_fill = gauge(
             "headgate_dedup_fill_ratio", "Ids remembered over the bound: at 1 ids are forgotten early.", ("partition",)
         )
         self.dedup_early = counter("headgate_dedup_forgotten_early", "Ids forgotten before the window ended.")
-        self.round_seconds = Histogram(
-            "headgate_round_seconds",
-            "Time of a round, from what waits to the durable journal batch.",
-            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
-            registry=self.registry,
-        )
