@@ -49,7 +49,9 @@ def raw_event(event: Envelope) -> dict[str, Any]:
 
 
 def event_of(raw: dict[str, Any]) -> Envelope:
-    """Return the event of `raw_event`. It was decoded once, so it decodes again."""
+    """Return the event of `raw_event`. It was decoded once, so it decodes again. Else raises whatever comes."""
+    if not type(raw["p"]) is type(raw["o"]) is type(raw["t"]) is int:
+        raise TypeError("the place of an event is three numbers")
     return codec.decode(
         journal.field_bytes(raw["value"]),
         journal.field_bytes(raw["key"]),
@@ -95,7 +97,13 @@ def decode(value: bytes | None) -> Command:
             int(found["sequence"]),
             int(found["partitions"]),
             [event_of(one) for one in found["events"]],
-            [(workflow_id, event_of(one)) for workflow_id, one in found["batched"]],
+            [(_text(workflow_id), event_of(one)) for workflow_id, one in found["batched"]],
         )
-    except (KeyError, TypeError, ValueError, codec.Malformed) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, codec.Malformed) as error:
         raise UnreadableCommand(f"no command: {type(error).__name__}: {error}") from None
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"a workflow's id is text, not {value!r}")
+    return value

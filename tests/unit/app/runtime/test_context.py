@@ -1,0 +1,196 @@
+"""`ctx` as an author sees it: its attributes, its log, and publish_event with its refusals."""
+
+import json
+import logging
+from typing import Any
+
+import orjson
+import pytest
+
+from app.engine.inputs import Published
+from app.engine.state import Run
+from app.runtime.context import RunContext, StepLimit, StepLimits
+from headgate import DuplicateStepKey, HeadgateError
+from tests.unit.app.engine.partition import NOW, event, flow
+from topics import codec, keys
+from topics.malformed import Malformed
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+RUN = "charge:0123456789abcdef01234567"
+
+
+def context(
+    *, published: dict[str, str] | None = None, attempt: int = 1, parent: str | None = PARENT, **limits: Any
+) -> tuple[RunContext, list[Published]]:
+    run = Run(RUN, flow(), (event(3, data={"n": 1}, key="k", traceparent=parent),), None, None, NOW)
+    run.published, run.attempt = published, attempt
+    reported: list[Published] = []
+    return RunContext(run, reported.append, StepLimits(**({"partitions": 8} | limits))), reported
+
+
+def test_ctx_knows_its_run() -> None:
+    ctx, _ = context(attempt=3)
+
+    assert (ctx.run_id, ctx.workflow_id, ctx.attempt) == (RUN, "charge", 3)
+    assert ctx.events == (
+        {
+            "id": "0-3",
+            "sequence_id": "0-3",
+            "topic": "orders/created",
+            "event_type": None,
+            "data": {"n": 1},
+            "created_at": "2026-01-31T12:00:00.000Z",
+            "key": "k",
+        },
+    )
+    assert ctx.events is ctx.events
+
+
+def test_the_log_says_which_run_wrote_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    ctx, _ = context(attempt=2)
+    with caplog.at_level(logging.DEBUG):
+        ctx.log.info("charged %d of %s", 7, "c-1", order="o-1", run="mine")
+        ctx.log.debug("100 %")
+        try:
+            raise ValueError("no luck")
+        except ValueError:
+            ctx.log.exception("failed")
+
+    first, second, third = caplog.records
+    assert "charged 7 of c-1" in first.getMessage()
+    assert "100 %" in second.getMessage()
+    assert third.exc_info is not None
+    assert third.levelname == "ERROR"
+    for one in caplog.records:
+        assert RUN in json.dumps(vars(one), default=str)
+    assert "mine" not in json.dumps(vars(first), default=str)
+
+
+async def test_publishing_reports_the_record_and_returns_the_id_to_async_and_plain_functions() -> None:
+    ctx, reported = context()
+
+    plain: Any = ctx.step.publish_event("tell", topic="orders/charged", data={"n": 1}, event_type="charged")
+    awaited = await ctx.step.publish_event("more", topic="orders/charged", data=2, event_key="c-1")
+
+    assert (plain, awaited) == (f"{RUN}:tell", f"{RUN}:more")
+    assert type(awaited) is str
+    first, second = reported
+    assert (first.run_id, first.attempt, first.step_key, first.event_id) == (RUN, 1, "tell", f"{RUN}:tell")
+    assert (first.record.topic, first.record.key, first.record.foreign) == ("events", None, False)
+    assert first.record.partition == keys.partition_of(f"{RUN}:tell".encode(), 8)
+    assert orjson.loads(first.record.value or b"") == {
+        "topic": "orders/charged",
+        "event_type": "charged",
+        "id": f"{RUN}:tell",
+        "data": {"n": 1},
+    }
+    assert dict(first.record.headers) == {
+        "source": b"headgate/charge",
+        "traceparent": b"00-0af7651916cd43dd8448eb211c80319c-0123456789abcdef-01",
+        "causation_id": RUN.encode(),
+    }
+    assert (second.record.key, second.record.partition) == (b"c-1", keys.partition_of(b"c-1", 8))
+
+
+def test_a_step_that_happened_gives_its_id_and_happens_no_more() -> None:
+    ctx, reported = context(published={"tell": "its id"}, attempt=2)
+
+    assert ctx.step.publish_event("tell", topic="told", data=1) == "its id"
+    assert reported == []
+    with pytest.raises(DuplicateStepKey):
+        ctx.step.publish_event("tell", topic="told", data=1)
+
+
+def test_a_repeated_key_names_both_places() -> None:
+    ctx, reported = context()
+    step = ctx.step
+    step.publish_event("tell", topic="told", data=1)
+    first = here() - 1
+    with pytest.raises(DuplicateStepKey) as caught:
+        step.publish_event("tell", topic="told", data=2)
+    second = here() - 1
+
+    assert (caught.value.first_place, caught.value.second_place) == (f"{__file__}:{first}", f"{__file__}:{second}")
+    assert f"{__file__}:{first} and again at {__file__}:{second}" in str(caught.value)
+    assert len(reported) == 1
+
+
+def here() -> int:
+    import sys
+
+    return sys._getframe(1).f_lineno
+
+
+@pytest.mark.parametrize("key", ["", None, 7, b"x", ["a"]])
+def test_a_step_without_a_text_for_a_key_is_refused(key: Any) -> None:
+    ctx, reported = context()
+
+    with pytest.raises(HeadgateError, match="give each step of a run a text of its own"):
+        ctx.step.publish_event(key, topic="told", data=1)
+    assert reported == []
+
+
+def test_a_step_after_the_function_returned_is_refused() -> None:
+    ctx, reported = context()
+    step = ctx.step
+    ctx.close()
+
+    with pytest.raises(HeadgateError, match=r"was called after run .* had returned; await every step before returning"):
+        step.publish_event("tell", topic="told", data=1)
+    assert reported == []
+
+
+def test_a_context_whose_steps_were_never_used_can_be_closed() -> None:
+    ctx, reported = context()
+    ctx.close()
+
+    assert reported == []
+
+
+def test_a_run_may_have_so_many_steps() -> None:
+    ctx, reported = context(steps=2)
+    ctx.step.publish_event("a", topic="told", data=1)
+    ctx.step.publish_event("b", topic="told", data=1)
+
+    with pytest.raises(StepLimit, match=r"has more than 2 steps \(limits.steps\)"):
+        ctx.step.publish_event("c", topic="told", data=1)
+    assert len(reported) == 2
+
+
+@pytest.mark.parametrize("event_key", [None, "customer-1"])
+def test_an_event_is_as_large_as_its_reader_will_find_it(event_key: str | None) -> None:
+    data = "x" * 500
+    ctx, reported = context()
+    ctx.step.publish_event("tell", topic="told", data=data, event_key=event_key)
+    record = reported[0].record
+    size = codec.decode(
+        record.value, record.key, record.headers, partition=0, offset=0, timestamp_ms=NOW, max_bytes=None
+    ).size
+
+    fits, found = context(event_bytes=size)
+    fits.step.publish_event("tell", topic="told", data=data, event_key=event_key)
+    assert len(found) == 1
+    tight, none = context(event_bytes=size - 1)
+    with pytest.raises(StepLimit, match=f"has {size} bytes, more than the {size - 1} of limits.event_bytes"):
+        tight.step.publish_event("tell", topic="told", data=data, event_key=event_key)
+    assert none == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"topic": ""}, {"topic": 7}, {"data": object()}, {"event_key": "k" * 1025}, {"event_type": "\n"}],
+)
+def test_an_event_that_no_reader_would_take_is_refused_where_it_is_published(wrong: dict[str, Any]) -> None:
+    ctx, reported = context()
+    given: dict[str, Any] = {"topic": "told", "data": 1} | wrong
+
+    with pytest.raises(Malformed):
+        ctx.step.publish_event("tell", **given)
+    assert reported == []
+
+
+def test_an_event_of_a_run_without_a_trace_begins_one() -> None:
+    ctx, reported = context(parent=None)
+    ctx.step.publish_event("tell", topic="told", data=1)
+
+    assert dict(reported[0].record.headers)["traceparent"] == b"00-0123456789abcdef0123456701234567-0123456789abcdef-01"

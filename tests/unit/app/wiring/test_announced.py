@@ -1,0 +1,134 @@
+"""What others run: read from the announcements, whatever somebody wrote there."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+
+from app.kafka.follow import TopicState
+from app.wiring.announced import Announced
+from headgate.definition import Workflow
+from tests.unit.app.engine.partition import NOW, flow
+
+
+class Read(NamedTuple):
+    key: bytes | None
+    value: bytes | None
+
+
+def announced(*workflows: Workflow, by: str = "w1", at: int = NOW) -> list[Read]:
+    return [Read(one.key, one.value) for one in Announced(by).missing(workflows, at)]
+
+
+def changed(workflow: Workflow, **fields: Any) -> Read:
+    (read,) = announced(workflow)
+    found = {name: value for name, value in (orjson.loads(read.value or b"") | fields).items() if value != "absent"}
+    return Read(read.key, orjson.dumps(found))
+
+
+def test_what_is_announced_and_not_loaded_matches_as_it_would_where_it_is() -> None:
+    there = flow("there", ["orders/*", "x"], batch_size=5, batch_timeout_seconds=2, batch_by="key", order="none")
+    others = Announced("w2")
+
+    assert others.take(announced(there, flow("here"))) is True
+    (found,) = others.others([flow("here")])
+
+    same = ("id", "triggers", "patterns", "batch_size", "batch_timeout_seconds", "batch_by", "order", "version")
+    assert [getattr(found, name) for name in same] == [getattr(there, name) for name in same]
+    with pytest.raises(RuntimeError, match="called where it is not loaded"):
+        found()
+
+
+def test_news_are_told_apart_from_repeats() -> None:
+    others = Announced("w2")
+
+    assert [
+        others.take(announced(flow())),
+        others.take(announced(flow())),
+        others.take(announced(flow(version="2"))),
+        others.take([]),
+    ] == [True, False, True, False]
+    assert [one.version for one in others.others([])] == ["2"]
+
+
+@pytest.mark.parametrize("value", [None, b'{"retired_at":"2026-01-31T12:00:00.000Z"}'])
+def test_what_was_retired_matches_no_more_until_it_is_announced_again(value: bytes | None) -> None:
+    others = Announced("w2")
+    others.take(announced(flow()))
+
+    assert others.take([Read(b"charge", value)]) is True
+    assert (others.others([]), others.retired()) == ((), ("charge",))
+    assert others.take([Read(b"charge", value)]) is False
+    assert others.take(announced(flow())) is True
+    assert ([one.id for one in others.others([])], others.retired()) == (["charge"], ())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Read(None, b"{}"),
+        Read(b"\xff", b"{}"),
+        Read(b"odd", b"{"),
+        Read(b"odd", b"[]"),
+        Read(b"odd", b"7"),
+        Read(b"odd", b"{}"),
+        changed(flow("odd"), triggers="absent"),
+        changed(flow("odd"), triggers=7),
+        changed(flow("odd"), triggers=[""]),
+        changed(flow("odd"), triggers=[7]),
+        changed(flow("odd"), batch_by="galaxy"),
+        changed(flow("odd"), order=None),
+    ],
+)
+def test_what_cannot_be_read_is_passed_over(odd: Read) -> None:
+    others = Announced("w2")
+
+    assert others.take([odd, *announced(flow())]) is True
+    assert [one.id for one in others.others([])] == ["charge"]
+    assert others.take([odd]) is False
+
+
+def test_fields_of_a_newer_release_are_passed_over() -> None:
+    others = Announced("w2")
+    others.take([changed(flow(), waits_for=["x"])])
+
+    assert [one.id for one in others.others([])] == ["charge"]
+
+
+def test_only_what_is_not_announced_as_it_is_is_announced() -> None:
+    worker = Announced("w2")
+    worker.take(announced(flow("same"), flow("older", version="1"), by="w1", at=NOW - 5_000))
+
+    made = worker.missing([flow("same"), flow("older", version="2"), flow("new")], NOW)
+
+    assert [(one.topic, one.partition, one.key) for one in made] == [
+        ("workflows", 0, b"older"),
+        ("workflows", 0, b"new"),
+    ]
+    assert orjson.loads(made[1].value or b"") == {
+        "id": "new",
+        "version": "1",
+        "triggers": ["orders/created"],
+        "batch_size": 1,
+        "batch_timeout_seconds": None,
+        "batch_by": "workflow",
+        "order": "key",
+        "max_retries": 3,
+        "timeout_seconds": None,
+        "has_filter": False,
+        "description": "",
+        "schema": None,
+        "announced_at": "2026-01-31T12:00:00.000Z",
+        "announced_by": "w2",
+    }
+    assert worker.missing([flow("same"), flow("older", version="2"), flow("new")], NOW + 1) == []
+
+
+async def test_a_topic_that_is_read_anew_is_read_from_its_beginning() -> None:
+    others = Announced("w2")
+    others.take([*announced(flow()), Read(b"gone", None)])
+
+    found: Mapping[int, int] = await others.attach(TopicState(topic="workflows", identity=None, beginning={}, end={}))
+
+    assert (found, others.others([]), others.retired()) == ({}, (), ())

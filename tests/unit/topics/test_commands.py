@@ -1,0 +1,149 @@
+"""What one partition's owner asks of another's: as it is written, as it comes back, and what is none."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topics import codec, commands
+from topics.envelope import Envelope
+
+
+def read(value: bytes, key: bytes | None = None, headers: Any = (), offset: int = 5) -> Envelope:
+    return codec.decode(value, key, headers, partition=2, offset=offset, timestamp_ms=77, max_bytes=None)
+
+
+EVENTS = [
+    read(b'{"topic":"orders/created","data":{"n":1},"id":"a","key":"k"}', b"other"),
+    read(b'{"name":"order.created","payload":[1,2]}', None, [("traceparent", b"00-" + b"0" * 32), ("x", b"\xff")]),
+    read(b'{"n":1}', b"\xc3\xa9", [("topic", b"plain"), ("reply_topic", b"answers"), ("correlation_id", b"c")]),
+    read(
+        b"\x31",
+        None,
+        [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"e"),
+            ("ce_source", b"/s"),
+            ("ce_type", b"t"),
+            ("ce_subject", b"s"),
+            ("y", None),
+        ],
+    ),
+]
+
+
+def encoded(**changed: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "source": 3,
+        "journal_id": "j-1",
+        "sequence": 9,
+        "partitions": 8,
+        "events": EVENTS[:2],
+        "batched": [("charge", EVENTS[2]), ("ship", EVENTS[3])],
+    }
+    return commands.encode(**(fields | changed))
+
+
+def test_a_command_comes_back_as_it_was() -> None:
+    assert commands.decode(encoded()) == commands.Command(
+        3, "j-1", 9, 8, EVENTS[:2], [("charge", EVENTS[2]), ("ship", EVENTS[3])]
+    )
+
+
+def test_a_command_of_nothing_comes_back_too() -> None:
+    assert commands.decode(encoded(events=[], batched=[])) == commands.Command(3, "j-1", 9, 8, [], [])
+
+
+def test_a_command_is_written_like_this_for_ever() -> None:
+    assert orjson.loads(encoded(events=EVENTS[:1], batched=[])) == {
+        "v": 1,
+        "source": 3,
+        "journal": "j-1",
+        "sequence": 9,
+        "partitions": 8,
+        "events": [
+            {
+                "p": 2,
+                "o": 5,
+                "t": 77,
+                "key": "other",
+                "value": '{"topic":"orders/created","data":{"n":1},"id":"a","key":"k"}',
+                "headers": [],
+            }
+        ],
+        "batched": [],
+    }
+
+
+@pytest.mark.parametrize("one", EVENTS)
+def test_an_event_is_decoded_there_as_if_it_had_been_read_there(one: Envelope) -> None:
+    assert commands.event_of(orjson.loads(orjson.dumps(commands.raw_event(one)))) == one
+
+
+def test_an_event_that_was_taken_before_the_limit_was_lowered_is_taken_still() -> None:
+    large = read(b'{"topic":"t","data":"%b"}' % (b"x" * 2_000_000))
+
+    assert commands.event_of(commands.raw_event(large)) == large
+
+
+GOOD: dict[str, Any] = orjson.loads(encoded())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"not json",
+        b"[]",
+        b"7",
+        b"{}",
+        b"\xff",
+        orjson.dumps(GOOD | {"v": 2}),
+        orjson.dumps(GOOD | {"source": None}),
+        orjson.dumps(GOOD | {"sequence": "x"}),
+        orjson.dumps(GOOD | {"events": 7}),
+        orjson.dumps(GOOD | {"events": [{}]}),
+        orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"value": "{}"}]}),
+        orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"value": ["?"]}]}),
+        orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"key": []}]}),
+        orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"headers": [["x"]]}]}),
+        orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"p": "0"}]}),
+        orjson.dumps(GOOD | {"batched": [["charge"]]}),
+        orjson.dumps(GOOD | {"batched": [[7, GOOD["events"][0]]]}),
+    ],
+)
+def test_what_is_no_command_is_refused_and_nothing_else_is_raised(value: bytes | None) -> None:
+    with pytest.raises(commands.UnreadableCommand):
+        commands.decode(value)
+
+
+def test_a_newer_command_says_so() -> None:
+    with pytest.raises(commands.UnreadableCommand, match="a command of format 2; this release reads format 1"):
+        commands.decode(orjson.dumps(GOOD | {"v": 2}))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(value: bytes) -> None:
+    with pytest.raises(commands.UnreadableCommand):
+        commands.decode(value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text('ab{}[]"', max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["p", "key", "value", "v"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(GOOD)), JSON))
+def test_no_wrong_field_raises_anything_else(changed: dict[str, Any]) -> None:
+    try:
+        found = commands.decode(orjson.dumps(GOOD | changed))
+    except commands.UnreadableCommand:
+        return
+    assert isinstance(found, commands.Command)
