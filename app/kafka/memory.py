@@ -14,6 +14,7 @@ from app.kafka.memory_cluster import (
     ConcurrentTransaction,
     Direct,
     DuplicateSequence,
+    InvalidRecord,
     MemoryCluster,
     Network,
     OutOfOrder,
@@ -185,6 +186,6 @@ class MemoryLog:
         except Fenced as error:
             self._failed = error
             raise
-        except (OutOfOrder, DuplicateSequence, TooLargeForBroker, Unanswered) as error:
+        except (OutOfOrder, DuplicateSequence, TooLargeForBroker, InvalidRecord, Unanswered) as error:
             self._failed = AppendFailed(f"{where}: {error}")
             raise self._failed from error

@@ -37,6 +37,10 @@ class TooLargeForBroker(LogError):
     """The broker's answer to a batch above the topic's limit. The client has counted its sequence already."""
 
 
+class InvalidRecord(LogError):
+    """The broker's answer to a record without key in a compacted topic."""
+
+
 class ConcurrentTransaction(LogError):
     """The coordinator's answer while markers of the id's last transaction are on their way."""
 
@@ -121,6 +125,10 @@ class MemoryPartition:
             self._check(producer, sequence, len(entries))
         if batch_bytes(entries) > self._max_bytes:
             raise TooLargeForBroker(f"{self.topic}-{self.number}: MessageSizeTooLarge")
+        if self._compacted and any(one.key is None for one in entries):
+            raise InvalidRecord(
+                f"{self.topic}-{self.number}: InvalidRecord: a compacted topic takes no record without key"
+            )
         first = self.end
         producer_id = -1 if producer is None else producer.producer_id
         for key, value, headers in entries:

@@ -6,12 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
+from app.engine import snapshot
 from app.engine.apply import apply
 from app.engine.commit import commit
 from app.engine.inputs import Delivered, Ended, EventsRead, TimePassed, WorkflowsLoaded
 from app.engine.limits import Limits
 from app.engine.restore import Restored, restore
-from app.engine.state import State, empty
+from app.engine.state import State, empty, policy_of
 from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster
@@ -148,6 +149,30 @@ async def test_a_second_takeover_finds_what_the_first_one_skipped_as_delivered()
 
     _, (_, taken) = await owner("third")
     assert [one for outgoing in taken.deliver_again for one in outgoing.results] == []
+
+
+def test_what_was_delivered_at_a_snapshot_is_not_delivered_again_though_no_mark_was_journaled() -> None:
+    limits = Limits(partitions=1)
+    simple = defined()
+    state, journal = begun(limits, [simple])
+    started = apply(state, [EventsRead([event()], [], 1)], NOW).starts[0]
+    apply(state, [Ended(started.id, 1, b"1")], NOW)
+    journal.commit(state)
+    apply(state, [Delivered(state.round, 5, 5)], NOW)
+    taken = snapshot.decode(snapshot.encode(state, next_offset=9, about={}), policy_of(limits))
+
+    other = journal.restore().state  # another owner, which knows nothing of the mark, and journals none either
+    apply(other, [WorkflowsLoaded([simple, defined("late")], ())], NOW)
+    before = dict(journal.entities)
+    journal.commit(other)
+    since = {key: value for key, value in journal.entities.items() if before.get(key) != value}
+
+    entities = dict(taken.entities) | since
+    back = restore(entities, 0, limits, journal_id="j", remembered=taken.remembered)
+    assert back.deliver_again == []
+    apply(back.state, [WorkflowsLoaded([simple, defined("later")], ())], NOW)
+    journal.commit(back.state)
+    assert journal.restore().deliver_again == []  # whoever comes next must not look for it in a tail that has moved on
 
 
 def test_a_mark_alone_is_not_worth_a_round() -> None:
