@@ -82,8 +82,11 @@ def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, worke
         launcher=[sys.executable, "-P", "-m", "app.cli.role"],
         config=click.get_current_context().ensure_object(options.Invocation).config,
     )
-    if not embedded:
-        output.note(f"Kafka is {settings.kafka.bootstrap}, as given by {settings.source('kafka.bootstrap')}.")
+    if embedded:
+        output.note(f"Starting Kafka{', workers' if paths else ''} and gateway; what they keep is in {data}.")
+    else:
+        source = settings.source("kafka.bootstrap")
+        output.note(f"Starting {'workers and ' if paths else ''}gateway for {settings.kafka.bootstrap} ({source}).")
 
     async def work() -> None:
         stop = asyncio.Event()

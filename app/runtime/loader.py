@@ -69,6 +69,16 @@ def files_of(paths: Sequence[str]) -> frozenset[Path]:
     return frozenset(found)
 
 
+def load_anew(paths: Sequence[str]) -> Loaded:
+    """Load every path as `load` does, and what lies beside as well: a changed module may be one that is imported."""
+    files = {str(one) for one in files_of(paths)}
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) in files and name != "__main__":
+            del sys.modules[name]
+    importlib.invalidate_caches()
+    return load(paths)
+
+
 def check(text: str) -> None:
     """Raise LoadError when `text` can be no path of workflows, whatever the files hold. Loads nothing."""
     if Path(text).exists() or all(part.isidentifier() for part in text.split(".")):

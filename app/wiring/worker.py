@@ -250,7 +250,7 @@ class _Worker:
                 continue
             seen = now
             try:
-                self._loaded = loader.load(self._paths)
+                self._loaded = loader.load_anew(self._paths)
             except Exception as error:  # noqa: BLE001 the author is in the middle of an edit
                 log.error("reload_failed", reason=str(error), remedy="mend the file; the old version goes on meanwhile")
                 continue

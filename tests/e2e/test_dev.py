@@ -60,6 +60,20 @@ def test_a_changed_file_is_loaded_anew_and_a_broken_one_changes_nothing(tmp_path
         dev.said("completed .*good morning bob")
 
 
+def test_a_changed_neighbour_is_loaded_anew_as_well(tmp_path: Path, flows: Path) -> None:
+    neighbour = tmp_path / "words.py"
+    neighbour.write_text('def greeting():\n    return "hello"\n')
+    flows.write_text("import words\n" + GREET.format(word="").replace('" " + ', 'words.greeting() + " " + '))
+    with DevRun(tmp_path, flows.name) as dev:
+        dev.ready()
+        dev.post({"topic": "people/met", "data": {"name": "ada"}})
+        dev.said("completed .*hello ada")
+        neighbour.write_text('def greeting():\n    return "good evening"\n')
+        dev.said("workflows_reloaded")
+        dev.post({"topic": "people/met", "data": {"name": "bob"}})
+        dev.said("completed .*good evening bob")
+
+
 def test_workflows_that_cannot_be_loaded_are_told_and_waited_for(tmp_path: Path, flows: Path) -> None:
     flows.write_text(GREET.replace("trigger_on_event", "trigger_on_evnt"))
     with DevRun(tmp_path, flows.name) as dev:
