@@ -1,0 +1,151 @@
+"""Recorded histories: what happened to a partition, what its journal held after each commit, and what it sent out.
+
+`python -m tests.replay.history` records what is in `scenarios.py` and has no file yet. A file is never written again:
+it stands for the journals that are out there.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from app.engine import apply as engine
+from app.engine.commit import commit
+from app.engine.inputs import CommandsRead, Delivered, Ended, EventsRead, Failure, Input, Published, WorkflowsLoaded
+from app.engine.limits import Limits
+from app.engine.outgoing import Outgoing, Record
+from app.engine.restore import restore
+from app.engine.state import State, empty
+from headgate.definition import Workflow, workflow
+from topics import commands, journal
+
+FOLDER: Final = Path(__file__).parent / "histories"
+Step = dict[str, Any]
+FILTERS: Final = {"above_two": lambda event: event["data"] > 2}
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+class Player:
+    """Gives the steps of a history to the engine."""
+
+    def __init__(self, history: Mapping[str, Any], entities: Mapping[bytes, bytes] | None = None) -> None:
+        self._history = history
+        self.again: list[Outgoing] = []
+        limits = Limits(
+            partitions=history["partitions"], reply_allowed=lambda topic: topic == "answers", **history["limits"]
+        )
+        if entities is None:
+            self.state: State = empty(history["partition"], limits, journal_id="j")
+        else:
+            found = restore(entities, history["partition"], limits, journal_id="j")
+            self.state, self.again = found.state, found.deliver_again
+        self.entities = dict(entities or {})
+
+    def give(self, step: Step) -> list[str]:
+        """Give one step; return the ids of the runs that start."""
+        effects = engine.apply(self.state, list(self._inputs(step)), step["now"])
+        return [run.id for run in effects.starts]
+
+    def load(self, number: int, now_ms: int) -> list[str]:
+        return self.give({"now": now_ms, "load": number})
+
+    def commit(self) -> dict[str, Any] | None:
+        """Close a round; return what it wrote and what it sends out, as a history holds it."""
+        made = commit(self.state)
+        if made is None:
+            return None
+        written = [*made.ahead, *made.batch]
+        for key, value in written:
+            self.entities.pop(key, None)
+            if value is not None:
+                self.entities[key] = value
+        return {
+            "journal": [[key.decode(), None if value is None else value.decode()] for key, value in written],
+            "sent": shown(made.outgoing),
+        }
+
+    def _inputs(self, step: Step) -> Iterator[Input]:
+        if "load" in step:
+            loaded, announced = self._history["workflows"][step["load"]]
+            yield WorkflowsLoaded([made(one) for one in loaded], [made(one) for one in announced])
+        if "commands" in step:
+            given = [commands.decode(one.encode()) for one in step["commands"]]
+            yield CommandsRead(given, [], self.state.commands_offset + len(given))
+        if "events" in step:
+            envelopes = [commands.event_of(one) for one in step["events"]]
+            yield EventsRead(envelopes, [], 1 + max(one.offset for one in envelopes))
+        for run, attempt, key in step.get("published", []):
+            record = Record("events", 0, None, json.dumps({"topic": "told", "data": key}).encode(), ())
+            yield Published(run, attempt, key, f"{run}:{key}", record)
+        for run, attempt, result, failure in step.get("ended", []):
+            yield Ended(run, attempt, result and result.encode(), failure and Failure(**failure))
+        if "delivered" in step:
+            yield Delivered(*step["delivered"])
+
+
+def made(described: Mapping[str, Any]) -> Workflow:
+    async def fn(ctx: Any, payload: Any) -> None:
+        raise AssertionError("a replay calls no author's function")
+
+    options = dict(described)
+    if "filter" in options:
+        options["filter"] = FILTERS[options["filter"]]
+    built: Workflow = workflow(**options)(fn)
+    return built
+
+
+def shown(outgoing: Outgoing) -> dict[str, Any]:
+    """What goes out, in JSON and in an order that a takeover cannot change."""
+
+    def record(one: Record) -> list[Any]:
+        headers = journal.headers_field(one.headers)
+        return [one.topic, one.partition, journal.bytes_field(one.key), journal.bytes_field(one.value), headers]
+
+    return {
+        "results": sorted(
+            ([key.decode(), value.decode(), [[n, v.decode()] for n, v in headers]])
+            for key, value, headers, _ in outgoing.results
+        ),
+        "runs": sorted((record(one) for one in outgoing.runs), key=str),
+        "records": sorted((record(one) for one in outgoing.records), key=str),
+    }
+
+
+def entities_after(history: Mapping[str, Any], commits: int) -> dict[bytes, bytes]:
+    """What compaction leaves of the first `commits` commits."""
+    entities: dict[bytes, bytes] = {}
+    done = 0
+    for step in history["steps"]:
+        if done == commits:
+            break
+        if "commit" in step:
+            done += 1
+            for key, value in step["commit"]["journal"]:
+                entities.pop(key.encode(), None)
+                if value is not None:
+                    entities[key.encode()] = value.encode()
+    return entities
+
+
+def main() -> None:
+    """Record what has no file yet."""
+    from tests.replay import scenarios
+
+    for name, scenario in scenarios.ALL.items():
+        path = FOLDER / f"{name}.json"
+        if path.exists():
+            continue
+        path.write_text(json.dumps(scenario(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"recorded {path.name}")
+
+
+if __name__ == "__main__":
+    main()

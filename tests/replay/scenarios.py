@@ -1,0 +1,212 @@
+"""What was recorded, as it was made to happen. A new history is a new function here; `history.py` writes its file."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from tests.replay.history import Player
+from topics import codec, commands, keys
+
+START: Final = 1_769_860_800_000
+
+
+class Recording:
+    """A history in the making."""
+
+    def __init__(self, *workflows: tuple[list[Any], list[Any]], partitions: int = 1, **limits: Any) -> None:
+        self.history: dict[str, Any] = {
+            "format": 1,
+            "partition": 0,
+            "partitions": partitions,
+            "limits": limits,
+            "workflows": [list(one) for one in workflows],
+            "steps": [],
+        }
+        self.player = Player(self.history)
+        self.now = START
+        self.offset = 0
+        self.load(0)
+
+    def step(self, *, after_ms: int = 10, **step: Any) -> list[str]:
+        self.now += after_ms
+        given = {"now": self.now} | step
+        self.history["steps"].append(given)
+        return self.player.give(given)
+
+    def load(self, number: int) -> list[str]:
+        return self.step(load=number)
+
+    def raw(self, topic: str, data: Any, *, partition: int = 0, **more: Any) -> dict[str, Any]:
+        key, value, headers = codec.produce_form(topic, data, **more)
+        self.offset += 1
+        envelope = codec.decode(
+            value, key, headers, partition=partition, offset=self.offset, timestamp_ms=self.now, max_bytes=None
+        )
+        return commands.raw_event(envelope)
+
+    def events(self, *events: dict[str, Any]) -> list[str]:
+        return self.step(events=list(events))
+
+    def end(self, *runs: str, result: str | None = '{"ok":true}', failure: dict[str, Any] | None = None) -> list[str]:
+        attempts = [self.player.state.runs[run].attempt for run in runs]
+        ended = [
+            [run, attempt, None if failure else result, failure] for run, attempt in zip(runs, attempts, strict=True)
+        ]
+        return self.step(ended=ended)
+
+    def commit(self) -> None:
+        found = self.player.commit()
+        if found is not None:
+            self.history["steps"].append({"commit": found})
+
+    def done(self) -> dict[str, Any]:
+        self.history["end"] = sorted(key.decode().split(":")[0] for key in self.player.entities)
+        return self.history
+
+
+FAILS = {"type": "ValueError", "message": "no luck", "traceback": "Traceback …"}
+
+
+def retries_and_published_events() -> dict[str, Any]:
+    """Runs that fail, publish, are rejected, take too long, and answer."""
+    made = Recording(([{"id": "charge", "trigger_on_event": "orders/*", "timeout": 60, "max_retries": 2}], []))
+    a, b, c, d = made.events(
+        made.raw(
+            "orders/created",
+            {"n": 1, "text": "€\n"},
+            event_id="a",
+            key="k1",
+            reply_topic="answers",
+            correlation_id="c-1",
+        ),
+        made.raw("orders/created", 2, event_id="b", traceparent=f"00-{'0af7651916cd43dd' * 2}-b7ad6b7169203331-01"),
+        made.raw("orders/paid", 3, event_id="c", reply_topic="forbidden"),
+        made.raw("orders/paid", 4),
+    )
+    made.step(published=[[a, 1, "tell"], [b, 1, "tell"]])
+    made.end(b, failure=FAILS)
+    made.commit()
+    made.end(a, result='["é", 1.50]')
+    made.end(c, failure=FAILS | {"rejected": True})
+    made.commit()
+    made.step(delivered=[1, 2, 3])
+    made.step(after_ms=2_000)
+    made.step(published=[[b, 2, "tell"], [b, 2, "more"]])
+    made.end(b, failure=FAILS | {"retry_after_ms": 5_000})
+    made.events(made.raw("orders/created", 1, event_id="a", key="k1"), made.raw("orders/created", 5, event_id="e"))
+    made.commit()
+    made.step(after_ms=5_000)
+    made.commit()
+    made.end(b, failure=FAILS)
+    made.commit()
+    made.step(after_ms=60_000)
+    made.commit()
+    assert d not in made.player.state.runs
+    return made.done()
+
+
+def lanes_and_batches() -> dict[str, Any]:
+    """Events behind others of their key, and in batches half full, under every way to gather."""
+    made = Recording(
+        (
+            [
+                {"id": "ordered", "trigger_on_event": "a/*"},
+                {"id": "batch", "trigger_on_event": "a/x", "batch_size": 3, "batch_timeout_seconds": 5},
+                {"id": "bykey", "trigger_on_event": "**", "batch_size": 2, "batch_by": "key", "order": "none"},
+                {"id": "picky", "trigger_on_event": "a/y", "filter": "above_two", "order": "strict"},
+            ],
+            [],
+        )
+    )
+    first = made.events(*(made.raw("a/x" if n % 2 else "a/y", n, key=f"k{n % 3}") for n in range(9)))
+    made.commit()
+    made.end(*first[:3])
+    made.commit()
+    made.step(delivered=[2, 5, 9])
+    made.events(made.raw("a/x", 10, key="k0"), made.raw("b", 11), made.raw("a/y", "no number", key="k9"))
+    made.commit()
+    made.step(after_ms=6_000)
+    made.commit()
+    while made.player.state.runs:
+        made.end(*sorted(made.player.state.runs))
+        made.commit()
+    return made.done()
+
+
+def forwards_and_gathers() -> dict[str, Any]:
+    """Events and batches of other partitions: sent there, and come from there."""
+    made = Recording(([{"id": "all", "trigger_on_event": "**"}, *GATHERING], []), partitions=3, batch_bytes=500)
+    made.events(*(made.raw("orders", n, key=f"k{n}") for n in range(12)))
+    made.commit()
+    made.end(*sorted(made.player.state.runs))
+    sequence = 0
+    for source in (1, 2, 1):
+        sequence = 1 + sequence // 2
+        events = [codec_event(made, n, source) for n in range(2)]
+        made.step(
+            commands=[
+                commands.encode(
+                    source=source,
+                    journal_id="theirs",
+                    sequence=sequence if source == 1 else 1,
+                    partitions=3,
+                    events=events,
+                    batched=[(one["id"], codec_event(made, 7, source)) for one in GATHERING],
+                ).decode()
+            ]
+        )
+        made.commit()
+    made.step(after_ms=9_000, delivered=[1, 4, 4])
+    made.commit()
+    while made.player.state.runs:
+        made.end(*sorted(made.player.state.runs))
+        made.commit()
+    return made.done()
+
+
+def codec_event(made: Recording, n: int, source: int) -> Any:
+    return commands.event_of(made.raw("orders", n, key=f"from{source}", partition=source))
+
+
+GATHERING: Final[list[dict[str, Any]]] = [
+    {"id": name, "trigger_on_event": "**", "batch_size": 4, "batch_timeout_seconds": 3}
+    for name in ("gather0", "gather1", "gather2", "gather3")
+    if keys.partition_of(name.encode(), 3) in (0, 1)
+]
+
+
+def asleep_and_reloaded() -> dict[str, Any]:
+    """A workflow that this owner lacks, then has, then has in another form; one that is added later."""
+    old = {"id": "charge", "trigger_on_event": "orders", "version": "1"}
+    new = {"id": "charge", "trigger_on_event": "orders", "version": "2", "batch_size": 2, "batch_timeout_seconds": 4}
+    young = {"id": "young", "trigger_on_event": "orders"}
+    made = Recording(([old], []), ([], [old]), ([new, young], []))
+    (run,) = made.events(made.raw("orders", 1, key="k"), made.raw("orders", 2, key="k"))
+    made.commit()
+    made.end(run, failure=FAILS)
+    made.commit()
+    made.load(2)
+    made.step(after_ms=2_000)
+    made.commit()
+    made.end(run)
+    made.events(made.raw("orders", 3, key="k"))
+    made.commit()
+    made.end(*sorted(made.player.state.runs))
+    made.commit()
+    made.load(1)
+    made.events(made.raw("orders", 4, key="k"), made.raw("orders", 5))
+    made.commit()
+    made.load(2)
+    made.step(after_ms=5_000)
+    made.commit()
+    while made.player.state.runs:
+        made.end(*sorted(made.player.state.runs))
+        made.commit()
+    return made.done()
+
+
+ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
+    "1-retries-and-published-events": retries_and_published_events,
+    "1-lanes-and-batches": lanes_and_batches,
+    "1-forwards-and-gathers": forwards_and_gathers,
+    "1-asleep-and-reloaded": asleep_and_reloaded,
+}

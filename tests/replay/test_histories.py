@@ -1,0 +1,67 @@
+"""Journals that were written once are read for ever: each history goes on from each of its commits as it went on then.
+
+Never edit a history. When one fails, journals that exist are no longer read as they were meant: keep reading them, or
+move `topics.journal.FORMAT` and say in the changelog how to get from one to the other.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.replay import history as histories
+from tests.replay import scenarios
+from tests.replay.history import Player
+from topics import journal
+
+CASES = [
+    (name, number)
+    for name in histories.names()
+    for number in range(sum("commit" in step for step in histories.load(name)["steps"]) + 1)
+]
+
+
+@pytest.mark.parametrize(("name", "commits"), CASES)
+def test_a_history_goes_on_from_each_of_its_commits_to_the_results_that_it_had(name: str, commits: int) -> None:
+    history = histories.load(name)
+    player = Player(history, histories.entities_after(history, commits) if commits else None)
+    done, loaded, now = 0, 0, 0
+    sent: list[Any] = []
+    for step in history["steps"]:
+        if done < commits:  # this is what the journal stands for
+            if "commit" in step:
+                done += 1
+                sent.append(step["commit"]["sent"])
+            else:
+                loaded, now = step.get("load", loaded), step["now"]
+            if done == commits:
+                assert [histories.shown(one) for one in player.again] == undelivered(sent, player.state.delivered)
+                player.load(loaded, now)
+        elif "commit" in step:
+            found = player.commit()
+            assert found is not None
+            assert found["sent"] == step["commit"]["sent"]
+        else:
+            player.give(step)
+
+    assert sorted(key.decode().split(":")[0] for key in player.entities) == history["end"]
+    assert player.state.runs == {}
+
+
+def undelivered(sent: list[Any], delivered: int) -> list[Any]:
+    """What rounds after `delivered` sent out; a round that sent nothing needs no delivery."""
+    return [one for number, one in enumerate(sent, start=1) if number > delivered and any(one.values())]
+
+
+def test_each_scenario_has_its_file_and_each_file_its_scenario() -> None:
+    assert sorted(scenarios.ALL) == histories.names()
+
+
+@pytest.mark.parametrize("name", histories.names())
+def test_a_history_says_which_format_it_is_of(name: str) -> None:
+    assert name.startswith(f"{histories.load(name)['format']}-")
+    assert histories.load(name)["format"] <= journal.FORMAT
+
+
+@pytest.mark.parametrize("number", range(1, journal.FORMAT + 1))
+def test_each_format_has_histories(number: int) -> None:
+    assert any(name.startswith(f"{number}-") for name in histories.names())
