@@ -1,0 +1,119 @@
+"""Rounds go out in order and are marked when everything in them is acknowledged."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from app.engine.inputs import Delivered
+from app.engine.outgoing import Outgoing, Record, Result
+from app.kafka.log import LogError
+from app.kafka.memory import MemoryLog, MemorySender
+from app.pump.delivery import WINDOW, Delivery
+from tests.unit.app.pump.conftest import Room, settle
+
+
+class Held(MemoryLog):
+    """Deliveries wait until the test lets them go."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(0, cluster=room.cluster, sender=MemorySender(room.cluster))
+        self.go = asyncio.Event()
+
+    async def deliver(self, topic: str, entries: Any) -> int:
+        await self.go.wait()
+        return await super().deliver(topic, entries)
+
+
+class Kit:
+    def __init__(self, room: Room) -> None:
+        self.log = Held(room)
+        self.marks: list[Delivered] = []
+        self.delivery = Delivery(self.log, results_end=0, runs_end=0, report=self.marks.append)
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.log.fence()
+        self.task = asyncio.create_task(self.delivery.run())
+
+
+@pytest.fixture
+def kit(room: Room) -> Iterator[Kit]:
+    made = Kit(room)
+    yield made
+    if made.task is not None:
+        made.task.cancel()
+
+
+def round_of(number: int, **parts: Any) -> Outgoing:
+    result: Result = (b"r%d" % number, b'{"n":%d}' % number, [], None)
+    return Outgoing(number, **({"results": [result]} | parts))
+
+
+async def test_a_round_is_marked_with_where_its_outputs_end(kit: Kit, room: Room) -> None:
+    await kit.start()
+    kit.log.go.set()
+    fact = Record("runs", 0, b"r", b"{}", ())
+    kit.delivery.offer(round_of(1, runs=[fact, fact]))
+    await kit.delivery.settled()
+    assert kit.marks == [Delivered(1, 1, 2)]
+    assert [one.key for one in room.cluster.read("results", 0)] == [b"r1"]
+
+
+async def test_nothing_is_marked_before_it_is_acknowledged(kit: Kit, room: Room) -> None:
+    await kit.start()
+    kit.delivery.offer(round_of(1))
+    await settle()
+    assert (kit.marks, room.values("results")) == ([], [])
+    kit.log.go.set()
+    await kit.delivery.settled()
+    assert [one.round for one in kit.marks] == [1]
+
+
+async def test_rounds_that_wait_go_out_together_and_in_order(kit: Kit, room: Room) -> None:
+    await kit.start()
+    for number in (1, 2, 3):
+        kit.delivery.offer(round_of(number))
+    kit.log.go.set()
+    await kit.delivery.settled()
+    assert [one["n"] for one in room.values("results")] == [1, 2, 3]
+    assert kit.marks == [Delivered(3, 3, 0)]
+
+
+async def test_rounds_above_the_window_wait_for_room(kit: Kit) -> None:
+    await kit.start()
+    for number in range(WINDOW):
+        kit.delivery.offer(round_of(number))
+    assert kit.delivery.full
+    waiting = asyncio.create_task(kit.delivery.room())
+    await settle()
+    assert not waiting.done()
+    kit.log.go.set()
+    await waiting
+    assert not kit.delivery.full
+
+
+async def test_a_record_whose_topic_is_missing_becomes_a_dead_letter(kit: Kit, room: Room) -> None:
+    await kit.start()
+    lost = Record("nowhere", None, b"c1", b"v", (), foreign=True)
+    kit.delivery.offer(Outgoing(1, records=[lost]))
+    await kit.delivery.settled()
+    letters = [one for number in range(8) for one in room.values("dlq", number)]
+    assert [(one["code"], one["key"], one["value"]) for one in letters] == [("topic_missing", "c1", "v")]
+    assert "create the topic 'nowhere'" in letters[0]["remedy"]
+
+
+async def test_an_error_ends_it_and_nothing_is_marked(kit: Kit) -> None:
+    await kit.start()
+    assert kit.task is not None
+
+    async def refuse(records: Any) -> Any:
+        raise LogError("gone")
+
+    kit.log.send = refuse  # type: ignore[method-assign]
+    kit.delivery.offer(Outgoing(1, records=[Record("dlq", None, b"k", orjson.dumps({}), ())]))
+    with pytest.raises(LogError, match="gone"):
+        await kit.task
+    assert kit.marks == []
