@@ -50,7 +50,7 @@ class Sender:
         for record in records:
             topic = record.topic if record.foreign else self._prefix + record.topic
             try:
-                count = await self._partitions(topic)
+                count = await self._partitions(topic, foreign=record.foreign)
                 if not count:
                     missing.append(record)
                     continue
@@ -78,12 +78,20 @@ class Sender:
         self._turn += 1
         return self._turn % count
 
-    async def _partitions(self, topic: str) -> int:
-        """Return how many partitions `topic` has; 0 when there is no such topic."""
+    async def _partitions(self, topic: str, *, foreign: bool) -> int:
+        """Return how many partitions `topic` has; 0 when Kafka says that there is no such topic.
+
+        Our own topics are there: as long as Kafka does not answer for one of them, it is waited for. Taken for
+        missing, what was to be sent there would be lost.
+        """
         known = self._producer.client.cluster.partitions_for_topic(topic)
         if known:
             return len(known)
+        if not foreign:
+            return len(await self._producer.partitions_for(topic))
         try:
             return len(await asyncio.wait_for(self._producer.partitions_for(topic), _METADATA_SECONDS))
         except (TimeoutError, errors.UnknownTopicOrPartitionError, errors.KafkaTimeoutError):
-            return 0
+            # Missing, or a broker that is silent: that one raises here, and the worker stops instead of giving up.
+            everything = await self._producer.client.fetch_all_metadata()
+            return len(everything.partitions_for_topic(topic) or ())

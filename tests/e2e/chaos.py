@@ -239,8 +239,10 @@ def run(*, kills: int, seed: int, per_second: float, folder: Path, console: Cons
 
 def _wrong_dead_letters(service: Service, load: Load) -> int:
     """Return how many dead letters are missing, or there without reason: one for each event of `rejecting`."""
-    found = {int(letter["run_id"] and json.loads(letter["value"])["data"]["n"]) for letter in dead_letters(service)}
-    return len(found ^ {number for workflow, number in load.expected if workflow == "rejecting"})
+    letters = dead_letters(service)
+    strange = [letter for letter in letters if letter["code"] != "run_rejected"]
+    found = {json.loads(letter["value"])["data"]["n"] for letter in letters if letter["code"] == "run_rejected"}
+    return len(strange) + len(found ^ {number for workflow, number in load.expected if workflow == "rejecting"})
 
 
 def _now_ms() -> int:
