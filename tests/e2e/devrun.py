@@ -120,7 +120,7 @@ class DevRun:
             SECONDS,
             f"a child {words!r}",
             else_show=self.log,
-        )  # type: ignore[return-value]
+        )
 
     def interrupt(self) -> int:
         """Ctrl-C; return the exit code."""
