@@ -1,0 +1,203 @@
+"""What holds for the whole repository: mirrors, import contracts, generated files, and names that must not be in it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from tools import docs
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PACKAGES: Final = ("app", "connectors", "headgate", "topics")
+
+WAIVERS: Final[dict[str, tuple[str, str]]] = {
+    "app/agents/inputs.py": (
+        "two agents that hand chunks on: they are Faust's, and mean something on a broker alone",
+        "tests/integration/test_faust_app.py",
+    ),
+    "app/cli/dev.py": ("starts real processes", "tests/e2e/test_dev.py"),
+    "app/cli/kafka.py": ("runs Kafka's own tools", "tests/e2e/test_producers.py"),
+    "app/cli/role.py": ("runs a role until a signal comes", "tests/e2e/test_crashes.py"),
+    "app/cli/worker.py": ("runs a worker until a signal comes", "tests/e2e/test_crashes.py"),
+    "app/engine/effects.py": ("values without behaviour", "tests/unit/app/engine/test_commit.py"),
+    "app/engine/inputs.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
+    "app/engine/limits.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
+    "app/kafka/faust_app.py": ("Faust's life cycle needs a broker", "tests/integration/test_faust_app.py"),
+    "app/kafka/journal.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
+    "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),
+    "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),
+    "app/kafka/memory_cluster.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
+    "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
+    "app/kafka/wire.py": ("what a broker alone can judge", "tests/integration/test_fence.py"),
+    "app/pump/upkeep.py": (
+        "what it promises holds over claims, restarts and crashes",
+        "tests/simulation/test_simulation.py",
+    ),
+    "app/wiring/dev.py": ("starts real processes", "tests/e2e/test_dev.py"),
+    "app/wiring/roles.py": ("starts real processes", "tests/e2e/test_dev.py"),
+    "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),
+}
+"""Modules without a test module of their own: why, and where they are tested."""
+
+
+@cache
+def committed() -> tuple[Path, ...]:
+    """Every file of the repository: what git knows, else (in an archive) what is there."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode == 0:
+        return tuple(sorted(Path(one) for one in listed.stdout.decode().split("\0") if one and (ROOT / one).exists()))
+    hidden = re.compile(r"(^|/)(\.(venv|git|mypy_cache|pytest_cache|ruff_cache|hypothesis|headgate)|__pycache__)[^/]*/")
+    files = (one.relative_to(ROOT) for one in ROOT.rglob("*") if one.is_file())
+    return tuple(sorted(one for one in files if not hidden.search(one.as_posix())))
+
+
+def modules() -> list[str]:
+    return [
+        one.as_posix()
+        for one in committed()
+        if one.suffix == ".py" and one.parts[0] in PACKAGES and one.name != "__init__.py"
+    ]
+
+
+def mirror(module: str) -> Path:
+    path = Path(module)
+    return Path("tests/unit") / path.parent / f"test_{path.name}"
+
+
+# --- mirrors --------------------------------------------------------------------------------------------------------
+
+
+def test_each_module_has_its_test_module_or_a_waiver_with_its_reason() -> None:
+    missing = [one for one in modules() if one not in WAIVERS and not (ROOT / mirror(one)).exists()]
+
+    assert missing == [], "write the test module, or a waiver in tests/test_repository.py"
+
+
+def test_each_waiver_is_needed_and_names_tests_that_are_there() -> None:
+    known = set(modules())
+    wrong = [
+        one
+        for one, (reason, tests) in WAIVERS.items()
+        if one not in known or (ROOT / mirror(one)).exists() or not reason or not (ROOT / tests).exists()
+    ]
+
+    assert wrong == []
+
+
+def test_each_unit_test_mirrors_a_module() -> None:
+    rooms = (*PACKAGES, "benchmarks", "tools")
+    strays = []
+    for test in committed():
+        if test.parts[:2] == ("tests", "unit") and test.name.startswith("test_") and test.parts[2] in rooms:
+            module = Path(*test.parts[2:-1]) / test.name.removeprefix("test_")
+            package = module.with_name("__init__.py") if module.stem == "init" else module
+            if not (ROOT / module).exists() and not (ROOT / package).exists():
+                strays.append(test.as_posix())
+
+    assert strays == []
+
+
+def test_no_module_is_longer_than_one_can_read() -> None:
+    lengths = {one: len((ROOT / one).read_text(encoding="utf-8").splitlines()) for one in modules()}
+
+    assert {one: length for one, length in lengths.items() if length > 410} == {}
+
+
+# --- contracts and generated files ----------------------------------------------------------------------------------
+
+
+def test_the_import_contracts_hold() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_generated_files_are_as_the_code_says() -> None:
+    assert docs.stale() == [], "run `make docs`"
+
+
+# --- versions -------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_one_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    chart = yaml.safe_load((ROOT / "helm/headgate/Chart.yaml").read_text(encoding="utf-8"))
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert chart["appVersion"] == version
+    assert re.findall(r"^ARG VERSION=(\S+)", dockerfile, re.MULTILINE) == [version]
+    newest = re.search(r"^## \[?([0-9][^\s\]]*)", changelog, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == version
+
+
+# --- what is in no committed file -----------------------------------------------------------------------------------
+
+_DOT: Final = re.escape(".")
+HOSTS: Final = [
+    *(f"{name}{_DOT}org" for name in ("pypi", "files.pythonhosted", "pythonhosted", "repo.maven.apache", "npmjs")),
+    *(f"{name}{_DOT}maven" for name in ("repo1", "repo", "central")),
+    *(f"{name}{_DOT}io" for name in ("docker", "ghcr", "quay", "gcr", "registry.k8s")),
+    f"proxy{_DOT}golang",
+    f"public{_DOT}ecr",
+    f"mcr{_DOT}microsoft",
+]
+FORBIDDEN: Final = {
+    "a registry host": re.compile(rf"(?i)(?<![\w-])({'|'.join(HOSTS)})\b"),
+    "an index URL": re.compile(r"(?i)(index|registry|find-links)[-_]?(url)?[\"']?\s*[=: ]\s*[\"']?https?://"),
+    "a path of a machine": re.compile(r"(?<![\w./~-])/((work|root|Users)|home/(?!ann\b)[\w.-]+)/[\w.-]"),
+}
+
+
+def text_of(path: Path) -> str:
+    return (ROOT / path).read_bytes().decode("utf-8", errors="replace")
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_committed_file_names(what: str) -> None:
+    found = [
+        f"{path}:{number}: {line.strip()[:100]}"
+        for path in committed()
+        if path != Path(__file__).relative_to(ROOT)
+        for number, line in enumerate(text_of(path).splitlines(), start=1)
+        if FORBIDDEN[what].search(line)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("a registry host", "FROM ghcr" + ".io/some/image"),
+        ("a registry host", "https://files.pythonhosted" + ".org/packages/x"),
+        ("a registry host", "see PyPI" + ".org"),
+        ("an index URL", "--index-url" + " https://mirror.example/simple"),
+        ("an index URL", 'registry = "' + 'https://mirror.example"'),
+        ("a path of a machine", "cd /root" + "/project/x"),
+        ("a path of a machine", "'/Users" + "/someone/x'"),
+    ],
+)
+def test_what_must_not_be_there_would_be_found(what: str, line: str) -> None:
+    assert FORBIDDEN[what].search(line)
+
+
+def test_what_is_kept_out_of_git_is_not_in_it() -> None:
+    ignored = subprocess.run(
+        ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ignored.stdout.splitlines() == []
