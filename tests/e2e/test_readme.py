@@ -15,6 +15,7 @@ from typing import Final
 
 import pytest
 
+from app.settings import FIELDS, shown_default
 from tests.e2e.devrun import HEADGATE, ROOT, SECONDS, DevRun
 from tests.e2e.waiting import until
 
@@ -188,3 +189,12 @@ def test_every_link_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
     assert [one for one in targets if not (ROOT / page).parent.joinpath(one).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_defaults_that_the_page_names_are_those_of_the_settings(page: str) -> None:
+    """As in "`limits.running`, 1,000 per partition" and "`worker.session_timeout_seconds` (6 s, ...)"."""
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`([a-z]+\.[a-z_]+)`(?:, | \()(\d[\d,]*)( MiB)?", text)
+    shown = {name: f"{number.rstrip(',').replace(',', '')}{unit}" for name, number, unit in named if name in FIELDS}
+    assert shown == {name: shown_default(name).removesuffix(".0") for name in shown}
