@@ -32,8 +32,7 @@ def test_a_snapshot_and_the_journal_after_it_restore_what_the_whole_journal_does
             act(one, chance, step)
             made = one.commit()
             if made is not None:
-                for key, value in (*made.ahead, *made.batch):
-                    later[key] = value
+                later |= dict((*made.ahead, *made.batch))
                 one.give(Delivered(one.state.round, step, step))
             if snapshot.possible(one.state) and chance.random() < 0.2:
                 taken = snapshot.encode(one.state, next_offset=step, about={"seed": seed})
