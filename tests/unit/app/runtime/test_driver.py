@@ -410,6 +410,33 @@ async def test_the_next_attempt_of_a_cancelled_run_is_its_own(driver: Driver) ->
     assert reported == []
 
 
+async def test_an_attempt_that_ends_though_it_was_cancelled_is_not_taken_for_the_next_one(driver: Driver) -> None:
+    gates = {1: asyncio.Event(), 2: asyncio.Event()}
+
+    async def stubborn(ctx: Any) -> int:
+        try:
+            await gates[ctx.attempt].wait()
+        except asyncio.CancelledError:
+            await gates[ctx.attempt].wait()
+        number: int = ctx.attempt
+        return number
+
+    reported: Report = []
+    run, again = run_of(stubborn), run_of(stubborn)
+    again.attempt = 2
+    await driver.start([run], reported.append)
+    driver.cancel([run])
+    await driver.start([again], reported.append)
+    tasks = [one for one in asyncio.all_tasks() if one.get_name() == "workflow"]
+    gates[1].set()
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert reported == []
+    gates[2].set()
+    await asyncio.gather(*tasks)
+
+    assert reported == [Ended(run.id, 2, b"2")]
+
+
 async def test_nothing_is_reported_once_the_driver_is_closed(driver: Driver) -> None:
     stopped = asyncio.Event()
 

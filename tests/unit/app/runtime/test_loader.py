@@ -230,8 +230,11 @@ def test_a_path_can_be_checked_without_loading(tmp_path: Path) -> None:
         loader.check("./nowhere.py")
 
 
-def test_an_authors_file_takes_the_place_of_no_installed_module(tmp_path: Path) -> None:
-    write(tmp_path / "json.py", "raise ValueError('the wrong one')\n")
-    path = flow(tmp_path / "shop.py", "shop", "json.dumps(1)", "import json\n")
+def test_an_authors_file_takes_the_place_of_no_installed_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)  # nobody else needs this one
+    write(tmp_path / "colorsys.py", "raise ValueError('the wrong one')\n")
+    path = flow(tmp_path / "shop.py", "shop", "1", "import colorsys\n")
 
     assert ids(path) == ["shop"]
