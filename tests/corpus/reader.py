@@ -53,7 +53,7 @@ def _bytes(found: Any) -> bytes | None:
         case {"base64": text}:
             return b64decode(text)
         case {"repeat": text, "times": times}:
-            return text.encode() * int(times)
+            return str(text).encode() * int(times)
         case list():
             return b"".join(_bytes(part) or b"" for part in found)
     raise ValueError(f"not bytes: {found!r}")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import orjson
@@ -45,7 +45,7 @@ async def running(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     service = asyncio.create_task(gateway.run(settings, stop=stop, listening=address.set_result))
     try:
-        await asyncio.wait({service, address}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(cast("set[asyncio.Future[Any]]", {service, address}), return_when=asyncio.FIRST_COMPLETED)
         if service.done():
             await service
         headers = {"authorization": "Bearer test-token"}

@@ -176,4 +176,4 @@ def test_what_is_no_function_is_refused(thing: Any) -> None:
 
 def test_a_workflow_of_a_workflow_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"workflow 'twice' .* was given a workflow already"):
-        workflow(id="twice")(workflow(charge))  # type: ignore[arg-type]
+        workflow(id="twice")(workflow(charge))

@@ -181,7 +181,7 @@ async def test_what_is_no_json_is_400(serve: Any, body: bytes) -> None:
         assert served.producer.written == []
 
 
-WRONG = [
+WRONG: list[tuple[Any, list[str]]] = [
     ({}, ["/topic", "/data"]),
     ([], [""]),
     (None, [""]),

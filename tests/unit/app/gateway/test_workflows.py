@@ -1,23 +1,17 @@
 """The announced workflows: matching and the routes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from app.gateway.workflows import REMEMBERED_TOPICS, Workflows
-from app.kafka.follow import TopicIdentity
+from app.kafka.follow import TopicIdentity, TopicState
 
 HERE = TopicIdentity(cluster_id="c", topic_id="t")
 
 
-@dataclass(frozen=True)
-class State:
-    identity: TopicIdentity | None = HERE
-    topic: str = "workflows"
-    beginning: Mapping[int, int] = field(default_factory=dict)
-    end: Mapping[int, int] = field(default_factory=lambda: {0: 100})
+def state(identity: TopicIdentity | None = HERE, end: int = 100) -> TopicState:
+    return TopicState(topic="workflows", identity=identity, beginning={}, end={0: end})
 
 
 def ids(workflows: Workflows, topic: str) -> tuple[str, ...]:
@@ -52,7 +46,7 @@ async def test_a_new_announcement_replaces_the_old_one(announced: Any) -> None:
     await workflows.take([announced("a", "old", version="1")])
     assert ids(workflows, "new") == ()
     await workflows.take([announced("a", "new", version="2", offset=1)])
-    assert (ids(workflows, "old"), ids(workflows, "new"), workflows.get("a")["version"]) == ((), ("a",), "2")
+    assert (ids(workflows, "old"), ids(workflows, "new"), (workflows.get("a") or {})["version"]) == ((), ("a",), "2")
 
 
 @pytest.mark.parametrize("fields", [{"triggers": None}, {"triggers": 3}, {"triggers": ["a**b"]}, {"triggers": [1]}])
@@ -72,17 +66,17 @@ async def test_the_memory_of_topics_is_bounded(announced: Any) -> None:
 
 async def test_attaching_again_goes_on_where_it_was(announced: Any) -> None:
     workflows = Workflows()
-    assert await workflows.attach(State()) == {}
+    assert await workflows.attach(state()) == {}
     await workflows.take([announced("a", "t", offset=41)])
-    assert await workflows.attach(State()) == {0: 42}
+    assert await workflows.attach(state()) == {0: 42}
 
 
-@pytest.mark.parametrize("state", [State(identity=TopicIdentity(cluster_id="c", topic_id="other")), State(end={0: 10})])
-async def test_another_topic_is_read_from_its_beginning(announced: Any, state: State) -> None:
+@pytest.mark.parametrize("found", [state(TopicIdentity(cluster_id="c", topic_id="other")), state(end=10)])
+async def test_another_topic_is_read_from_its_beginning(announced: Any, found: TopicState) -> None:
     workflows = Workflows()
-    await workflows.attach(State())
+    await workflows.attach(state())
     await workflows.take([announced("a", "t", offset=41)])
-    assert await workflows.attach(state) == {}
+    assert await workflows.attach(found) == {}
     assert (workflows.all(), ids(workflows, "t")) == ([], ())
 
 

@@ -87,7 +87,8 @@ def test_lag_is_counted_per_partition_and_its_age_is_that_of_the_oldest() -> Non
 def test_without_word_from_kafka_the_age_grows() -> None:
     one = follower()
     one._positions, one._ends, one._heard_at = {0: 100}, {0: 100}, time.time() - 300
-    assert (one.lag().records, one.lag().seconds) == (0, pytest.approx(300, abs=5))
+    assert one.lag().records == 0
+    assert one.lag().seconds == pytest.approx(300, abs=5)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ async def test_one_run_is_the_record_of_its_result(opened: Open) -> None:
         given = result("w:1", result={"text": "\N{SNOWMAN}", "big": 12345678901234567890, "float": 0.1})
         await take(model, Source.RESULTS, given)
         record, facts = await model.run("w:1")
-        assert (orjson.loads(record), facts) == (orjson.loads(given.value), [])
+        assert (orjson.loads(record), facts) == (orjson.loads(given.value or b""), [])
         assert await model.run("w:2") is None
 
 

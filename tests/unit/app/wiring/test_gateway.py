@@ -35,7 +35,8 @@ async def test_a_read_model_in_use_is_told_and_the_port_given_back(tmp_path: Pat
 
 
 async def test_stop_ends_it_also_when_kafka_was_never_there() -> None:
-    stop, heard = asyncio.Event(), []
+    stop = asyncio.Event()
+    heard: list[str] = []
     stop.set()
     async with asyncio.timeout(30):
         await gateway.run(settings(), stop=stop, listening=heard.append)
