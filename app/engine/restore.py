@@ -130,7 +130,9 @@ def _head(state: State, head: Mapping[str, Any]) -> None:
 def _remember(state: State, remembered: Remembered) -> None:
     """Begin with the ids of a snapshot, but for generations that were forgotten since."""
     # A snapshot is taken when all rounds are delivered, though the mark of the last ones may not have been journaled.
-    state.delivered = max(state.delivered, remembered.round)
+    if remembered.round >= state.delivered:
+        state.delivered = remembered.round
+        state.changed = True  # whoever comes next may not have the snapshot
     known = {one.number for one in state.dedup.generations}
     kept = [one for one in remembered.dedup.generations if one.number in known]
     later = [one for one in state.dedup.generations if all(one.number != other.number for other in kept)]

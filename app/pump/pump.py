@@ -28,6 +28,9 @@ from app.pump.delivery import Delivery
 from app.pump.inbox import Inbox
 from app.pump.upkeep import Upkeep
 
+MARK_SECONDS = 1.0
+"""How long the mark of a delivery waits for a round to ride along with. Without it, an idle partition would deliver its
+last round again at every takeover, at some time after the events in it are forgotten where they were published to."""
 QUIET_ROUNDS = 5
 """Rounds without new events that an upkeep waits for what is going on."""
 
@@ -100,6 +103,9 @@ class Pump:
         self._held.set()
         self._between = asyncio.Event()
         self._between.set()
+        self._marked = state.delivered
+        self._mark_due = False
+        self._mark_timer: asyncio.TimerHandle | None = None
         self.delivery = Delivery(log, results_end=state.results_end, runs_end=state.runs_end, report=self._note)
         for outgoing in deliver_again:
             self.delivery.offer(outgoing)
@@ -166,6 +172,8 @@ class Pump:
                 delivering.result()
             await self._leave_snapshot()
         finally:
+            if self._mark_timer is not None:
+                self._mark_timer.cancel()
             self._between.set()
             for task in (looping, delivering):
                 task.cancel()
@@ -195,7 +203,7 @@ class Pump:
 
     async def _wait(self) -> None:
         self._wake.clear()
-        if self._happened or ((self._events or self._commands) and not self._crowded()):
+        if self._happened or self._mark_due or ((self._events or self._commands) and not self._crowded()):
             return
         if not self._held.is_set() or self._stopping:
             return
@@ -228,8 +236,12 @@ class Pump:
         """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""
         effects = engine.apply(self.state, self._drain(take=take), self._clock.now_ms())
         await self._carry_out(effects)
+        if self._mark_due:
+            self._mark_due = False
+            self.state.changed |= self.state.delivered > self._marked
         made = commit(self.state)
         if made is not None:
+            self._marked = self.state.delivered
             await self._append(made)
             if made.outgoing:
                 self.delivery.offer(made.outgoing)
@@ -318,8 +330,15 @@ class Pump:
 
     def _note(self, given: Input) -> None:
         self._happened.append(given)
-        if not isinstance(given, Delivered):  # a mark rides along with the next round; alone it is worth none
+        if not isinstance(given, Delivered):
             self._wake.set()
+        elif self._mark_timer is None:  # a mark rides along with the next round; if none comes, it gets its own
+            self._mark_timer = asyncio.get_running_loop().call_later(MARK_SECONDS, self._mark)
+
+    def _mark(self) -> None:
+        self._mark_timer = None
+        self._mark_due = True
+        self._wake.set()
 
     def _report(self, given: Published | Ended) -> None:
         self._happened.append(given)

@@ -332,11 +332,23 @@ class Scenario:
         self.start(instance, self._deployed())
 
     def _begin_anew(self) -> None:
-        """Kill all that is quiet: whoever takes over must find nothing to do again, but for what was not marked."""
+        """Kill all that is quiet: whoever takes over must find nothing to do again."""
+        before = self._ends()
         for instance in list(self.workers):
             self.workers[instance].process.dead = True
         self.start("last", list(self.workflows))
         self._until_quiet(self.loop.time() + 0.5)
+        if before != self._ends():
+            raise Violation(f"a takeover of what was quiet has written: {before} became {self._ends()}")
+
+    def _ends(self) -> dict[str, list[int]]:
+        """Return how many records readers see in what is not the partitions' own."""
+        topics = ("events", "commands", "dlq", "replies", "results", "runs")
+        count = self.cluster.count
+        return {
+            one: [sum(r.value is not None for r in self.cluster.read(one, n)) for n in range(count(one))]
+            for one in topics
+        }
 
     def _until_quiet(self, earliest: float) -> None:
         latest = earliest + HEAL_SECONDS
@@ -381,6 +393,9 @@ class Scenario:
             waiting = sum(len(lane.pending) for lane in state.lanes.values()) + sum(map(len, state.asleep.values()))
             if state.runs or waiting:
                 going.append(f"{number} has runs {sorted(state.runs)} and {waiting} events waiting")
+            head = self._owners[number].head
+            if head is not None and (head["delivered"] < state.delivered or state.undelivered):
+                going.append(f"{number} has journaled no mark of round {state.delivered}")
             if not pump._between.is_set():
                 going.append(f"{number} is in a round")
             if not pump.delivery._idle.is_set():

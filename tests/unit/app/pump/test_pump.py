@@ -219,6 +219,18 @@ async def test_a_stop_does_not_wait_for_deliveries_that_have_failed(room: Room) 
         await asyncio.wait_for(task, 5)
 
 
+async def test_an_idle_partition_journals_what_it_has_delivered(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.pump.pump.MARK_SECONDS", 0.0)
+    pump, _ = await going(room)
+    await pump.offer_events(room.produce(Entry(None, b"not json")))
+    await settle()
+    assert head(room)["delivered"] == pump.state.delivered == 2
+    rounds = pump.state.round
+    await settle()
+    assert pump.state.round == rounds  # a mark alone sends nothing out, so that no other one follows
+    assert (await room.take(room.log(), "second")).deliver_again == []
+
+
 async def test_an_event_that_landed_elsewhere_is_forwarded_once_with_its_place_in_a_sequence(room: Room) -> None:
     pump, _ = await going(room)
     away = next(k for k in "abcdefgh" if _home(k) == 1)
