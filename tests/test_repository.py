@@ -32,7 +32,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/kafka/journal.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
     "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),
     "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),
-    "app/kafka/memory_cluster.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
     "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/kafka/wire.py": ("what a broker alone can judge", "tests/integration/test_fence.py"),
     "app/pump/upkeep.py": (
