@@ -118,6 +118,16 @@ class Owner:
     def has_read(self, partition: int, offsets: Iterable[int]) -> bool:
         return self.offsets(partition) == list(offsets)
 
+    def went_on_from(self, start: int, partition: int) -> bool:
+        """Whether it read 10 records, and after each change of the group (one or more) those from `start` on."""
+        again = self.offsets(partition)[10:]
+        once = list(range(start, 10))
+        return bool(again) and again == once * (len(again) // len(once))
+
+    def told(self) -> str:
+        offsets = {partition: self.offsets(partition) for partition in range(PARTITIONS)}
+        return f"assigned {self.assigned}, paused {self.paused} times, read {offsets}, failures {self.failures}"
+
 
 def _settings(kafka: EmbeddedKafka, prefix: str, instance_id: str) -> Settings:
     return Settings.load(
@@ -171,13 +181,13 @@ def _recovery(app: faust_app.HeadgateApp) -> Recovery:
     return cast(TableManager, app.tables).recovery
 
 
-async def _until(holds: Callable[[], object], what: str) -> None:
+async def _until(holds: Callable[[], object], what: str, else_show: Callable[[], str] = str) -> None:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not holds():  # noqa: ASYNC110 it changes without an event
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"never: {what}") from None
+        raise AssertionError(f"never: {what}; {else_show()}") from None
 
 
 def _complete(owner: Owner, wanted: Iterable[int]) -> bool:
@@ -293,8 +303,7 @@ async def test_group_changes_pause_the_owner_and_seek_anew(kafka: EmbeddedKafka,
             assert first.paused >= 1, "the owner is paused before the group changes"
             assert not first.assigned[-1] & second.assigned[-1]
             for kept in first.assigned[-1]:
-                again = (*range(10), *range(5, 10))
-                await _until(partial(first.has_read, kept, again), "it goes on from 5")
+                await _until(partial(first.went_on_from, 5, kept), f"partition {kept} goes on from 5", first.told)
             for moved in second.assigned[-1]:
                 await _until(partial(second.has_read, moved, range(10)), "the second one reads it")
     assert not first.failures
