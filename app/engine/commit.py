@@ -27,10 +27,13 @@ def commit(state: State) -> Commit | None:
     if not state.changed:
         return None
     state.changed = False
+    state.timers_fired = 0
     state.round += 1
     _expire(state)
     bodies: list[Entity] = []
+    fresh: list[Entity] = []
     batch: list[Entity] = []
+    gone = set(state.removed)
     # What goes away first: the same key may come back in the same round, a run's id or an event that waits anew.
     batch.extend((key, None) for key in state.removed)
     state.removed.clear()
@@ -38,26 +41,31 @@ def commit(state: State) -> Commit | None:
         if not pending.left:
             _body(state, pending.held, bodies)
             pending.journaled = True
-            batch.append((runs.pending_key(pending), journal.encode({"r": state.round})))
+            key = runs.pending_key(pending)
+            (batch if key in gone else fresh).append((key, journal.encode({"r": state.round})))
     state.fresh_pending.clear()
     for run in state.touched_runs.values():
-        _run(state, run, bodies, batch)
+        anew = run.journaled or journal.run_key(run.id) in gone
+        _run(state, run, bodies, batch if anew else fresh)
     state.touched_runs.clear()
     _ids(state, bodies, batch)
     _commands(state)
     outgoing, state.outgoing = state.outgoing, Outgoing(0)
     outgoing.round = state.round
     parts = _out(state, outgoing)
+    last: list[Entity] = []
     if state.known_changed:
-        batch.append((journal.KNOWN, journal.encode({"r": state.round, "since": state.known})))
+        last.append((journal.KNOWN, journal.encode({"r": state.round, "since": state.known})))
         state.known_changed = False
-    batch.append((journal.HEAD, journal.encode(head(state))))
+    last.append((journal.HEAD, journal.encode(head(state))))
     orphans: list[Entity] = [(key, None) for key in state.orphans]
     state.orphans.clear()
     ahead: list[Entity] = orphans + bodies + parts
-    if _size(ahead) + _size(batch) <= BATCH_BYTES:
-        return Commit(state.round, (), ahead + batch, outgoing)
-    return Commit(state.round, ahead, batch, outgoing)
+    whole = ahead + batch + fresh + last
+    if _size(whole) <= BATCH_BYTES:
+        return Commit(state.round, (), whole, outgoing)
+    # Nothing live has the keys of what goes ahead: of a commit that never comes it is an orphan, and no loss.
+    return Commit(state.round, ahead + fresh, batch + last, outgoing)
 
 
 def head(state: State) -> dict[str, Any]:

@@ -202,6 +202,8 @@ class State:
     asleep: dict[str, list[Pending]] = field(default_factory=dict)
     timers: list[tuple[int, int, Timer, str, str | None]] = field(default_factory=list)
     timer_count: int = 0
+    timers_fired: int = 0
+    """Since the last commit."""
     timers_most: int = TIMERS_LEAST
     """At so many timers, those that hold no more are dropped."""
     held_bytes: int = 0

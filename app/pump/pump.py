@@ -31,6 +31,8 @@ from app.pump.upkeep import Upkeep
 MARK_SECONDS = 1.0
 """How long the mark of a delivery waits for a round to ride along with. Without it, an idle partition would deliver its
 last round again at every takeover, at some time after the events in it are forgotten where they were published to."""
+MOST_HAPPENED = 5_000
+"""Ends of attempts and the like that one round takes, so that its record batch stays below the limit."""
 QUIET_ROUNDS = 5
 """Rounds without new events that an upkeep waits for what is going on."""
 
@@ -251,7 +253,7 @@ class Pump:
 
     def _drain(self, *, take: bool) -> list[Input]:
         """Take everything that waits, within the bounds of a round."""
-        given, self._happened = self._happened, []
+        given, self._happened = self._happened[:MOST_HAPPENED], self._happened[MOST_HAPPENED:]
         if not take or self._crowded():
             return given or [TimePassed()]
         now_ms = self._clock.now_ms()

@@ -3,6 +3,7 @@
 from app.engine import timers
 from app.engine.limits import Limits
 from app.engine.state import TIMERS_LEAST, Timer, empty
+from app.engine.timers import MOST_A_ROUND
 from tests.unit.app.engine.partition import NOW, Partition, event, flow, run_id
 
 
@@ -51,7 +52,7 @@ def test_deadlines_of_runs_that_ended_are_dropped_and_those_that_hold_are_kept()
     assert partition.now == NOW + 3_600_000
 
 
-def test_more_timers_than_the_least_are_kept_while_they_hold() -> None:
+def test_more_timers_than_the_least_are_kept_while_they_hold_and_fire_within_the_bound_of_a_round() -> None:
     partition = Partition(flow(timeout=3600))
     count = 2 * TIMERS_LEAST
     for n in range(count):
@@ -59,5 +60,8 @@ def test_more_timers_than_the_least_are_kept_while_they_hold() -> None:
 
     assert len(partition.state.timers) == count
     partition.wait(3_600_000)
+    assert len(partition.state.timers) == count - MOST_A_ROUND
+    partition.commit()
+    partition.wait(0)
     assert partition.state.runs == {}
     assert partition.state.timers == []
