@@ -28,6 +28,8 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/engine/effects.py": ("values without behaviour", "tests/unit/app/engine/test_commit.py"),
     "app/engine/inputs.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
     "app/engine/limits.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
+    "app/kafka/appender.py": ("appends under claims, which need a broker", "tests/integration/test_fence.py"),
+    "app/kafka/chunks.py": ("Faust's consumer needs a broker", "tests/integration/test_faust_app.py"),
     "app/kafka/faust_app.py": ("Faust's life cycle needs a broker", "tests/integration/test_faust_app.py"),
     "app/kafka/journal.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
     "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),

@@ -25,7 +25,7 @@ def declare(app: HeadgateApp, pumps: Pumps, failed: Callable[[BaseException], No
             async for event in stream.noack().events():
                 pump = pumps.pump(event.message.partition)
                 if pump is not None and event.message.generation_id == app.consumer_generation_id:
-                    await pump.offer_events(event.value)
+                    await pump.offer_events(event.value.take())
         except Exception as error:  # an agent that ended would be a silent stall
             failed(error)
             raise
@@ -35,7 +35,7 @@ def declare(app: HeadgateApp, pumps: Pumps, failed: Callable[[BaseException], No
             async for event in stream.noack().events():
                 pump = pumps.pump(event.message.partition)
                 if pump is not None and event.message.generation_id == app.consumer_generation_id:
-                    await pump.offer_commands(event.value)
+                    await pump.offer_commands(event.value.take())
         except Exception as error:
             failed(error)
             raise

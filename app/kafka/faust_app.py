@@ -8,26 +8,18 @@ are overridden here change.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 import faust
 from faust.stores.memory import Store as MemoryStore
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
 
 from app.kafka import clients
+from app.kafka.chunks import FETCH_BYTES, ChunkTransport
 from app.settings import Settings
-
-CHUNK_RECORDS = 1_000
-FETCH_BYTES = 1024 * 1024
-FETCH_WAIT_MS = 250
-"""How long the broker holds an empty fetch: bounds what a partition that is fetched again waits for the others."""
-PREFETCH_BACKOFF_SECONDS = 5.0
-_CONGESTED_POLL_SECONDS = 0.01
 
 
 class Owner(Protocol):
@@ -47,127 +39,6 @@ class Owner(Protocol):
 
     async def assign(self, partitions: frozenset[int]) -> None:
         """Own exactly these partitions."""
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread, with the settings of aiokafka that Faust does not pass on."""
-
-    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
-        consumer = super()._create_consumer(loop)
-        consumer._isolation_level = "read_committed"
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        return consumer
-
-    async def on_start(self) -> None:
-        await super().on_start()
-        # While records of one partition wait to be taken, aiokafka asks the broker for the others after 0.1 s, and
-        # those may have nothing: then nothing comes at all until that request is over. They are taken soon enough.
-        self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS
-
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,
-    ) -> Any:
-        self._fetch_only(consumer, active_partitions)
-        return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-
-    def _fetch_only(self, consumer: Any, active: set[TP]) -> None:
-        """Pause everything else, the journal first of all, and drop what was fetched of it: it would be waited for."""
-        paused = consumer.paused()
-        consumer.pause(*(consumer.assignment() - paused - active))
-        # Of equal ones, aiokafka's own: it takes no other, and an intersection may give Faust's.
-        consumer.resume(*(one for one in paused if one in active))
-        fetcher = consumer._fetcher
-        dropped = [one for one in fetcher._records if one not in active]
-        for one in dropped:
-            del fetcher._records[one]
-        if dropped:
-            fetcher._notify(fetcher._wait_consume_future)
-
-
-class ChunkConsumer(driver.Consumer):
-    """Yields chunks of records instead of records, from where the journal says, as long as there is room."""
-
-    app: "HeadgateApp"
-    _thread: ConsumerThread
-
-    def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
-        if not self.flow_active:
-            await self.wait(cast(Any, self.can_resume_flow))
-        self.not_waiting_next_records.set()
-        app = self.app
-        generation = app.consumer_generation_id
-        wanted = self._get_active_partitions()
-        active = {tp for tp in wanted if app.has_room(tp)}
-        if not active:
-            await asyncio.sleep(_CONGESTED_POLL_SECONDS if wanted else 0.1)
-            return
-        # A partition without room now may have it in a moment: then a fetch must not wait long for the others.
-        try:
-            records = await self._getmany(
-                active_partitions=active, timeout=timeout if len(active) == len(wanted) else _CONGESTED_POLL_SECONDS
-            )
-        except UnicodeDecodeError:  # a record has a header whose name is no UTF-8: aiokafka never gets past it
-            await self._reread(active)
-            return
-        if self.should_stop or not self.can_resume_flow.is_set():
-            return  # fetched while the group changes: after it, every partition is sought anew
-        for fetched, found in records.items():
-            tp = TP(fetched.topic, fetched.partition)
-            for start in range(0, len(found), CHUNK_RECORDS):
-                if not self.can_resume_flow.is_set() or app.consumer_generation_id != generation:
-                    return
-                yield tp, _chunk(tp, found[start : start + CHUNK_RECORDS], generation)
-
-    async def _reread(self, tps: set[TP]) -> None:
-        """Have some records of `tps` read by other means, and go on after them."""
-        for tp in tps:
-            start = await self.position(tp)
-            if start is not None:
-                await self._seek(tp, await self.app.reread(tp, start))
-
-    async def perform_seek(self) -> None:
-        """Go on where the journal says; committed offsets are for lag displays only."""
-        for tp in self.assignment():
-            position = self.app.position(tp)
-            if position is not None:
-                await self._seek(tp, position)
-                self._read_offset[tp] = position
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Chunks always look like gaps, and nothing is acknowledged to Faust."""
-
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's watchdog waits for acknowledgements that never come; ours is the worker's readiness."""
-
-
-def _chunk(tp: TP, records: list[Any], generation: int) -> ConsumerMessage:
-    last = records[-1]
-    return ConsumerMessage(
-        tp.topic,
-        tp.partition,
-        last.offset,
-        last.timestamp / 1000,
-        last.timestamp_type,
-        [],
-        None,
-        cast(Any, records),
-        None,
-        0,
-        0,
-        tp,
-        generation_id=generation,
-    )
-
-
-class ChunkTransport(driver.Transport):
-    Consumer = ChunkConsumer
 
 
 class JournalStore(MemoryStore[Any, Any]):

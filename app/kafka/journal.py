@@ -4,14 +4,14 @@ InitProducerId with a transactional id bumps that id's epoch; id and epoch, set 
 give plain appends that the broker refuses as soon as a newer owner has written to the same partition.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer, errors
+from aiokafka import errors
 
 from app.engine.outgoing import Record, Result
-from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord, Producer, RecordTooLarge
+from app.kafka.appender import Appender
+from app.kafka.log import AppendFailed, Entry, Fenced, LogRecord, Producer, RecordTooLarge
 from app.kafka.sender import Sender
 from app.kafka.wire import Wire
 from topics import journal as records
@@ -35,6 +35,7 @@ class KafkaLog:
         wire: Wire,
         sender: Sender,
         topic_ids: Mapping[str, str],
+        appender: Appender | None = None,
     ) -> None:
         self.partition = partition
         self._prefix = prefix
@@ -43,7 +44,8 @@ class KafkaLog:
         self._sender = sender
         self._topic_ids = dict(topic_ids)
         self._transactional_id = f"{prefix}journal.{partition}"
-        self._producer: AIOKafkaProducer | None = None
+        self._shared = appender
+        self._appender = appender
         self._claimed: Producer | None = None
 
     async def topic_ids(self) -> dict[str, str]:
@@ -56,9 +58,11 @@ class KafkaLog:
         return self._wire.read(self._prefix + topic, self.partition, start, end)
 
     async def fence(self) -> Producer:
-        self._claimed = await self._wire.init_producer(self._transactional_id)
-        await self._produce_as(self._claimed)
-        return self._claimed
+        appender = await self._open()
+        claimed = await self._wire.init_producer(self._transactional_id)
+        appender.begin([self._prefix + topic for topic in ("journal", *_OUTPUTS)], self.partition)
+        self._claimed = claimed
+        return claimed
 
     async def close_outputs(self) -> Producer:
         """Abort an empty transaction over the outputs, then claim again.
@@ -72,14 +76,15 @@ class KafkaLog:
         return await self.fence()
 
     async def shut_out(self, producer_id: int) -> None:
-        stranger = await self._start(Producer(producer_id, LAST_EPOCH))
+        stranger, killer = Appender(self._config), Producer(producer_id, LAST_EPOCH)
+        await self._wire.patiently(f"a producer to shut out {producer_id}", stranger.start)
         try:
             for topic in ("journal", *_OUTPUTS):
-                batch = stranger.create_batch()
+                batch = stranger.batch(killer)
                 batch.append(key=b"fence", value=None, timestamp=None, headers=[(records.FENCE_HEADER, b"1")])
-                await (await stranger.send_batch(batch, self._prefix + topic, partition=self.partition))
+                await stranger.append(batch, self._prefix + topic, self.partition)
         finally:
-            await stranger.stop()
+            await stranger.close()
 
     async def append(self, entries: Sequence[Entry]) -> int:
         return await self._append("journal", entries)
@@ -100,17 +105,18 @@ class KafkaLog:
         return await self._sender.send(records)
 
     async def close(self) -> None:
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await _let_go(producer)
+        self._claimed = None
+        if self._shared is None and self._appender is not None:
+            appender, self._appender = self._appender, None
+            await appender.close()
 
     async def _append(self, topic: str, entries: Sequence[Entry | Result]) -> int:
-        producer = self._producer
-        if producer is None:
+        appender, claimed = self._appender, self._claimed
+        if appender is None or claimed is None:
             raise AppendFailed(
                 f"{topic}-{self.partition}: appended before the partition was fenced, or after its release"
             )
-        batch = producer.create_batch()
+        batch = appender.batch(claimed)
         add = batch.append
         for one in entries:
             # aiokafka's compiled builder takes a list of headers and nothing else
@@ -123,49 +129,20 @@ class KafkaLog:
                 "lower limits.round_bytes"
             )
         try:
-            future = await producer.send_batch(batch, self._prefix + topic, partition=self.partition)
-            written = await future
+            offset = await appender.append(batch, self._prefix + topic, self.partition)
         except (errors.ProducerFenced, errors.InvalidProducerEpoch) as error:
             raise Fenced(
                 f"{self._prefix}{topic}-{self.partition}: a newer owner has the partition; this one has stopped"
             ) from error
         except errors.KafkaError as error:
             raise AppendFailed(f"{self._prefix}{topic}-{self.partition}: {type(error).__name__}: {error}") from error
-        if written.offset < 0:
+        if offset < 0:
             raise AppendFailed(f"{self._prefix}{topic}-{self.partition}: acknowledged without an offset")
-        return int(written.offset)
+        return offset
 
-    async def _produce_as(self, claimed: Producer) -> None:
-        if self._producer is not None:
-            await _let_go(self._producer)
-        self._producer = await self._start(claimed)
-
-    async def _start(self, claimed: Producer) -> AIOKafkaProducer:
-        return await self._wire.patiently(f"a producer for {self._transactional_id}", lambda: self._connect(claimed))
-
-    async def _connect(self, claimed: Producer) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self._config,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=8 * 1024 * 1024,
-            max_request_size=8 * 1024 * 1024,
-        )
-        manager = producer._txn_manager
-        if manager is None:
-            raise LogError("aiokafka has no transaction manager for an idempotent producer; see the pinned version")
-        manager.set_pid_and_epoch(claimed.producer_id, claimed.epoch)
-        try:
-            await producer.start()
-        except BaseException:
-            await _let_go(producer)
-            raise
-        return producer
-
-
-async def _let_go(producer: AIOKafkaProducer) -> None:
-    """Stop a producer that may be fenced or unable to send: what it still holds must not keep the worker."""
-    try:
-        await asyncio.wait_for(producer.stop(), 2.0)
-    except (TimeoutError, errors.KafkaError):
-        await producer.client.close()
+    async def _open(self) -> Appender:
+        if self._appender is None:
+            appender = Appender(self._config)
+            await self._wire.patiently(f"a producer for {self._transactional_id}", appender.start)
+            self._appender = appender
+        return self._appender

@@ -4,6 +4,7 @@ Called by `headgate worker` and, through it, by `headgate dev`.
 """
 
 import asyncio
+import ctypes
 import gc
 import time
 import uuid
@@ -16,6 +17,7 @@ from app.engine.limits import Limits
 from app.engine.state import Counters, State
 from app.kafka import clients, faust_app, provisioning
 from app.kafka.admin import Admin
+from app.kafka.appender import Appender
 from app.kafka.follow import Follower
 from app.kafka.journal import KafkaLog
 from app.kafka.log import Fenced
@@ -41,6 +43,10 @@ from topics.patterns import Pattern
 COMMIT_SECONDS: Final = 2.0
 INBOXES_BYTES: Final = 32 * 1024 * 1024
 """Of all partitions together: what is fetched and waits for its round."""
+M_TRIM_THRESHOLD: Final = -1  # of malloc.h, as the two below
+M_MMAP_THRESHOLD: Final = -3
+M_ARENA_MAX: Final = -8
+LARGE_BYTES: Final = 4 * 1024 * 1024
 RELOAD_SECONDS: Final = 0.5
 
 log = logs.get(__name__)
@@ -95,8 +101,9 @@ class _Worker:
                 raise PortTaken(host, port, error) from error
         config = clients.aiokafka_config(settings.kafka)
         wire, sender = Wire(config), Sender(config, prefix=settings.kafka.prefix)
+        self._appender = appender = Appender(config)
         driver = Driver(limits=_step_limits(settings), threads=settings.worker.threads)
-        await asyncio.gather(wire.start(), sender.start())
+        await asyncio.gather(wire.start(), sender.start(), appender.start())
         await wire.know([settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned])
         self._partitions = partitions = Partitions(
             self._parts(config, wire, sender, driver, topic_ids), failed=self._fail
@@ -129,7 +136,7 @@ class _Worker:
         await partitions.close(drain_seconds=settings.worker.drain_timeout_seconds)
         await app.stop()
         driver.close()
-        await asyncio.gather(sender.close(), wire.close(), server.close())
+        await asyncio.gather(sender.close(), appender.close(), wire.close(), server.close())
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -140,7 +147,13 @@ class _Worker:
 
         def open_log(partition: int) -> KafkaLog:
             return KafkaLog(
-                partition, prefix=settings.kafka.prefix, config=config, wire=wire, sender=sender, topic_ids=topic_ids
+                partition,
+                prefix=settings.kafka.prefix,
+                config=config,
+                wire=wire,
+                sender=sender,
+                topic_ids=topic_ids,
+                appender=self._appender,
             )
 
         return Parts(
@@ -292,6 +305,7 @@ async def run(
     reload: bool = False,
 ) -> None:
     """Work until `stop`. Raises what must end the process: nothing that was not journaled was acknowledged or sent."""
+    _tune_allocator()
     await _Worker(settings, paths, reload=reload).run(stop, ready)
 
 
@@ -336,6 +350,17 @@ def _step_limits(settings: Settings) -> StepLimits:
         event_bytes=settings.limits.event_bytes,
         result_bytes=settings.limits.result_bytes,
     )
+
+
+def _tune_allocator() -> None:
+    """Give large buffers back to the system when they are freed: glibc would keep hundreds of megabytes of them."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another libc, which needs no telling
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+    mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
+    mallopt(M_ARENA_MAX, 2)
 
 
 def _tune_collector() -> None:

@@ -69,7 +69,7 @@ def test_a_worker_is_seen_with_its_partitions_and_what_it_has_done(
         consumer = AIOKafkaConsumer(
             f"{kafka_prefix}events",
             bootstrap_servers=kafka.bootstrap,
-            group_id=f"{kafka_prefix}workers",
+            group_id=f"{kafka_prefix}{kafka_prefix}workers",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
         )

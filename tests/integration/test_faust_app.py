@@ -21,7 +21,7 @@ from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
-from app.kafka import faust_app, provisioning
+from app.kafka import chunks, faust_app, provisioning
 from app.kafka.admin import Admin
 from app.kafka.embedded import EmbeddedKafka
 from app.settings import Settings
@@ -41,10 +41,10 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (faust_app.ChunkConsumer.getmany, base.Consumer.getmany),
-        (faust_app.ChunkConsumer.perform_seek, base.Consumer.perform_seek),
-        (faust_app.ChunkConsumer._add_gap, base.Consumer._add_gap),
-        (faust_app.ChunkConsumer.verify_event_path, driver.Consumer.verify_event_path),
+        (chunks.ChunkConsumer.getmany, base.Consumer.getmany),
+        (chunks.ChunkConsumer.perform_seek, base.Consumer.perform_seek),
+        (chunks.ChunkConsumer._add_gap, base.Consumer._add_gap),
+        (chunks.ChunkConsumer.verify_event_path, driver.Consumer.verify_event_path),
         (faust_app.JournalTable.on_rebalance, Collection.on_rebalance),
         (faust_app.JournalTable.apply_changelog_batch, None),
         (faust_app.JournalTable._new_store, Collection._new_store),
@@ -151,7 +151,7 @@ async def _running(settings: Settings, owner: Owner) -> AsyncIterator[faust_app.
 
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():
-            owner.chunks.append((event.message.topic, event.message.partition, event.value))
+            owner.chunks.append((event.message.topic, event.message.partition, event.value.take()))
 
     channel = app.topic(
         app.events_topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
@@ -281,7 +281,7 @@ async def test_crash_inside_faust_is_told_at_once_and_with_its_reason(
         def broken(*_args: Any) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(faust_app.ConsumerThread, "_fetch_only", broken)
+        monkeypatch.setattr(chunks.ConsumerThread, "_fetch_only", broken)
         await _until(lambda: owner.failures, "the failure is told")
         assert {type(failure) for failure in owner.failures} == {ZeroDivisionError}
 

@@ -228,12 +228,11 @@ async def test_takeover_waits_for_a_broker_that_comes_back(
     kafka.start()
     async with partition(kafka.bootstrap, kafka_prefix) as one:
         owner = await one.owner()
-        claimed = await owner.fence()
         kafka.kill()
-        connecting = asyncio.create_task(owner._start(claimed))
+        connecting = asyncio.create_task(owner.fence())
         await asyncio.to_thread(kafka.start)
         async with asyncio.timeout(20.0):
-            await (await connecting).stop()
+            await connecting
             _, taken = await one.taken()
         assert taken.term == 0
 
