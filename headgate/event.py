@@ -8,7 +8,7 @@ T = TypeVar("T")
 class Event(dict[str, Any], Generic[T]):
     """One event: a plain dict with seven keys, which are readable as attributes as well.
 
-    `event["data"]` and `event.data` are the same. A dict and not a model because one is made per event: 0.3 us.
+    `event["data"]` and `event.data` are the same. A dict and not a model because one is made per event: 0.1 us.
     """
 
     __slots__ = ()

@@ -182,7 +182,7 @@ def test_no_committed_file_names(what: str) -> None:
         ("a registry host", "FROM ghcr" + ".io/some/image"),
         ("a registry host", "https://files.pythonhosted" + ".org/packages/x"),
         ("a registry host", "see PyPI" + ".org"),
-        ("an index URL", "--index-url" + " https://mirror.example/simple"),
+        ("an index URL", "--index" + "-url https://mirror.example/simple"),
         ("an index URL", 'registry = "' + 'https://mirror.example"'),
         ("a path of a machine", "cd /root" + "/project/x"),
         ("a path of a machine", "'/Users" + "/someone/x'"),

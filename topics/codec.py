@@ -44,7 +44,7 @@ _FORM_FIELDS: Final = frozenset({"data", "event_type", "id", "key", "created_at"
 _PATIENT: Final = frozenset({"topic", "event_type", "id", "key", "reply_topic", "correlation_id", "content-type"})
 _HEADERS: Final = _PATIENT | {"source", "traceparent"}
 _loads = orjson.loads
-_new = tuple.__new__  # Envelope(...) costs 0.25 us more per event: NamedTuple's own __new__ is Python code
+_new = tuple.__new__  # Envelope(...) costs 0.17 us more per event: NamedTuple's own __new__ is Python code
 
 
 def decode(

@@ -5,13 +5,13 @@ from typing import Any, Final, NamedTuple
 from topics.timestamps import rfc3339, utc
 
 COMMA_BYTES: Final = 128
-"""What a further element of JSON costs in memory at most, about: an empty list 64, a member with its name 200."""
+"""What a further element of JSON is taken to cost in memory, an estimate: an empty list in a list takes 64."""
 
 
 class Envelope(NamedTuple):
     """An event and where it landed.
 
-    A NamedTuple and not a frozen dataclass because one is made per event: measured 0.3 us against 1.9 us, and an
+    A NamedTuple and not a frozen dataclass because one is made per event: measured 0.3 us against 1.8 us, and an
     unchanging tuple of plain values costs the garbage collector less than an object with a dictionary.
     """
 
@@ -55,7 +55,6 @@ class Envelope(NamedTuple):
 
     def payload(self) -> dict[str, Any]:
         """Return the event as an author's function receives it."""
-        # Fields by index and not by name: 15 ns instead of 35 ns each in CPython 3.11, and this runs per event.
         given = self[7]
         return {
             "id": self[0],

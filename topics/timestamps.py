@@ -14,7 +14,7 @@ _RFC3339: Final = re.compile(
 )
 
 
-@lru_cache(maxsize=8192)  # at 100,000 events/s a hundred records share a millisecond: 0.05 us instead of 1.3
+@lru_cache(maxsize=8192)  # at 100,000 events/s a hundred records share a millisecond: 0.05 us instead of 2
 def rfc3339(ms: int) -> str:
     """Return `ms` as for example "2026-01-31T12:00:00.250Z"."""
     ms = min(max(ms, 0), MAX_MS)

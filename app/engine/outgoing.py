@@ -21,7 +21,7 @@ class Record(NamedTuple):
 Result = tuple[bytes, bytes, list[tuple[str, bytes]], str | None]
 """A record of `results`: key, value, headers, and the trace parent that the headers were made with.
 
-A plain tuple, because one is made per run: 0.05 us where a class takes 0.35.
+A plain tuple, because one is made per run: 0.04 us where a NamedTuple takes 0.26.
 """
 
 

@@ -102,7 +102,7 @@ class Pending:
 
 
 _NOTHING: deque[Pending] = deque(maxlen=0)
-"""Shared by all lanes in which nothing waits: most lanes live for one event, and a deque costs more than the rest."""
+"""Shared by all lanes in which nothing waits: most lanes live for one event, and need no deque of their own."""
 
 
 class Lane:

@@ -1,8 +1,8 @@
 """One producer for the fenced appends of all partitions of a worker.
 
 A record batch carries the producer id, epoch and sequence of its own, so batches of many claims travel in one request.
-With a producer for each partition, a worker of 8 partitions spent two requests on every event at 1,000 events/s, and
-most of its time on them. A refused batch fails alone: the other partitions' go on.
+With a producer for each partition, a worker of 8 partitions made about two requests for every event at 1,000 events/s.
+A refused batch fails alone: the other partitions' go on.
 """
 
 import asyncio
