@@ -10,6 +10,7 @@ from app.engine.inputs import Published
 from app.engine.outgoing import Record
 from app.engine.state import Run
 from app.observe import logs
+from app.runtime import fragments
 from headgate.errors import DuplicateStepKey, HeadgateError
 from headgate.event import Event
 from topics import codec, keys
@@ -131,7 +132,7 @@ class Steps:
         trace = keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :])
         record_key, value, headers = codec.produce_form(
             topic,
-            data,
+            fragments.checked(data, "the data of the event"),
             event_type=event_type,
             event_id=event_id,
             key=event_key,

@@ -16,6 +16,7 @@ import orjson
 from app.engine.errors import words
 from app.engine.inputs import Ended, Failure, Published
 from app.engine.state import Run
+from app.runtime import fragments
 from app.runtime.context import RunContext, StepLimits
 from headgate.errors import Reject, RetryLater
 from topics.codec import encode_data
@@ -24,6 +25,7 @@ from topics.malformed import Malformed
 Report = Callable[[Published | Ended], None]
 _TRACEBACK_CHARS = 16_000
 _MESSAGE_CHARS = 4_000
+_RESULT = "the result"
 
 
 class Driver:
@@ -148,7 +150,7 @@ class Driver:
     def _completed(self, run: Run, attempt: int, context: RunContext, result: Any) -> Ended:
         context.close()
         try:
-            encoded = b"null" if result is None else encode_data(result, "the result")
+            encoded = b"null" if result is None else encode_data(fragments.checked(result, _RESULT), _RESULT)
         except (Malformed, orjson.JSONEncodeError) as error:
             reason = f"workflow {run.workflow.id!r}: {words(error)}; return what JSON can hold"
             return Ended(run.id, attempt, None, Failure("ResultNotJson", reason, None, final=True))

@@ -189,6 +189,17 @@ def test_an_event_that_no_reader_would_take_is_refused_where_it_is_published(wro
     assert reported == []
 
 
+@pytest.mark.parametrize("text", ["{", '1,"id":"another"'])
+def test_an_event_with_a_broken_fragment_is_refused_where_it_is_published(text: str) -> None:
+    ctx, reported = context()
+
+    with pytest.raises(Malformed, match=r"the data of the event has an orjson\.Fragment that is not JSON"):
+        ctx.step.publish_event("tell", topic="told", data=orjson.Fragment(text))
+    assert reported == []
+    ctx.step.publish_event("more", topic="told", data={"a": orjson.Fragment("[1]")})
+    assert b'"data":{"a":[1]}' in (reported[0].record.value or b"")
+
+
 def test_an_event_of_a_run_without_a_trace_begins_one() -> None:
     ctx, reported = context(parent=None)
     ctx.step.publish_event("tell", topic="told", data=1)

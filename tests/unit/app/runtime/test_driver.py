@@ -328,6 +328,21 @@ async def test_a_result_that_is_no_json_fails_the_run_for_good(driver: Driver, r
     failure.message.encode()
 
 
+async def test_a_result_with_a_broken_fragment_fails_the_run_for_good(driver: Driver) -> None:
+    async def broken(ctx: Any) -> Any:
+        return {"a": orjson.Fragment(b"{")}
+
+    async def whole(ctx: Any) -> Any:
+        return {"a": orjson.Fragment(b"{}")}
+
+    failure = await failure_of(driver, broken)
+
+    assert (failure.type, failure.final) == ("ResultNotJson", True)
+    assert failure.message.startswith("workflow 'broken': the result has an orjson.Fragment that is not JSON: ")
+    run = run_of(whole)
+    assert await drive(driver, run) == [Ended(run.id, 1, b'{"a":{}}')]
+
+
 @pytest.mark.parametrize(("size", "fits"), [(98, True), (99, False)])
 async def test_a_result_that_is_too_large_fails_the_run_for_good(driver: Driver, size: int, fits: bool) -> None:
     async def large(ctx: Any) -> str:
