@@ -7,10 +7,11 @@ registry: a workflow is found because a module holds it.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -62,18 +63,20 @@ def files_of(paths: Sequence[str]) -> frozenset[Path]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            found.update(one.resolve() for one in _python_files(path))
+            found.update(_python_files(path))
         elif path.exists():
-            found.add(path.resolve())
-            found.update(one.resolve() for one in path.parent.glob("*.py"))
-    return frozenset(found)
+            found.update((path, *path.parent.glob("*.py")))
+        else:
+            found.update(_files_by_name(text))
+    return frozenset(one.resolve() for one in found)
 
 
 def load_anew(paths: Sequence[str]) -> Loaded:
     """Load every path as `load` does, and what lies beside as well: a changed module may be one that is imported."""
-    files = {str(one) for one in files_of(paths)}
-    for name, module in list(sys.modules.items()):
-        if getattr(module, "__file__", None) in files and name != "__main__":
+    files = files_of(paths)
+    folders = {one.parent for one in files}
+    for name in [name for name, module in sys.modules.items() if _is_of(module, files, folders)]:
+        if name != "__main__":
             del sys.modules[name]
     importlib.invalidate_caches()
     return load(paths)
@@ -81,7 +84,7 @@ def load_anew(paths: Sequence[str]) -> Loaded:
 
 def check(text: str) -> None:
     """Raise LoadError when `text` can be no path of workflows, whatever the files hold. Loads nothing."""
-    if Path(text).exists() or all(part.isidentifier() for part in text.split(".")):
+    if Path(text).exists() or _is_name(text):
         return
     raise LoadError(f"there is no file or folder {text}, and it is no module's name; check the spelling")
 
@@ -121,6 +124,37 @@ def _python_files(folder: Path) -> Iterator[Path]:
                 yield from _python_files(one)
         elif one.suffix == ".py" and not one.name.startswith("test_"):
             yield one
+
+
+def _files_by_name(name: str) -> Iterator[Path]:
+    """Yield the files of a module's outermost package, or the module's own and its neighbours. Imports nothing."""
+    top, *inner = name.split(".")
+    if not _is_name(name) or top in OURS:
+        return
+    _allow(Path.cwd())
+    spec = None
+    with suppress(ValueError):  # of a module that was not imported, such as __main__
+        spec = importlib.util.find_spec(top)
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None:
+        if spec.has_location:
+            yield from _with_neighbours(Path(spec.origin or ""))
+        return
+    for folder in map(Path, spec.submodule_search_locations):
+        places = list(accumulate(inner, Path.joinpath, initial=folder))
+        package = next((one for one in places if (one / "__init__.py").exists()), None)
+        if package is not None:
+            yield from _python_files(package)
+        if inner:
+            yield from _with_neighbours(places[-1].with_suffix(".py"))
+
+
+def _with_neighbours(file: Path) -> Iterator[Path]:
+    if file.is_file():
+        yield file
+        if file.parent.name not in _IGNORED:
+            yield from file.parent.glob("*.py")
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -164,6 +198,18 @@ def _by_name(name: str, root: Path | None = None) -> ModuleType:
         raise LoadError(f"module {name!r} imports {error.name!r}, which is not installed") from error
     except (Exception, SystemExit) as error:
         raise LoadError(f"module {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _is_of(module: ModuleType, files: Set[Path], folders: Set[Path]) -> bool:
+    """Say whether a module came from one of `files`, or is a package without __init__.py that holds such modules."""
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str):
+        return Path(file).resolve() in files
+    return file is None and any(Path(one).resolve() in folders for one in getattr(module, "__path__", ()))
+
+
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _allow(root: Path) -> None:

@@ -74,6 +74,24 @@ def test_a_changed_neighbour_is_loaded_anew_as_well(tmp_path: Path, flows: Path)
         dev.said("completed .*good evening bob")
 
 
+def test_a_module_that_was_named_is_waited_for_and_loaded_anew_with_its_package(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "words.py").write_text('GREETING = "hello"\n')
+    with DevRun(tmp_path, "shop.flows") as dev:
+        dev.said("waiting: it starts again as soon as one of the files changes")
+        text = "from shop import words\n" + GREET.format(word="").replace('" " + ', 'words.GREETING + " " + ')
+        (package / "flows.py").write_text(text)
+        dev.ready()
+        dev.post({"topic": "people/met", "data": {"name": "ada"}})
+        dev.said("completed .*hello ada")
+        (package / "words.py").write_text('GREETING = "good evening"\n')
+        dev.said("workflows_reloaded")
+        dev.post({"topic": "people/met", "data": {"name": "bob"}})
+        dev.said("completed .*good evening bob")
+
+
 def test_workflows_that_cannot_be_loaded_are_told_and_waited_for(tmp_path: Path, flows: Path) -> None:
     flows.write_text(GREET.replace("trigger_on_event", "trigger_on_evnt"))
     with DevRun(tmp_path, flows.name) as dev:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -130,6 +131,81 @@ def test_stamps_change_with_the_files_and_with_their_neighbours(tmp_path: Path) 
 
     assert loader.stamps([str(path)]).keys() == {path, neighbour}
     assert loader.stamps([str(tmp_path / "nowhere"), "a.module"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "elsewhere"),
+    [
+        ("shop5", ["shop5.py", "prices5.py"], ["other/inner.py"]),
+        (
+            "shop6",
+            ["shop6/__init__.py", "shop6/flows.py", "shop6/inner/__init__.py", "shop6/inner/x.py"],
+            ["beside.py"],
+        ),
+        (
+            "shop7.inner.flows",
+            ["shop7/__init__.py", "shop7/x.py", "shop7/inner/__init__.py", "shop7/inner/flows.py"],
+            [],
+        ),
+        ("loose1.flows", ["loose1/flows.py", "loose1/prices.py"], ["loose1/inner/x.py", "beside.py"]),
+        ("loose2.more.flows", ["loose2/more/flows.py", "loose2/more/prices.py"], ["loose2/x.py"]),
+        ("loose3.pack.flows", ["loose3/pack/__init__.py", "loose3/pack/flows.py", "loose3/pack/in/__init__.py"], []),
+        ("shop8.test_flows", ["shop8/__init__.py", "shop8/test_flows.py"], []),
+    ],
+)
+def test_a_module_is_watched_with_its_package_or_its_neighbours_and_not_imported_for_it(
+    tmp_path: Path, name: str, here: list[str], elsewhere: list[str]
+) -> None:
+    assert loader.files_of([name]) == set()
+    for one in here + elsewhere:
+        write(tmp_path / one, "raise ValueError('imported')\n")
+
+    assert loader.files_of([name]) == {tmp_path / one for one in here}
+    assert loader.stamps([name]).keys() == loader.files_of([name])
+
+
+def test_the_neighbours_of_an_installed_module_are_not_the_authors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "lib/site-packages"
+    path = write(installed / "shop11.py", "")
+    write(installed / "library11.py", "")
+    monkeypatch.syspath_prepend(installed)
+
+    assert loader.files_of(["shop11"]) == {path}
+
+
+@pytest.mark.parametrize("name", ["sys", "made_by_hand", "topics.keys", "no.such.module", "a..b", "."])
+def test_nothing_is_watched_of_ours_or_of_what_has_no_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "made_by_hand", ModuleType("made_by_hand"))
+
+    assert loader.files_of([name]) == set()
+
+
+@pytest.mark.parametrize("init", ["shop9/__init__.py", "beside9.py"])
+def test_loading_a_module_again_sees_what_was_changed_in_all_its_package(tmp_path: Path, init: str) -> None:
+    write(tmp_path / init, "")
+    flow(tmp_path / "shop9/flows.py", "{rates.NAME}", before="from shop9 import rates\n")
+    rates = write(tmp_path / "shop9/rates.py", "NAME = 'before'\n")
+    text = (tmp_path / "shop9/flows.py").read_text().replace("'{rates.NAME}'", "rates.NAME")
+    write(tmp_path / "shop9/flows.py", text)
+
+    assert ids("shop9.flows") == ["before"]
+    write(rates, "NAME = 'after-it-and-longer'\n")
+    assert [one.id for one in loader.load_anew(["shop9.flows"]).workflows] == ["after-it-and-longer"]
+
+
+def test_loading_again_finds_a_module_whose_folder_has_two_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = flow(tmp_path / "real/shop10.py", "before")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.syspath_prepend(tmp_path / "link")
+
+    assert ids("shop10") == ["before"]
+    flow(path, "after-it-and-longer")
+    assert loader.stamps(["shop10"]).keys() == {path}
+    assert [one.id for one in loader.load_anew(["shop10"]).workflows] == ["after-it-and-longer"]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
