@@ -36,10 +36,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),
     "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/kafka/wire.py": ("what a broker alone can judge", "tests/integration/test_fence.py"),
-    "app/pump/upkeep.py": (
-        "what it promises holds over claims, restarts and crashes",
-        "tests/simulation/test_simulation.py",
-    ),
     "app/wiring/dev.py": ("starts real processes", "tests/e2e/test_dev.py"),
     "app/wiring/roles.py": ("starts real processes", "tests/e2e/test_dev.py"),
     "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),
