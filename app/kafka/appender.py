@@ -1,91 +1,116 @@
-"""One producer for the fenced appends of all partitions of a worker.
+"""Appends record batches for all partitions of a worker: what is offered in one turn of the loop, or while answers are
+awaited, travels in one request for a broker.
 
-A record batch carries the producer id, epoch and sequence of its own, so batches of many claims travel in one request.
-With a producer for each partition, a worker of 8 partitions made about two requests for every event at 1,000 events/s.
-A refused batch fails alone: the other partitions' go on.
+A record batch carries the producer id, epoch and sequence of its own, so batches of many claims share requests. A
+refused batch fails alone: the others go on. There is no delay on purpose: with `MOST_ASKED` requests on the way, the
+next one collects what comes meanwhile.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections import deque
+from typing import Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer, errors
-from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.structs import TopicPartition
+from aiokafka import errors
 
-from app.kafka.log import LogError, Producer
+from app.kafka.requests import Batch, Produce
+from app.kafka.wire import Wire
 
-MOST_BYTES: Final = 8 * 1024 * 1024
-_STOP_SECONDS: Final = 2.0
+MOST_ASKED: Final = 2
+"""Requests to one broker whose answers are awaited. A second one keeps it busy while the first answer travels."""
+REQUEST_BYTES: Final = 16 * 1024 * 1024
+"""What one request takes; a single larger batch still goes."""
 
 
-class _ClaimedBatch(BatchBuilder):  # type: ignore[misc]
-    """A batch that carries the producer id and epoch of a claim instead of the producer's own."""
-
-    claimed: Producer
-
-    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:  # noqa: ARG002
-        super()._set_producer_state(self.claimed.producer_id, self.claimed.epoch, base_sequence)
+class _Waiting(NamedTuple):
+    batch: Batch
+    outcome: "asyncio.Future[int]"
 
 
 class Appender:
-    """Appends batches under the claims that they are made with."""
+    """Appends batches, with retries, until the broker has decided. At most one of a topic's partition at a time."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
-        self._producer: AIOKafkaProducer | None = None
-
-    async def start(self) -> None:
-        """Connect. Raises KafkaError."""
-        producer = AIOKafkaProducer(
-            **self._config,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=MOST_BYTES,
-            max_request_size=MOST_BYTES,
-        )
-        if producer._txn_manager is None:
-            raise LogError("aiokafka has no transaction manager for an idempotent producer; see the pinned version")
-        try:
-            await producer.start()
-        except BaseException:
-            await let_go(producer)
-            raise
-        self._producer = producer
+    def __init__(self, wire: Wire, *, timeout_ms: int = 30_000) -> None:
+        self._wire = wire
+        self._timeout_ms = timeout_ms
+        self._waiting: dict[int, deque[_Waiting]] = {}
+        self._asked: dict[int, set[asyncio.Task[None]]] = {}
+        self._due: set[int] = set()
 
     async def close(self) -> None:
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await let_go(producer)
+        """Give up what is on the way. It may still land."""
+        asked = [task for tasks in self._asked.values() for task in tasks]
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
-    def begin(self, topics: Sequence[str], partition: int) -> None:
-        """A new claim counts its batches from 0."""
-        sequences = self._open()._txn_manager._sequence_numbers
-        for topic in topics:
-            sequences[TopicPartition(topic, partition)] = 0
+    async def append(self, batch: Batch) -> int:
+        """Append `batch` and return the offset of its first record, -1 when the broker gave none.
 
-    def batch(self, claimed: Producer) -> Any:
-        """Return an empty batch that will be appended under `claimed`."""
-        batch = self._open().create_batch()
-        # By its class and not by a function of its own, which would keep each batch alive in a circle of references.
-        batch.__class__ = _ClaimedBatch
-        batch.claimed = claimed
-        return batch
+        The same bytes are sent again while the broker is away: with their sequence they are appended once. Raises
+        KafkaError: fenced, refused, or an unknown outcome after the wire's patience.
+        """
+        return await self._wire.retried(lambda: self._once(batch))
 
-    async def append(self, batch: Any, topic: str, partition: int) -> int:
-        """Append `batch` and return the offset of its first record, -1 when the broker gave none. Raises KafkaError."""
-        future = await self._open().send_batch(batch, topic, partition=partition)
-        return int((await future).offset)
+    async def _once(self, batch: Batch) -> int:
+        node = self._wire.leader(batch.topic, batch.partition)
+        outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(node, deque()).append(_Waiting(batch, outcome))
+        if node not in self._due and len(self._asked.setdefault(node, set())) < MOST_ASKED:
+            self._due.add(node)
+            asyncio.get_running_loop().call_soon(self._ask, node)
+        return await outcome
 
-    def _open(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            raise LogError("the producer of the journal is closed")
-        return self._producer
+    def _ask(self, node: int) -> None:
+        """Send what waits for `node`."""
+        self._due.discard(node)
+        waiting = self._waiting[node]
+        if not waiting:
+            return
+        taken: dict[tuple[str, int], _Waiting] = {}
+        later: list[_Waiting] = []
+        size = 0
+        while waiting and size < REQUEST_BYTES:
+            one = waiting.popleft()
+            if one.outcome.done():  # cancelled meanwhile
+                continue
+            where = (one.batch.topic, one.batch.partition)
+            if where in taken:
+                later.append(one)
+                continue
+            taken[where] = one
+            size += len(one.batch.data)
+        waiting.extendleft(reversed(later))
+        if taken:
+            task = asyncio.get_running_loop().create_task(self._request(node, taken))
+            self._asked[node].add(task)
+            task.add_done_callback(lambda done: self._answered(node, done))
+
+    def _answered(self, node: int, task: "asyncio.Task[None]") -> None:
+        self._asked[node].discard(task)
+        if self._waiting[node] and node not in self._due and not task.cancelled():
+            self._ask(node)
+
+    async def _request(self, node: int, taken: dict[tuple[str, int], _Waiting]) -> None:
+        try:
+            request = Produce([one.batch for one in taken.values()], timeout_ms=self._timeout_ms)
+            answers = await self._wire.append_to(node, request)
+            for answer in answers:
+                one = taken.pop((answer.topic, answer.partition))
+                if one.outcome.done():
+                    continue
+                if answer.error:
+                    one.outcome.set_exception(errors.for_code(answer.error)())
+                else:
+                    one.outcome.set_result(answer.offset)
+        except BaseException as error:
+            _fail(taken, error if isinstance(error, errors.KafkaError) else errors.KafkaConnectionError(repr(error)))
+            if not isinstance(error, errors.KafkaError):
+                raise
+        _fail(taken, errors.UnknownError("the broker left it out of its answer"))
 
 
-async def let_go(producer: AIOKafkaProducer) -> None:
-    """Stop a producer that may be unable to send: what it still holds must not keep the worker."""
-    try:
-        await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
-    except (TimeoutError, errors.KafkaError):
-        await producer.client.close()
+def _fail(taken: dict[tuple[str, int], _Waiting], error: errors.KafkaError) -> None:
+    for one in taken.values():
+        if not one.outcome.done():
+            one.outcome.set_exception(error)
+    taken.clear()

@@ -1,28 +1,19 @@
-"""Records delivered in chunks: a Faust event is a list of records, fetched without stalls.
+"""Records delivered in chunks: a Faust event is a list of records, fetched by `app.kafka.fetching`.
 
-The consumer's thread takes what aiokafka has fetched at once, the main thread takes all of it when it comes round.
 `tests/integration/test_faust_app.py` fails when the internals that are overridden here change.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, cast
 
-from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 CHUNK_RECORDS = 1_000
-FETCH_BYTES = 1024 * 1024
-FETCH_WAIT_MS = 250
-"""How long the broker holds an empty fetch: bounds what a partition that is fetched again waits for the others."""
-PREFETCH_BACKOFF_SECONDS = 5.0
-FETCH_TURN_SECONDS = 0.1
-MOST_FETCHED = 1
-"""Answers of the broker that may wait for the main thread."""
 _CONGESTED_POLL_SECONDS = 0.01
+_IDLE_SECONDS = 0.1
 
 
 class Chunk:
@@ -44,93 +35,13 @@ class Chunk:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread, with the settings of aiokafka that Faust does not pass on."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._fetching: asyncio.Task[None] | None = None
-        self._fetched: deque[Any] = deque()
-        self._arrived, self._taken = asyncio.Event(), asyncio.Event()
-        self._wanted: frozenset[TP] = frozenset()
-
-    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
-        consumer = super()._create_consumer(loop)
-        consumer._isolation_level = "read_committed"
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        return consumer
+    """Faust's consumer thread, for the group alone: it fetches nothing."""
 
     async def on_start(self) -> None:
         await super().on_start()
-        # While records of one partition wait to be taken, aiokafka asks the broker for the others after 0.1 s, and
-        # those may have nothing: then nothing comes at all until that request is over. They are taken soon enough.
-        self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_SECONDS
-
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: set[TP],
-        timeout: float | None = None,
-        max_records: int | None = None,  # noqa: ARG002 Faust's signature
-    ) -> Any:
-        """Return what was fetched since the last call, or wait for it; the fetching itself goes on meanwhile."""
-        if not self.consumer.flow_active:
-            return {}
-        if consumer._closed or consumer._fetcher._closed:
-            raise ConsumerStoppedError
-        self._fetch_only(consumer, active_partitions)
-        self._wanted = frozenset(active_partitions)
-        if self._fetching is None or self._fetching.done():
-            ended, self._fetching = self._fetching, None
-            if ended is not None and not ended.cancelled():
-                ended.result()
-            self._fetching = asyncio.create_task(self._fetch_on(consumer), name="fetch")
-        if not self._fetched:
-            self._arrived.clear()
-            waiting = {asyncio.ensure_future(self._arrived.wait()), self._fetching}
-            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        found: dict[Any, list[Any]] = {}
-        while self._fetched:
-            for tp, records in self._fetched.popleft().items():
-                if tp in found:
-                    found[tp].extend(records)
-                else:
-                    found[tp] = records
-        self._taken.set()
-        return found
-
-    async def _fetch_on(self, consumer: Any) -> None:
-        """Take what aiokafka has fetched as soon as it is there, so that it asks for more at once.
-
-        It asks only when nothing waits, and the main thread, which has work of its own, would let it wait.
-        """
-        fetcher = consumer._fetcher
-        while True:
-            with fetcher._subscriptions.fetch_context():
-                records = await fetcher.fetched_records(self._wanted, timeout=FETCH_TURN_SECONDS)
-            if records:
-                self._fetched.append(records)
-                self._arrived.set()
-                while len(self._fetched) >= MOST_FETCHED:
-                    self._taken.clear()
-                    await self._taken.wait()
-
-    async def forget(self) -> None:
-        """Drop what was fetched and not taken: every partition is sought anew."""
-        self._fetched.clear()
-        self._taken.set()
-
-    def _fetch_only(self, consumer: Any, active: set[TP]) -> None:
-        """Pause everything else, the journal first of all, and drop what was fetched of it: it would be waited for."""
-        paused = consumer.paused()
-        consumer.pause(*(consumer.assignment() - paused - active))
-        # Of equal ones, aiokafka's own: it takes no other, and an intersection may give Faust's.
-        consumer.resume(*(one for one in paused if one in active))
-        fetcher = consumer._fetcher
-        dropped = [one for one in fetcher._records if one not in active]
-        for one in dropped:
-            del fetcher._records[one]
-        if dropped:
-            fetcher._notify(fetcher._wait_consume_future)
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._fetch_task.cancel()
+        fetcher._subscriptions.fetch_context().__enter__()  # or it leaves the group, as nobody asks it for records
 
 
 class ChunkConsumer(driver.Consumer):
@@ -149,23 +60,16 @@ class ChunkConsumer(driver.Consumer):
         self.not_waiting_next_records.set()
         app = self.app
         generation = app.consumer_generation_id
-        wanted = self._get_active_partitions()
-        active = {tp for tp in wanted if app.has_room(tp)}
-        if not active:
-            await asyncio.sleep(_CONGESTED_POLL_SECONDS if wanted else 0.1)
+        wanted = [tp for tp in self._get_active_partitions() if app.is_input(tp)]
+        roomy = [tp for tp in wanted if app.has_room(tp)]
+        if not roomy:
+            await asyncio.sleep(_CONGESTED_POLL_SECONDS if wanted else _IDLE_SECONDS)
             return
-        # A partition without room now may have it in a moment: then a fetch must not wait long for the others.
-        try:
-            records = await self._getmany(
-                active_partitions=active, timeout=timeout if len(active) == len(wanted) else _CONGESTED_POLL_SECONDS
-            )
-        except UnicodeDecodeError:  # a record has a header whose name is no UTF-8: aiokafka never gets past it
-            await self._reread(active)
-            return
+        answers = await app.fetching.some(roomy, crowded=len(roomy) < len(wanted), timeout=timeout)
         if self.should_stop or not self.can_resume_flow.is_set():
             return  # fetched while the group changes: after it, every partition is sought anew
-        for fetched, found in records.items():
-            tp = TP(fetched.topic, fetched.partition)
+        for topic, partition, found in answers:
+            tp = TP(topic, partition)
             for start in range(0, len(found), CHUNK_RECORDS):
                 if not self.can_resume_flow.is_set() or app.consumer_generation_id != generation:
                     return
@@ -179,21 +83,25 @@ class ChunkConsumer(driver.Consumer):
                 self._read_offset[tp] = message.offset
             await asyncio.sleep(0)
 
-    async def _reread(self, tps: set[TP]) -> None:
-        """Have some records of `tps` read by other means, and go on after them."""
-        for tp in tps:
-            start = await self.position(tp)
-            if start is not None:
-                await self._seek(tp, await self.app.reread(tp, start))
-
     async def perform_seek(self) -> None:
         """Go on where the journal says; committed offsets are for lag displays only."""
-        await self._thread.call_thread(self._thread.forget)
-        for tp in self.assignment():
-            position = self.app.position(tp)
-            if position is not None:
-                await self._seek(tp, position)
-                self._read_offset[tp] = position
+        positions = {tp: at for tp in self.assignment() if (at := self.app.position(tp)) is not None}
+        self.app.fetching.seek(positions)
+        self._read_offset.update(positions)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Say that the changelogs are empty: the takeover has read them, up to its own claim.
+
+        Recovery would wait for every record up to the end that it was told, and nobody fetches those.
+        """
+        return await self._or_empty(super().highwaters, partitions)
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        return await self._or_empty(super().earliest_offsets, partitions)
+
+    async def _or_empty(self, ask: Callable[..., Any], partitions: Iterable[TP]) -> Mapping[TP, int]:
+        inputs = [tp for tp in partitions if self.app.is_input(tp)]
+        return dict.fromkeys(partitions, 0) | (await ask(*inputs) if inputs else {})
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Chunks always look like gaps, and nothing is acknowledged to Faust."""

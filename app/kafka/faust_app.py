@@ -8,7 +8,7 @@ are overridden here change.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import faust
@@ -18,7 +18,9 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from app.kafka import clients
-from app.kafka.chunks import FETCH_BYTES, ChunkTransport
+from app.kafka.chunks import ChunkTransport
+from app.kafka.fetching import Fetching
+from app.kafka.wire import Wire
 from app.settings import Settings
 
 
@@ -31,22 +33,11 @@ class Owner(Protocol):
     def has_room(self, topic: str, partition: int) -> bool:
         """Whether the partition takes another chunk now."""
 
-    async def reread(self, topic: str, partition: int, start: int) -> int:
-        """Read some records from `start` by other means and take them; return the offset after them."""
-
     async def pause(self) -> None:
         """The group is about to change: stop after the appends in flight."""
 
     async def assign(self, partitions: frozenset[int]) -> None:
         """Own exactly these partitions."""
-
-
-class JournalStore(MemoryStore[Any, Any]):
-    """Says that everything was restored: the takeover read the journal itself, up to its own claim."""
-
-    def persisted_offset(self, tp: TP) -> int | None:
-        app = cast("HeadgateApp", self.app)
-        return app.restored_offset(tp)
 
 
 class JournalTable(Collection):
@@ -80,7 +71,7 @@ class JournalTable(Collection):
     using_window = hopping
 
     def _new_store(self) -> Any:
-        return JournalStore("memory://", self.app, self, table_name=self.name, loop=self.loop)
+        return MemoryStore("memory://", self.app, self, table_name=self.name, loop=self.loop)
 
     def apply_changelog_batch(self, batch: Any) -> None:
         """Nothing: the takeover restored the partition."""
@@ -108,6 +99,7 @@ class HeadgateApp(faust.App):
     """The application of one worker. `failed` is told of an error that must end the process."""
 
     owner: Owner
+    fetching: Fetching
     failed: Callable[[BaseException], None]
     home: asyncio.AbstractEventLoop
     """Where `failed` is called: the consumer crashes in a thread of its own."""
@@ -122,13 +114,8 @@ class HeadgateApp(faust.App):
         name = self._input(tp.topic)
         return name is None or self.owner.has_room(name, tp.partition)
 
-    async def reread(self, tp: TP, start: int) -> int:
-        name = self._input(tp.topic)
-        return start if name is None else await self.owner.reread(name, tp.partition, start)
-
-    def restored_offset(self, tp: TP) -> int | None:
-        """Return the last offset of the changelog, so that recovery finds nothing to read."""
-        return self._changelog_ends.get(tp)
+    def is_input(self, tp: TP) -> bool:
+        return self._input(tp.topic) is not None
 
     def _input(self, topic: str) -> str | None:
         if topic == self.events_topic:
@@ -138,10 +125,6 @@ class HeadgateApp(faust.App):
     async def assigned(self, assigned: set[TP]) -> None:
         try:
             await self.owner.assign(frozenset(tp.partition for tp in assigned if tp.topic == self.events_topic))
-            changelogs = [tp for tp in assigned if self._input(tp.topic) is None]
-            if changelogs:
-                ends = await self.consumer.highwaters(*changelogs)
-                self._changelog_ends = {tp: end - 1 for tp, end in ends.items()}
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -156,10 +139,8 @@ class HeadgateApp(faust.App):
     def _create_directories(self) -> None:
         """Make none: Faust would put them into the working directory, which may be read-only. No table needs them."""
 
-    _changelog_ends: Mapping[TP, int] = {}
 
-
-def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], None]) -> HeadgateApp:
+def build(settings: Settings, owner: Owner, wire: Wire, failed: Callable[[BaseException], None]) -> HeadgateApp:
     """Return the application of a worker, with its agents' topics not yet declared (app.agents does that)."""
     kafka, worker = settings.kafka, settings.worker
     for name in (__name__, "faust", "mode"):
@@ -178,7 +159,6 @@ def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], No
         broker_request_timeout=kafka.request_timeout_seconds + worker.session_timeout_seconds,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=worker.instance_id,
-        consumer_max_fetch_size=FETCH_BYTES,
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=kafka.partitions,
@@ -194,6 +174,7 @@ def build(settings: Settings, owner: Owner, failed: Callable[[BaseException], No
     )
     app.owner = owner
     app.failed = failed
+    app.fetching = Fetching(wire)
     app.home = asyncio.get_running_loop()
     app.events_topic = kafka.prefix + "events"
     app.commands_topic = kafka.prefix + "commands"

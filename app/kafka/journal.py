@@ -5,21 +5,26 @@ give plain appends that the broker refuses as soon as a newer owner has written 
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import errors
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from app.engine.outgoing import Record, Result
 from app.kafka.appender import Appender
 from app.kafka.log import AppendFailed, Entry, Fenced, LogRecord, Producer, RecordTooLarge
+from app.kafka.requests import Batch
 from app.kafka.sender import Sender
 from app.kafka.wire import Wire
 from topics import journal as records
 
+MOST_BYTES: Final = 8 * 1024 * 1024
 MAX_BATCH_BYTES: Final = 7 * 1024 * 1024
 """Below the topics' limit of 8 MiB: a batch that the broker refuses would break the sequence of appends."""
 RESULTS_BATCH_BYTES: Final = 900 * 1024
 LAST_EPOCH: Final = 32_767
+LAST_SEQUENCE: Final = 2**31 - 1
+"""After it a producer goes on from 0 (DefaultRecordBatch.incrementSequence of Kafka)."""
 _OUTPUTS: Final = ("results", "runs")
 
 
@@ -31,22 +36,20 @@ class KafkaLog:
         partition: int,
         *,
         prefix: str,
-        config: Mapping[str, Any],
         wire: Wire,
+        appender: Appender,
         sender: Sender,
         topic_ids: Mapping[str, str],
-        appender: Appender | None = None,
     ) -> None:
         self.partition = partition
         self._prefix = prefix
-        self._config = config
         self._wire = wire
+        self._appender = appender
         self._sender = sender
         self._topic_ids = dict(topic_ids)
         self._transactional_id = f"{prefix}journal.{partition}"
-        self._shared = appender
-        self._appender = appender
         self._claimed: Producer | None = None
+        self._sequences: dict[str, int] = {}
 
     async def topic_ids(self) -> dict[str, str]:
         return self._topic_ids
@@ -58,9 +61,9 @@ class KafkaLog:
         return self._wire.read(self._prefix + topic, self.partition, start, end)
 
     async def fence(self) -> Producer:
-        appender = await self._open()
+        self._claimed = None
         claimed = await self._wire.init_producer(self._transactional_id)
-        appender.begin([self._prefix + topic for topic in ("journal", *_OUTPUTS)], self.partition)
+        self._sequences = {}  # a new claim counts its records from 0
         self._claimed = claimed
         return claimed
 
@@ -76,15 +79,11 @@ class KafkaLog:
         return await self.fence()
 
     async def shut_out(self, producer_id: int) -> None:
-        stranger, killer = Appender(self._config), Producer(producer_id, LAST_EPOCH)
-        await self._wire.patiently(f"a producer to shut out {producer_id}", stranger.start)
-        try:
-            for topic in ("journal", *_OUTPUTS):
-                batch = stranger.batch(killer)
-                batch.append(key=b"fence", value=None, timestamp=None, headers=[(records.FENCE_HEADER, b"1")])
-                await stranger.append(batch, self._prefix + topic, self.partition)
-        finally:
-            await stranger.close()
+        killer = Producer(producer_id, LAST_EPOCH)
+        fence = Entry(b"fence", None, [(records.FENCE_HEADER, b"1")])
+        for topic in ("journal", *_OUTPUTS):
+            qualified = self._prefix + topic
+            await self._appender.append(Batch(qualified, self.partition, _built(qualified, killer, 0, [fence])))
 
     async def append(self, entries: Sequence[Entry]) -> int:
         return await self._append("journal", entries)
@@ -106,43 +105,48 @@ class KafkaLog:
 
     async def close(self) -> None:
         self._claimed = None
-        if self._shared is None and self._appender is not None:
-            appender, self._appender = self._appender, None
-            await appender.close()
 
     async def _append(self, topic: str, entries: Sequence[Entry | Result]) -> int:
-        appender, claimed = self._appender, self._claimed
-        if appender is None or claimed is None:
+        claimed = self._claimed
+        if claimed is None:
             raise AppendFailed(
-                f"{topic}-{self.partition}: appended before the partition was fenced, or after its release"
+                f"{topic}-{self.partition}: appended before the partition was fenced, or after its release or an "
+                "append with an unknown outcome"
             )
-        batch = appender.batch(claimed)
-        add = batch.append
-        for one in entries:
-            # aiokafka's compiled builder takes a list of headers and nothing else
-            headers = one[2] if type(one[2]) is list else list(one[2])
-            if add(key=one[0], value=one[1], timestamp=None, headers=headers) is None:
-                raise RecordTooLarge(f"{topic}-{self.partition}: a batch of {len(entries)} records is above the limit")
-        if batch.size() > MAX_BATCH_BYTES:
-            raise RecordTooLarge(
-                f"{topic}-{self.partition}: a batch of {batch.size()} bytes is above the limit of {MAX_BATCH_BYTES}; "
-                "lower limits.round_bytes"
-            )
+        qualified = self._prefix + topic
+        sequence = self._sequences.get(topic, 0)
+        data = _built(f"{qualified}-{self.partition}", claimed, sequence, entries)
         try:
-            offset = await appender.append(batch, self._prefix + topic, self.partition)
+            offset = await self._appender.append(Batch(qualified, self.partition, data))
         except (errors.ProducerFenced, errors.InvalidProducerEpoch) as error:
             raise Fenced(
-                f"{self._prefix}{topic}-{self.partition}: a newer owner has the partition; this one has stopped"
+                f"{qualified}-{self.partition}: a newer owner has the partition; this one has stopped"
             ) from error
         except errors.KafkaError as error:
-            raise AppendFailed(f"{self._prefix}{topic}-{self.partition}: {type(error).__name__}: {error}") from error
+            self._claimed = None
+            raise AppendFailed(f"{qualified}-{self.partition}: {type(error).__name__}: {error}") from error
+        except BaseException:
+            self._claimed = None
+            raise
         if offset < 0:
-            raise AppendFailed(f"{self._prefix}{topic}-{self.partition}: acknowledged without an offset")
+            self._claimed = None
+            raise AppendFailed(f"{qualified}-{self.partition}: acknowledged without an offset")
+        self._sequences[topic] = (sequence + len(entries)) & LAST_SEQUENCE
         return offset
 
-    async def _open(self) -> Appender:
-        if self._appender is None:
-            appender = Appender(self._config)
-            await self._wire.patiently(f"a producer for {self._transactional_id}", appender.start)
-            self._appender = appender
-        return self._appender
+
+def _built(where: str, claimed: Producer, sequence: int, entries: Sequence[Entry | Result]) -> bytearray:
+    """Return the record batch of `entries` under a claim. Raises RecordTooLarge."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, claimed.producer_id, claimed.epoch, sequence, MOST_BYTES)
+    add = builder.append
+    for at, one in enumerate(entries):
+        # aiokafka's compiled builder takes a list of headers and nothing else
+        headers = one[2] if type(one[2]) is list else list(one[2])
+        if add(at, None, one[0], one[1], headers) is None:
+            raise RecordTooLarge(f"{where}: a batch of {len(entries)} records is above the limit")
+    data: bytearray = builder.build()
+    if len(data) > MAX_BATCH_BYTES:
+        raise RecordTooLarge(
+            f"{where}: a batch of {len(data)} bytes is above the limit of {MAX_BATCH_BYTES}; lower limits.round_bytes"
+        )
+    return data

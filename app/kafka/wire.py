@@ -1,25 +1,24 @@
-"""The few Kafka requests that a takeover needs and no client offers: fetch a range, list offsets, claim an id, end an
-empty transaction. On aiokafka's protocol classes, over one client that all partitions of a worker share.
+"""One client that all partitions of a worker share, and the Kafka requests over it that no client offers: what a
+takeover needs (fetch a range, list offsets, claim an id, end an empty transaction), and lean appends and fetches.
 
 These classes are low-level in aiokafka: the version is pinned, and `tests/integration/test_fence.py` shows that they
 still do what is relied on here.
 """
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
-from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from app.kafka.lenient import LenientRecords
+from app.kafka import batches
 from app.kafka.log import LogError, LogRecord, Producer
+from app.kafka.requests import Asked, Fetch, Fetched, Produce, Produced
 
 Answer = TypeVar("Answer")
 
@@ -28,6 +27,13 @@ TRANSACTION_TIMEOUT_MS: Final = 60_000
 PAUSE_SECONDS: Final = 0.05
 _LATEST: Final = -1
 _EARLIEST: Final = -2
+
+
+class Line(enum.IntEnum):
+    """Connections to a broker beside aiokafka's own: it answers the requests of one in order, one after the other."""
+
+    APPENDS = 2
+    FETCHES = 3
 
 
 class Unanswered(LogError):
@@ -52,6 +58,26 @@ class Wire:
     async def know(self, topics: Sequence[str]) -> None:
         """Learn where the partitions of `topics` are, once for all that follows."""
         await self._client.set_topics(topics)
+
+    def leader(self, topic: str, partition: int) -> int:
+        """Return the node that leads the partition. Raises LeaderNotAvailableError, which `retried` waits for."""
+        node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        if node is None or node == -1:
+            raise errors.LeaderNotAvailableError(f"{topic}-{partition}")
+        return int(node)
+
+    async def append_to(self, node: int, request: Produce) -> list[Produced]:
+        """Raises KafkaError."""
+        answer: list[Produced] = await self._client.send(node, request, group=Line.APPENDS)
+        return answer
+
+    async def fetch_from(self, node: int, request: Fetch) -> list[Fetched]:
+        """Raises KafkaError."""
+        return _whole(await self._client.send(node, request, group=Line.FETCHES))
+
+    async def look_again(self) -> None:
+        """Ask anew where the partitions are."""
+        await self._client.force_metadata_update()
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last record or marker."""
@@ -81,20 +107,14 @@ class Wire:
 
     async def _fetch(self, topic: str, partition: int, position: int) -> tuple[list[LogRecord], int]:
         async def ask() -> tuple[list[LogRecord], int]:
-            request = FetchRequest(
-                100, 1, FETCH_BYTES, READ_COMMITTED, [(topic, [(partition, position, FETCH_BYTES)])], rack_id=""
-            )
-            reply = await self._to_leader(topic, partition, request)
-            if not reply.topics:
+            asked = [Asked(topic, partition, position)]
+            request = Fetch(asked, wait_ms=100, most_bytes=FETCH_BYTES, partition_bytes=FETCH_BYTES)
+            answer = _whole(await self._to_leader(topic, partition, request))
+            if not answer:
                 return [], position
-            _, error_code, _, *rest = reply.topics[0][1][0]
-            _raise(error_code)
-            aborted = rest[2] if reply.API_VERSION >= 11 else rest[-2]
-            data = rest[-1] or b""
-            try:
-                return _unpacked(topic, partition, position, MemoryRecords(data), aborted)
-            except UnicodeDecodeError:  # a header's name is no UTF-8
-                return _unpacked(topic, partition, position, LenientRecords(data), aborted)
+            _raise(answer[0].error)
+            found, after = batches.committed(answer[0].data, answer[0].aborted, position)
+            return [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in found], after
 
         return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)
 
@@ -129,10 +149,7 @@ class Wire:
         await self.patiently(f"the end of {transactional_id}", end)
 
     async def _to_leader(self, topic: str, partition: int, request: Any) -> Any:
-        node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        if node is None or node == -1:
-            await self._client.force_metadata_update()
-            raise errors.LeaderNotAvailableError(f"{topic}-{partition}")
+        node = self.leader(topic, partition)
         if not await self._client.ready(node):
             raise errors.NodeNotReadyError(f"node {node}")
         return await self._client.send(node, request)
@@ -145,22 +162,35 @@ class Wire:
 
     async def patiently(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Repeat `ask` while the broker says that it may work later. Raises LogError."""
+        try:
+            return await self.retried(ask)
+        except errors.KafkaError as error:
+            if may_work_later(error):
+                raise Unanswered(
+                    f"{what}: Kafka has not answered within {self._patience:g} s ({type(error).__name__}); start "
+                    "again once its brokers can be reached"
+                ) from error
+            raise LogError(f"{what}: {type(error).__name__}: {error}") from error
+
+    async def retried(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Repeat `ask` while the broker says that it may work later. Raises the last KafkaError."""
+        until: float | None = None
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._patience
         while True:
             try:
                 return await ask()
             except errors.KafkaError as error:
-                if not (error.retriable or isinstance(error, _LATER)):
-                    raise LogError(f"{what}: {type(error).__name__}: {error}") from error
-                if loop.time() > until:
-                    raise Unanswered(
-                        f"{what}: Kafka has not answered within {self._patience:g} s ({type(error).__name__}); start "
-                        "again once its brokers can be reached"
-                    ) from error
+                until = until or loop.time() + self._patience
+                if not may_work_later(error) or loop.time() > until:
+                    raise
                 if isinstance(error, _MOVED):
-                    await self._client.force_metadata_update()
+                    await self.look_again()
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+def may_work_later(error: errors.KafkaError) -> bool:
+    """Whether a request that ended with `error` may be made again."""
+    return bool(error.retriable) or isinstance(error, _LATER)
 
 
 _LATER: Final = (
@@ -172,23 +202,19 @@ _LATER: Final = (
     errors.NodeNotReadyError,
     errors.RequestTimedOutError,
 )
-_MOVED: Final = (errors.NotLeaderForPartitionError, errors.UnknownTopicOrPartitionError, errors.LeaderNotAvailableError)
+_MOVED: Final = (
+    errors.NotLeaderForPartitionError,
+    errors.UnknownTopicOrPartitionError,
+    errors.LeaderNotAvailableError,
+    errors.KafkaConnectionError,
+    errors.NodeNotReadyError,
+)
 
 
-def _unpacked(topic: str, partition: int, position: int, records: Any, aborted: Any) -> tuple[list[LogRecord], int]:
-    """Return the committed records from `position` on, and the offset after the last one, markers included."""
-    unpacked = PartitionRecords(
-        TopicPartition(topic, partition),
-        records,
-        aborted,
-        position,
-        None,
-        None,
-        True,  # noqa: FBT003 aiokafka takes it by position: check_crcs
-        READ_COMMITTED,
-    )
-    found = [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in unpacked]
-    return found, int(unpacked.next_fetch_offset)
+def _whole(answer: tuple[int, list[Fetched]]) -> list[Fetched]:
+    error_code, found = answer
+    _raise(error_code)
+    return found
 
 
 def _raise(error_code: int) -> None:

@@ -16,7 +16,6 @@ from app.pump.upkeep import Upkeep
 
 log = logs.get(__name__)
 
-REREAD_RECORDS = 500
 ROUNDS_AT_ONCE = 4
 """Of all partitions: what the rounds of a worker hold at once is bounded, whatever the number of its partitions."""
 
@@ -81,17 +80,6 @@ class Partitions:
         """Whether the partition takes another chunk of `topic` now."""
         one = self._owned.get(partition)
         return one is not None and one.pump.has_room(topic)
-
-    async def reread(self, topic: str, partition: int, start: int) -> int:
-        """Read some records from `start` with our own reader, for what Faust's cannot; return the offset after them."""
-        one = self._owned.get(partition)
-        if one is None:
-            return start
-        _, end = await one.log.bounds(topic)
-        end = min(end, start + REREAD_RECORDS)
-        async for records in one.log.read(topic, start, end):
-            await (one.pump.offer_events(records) if topic == "events" else one.pump.offer_commands(records))
-        return end
 
     def pump(self, partition: int) -> Pump | None:
         one = self._owned.get(partition)

@@ -101,14 +101,12 @@ class _Worker:
                 raise PortTaken(host, port, error) from error
         config = clients.aiokafka_config(settings.kafka)
         wire, sender = Wire(config), Sender(config, prefix=settings.kafka.prefix)
-        self._appender = appender = Appender(config)
+        self._appender = appender = Appender(wire)
         driver = Driver(limits=_step_limits(settings), threads=settings.worker.threads)
-        await asyncio.gather(wire.start(), sender.start(), appender.start())
+        await asyncio.gather(wire.start(), sender.start())
         await wire.know([settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned])
-        self._partitions = partitions = Partitions(
-            self._parts(config, wire, sender, driver, topic_ids), failed=self._fail
-        )
-        app = faust_app.build(settings, partitions, self._fail)
+        self._partitions = partitions = Partitions(self._parts(wire, sender, driver, topic_ids), failed=self._fail)
+        app = faust_app.build(settings, partitions, wire, self._fail)
         agents.declare(app, partitions, self._fail)
         self._announced = Announced(settings.worker.instance_id)
         follower = Follower(
@@ -136,24 +134,22 @@ class _Worker:
         await partitions.close(drain_seconds=settings.worker.drain_timeout_seconds)
         await app.stop()
         driver.close()
-        await asyncio.gather(sender.close(), appender.close(), wire.close(), server.close())
+        await asyncio.gather(app.fetching.close(), appender.close())
+        await asyncio.gather(sender.close(), wire.close(), server.close())
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _parts(
-        self, config: dict[str, Any], wire: Wire, sender: Sender, driver: Driver, topic_ids: dict[str, str]
-    ) -> Parts:
+    def _parts(self, wire: Wire, sender: Sender, driver: Driver, topic_ids: dict[str, str]) -> Parts:
         settings = self._settings
 
         def open_log(partition: int) -> KafkaLog:
             return KafkaLog(
                 partition,
                 prefix=settings.kafka.prefix,
-                config=config,
                 wire=wire,
+                appender=self._appender,
                 sender=sender,
                 topic_ids=topic_ids,
-                appender=self._appender,
             )
 
         return Parts(

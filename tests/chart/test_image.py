@@ -101,7 +101,7 @@ def test_a_worker_puts_nothing_into_its_working_directory_which_may_be_read_only
 ) -> None:
     async def start() -> None:
         failures: list[BaseException] = []
-        app = faust_app.build(Settings.load(environ={}), cast("Any", None), failures.append)
+        app = faust_app.build(Settings.load(environ={}), cast("Any", None), cast("Any", None), failures.append)
         await app.on_first_start()
 
     monkeypatch.chdir(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 from app.engine.limits import Limits
 from app.kafka import clients, provisioning
 from app.kafka.admin import Admin
+from app.kafka.appender import Appender
 from app.kafka.journal import KafkaLog
 from app.kafka.log import Entry, LogRecord
 from app.kafka.sender import Sender
@@ -43,7 +44,9 @@ class Partition:
         await sender.start()
         self.stack.push_async_callback(sender.close)
         await wire.know([prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned])
-        log = KafkaLog(0, prefix=prefix, config=config, wire=wire, sender=sender, topic_ids=self.topic_ids)
+        appender = Appender(wire)
+        self.stack.push_async_callback(appender.close)
+        log = KafkaLog(0, prefix=prefix, wire=wire, appender=appender, sender=sender, topic_ids=self.topic_ids)
         self.stack.push_async_callback(log.close)
         self.owners.append(log)
         return log

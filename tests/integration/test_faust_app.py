@@ -13,7 +13,8 @@ from typing import Any, cast
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
-from faust.stores.memory import Store as MemoryStore
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -21,9 +22,10 @@ from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
-from app.kafka import chunks, faust_app, provisioning
+from app.kafka import chunks, clients, faust_app, fetching, provisioning
 from app.kafka.admin import Admin
 from app.kafka.embedded import EmbeddedKafka
+from app.kafka.wire import Wire
 from app.settings import Settings
 from topics import catalog
 
@@ -43,12 +45,13 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
     [
         (chunks.ChunkConsumer.getmany, base.Consumer.getmany),
         (chunks.ChunkConsumer.perform_seek, base.Consumer.perform_seek),
+        (chunks.ChunkConsumer.highwaters, base.Consumer.highwaters),
+        (chunks.ChunkConsumer.earliest_offsets, base.Consumer.earliest_offsets),
         (chunks.ChunkConsumer._add_gap, base.Consumer._add_gap),
         (chunks.ChunkConsumer.verify_event_path, driver.Consumer.verify_event_path),
         (faust_app.JournalTable.on_rebalance, Collection.on_rebalance),
         (faust_app.JournalTable.apply_changelog_batch, None),
         (faust_app.JournalTable._new_store, Collection._new_store),
-        (faust_app.JournalStore.persisted_offset, MemoryStore.persisted_offset),
         (faust_app.HeadgateApp._create_directories, faust.App._create_directories),
     ],
 )
@@ -62,8 +65,6 @@ def test_what_is_overridden_is_there_with_the_same_parameters(
 
 
 def test_what_is_called_inside_the_consumer_is_there() -> None:
-    assert _parameters(driver.Consumer._getmany) == ["self", "active_partitions", "timeout"]
-    assert _parameters(driver.Consumer._seek) == ["self", "partition", "offset"]
     assert _parameters(base.Consumer._get_active_partitions) == ["self"]
     assert _parameters(driver.Consumer._commit) == ["self", "offsets"]
     assert _parameters(base.Consumer.highwaters)[1:] == ["partitions"]
@@ -76,8 +77,16 @@ def test_what_is_called_inside_the_consumer_is_there() -> None:
     assert {"_has_key", "_get_key", "_set_key", "_del_key", "_new_store"} <= set(dir(Collection))
 
 
-def test_recovery_asks_the_store_for_what_is_restored_and_says_when_it_is_done() -> None:
-    assert "persisted_offset" in inspect.getsource(Collection.persisted_offset)
+def test_the_consumer_of_the_thread_can_be_kept_from_fetching() -> None:
+    made_by_init = inspect.getsource(Fetcher.__init__)
+    assert "self._fetch_task = create_task(" in made_by_init
+    assert "self._subscriptions = " in made_by_init
+    assert _parameters(SubscriptionState.fetch_context) == ["self"]
+
+
+def test_recovery_asks_for_the_ends_of_changelogs_and_says_when_it_is_done() -> None:
+    assert "consumer.highwaters" in inspect.getsource(Recovery._build_highwaters)
+    assert "consumer.earliest_offsets" in inspect.getsource(Recovery._build_offsets)
     assert "self.completed" in inspect.getsource(Recovery.__init__)
     assert "table.on_rebalance" in inspect.getsource(TableManager.on_rebalance)
 
@@ -102,9 +111,6 @@ class Owner:
 
     def has_room(self, topic: str, partition: int) -> bool:
         return self.room
-
-    async def reread(self, topic: str, partition: int, start: int) -> int:
-        raise AssertionError("every record can be read")
 
     async def pause(self) -> None:
         self.paused += 1
@@ -145,7 +151,10 @@ def _settings(kafka: EmbeddedKafka, prefix: str, instance_id: str) -> Settings:
 
 @asynccontextmanager
 async def _running(settings: Settings, owner: Owner) -> AsyncIterator[faust_app.HeadgateApp]:
-    app = faust_app.build(settings, owner, owner.failures.append)
+    wire = Wire(clients.aiokafka_config(settings.kafka))
+    await wire.start()
+    await wire.know([settings.kafka.prefix + name for name in ("events", "commands")])
+    app = faust_app.build(settings, owner, wire, owner.failures.append)
     for table in app.tables.values():
         table.apply_changelog_batch = owner.changelog.append
 
@@ -162,6 +171,8 @@ async def _running(settings: Settings, owner: Owner) -> AsyncIterator[faust_app.
         yield app
     finally:
         await app.stop()
+        await app.fetching.close()
+        await wire.close()
 
 
 async def _produce(settings: Settings, topic: str, count: int, *, key: bytes | None = None) -> None:
@@ -278,10 +289,10 @@ async def test_crash_inside_faust_is_told_at_once_and_with_its_reason(
     async with _running(settings, owner):
         await _until(lambda: owner.assigned, "it is assigned")
 
-        def broken(*_args: Any) -> None:
+        def broken(*_args: Any, **_more: Any) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(chunks.ConsumerThread, "_fetch_only", broken)
+        monkeypatch.setattr(fetching.Fetching, "_poll", broken)
         await _until(lambda: owner.failures, "the failure is told")
         assert {type(failure) for failure in owner.failures} == {ZeroDivisionError}
 
