@@ -17,8 +17,9 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnReque
 from aiokafka.structs import TopicPartition
 
 from app.kafka import batches
+from app.kafka.line import Line
 from app.kafka.log import LogError, LogRecord, Producer
-from app.kafka.requests import Asked, Fetch, Fetched, Produce, Produced
+from app.kafka.requests import Asked, Fetch, Fetched, Produce, Produced, Request
 
 Answer = TypeVar("Answer")
 
@@ -29,11 +30,12 @@ _LATEST: Final = -1
 _EARLIEST: Final = -2
 
 
-class Line(enum.IntEnum):
+class _Use(enum.IntEnum):
     """Connections to a broker beside aiokafka's own: it answers the requests of one in order, one after the other."""
 
     APPENDS = 2
     FETCHES = 3
+    READS = 4
 
 
 class Unanswered(LogError):
@@ -48,11 +50,16 @@ class Wire:
     def __init__(self, config: Mapping[str, Any], *, patience_seconds: float = 30.0) -> None:
         self._client = AIOKafkaClient(**config)
         self._patience = patience_seconds
+        self._timeout_seconds = config.get("request_timeout_ms", 40_000) / 1000
+        self._lines: dict[tuple[int, _Use], Line] = {}
+        self._opening = asyncio.Lock()
 
     async def start(self) -> None:
         await self._client.bootstrap()
 
     async def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
         await self._client.close()
 
     async def know(self, topics: Sequence[str]) -> None:
@@ -68,12 +75,29 @@ class Wire:
 
     async def append_to(self, node: int, request: Produce) -> list[Produced]:
         """Raises KafkaError."""
-        answer: list[Produced] = await self._client.send(node, request, group=Line.APPENDS)
+        answer: list[Produced] = await self._ask(node, _Use.APPENDS, request)
         return answer
 
     async def fetch_from(self, node: int, request: Fetch) -> list[Fetched]:
         """Raises KafkaError."""
-        return _whole(await self._client.send(node, request, group=Line.FETCHES))
+        answer: list[Fetched] = await self._ask(node, _Use.FETCHES, request)
+        return answer
+
+    async def _ask(self, node: int, use: _Use, request: Request) -> Any:
+        line = self._lines.get((node, use))
+        if line is None or line.closed:
+            line = await self._open(node, use)
+        return await line.ask(request)
+
+    async def _open(self, node: int, use: _Use) -> Line:
+        async with self._opening:
+            line = self._lines.get((node, use))
+            if line is None or line.closed:
+                if not await self._client.ready(node, group=use):
+                    raise errors.NodeNotReadyError(f"node {node}")
+                line = Line(self._client._conns.pop((node, use)), timeout_seconds=self._timeout_seconds)
+                self._lines[node, use] = line
+            return line
 
     async def look_again(self) -> None:
         """Ask anew where the partitions are."""
@@ -109,7 +133,7 @@ class Wire:
         async def ask() -> tuple[list[LogRecord], int]:
             asked = [Asked(topic, partition, position)]
             request = Fetch(asked, wait_ms=100, most_bytes=FETCH_BYTES, partition_bytes=FETCH_BYTES)
-            answer = _whole(await self._to_leader(topic, partition, request))
+            answer = await self._ask(self.leader(topic, partition), _Use.READS, request)
             if not answer:
                 return [], position
             _raise(answer[0].error)
@@ -209,12 +233,6 @@ _MOVED: Final = (
     errors.KafkaConnectionError,
     errors.NodeNotReadyError,
 )
-
-
-def _whole(answer: tuple[int, list[Fetched]]) -> list[Fetched]:
-    error_code, found = answer
-    _raise(error_code)
-    return found
 
 
 def _raise(error_code: int) -> None:

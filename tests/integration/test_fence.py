@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.kafka.embedded import EmbeddedKafka
-from app.kafka.journal import MAX_BATCH_BYTES, KafkaLog
+from app.kafka.journal import LAST_SEQUENCE, MAX_BATCH_BYTES, KafkaLog
 from app.kafka.log import AppendFailed, Entry, Fenced, RecordTooLarge
 from tests.integration.owners import Partition, entries, keys_of, partition, read
 
@@ -235,6 +235,18 @@ async def test_takeover_waits_for_a_broker_that_comes_back(
             await connecting
             _, taken = await one.taken()
         assert taken.term == 0
+
+
+async def test_sequences_go_on_from_zero_after_the_last_one(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    async with partition(kafka.bootstrap, kafka_prefix) as one:
+        owner = await one.owner()
+        await owner.fence()
+        # Of a producer that it has never seen, the broker takes any sequence.
+        owner._sequences["journal"] = LAST_SEQUENCE - 1
+        assert await owner.append(entries("a", "b", "c", "d")) == 0
+        assert owner._sequences["journal"] == 2
+        assert await owner.append(entries("e")) == 4
+        assert keys_of(await read(owner)) == ["a", "b", "c", "d", "e"]
 
 
 async def test_append_that_was_given_up_may_still_land(
