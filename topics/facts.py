@@ -18,6 +18,9 @@ from topics.timestamps import rfc3339
 _dumps = orjson.dumps
 _Fragment = orjson.Fragment
 _ESCAPES_MATTER_BYTES: Final = 64 * 1024
+ORIGINAL_BYTES: Final = 3 * 1024 * 1024
+LETTER_BYTES: Final = 5 * 1024 * 1024
+"""Of a dead letter as JSON. Within the journal its JSON is text, so that it still fits a batch there."""
 
 
 class RunStatus(StrEnum):
@@ -187,11 +190,12 @@ def dead_letter(
     run_id: str | None = None,
     workflow_id: str | None = None,
 ) -> Record:
-    """Return the dead letter of a record, with the original in full."""
-    key_text, key_encoding = _readable(key)
-    value_text, value_encoding = _readable(value)
-    header_texts = [(name, *_readable(raw)) for name, raw in headers]
-    letter = {
+    """Return the dead letter of a record, with the original in full as far as the bounds here allow it.
+
+    Beyond them, `omitted` tells its sizes: it is in the source topic until retention takes it. Only records that came
+    compressed can be so large.
+    """
+    letter: dict[str, Any] = {
         "code": code,
         "reason": reason,
         "remedy": remedy,
@@ -201,15 +205,30 @@ def dead_letter(
             "offset": offset,
             "timestamp": rfc3339(timestamp_ms),
         },
-        "key": key_text,
-        "value": value_text,
-        "headers": [[name, text] for name, text, _ in header_texts],
-        "encoding": {"key": key_encoding, "value": value_encoding, "headers": [e for _, _, e in header_texts]},
         "run_id": run_id,
         "workflow_id": workflow_id,
         "at": rfc3339(at_ms),
     }
-    return Record(key, _dumps(letter), [("content-type", b"application/json"), ("headgate-code", code.encode())])
+    about = [("content-type", b"application/json"), ("headgate-code", code.encode())]
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(raw or b"") for name, raw in headers)
+    if size <= ORIGINAL_BYTES:
+        encoded = _dumps(letter | _original(key, value, headers))
+        if len(encoded) <= LETTER_BYTES:
+            return Record(key, encoded, about)
+    letter["omitted"] = {"key": len(key or b""), "value": len(value or b""), "headers": len(headers)}
+    return Record(None, _dumps(letter | _original(None, None, ())), about)
+
+
+def _original(key: bytes | None, value: bytes | None, headers: Headers) -> dict[str, Any]:
+    key_text, key_encoding = _readable(key)
+    value_text, value_encoding = _readable(value)
+    header_texts = [(name, *_readable(raw)) for name, raw in headers]
+    return {
+        "key": key_text,
+        "value": value_text,
+        "headers": [[name, text] for name, text, _ in header_texts],
+        "encoding": {"key": key_encoding, "value": value_encoding, "headers": [e for _, _, e in header_texts]},
+    }
 
 
 def workflow_announced(

@@ -11,6 +11,8 @@ REMEDIES: Final[dict[str, str]] = {
     "null_value": f"give the record a value such as {EXAMPLE}; tombstones mean nothing in headgate.events",
     "empty_value": f"give the record a value such as {EXAMPLE}; a console producer sends an empty line as one",
     "too_large": "send the large part elsewhere and its address in the event, or raise the setting limits.event_bytes",
+    "batch_too_large": "send smaller batches: lower the producer's batch size, or send without compression",
+    "batch_unreadable": "send the batch again with another compression; its records are in the topic until retention",
     "not_utf8": f"encode the value as UTF-8 JSON without a byte order mark, such as {EXAMPLE}",
     "not_json": f"send one JSON object per record, such as {EXAMPLE}",
     "number_too_large": 'send the number as text, such as {"topic": "sums", "data": {"total": "1e400"}}',
@@ -35,6 +37,9 @@ REMEDIES: Final[dict[str, str]] = {
     "data_not_json": "use what JSON can hold: objects with text keys, lists, text, 64-bit numbers, true, false, null",
 }
 """code -> how to mend it."""
+
+OF_BATCHES: Final = frozenset({"batch_too_large", "batch_unreadable"})
+"""Codes of compressed batches, found before there is a record to look at."""
 
 
 class Malformed(HeadgateError):

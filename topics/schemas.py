@@ -100,7 +100,12 @@ DEAD_LETTER: Final[Schema] = _object(
         "run_id": {"anyOf": [_RUN_ID, {"type": "null"}]},
         "workflow_id": _TEXT_OR_NULL,
         "at": _TIME,
+        "omitted": _object(
+            {"key": _COUNT, "value": _COUNT, "headers": _COUNT},
+            description="bytes of key and value and the number of headers of an original too large to be here in full",
+        ),
     },
+    optional=("omitted",),
     description="a record, or the event of a run, that failed for good",
 )
 

@@ -1,34 +1,46 @@
 """Record batches of a fetch to committed records. The records are the compiled ones of aiokafka's parser."""
 
 from collections import deque
-from typing import Any
+from struct import Struct
+from typing import Any, Final
 
 from aiokafka import errors
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
+from app.kafka import compressed
 from app.kafka.lenient import LenientRecords
+from app.kafka.log import Unreadable
+
+UNPACKED_BYTES: Final = 16 * 1024 * 1024
+"""What the compressed batches of one answer may become. A single larger one is never unpacked."""
+_HEAD: Final = Struct(">qi")
+_RECORDS_AT: Final = 61
+"""Where the records of a batch begin (format 2)."""
 
 
 def committed(data: bytes, aborted: list[tuple[int, int]], position: int) -> tuple[list[Any], int]:
     """Return the committed records from `position` on, and the offset to fetch after them, markers included.
 
-    `aborted`: (producer id, first offset) of the aborted transactions in `data`. Raises CorruptRecordException.
+    `aborted`: (producer id, first offset) of the aborted transactions in `data`. A compressed batch that cannot be
+    unpacked, or not within bounds, is one Unreadable. Raises CorruptRecordException.
     """
     try:
-        return _unpacked(MemoryRecords(data), aborted, position)
+        return _unpacked(data, MemoryRecords(data), aborted, position)
     except UnicodeDecodeError:  # a header's name is no UTF-8
-        return _unpacked(LenientRecords(data), aborted, position)
+        return _unpacked(data, LenientRecords(data), aborted, position)
 
 
-def _unpacked(batches: Any, aborted: list[tuple[int, int]], position: int) -> tuple[list[Any], int]:
+def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]], position: int) -> tuple[list[Any], int]:
     found: list[Any] = []
     waiting = deque(sorted(aborted, key=lambda one: one[1]))
     gone: set[int] = set()
+    at = size = 0
     while batches.has_next():
         batch = batches.next_batch()
         if not batch.validate_crc():
             raise errors.CorruptRecordException(f"a batch at or after offset {position} has a wrong checksum")
+        start, at = at, at + _HEAD.size + _HEAD.unpack_from(data, at)[1]
         if aborted:
             while waiting and waiting[0][1] <= batch.base_offset:
                 gone.add(waiting.popleft()[0])
@@ -36,13 +48,37 @@ def _unpacked(batches: Any, aborted: list[tuple[int, int]], position: int) -> tu
                 position = max(position, batch.next_offset)
                 continue
         if not batch.is_control_batch:
-            if batch.base_offset >= position:
-                found.extend(batch)
+            if batch.compression_type:
+                records, length = _opened(batch, memoryview(data)[start + _RECORDS_AT : at])
+                if found and size + length > UNPACKED_BYTES:
+                    break  # it is fetched again, after these
+                size += length
             else:
-                found.extend(record for record in batch if record.offset >= position)
+                records = batch
+            if batch.base_offset >= position:
+                found.extend(records)
+            else:
+                found.extend(record for record in records if record.offset >= position)
         # The batch's own end: compaction may have taken its last records.
         position = max(position, batch.next_offset)
     return found, position
+
+
+def _opened(batch: Any, raw: memoryview) -> tuple[Any, int]:
+    """Return the records of a compressed batch and the most bytes that they take, or an Unreadable in their place."""
+    last = batch.next_offset - 1
+    which = f"the compressed batch of offsets {batch.base_offset} to {last}"
+    try:
+        length = compressed.most_bytes(batch.compression_type, raw, UNPACKED_BYTES)
+        if length <= UNPACKED_BYTES:
+            return list(batch), length
+    except UnicodeDecodeError:
+        raise
+    except compressed.UNREADABLE as error:
+        reason = f"{which} cannot be unpacked: {type(error).__name__}: {error}"
+        return [Unreadable.batch(last, batch.max_timestamp, "batch_unreadable", reason)], 0
+    reason = f"{which} may unpack to more than {UNPACKED_BYTES} bytes"
+    return [Unreadable.batch(last, batch.max_timestamp, "batch_too_large", reason)], 0
 
 
 def _is_hidden(batch: Any, gone: set[int]) -> bool:

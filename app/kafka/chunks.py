@@ -117,7 +117,7 @@ def _chunk(tp: TP, records: list[Any], generation: int) -> ConsumerMessage:
         tp.partition,
         last.offset,
         last.timestamp / 1000,
-        last.timestamp_type,
+        0,
         [],
         None,
         cast(Any, Chunk(records)),

@@ -21,6 +21,25 @@ class LogRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
 
 
+class Unreadable(LogRecord):
+    """Stands for all records of a batch that cannot be unpacked, at the offset of the last one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def batch(cls, offset: int, timestamp: int, code: str, reason: str) -> "Unreadable":
+        """`code` is one of `topics.malformed`."""
+        return cls(offset, timestamp, None, None, (("code", code.encode()), ("reason", reason.encode())))
+
+    @property
+    def code(self) -> str:
+        return (self.headers[0][1] or b"").decode()
+
+    @property
+    def reason(self) -> str:
+        return (self.headers[1][1] or b"").decode()
+
+
 class Entry(NamedTuple):
     """A record to append. Any tuple that begins with these three will do, such as an engine's `Result`."""
 

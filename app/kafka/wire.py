@@ -138,7 +138,7 @@ class Wire:
                 return [], position
             _raise(answer[0].error)
             found, after = batches.committed(answer[0].data, answer[0].aborted, position)
-            return [LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers) for one in found], after
+            return [_record(one) for one in found], after
 
         return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)
 
@@ -233,6 +233,12 @@ _MOVED: Final = (
     errors.KafkaConnectionError,
     errors.NodeNotReadyError,
 )
+
+
+def _record(one: Any) -> LogRecord:
+    if isinstance(one, LogRecord):
+        return one
+    return LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers)
 
 
 def _raise(error_code: int) -> None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from app.engine.inputs import CommandsRead, EventsRead
 from app.engine.outgoing import Record
+from app.kafka.log import Unreadable
 from topics import codec, commands, facts
 from topics.envelope import Envelope
 
@@ -45,7 +46,8 @@ def events(
                     max_bytes=max_bytes,
                 )
             )
-        except codec.Malformed as error:
+        except codec.Malformed as wrong:
+            error = codec.Malformed(one.code, one.reason) if isinstance(one, Unreadable) else wrong
             malformed.append(_dead(prefix + "events", one, partition, error.code, error.reason, error.remedy, now_ms))
     return EventsRead(envelopes, malformed, next_offset)
 
@@ -76,7 +78,7 @@ def _dead(topic: str, one: Read, partition: int, code: str, reason: str, remedy:
         timestamp_ms=one.timestamp,
         key=one.key,
         value=one.value,
-        headers=one.headers,
+        headers=() if isinstance(one, Unreadable) else one.headers,
         run_id=None,
         workflow_id=None,
         at_ms=now_ms,

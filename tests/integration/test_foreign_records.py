@@ -3,10 +3,11 @@
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 
 from app.kafka.embedded import EmbeddedKafka
@@ -73,3 +74,50 @@ async def test_events_of_an_aborted_transaction_start_nothing(service: Service) 
         await producer.commit_transaction()
     until(lambda: _completed(worker) == 3, 20.0, "three runs")
     assert worker.metric("headgate_events_read_total") == 3
+
+
+async def test_a_compressed_bomb_is_one_dead_letter_and_stops_nothing(service: Service) -> None:
+    worker = service.start("w0").ready()
+    async with AIOKafkaProducer(
+        bootstrap_servers=service.bootstrap, compression_type="gzip", max_batch_size=2**30, max_request_size=2**30
+    ) as producer:
+        bomb = producer.create_batch()
+        for _ in range(3):
+            bomb.append(key=None, value=bytes(100 * 1024 * 1024), timestamp=None, headers=[])
+        await (await producer.send_batch(bomb, service.topic("events"), partition=0))
+        await producer.send_and_wait(service.topic("events"), _event(1), partition=0)
+    until(lambda: _completed(worker) == 1, 20.0, "the run after it", else_show=worker.log)
+    (letter,) = await dead_letters(service)
+    assert letter["code"] == "batch_too_large"
+    assert letter["reason"] == "the compressed batch of offsets 0 to 2 may unpack to more than 16777216 bytes"
+    assert letter["source"]["offset"] == 2
+    assert peak_memory_mb(worker) < 200
+
+
+async def test_a_record_far_above_the_limit_is_a_dead_letter_without_its_content(service: Service) -> None:
+    worker = service.start("w0").ready()
+    async with AIOKafkaProducer(
+        bootstrap_servers=service.bootstrap, compression_type="gzip", max_batch_size=2**30, max_request_size=2**30
+    ) as producer:
+        large = producer.create_batch()
+        large.append(key=None, value=bytes(9 * 1024 * 1024), timestamp=None, headers=[])
+        await (await producer.send_batch(large, service.topic("events"), partition=0))
+        await producer.send_and_wait(service.topic("events"), _event(1), partition=0)
+    until(lambda: _completed(worker) == 1, 20.0, "the run after it", else_show=worker.log)
+    (letter,) = await dead_letters(service)
+    assert (letter["code"], letter["value"], letter["omitted"]["value"]) == ("too_large", None, 9 * 1024 * 1024)
+
+
+async def dead_letters(service: Service) -> list[dict[str, Any]]:
+    topic = service.topic("dlq")
+    async with AIOKafkaConsumer(topic, bootstrap_servers=service.bootstrap, auto_offset_reset="earliest") as consumer:
+        found: list[dict[str, Any]] = []
+        while not found:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found.extend(orjson.loads(one.value) for one in records)
+        return found
+
+
+def peak_memory_mb(worker: Worker) -> float:
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024

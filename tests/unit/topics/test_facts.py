@@ -140,6 +140,23 @@ def test_the_largest_record_that_events_takes_fits_as_a_dead_letter(value: bytes
     assert (base64.b64decode(text) if encoding == "base64" else text.encode()) == value
 
 
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"value": bytes(facts.ORIGINAL_BYTES + 1)},
+        {"key": b"k" * (facts.ORIGINAL_BYTES + 1)},
+        {"headers": [("h", b"\x01" * 60_000)] * 40},
+    ],
+)
+def test_an_original_beyond_the_bounds_is_omitted_and_its_sizes_are_told(large: dict[str, Any]) -> None:
+    record, found = letter(**large)
+    assert len(record.value) < 1_000
+    assert record.key is None
+    assert (found["key"], found["value"], found["headers"]) == (None, None, [])
+    given = {"key": b"k", "value": b"hello", "headers": [("h", b"x")]} | large
+    assert found["omitted"] == {name: len(one) for name, one in given.items()}
+
+
 def test_facts_of_runs_are_in_the_past_tense_and_keyed_by_run() -> None:
     error = facts.error_of("ValueError", "no stock")
     records = [
