@@ -195,7 +195,7 @@ def dead_letter(
     Beyond them, `omitted` tells its sizes: it is in the source topic until retention takes it. Only records that came
     compressed can be so large.
     """
-    letter: dict[str, Any] = {
+    letter = {
         "code": code,
         "reason": reason,
         "remedy": remedy,
@@ -205,18 +205,16 @@ def dead_letter(
             "offset": offset,
             "timestamp": rfc3339(timestamp_ms),
         },
-        "run_id": run_id,
-        "workflow_id": workflow_id,
-        "at": rfc3339(at_ms),
     }
+    ends: dict[str, Any] = {"run_id": run_id, "workflow_id": workflow_id, "at": rfc3339(at_ms)}
     about = [("content-type", b"application/json"), ("headgate-code", code.encode())]
     size = len(key or b"") + len(value or b"") + sum(len(name) + len(raw or b"") for name, raw in headers)
     if size <= ORIGINAL_BYTES:
-        encoded = _dumps(letter | _original(key, value, headers))
+        encoded = _dumps(letter | _original(key, value, headers) | ends)
         if len(encoded) <= LETTER_BYTES:
             return Record(key, encoded, about)
-    letter["omitted"] = {"key": len(key or b""), "value": len(value or b""), "headers": len(headers)}
-    return Record(None, _dumps(letter | _original(None, None, ())), about)
+    ends["omitted"] = {"key": len(key or b""), "value": len(value or b""), "headers": len(headers)}
+    return Record(None, _dumps(letter | _original(None, None, ()) | ends), about)
 
 
 def _original(key: bytes | None, value: bytes | None, headers: Headers) -> dict[str, Any]:
