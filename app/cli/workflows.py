@@ -82,7 +82,9 @@ def retire(workflow_id: str, *, yes: bool) -> int:
         return Exit.OK
     if not yes and sys.stdin.isatty():
         click.confirm(f"Retire {workflow_id} and give up what waits for it?", abort=True)
-    record = {"id": workflow_id, "retired_at": rfc3339(round(time.time() * 1000))}
+    # Later than what it retires, whatever this machine's clock says: workers ask which of the two is the newer.
+    at_ms = max(round(time.time() * 1000), _announced_ms(known[workflow_id]) + 1)
+    record = {"id": workflow_id, "retired_at": rfc3339(at_ms)}
     writer = Writer(target.kafka)
     writer.write(
         catalog.qualified(target.kafka.prefix, "workflows"),
@@ -93,6 +95,15 @@ def retire(workflow_id: str, *, yes: bool) -> int:
     )
     writer.flush()
     return Exit.OK
+
+
+def _announced_ms(record: dict[str, Any]) -> int:
+    from topics.timestamps import milliseconds
+
+    try:
+        return milliseconds(record["announced_at"])
+    except (LookupError, TypeError, ValueError):
+        return 0
 
 
 def announced(cluster: "Cluster") -> dict[str, dict[str, Any]]:

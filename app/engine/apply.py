@@ -7,9 +7,8 @@ then the inputs in order, then the lanes that something happened to.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from app.engine import errors, inputs, lanes, runs, timers
+from app.engine import errors, inputs, lanes, letters, runs, timers, waking, workflows
 from app.engine.effects import Effects
-from app.engine.matching import Matcher
 from app.engine.state import State, Timer
 from topics import keys
 from topics.commands import Command
@@ -68,7 +67,7 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
         return
     matching = tuple(one for one in matching if state.known[one.id] <= envelope.timestamp_ms)
     if len(matching) > state.limits.workflows_per_event:
-        runs.bury(
+        letters.bury(
             state,
             (envelope,),
             code="too_many_workflows",
@@ -114,25 +113,6 @@ def _is_next(received: dict[str, int], command: Command, partitions: int) -> boo
     return True
 
 
-def _workflows_loaded(state: State, given: inputs.WorkflowsLoaded, effects: Effects) -> None:
-    loaded = {one.id: one for one in given.loaded}
-    everything = {one.id: one for one in given.announced} | loaded
-    new = state.round == 0 and not state.known
-    for workflow_id in sorted(everything):
-        if workflow_id not in state.known:
-            state.known[workflow_id] = 0 if new and state.limits.start_from_earliest else state.now_ms
-            state.known_changed = state.changed = True
-    state.loaded = loaded
-    state.matcher = Matcher(everything.values())
-    lanes.regroup(state)
-    runs.wake(state, effects)
-    lanes.wake(state, effects)
-    for workflow_id in given.retired:
-        if workflow_id not in everything:
-            runs.retire(state, workflow_id)
-            lanes.retire(state, workflow_id)
-
-
 def _delivered(state: State, given: inputs.Delivered, _effects: Effects) -> None:
     mark_delivered(state, given)
 
@@ -170,6 +150,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.Published: _published,
     inputs.Ended: runs.ended,
     inputs.TimePassed: _time_passed,
-    inputs.WorkflowsLoaded: _workflows_loaded,
+    inputs.WorkflowsLoaded: workflows.changed,
+    inputs.BodiesRead: waking.bodies_read,
     inputs.Delivered: _delivered,
 }

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import runs
+from app.engine import asleep, known, runs
 from app.engine.effects import Commit
 from app.engine.outgoing import Outgoing, Record
 from app.engine.state import Held, OutSlot, Run, RunStatus, State
@@ -41,9 +41,12 @@ def commit(state: State) -> Commit | None:
         if not pending.left:
             _body(state, pending.held, bodies)
             pending.journaled = True
-            key = runs.pending_key(pending)
+            key = asleep.pending_key(pending)
             (batch if key in gone else fresh).append((key, journal.encode({"r": state.round})))
+            if pending.asleep:
+                asleep.settle(state, pending)
     state.fresh_pending.clear()
+    state.falling.clear()
     for run in state.touched_runs.values():
         anew = run.journaled or journal.run_key(run.id) in gone
         _run(state, run, bodies, batch if anew else fresh)
@@ -55,7 +58,7 @@ def commit(state: State) -> Commit | None:
     parts = _out(state, outgoing)
     last: list[Entity] = []
     if state.known_changed:
-        last.append((journal.KNOWN, journal.encode({"r": state.round, "since": state.known})))
+        last.append((journal.KNOWN, journal.encode(known_value(state))))
         state.known_changed = False
     last.append((journal.HEAD, journal.encode(head(state))))
     orphans: list[Entity] = [(key, None) for key in state.orphans]
@@ -66,6 +69,14 @@ def commit(state: State) -> Commit | None:
         return Commit(state.round, (), whole, outgoing)
     # Nothing live has the keys of what goes ahead: of a commit that never comes it is an orphan, and no loss.
     return Commit(state.round, ahead + fresh, batch + last, outgoing)
+
+
+def known_value(state: State) -> dict[str, Any]:
+    return {
+        "r": state.round,
+        "since": state.known,
+        "workflows": {name: known.described(one) for name, one in state.definitions.items()},
+    }
 
 
 def head(state: State) -> dict[str, Any]:
@@ -123,11 +134,11 @@ def run_value(state: State, run: Run) -> dict[str, Any]:
         "r": state.round,
         "workflow": run.workflow.id,
         "version": run.workflow.version,
-        "bodies": [one.number for one in run.held or ()],
+        "bodies": state.dormant.get(run.id) or [one.number for one in run.held or ()],
         "lane": run.lane,
         "attempt": run.attempt,
         "started": run.started_ms,
-        "due": run.due_ms if run.status in (RunStatus.RETRYING, RunStatus.ASLEEP) else 0,
+        "due": 0 if run.status is RunStatus.RUNNING else run.due_ms,
         "published": run.published or {},
     }
 

@@ -1,8 +1,9 @@
 """What a round hands to the engine. Values only; `apply` has one handler for each class here."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from app.engine.known import Definition
 from app.engine.outgoing import Record
 from headgate.definition import Workflow
 from topics.commands import Command
@@ -67,12 +68,19 @@ class TimePassed:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowsLoaded:
-    """What this owner runs (`loaded`), and what others announced (`announced`, without their code)."""
+    """What this owner runs (`loaded`), and what was announced, by itself or by others."""
 
     loaded: Sequence[Workflow]
-    announced: Sequence[Workflow]
-    retired: Sequence[str] = ()
-    """Ids of workflows that somebody retired: what waits for them is given up."""
+    announced: Sequence[Definition]
+    retired: Mapping[str, int] = field(default_factory=dict)
+    """Workflows that somebody retired, and when (ms): what waits for them is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodiesRead:
+    """Bodies of sleeping events that were `wanted`, read from the journal, in the order of their numbers."""
+
+    bodies: Sequence[tuple[int, Envelope]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +92,4 @@ class Delivered:
     runs_end: int
 
 
-Input = EventsRead | CommandsRead | Published | Ended | TimePassed | WorkflowsLoaded | Delivered
+Input = EventsRead | CommandsRead | Published | Ended | TimePassed | WorkflowsLoaded | BodiesRead | Delivered

@@ -4,11 +4,13 @@ A lane without batches holds what waits behind a run of its key; a lane with bat
 the next run by one rule: the lane is free, and what waits is enough.
 """
 
-from collections.abc import Iterable
+from enum import Enum
 
-from app.engine import errors, runs, timers
+from app.engine import asleep, errors, letters, runs, timers
 from app.engine.effects import Effects
-from app.engine.state import Held, Lane, Pending, State, Timer
+from app.engine.known import Definition
+from app.engine.matching import Match
+from app.engine.state import Held, Lane, Pending, RunStatus, State, Timer
 from headgate.definition import Workflow
 from headgate.errors import Reject
 from topics import keys
@@ -20,11 +22,11 @@ def hold(envelope: Envelope) -> Held:
 
 
 def admit(
-    state: State, workflow: Workflow, envelope: Envelope, digest: bytes, held: Held | None, effects: Effects
+    state: State, workflow: Match, envelope: Envelope, digest: bytes, held: Held | None, effects: Effects
 ) -> None:
-    """Start a run of `workflow` on `envelope`, or let the event wait for its turn, its batch or its workflow."""
-    if workflow.id not in state.loaded:
-        _sleep(state, workflow.id, envelope, held)
+    """Start a run of `workflow` on `envelope`, or let the event wait for its turn, its batch or its workflow's code."""
+    if type(workflow) is Definition:
+        asleep.sleep(state, workflow.id, envelope, held)
         return
     if workflow.filter is not None and not _passes(state, workflow, envelope):
         return
@@ -47,13 +49,51 @@ def admit(
             runs.start(state, workflow, (envelope,), digest, None if held is None else (held,), key, effects)
 
 
-def admit_by_id(state: State, workflow_id: str, envelope: Envelope, effects: Effects) -> None:
-    """Admit an event that another partition matched already."""
+class Verdict(Enum):
+    """What becomes of an event that was taken for a workflow, by the workflow as it is known now."""
+
+    TAKE = "take"
+    SLEEP = "sleep"
+    """Its code is not there: the workflow is not loaded, or only a newer form of it takes the topic."""
+    GIVE_UP = "give up"
+    """The workflow is retired; or neither what is loaded nor anything newer takes the topic."""
+
+
+def judge(state: State, workflow_id: str, envelope: Envelope) -> Verdict:
+    """Judge an event that was matched before, by another partition or in another form of the workflow.
+
+    A function is never given an event of a topic that it does not name.
+    """
     workflow = state.loaded.get(workflow_id)
     if workflow is None:
-        _sleep(state, workflow_id, envelope, None)
+        return Verdict.GIVE_UP if workflow_id in state.retired else Verdict.SLEEP
+    if workflow.matches(envelope.topic):
+        return Verdict.TAKE
+    newest = state.definitions.get(workflow_id)
+    return Verdict.SLEEP if newest is not None and newest.matches(envelope.topic) else Verdict.GIVE_UP
+
+
+def admit_by_id(state: State, workflow_id: str, envelope: Envelope, effects: Effects) -> None:
+    """Admit an event that another partition matched already."""
+    verdict = judge(state, workflow_id, envelope)
+    if verdict is Verdict.GIVE_UP:
+        give_up(state, workflow_id, envelope)
+    elif verdict is Verdict.SLEEP or workflow_id in state.waking:  # behind those that slept before it
+        asleep.sleep(state, workflow_id, envelope, None)
     else:
-        admit(state, workflow, envelope, keys.digest_of(envelope), None, effects)
+        admit(state, state.loaded[workflow_id], envelope, keys.digest_of(envelope), None, effects)
+
+
+def give_up(state: State, workflow_id: str, envelope: Envelope) -> None:
+    """Write the dead letter of an event that nothing will run."""
+    if workflow_id in state.retired:
+        code, reason = "workflow_retired", f"the event waited for workflow {workflow_id!r}, which was retired"
+        remedy = "deploy the workflow again and produce the event again with a new id"
+    else:
+        code = "no_longer_triggered"
+        reason = f"the event waited for workflow {workflow_id!r}, which no longer triggers on topic {envelope.topic!r}"
+        remedy = "if it is to be handled, let a workflow trigger on its topic, and produce it again with a new id"
+    letters.bury(state, (envelope,), code=code, reason=reason, remedy=remedy, run_id=None, workflow_id=workflow_id)
 
 
 def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
@@ -65,7 +105,7 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
     try:
         passes = bool(workflow.filter(event))
     except Exception as error:  # noqa: BLE001 an author's filter: its failure concerns this event alone
-        runs.bury(
+        letters.bury(
             state,
             (envelope,),
             code="filter_failed",
@@ -103,16 +143,15 @@ def _wait(state: State, workflow_id: str, envelope: Envelope, held: Held | None)
     return pending
 
 
-def _sleep(state: State, workflow_id: str, envelope: Envelope, held: Held | None) -> None:
-    state.asleep.setdefault(workflow_id, []).append(_wait(state, workflow_id, envelope, held))
-
-
 def leave(state: State, pending: Pending) -> None:
     """Take `pending` out of the waiting; its body stays with whoever goes on with the event."""
     pending.left = True
-    state.held_bytes -= pending.held.envelope.weight
+    weight = pending.held.envelope.weight
+    state.held_bytes -= weight
+    if pending.recalled:
+        state.recalled_bytes -= weight
     if pending.journaled:
-        state.removed.append(runs.pending_key(pending))
+        state.removed.append(asleep.pending_key(pending))
         state.changed = True
 
 
@@ -145,7 +184,7 @@ def _fire(state: State, lane: Lane, effects: Effects) -> None:
             state.counters.duplicates += 1
             lane.take()
             leave(state, first)
-            runs.release(state, first.held)
+            asleep.release(state, first.held)
             continue
         taken = _take(state, lane)
         held = tuple(one.held for one in taken)
@@ -153,7 +192,7 @@ def _fire(state: State, lane: Lane, effects: Effects) -> None:
         lane.active += 1
         runs.start(state, workflow, events, digest, held, lane.key, effects)
         for one in held:  # the run has references of its own now
-            runs.release(state, one)
+            asleep.release(state, one)
 
 
 def _full(state: State, lane: Lane) -> bool:
@@ -193,12 +232,13 @@ def batch_due(state: State, key: tuple[str, str | None], due_ms: int) -> None:
         state.ready[key] = lane
 
 
-def regroup(state: State) -> None:
-    """Workflows changed: what waits goes to sleep in order, to be admitted again by the new definitions."""
+def regroup(state: State, effects: Effects) -> None:
+    """Workflows changed: what waits in lanes is admitted again, in order, by the workflows as they are now."""
+    waiting: dict[str, list[Pending]] = {}
     for lane in state.lanes.values():
-        for pending in lane.pending:
-            state.asleep.setdefault(lane.key[0], []).append(pending)
-        lane.clear()
+        if lane.pending:
+            waiting.setdefault(lane.key[0], []).extend(lane.pending)
+            lane.clear()
         lane.armed_ms = None
         current = state.loaded.get(lane.key[0])
         if current is not None:
@@ -206,46 +246,39 @@ def regroup(state: State) -> None:
     state.ready.clear()
     for key in [key for key, lane in state.lanes.items() if not lane.active]:
         del state.lanes[key]
-    for run in runs.asleep(state):
-        if run.lane is not None:
-            workflow = state.loaded[run.workflow.id]
-            state.lanes.setdefault(run.lane, Lane(workflow, run.lane)).active += 1
+    for run in state.runs.values():
+        if run.status is RunStatus.ASLEEP and run.workflow.id in state.loaded:
+            run.status = RunStatus.WAKING
+            state.waking_runs[run.id] = run
+            if run.lane is not None:
+                state.lanes.setdefault(run.lane, Lane(state.loaded[run.workflow.id], run.lane)).active += 1
+    for workflow_id in sorted(waiting):
+        for pending in sorted(waiting[workflow_id], key=_age):
+            _admit_again(state, workflow_id, pending, effects)
 
 
-def wake(state: State, effects: Effects) -> None:
-    """Admit what slept for workflows that are loaded now."""
-    for workflow_id in [one for one in state.asleep if one in state.loaded]:
-        workflow = state.loaded[workflow_id]
-        for pending in _in_order(state.asleep.pop(workflow_id)):
-            _wake_one(state, workflow, pending, effects)
+def _age(pending: Pending) -> int:
+    return pending.held.number if pending.held.number >= 0 else 1 << 62
 
 
-def retire(state: State, workflow_id: str) -> None:
-    """Give up what waits for a workflow that will not be loaded again: each event becomes a dead letter."""
-    for pending in state.asleep.pop(workflow_id, []):
+def _admit_again(state: State, workflow_id: str, pending: Pending, effects: Effects) -> None:
+    verdict = judge(state, workflow_id, pending.held.envelope)
+    if verdict is Verdict.TAKE:
+        readmit(state, state.loaded[workflow_id], pending, effects)
+    elif verdict is Verdict.SLEEP:
+        asleep.doze(state, pending)
+    else:
         leave(state, pending)
-        runs.bury(
-            state,
-            (pending.held.envelope,),
-            code="workflow_retired",
-            reason=f"the event waited for workflow {workflow_id!r}, which was retired",
-            remedy="deploy the workflow again and produce the event again with a new id",
-            run_id=None,
-            workflow_id=workflow_id,
-        )
-        runs.release(state, pending.held)
+        give_up(state, workflow_id, pending.held.envelope)
+        asleep.release(state, pending.held)
 
 
-def _in_order(waiting: Iterable[Pending]) -> list[Pending]:
-    return sorted(waiting, key=lambda one: one.held.number if one.held.number >= 0 else 1 << 62)
-
-
-def _wake_one(state: State, workflow: Workflow, pending: Pending, effects: Effects) -> None:
+def readmit(state: State, workflow: Workflow, pending: Pending, effects: Effects) -> None:
     """Put `pending` into its lane as it is, so that nothing is journaled anew; else let `admit` decide."""
     envelope = pending.held.envelope
     if workflow.filter is not None and not _passes(state, workflow, envelope):
         leave(state, pending)
-        runs.release(state, pending.held)
+        asleep.release(state, pending.held)
         return
     batched = workflow.batch_size > 1
     ordered = envelope.key is not None and workflow.order != "none"
@@ -263,4 +296,4 @@ def _wake_one(state: State, workflow: Workflow, pending: Pending, effects: Effec
     leave(state, pending)
     held = pending.held
     admit(state, workflow, envelope, keys.digest_of(envelope), held, effects)
-    runs.release(state, held)
+    asleep.release(state, held)

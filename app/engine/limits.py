@@ -17,6 +17,8 @@ class Limits:
     dedup_ids: int = 1_000_000
     """Most ids remembered by one partition."""
     dedup_window_ms: int = 96 * 3_600_000
+    asleep_events: int = 250_000
+    """Most events of one partition that sleep until their workflow is loaded; they take 8 bytes of memory each."""
     start_from_earliest: bool = True
     """Whether a new installation reads the events that were there before it."""
     reply_allowed: Callable[[str], bool] = lambda _topic: False

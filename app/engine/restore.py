@@ -1,7 +1,7 @@
 """A partition's state from its journal: the entities that compaction left, in any order. Called by the takeover.
 
-Everything that was going on sleeps afterwards; `WorkflowsLoaded` wakes what this owner runs. So a takeover, a
-restart and a rolling deploy are one path.
+Everything that was going on sleeps afterwards, without its events in memory; `WorkflowsLoaded` wakes what this owner
+runs, and `waking` has the events read back. So a takeover, a restart and a rolling deploy are one path.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,15 +10,17 @@ from typing import Any, cast
 
 import orjson
 
-from app.engine import errors, runs
+from app.engine import asleep, errors, known, runs, waking
 from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
+from app.engine.entities import Entities
 from app.engine.limits import Limits
+from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing, Record, Result
 from app.engine.snapshot import Remembered
-from app.engine.state import Held, OutSlot, Pending, Run, RunStatus, State, Unloaded, empty
+from app.engine.state import OutSlot, Run, State, Unloaded, empty
 from headgate.definition import Workflow
-from topics import codec, commands, journal
+from topics import codec, journal
 from topics.timestamps import milliseconds
 
 
@@ -30,21 +32,24 @@ class Restored:
 
 
 def restore(
-    entities: Mapping[bytes, bytes],
+    entities: Entities | Mapping[bytes, bytes],
     partition: int,
     limits: Limits,
     *,
     journal_id: str,
     remembered: Remembered | None = None,
 ) -> Restored:
-    """Return the state that `entities` (key to value) define. Raises UnreadableJournal, WrongPartitionCount.
+    """Return the state that `entities` define. Raises UnreadableJournal, WrongPartitionCount.
 
     `remembered` are the ids of a snapshot; `entities` then hold only those written after it.
     """
+    if not isinstance(entities, Entities):
+        entities = Entities(entities)
     state = empty(partition, limits, journal_id=journal_id)
-    if journal.HEAD not in entities:
+    if journal.HEAD not in entities.others:
         # Nothing was ever committed; what is there was written ahead of a commit that never came.
-        state.orphans.extend(key for key in entities if key != journal.CLAIM)
+        state.orphans.extend(key for key in entities.others if key != journal.CLAIM)
+        _take_orphans(state, entities)
         return Restored(state)
     records = _Records()
     try:
@@ -73,12 +78,10 @@ class _Records:
 _Record = tuple[bytes, bytes, dict[str, Any]]
 
 
-def _take(
-    state: State, entities: Mapping[bytes, bytes], records: _Records, remembered: Remembered | None
-) -> list[Outgoing]:
+def _take(state: State, entities: Entities, records: _Records, remembered: Remembered | None) -> list[Outgoing]:
     """Take the entities into the state; return what must be delivered again."""
-    _head(state, journal.decode(journal.HEAD, entities[journal.HEAD]))
-    for key, value in entities.items():
+    _head(state, journal.decode(journal.HEAD, entities.others[journal.HEAD]))
+    for key, value in entities.others.items():
         if key in (journal.HEAD, journal.CLAIM):
             continue
         records.current = key
@@ -87,24 +90,39 @@ def _take(
             state.orphans.append(key)
         else:
             records.add(key, value, found)
+    _take_orphans(state, entities)
     for _, _, found in records.of(b"known"):
         state.known = dict(found["since"])
+        # Journals of older releases have no more than the names: such a workflow matches once it is heard of again.
+        described = found.get("workflows", {})
+        state.definitions = {name: known.from_journal(name, one) for name, one in described.items()}
     if remembered is not None:
         _remember(state, remembered)
     _ids(state, records, remembered=remembered is not None)
-    bodies: dict[int, Held] = {}
-    for key, _, found in records.of(b"body"):
-        number = int(key.split(b":")[1])
-        bodies[number] = Held(commands.event_of(found), number, journaled=True)
     for key, _, found in records.of(b"run"):
-        _run(state, key[len(b"run:") :].decode(), found, bodies)
-    for key, _, _ in records.of(b"pending"):
-        _, number_text, workflow_id = key.split(b":", 2)
-        _pending(state, bodies[int(number_text)], workflow_id.decode())
+        _run(state, key[len(b"run:") :].decode(), found, entities.bodies)
+    for kind in (b"body", b"pending"):
+        for _ in records.of(kind):
+            raise ValueError("it does not say which round wrote it")
+    _sleep(state, entities, records)
     # Compaction leaves the entities in any order; the oldest goes on first.
-    state.runs = dict(sorted(state.runs.items(), key=lambda one: one[1].held[0].number if one[1].held else -1))
-    state.removed.extend(journal.body_key(one.number) for one in bodies.values() if one.refs == 0)
+    state.runs = dict(sorted(state.runs.items(), key=lambda one: state.dormant[one[0]][:1]))
+    waking.rematch(state)
     return _out(state, records)
+
+
+def _take_orphans(state: State, entities: Entities) -> None:
+    """Take out what was written ahead of a commit that never came."""
+    if entities.newest <= state.round:
+        return
+    for key in entities.newest_keys:
+        if key not in entities:
+            continue
+        entities.remove(key)
+        state.orphans.append(key)
+        if key.startswith(b"body:"):
+            # Its number is not given again: whoever looks for a body takes the first one of its number.
+            state.bodies = max(state.bodies, int(key[len(b"body:") :]) + 1)
 
 
 def _head(state: State, head: Mapping[str, Any]) -> None:
@@ -168,27 +186,38 @@ def _ids(state: State, records: _Records, *, remembered: bool) -> None:
             state.tail_slots = max(state.tail_slots, int(key.split(b":")[1]) + 1)
 
 
-def _run(state: State, run_id: str, found: Mapping[str, Any], bodies: Mapping[int, Held]) -> None:
-    held = tuple(bodies[number] for number in found["bodies"])
-    for one in held:
-        one.refs += 1
+def _run(state: State, run_id: str, found: Mapping[str, Any], bodies: Numbers) -> None:
+    numbers = tuple(found["bodies"])
+    if not numbers:
+        raise LookupError("it has no events")
+    for number in numbers:
+        _require(number, bodies)
+        state.dormant_bodies[number] = state.dormant_bodies.get(number, 0) + 1
+    state.dormant[run_id] = numbers
     lane = None if found["lane"] is None else (found["lane"][0], found["lane"][1])
-    # Its workflow follows when it is loaded; until then nothing asks for more than the name.
+    # Its workflow and its events follow when it is loaded; until then nothing asks for more than the name.
     workflow = cast(Workflow, Unloaded(id=found["workflow"], version=found["version"]))
-    run = Run(run_id, workflow, tuple(one.envelope for one in held), held, lane, found["started"])
+    run = Run.asleep(run_id, workflow, lane, found["started"])
     run.attempt = found["attempt"]
     run.due_ms = found["due"]
     run.published = dict(found["published"]) or None
-    run.journaled = True
-    run.status = RunStatus.ASLEEP
     state.runs[run_id] = run
-    state.run_bytes += sum(one.weight for one in run.events)
 
 
-def _pending(state: State, held: Held, workflow_id: str) -> None:
-    held.refs += 1
-    state.held_bytes += held.envelope.weight
-    state.asleep.setdefault(workflow_id, []).append(Pending(workflow_id, held, journaled=True))
+def _require(number: int, bodies: Numbers) -> None:
+    if number not in bodies:
+        raise LookupError(f"body {number} is not there")
+
+
+def _sleep(state: State, entities: Entities, records: _Records) -> None:
+    """Let sleep what waits, and name the bodies that nothing needs."""
+    for workflow_id, numbers in entities.waiting.items():
+        for number in numbers:
+            records.current = journal.pending_key(number, workflow_id)
+            _require(number, entities.bodies)
+        if numbers:
+            state.asleep[workflow_id] = numbers
+    state.removed.extend(journal.body_key(one) for one in entities.bodies if not asleep.needed(state, one))
 
 
 def _out(state: State, records: _Records) -> list[Outgoing]:

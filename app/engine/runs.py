@@ -1,12 +1,11 @@
 """Runs: start, end, retry, give up; and what each of these writes to results, runs, dead letters and replies."""
 
-from collections.abc import Sequence
 from typing import Final
 
-from app.engine import inputs, retry, timers
+from app.engine import asleep, inputs, letters, retry, timers
 from app.engine.effects import Effects
 from app.engine.outgoing import Record, Result
-from app.engine.state import Held, Pending, Run, RunStatus, State, Timer
+from app.engine.state import Held, Run, RunStatus, State, Timer
 from headgate.definition import Workflow
 from topics import facts, journal, keys
 from topics.envelope import Envelope
@@ -148,7 +147,7 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
         if envelope.reply_topic is not None:
             _reply(state, run, envelope, value)
     if failure is not None:
-        bury(
+        letters.bury(
             state,
             run.events,
             code="run_rejected" if status == _REJECTED else "run_failed",
@@ -165,7 +164,7 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
         state.run_bytes -= sum([one.weight for one in run.events])
         state.removed.append(journal.run_key(run.id))
     for one in run.held or ():
-        release(state, one)
+        asleep.release(state, one)
     if run.lane is not None:
         state.freed.append(run.lane)
 
@@ -189,7 +188,7 @@ def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:
     topic = envelope.reply_topic
     assert topic is not None
     if not state.limits.reply_allowed(topic):
-        bury(
+        letters.bury(
             state,
             (envelope,),
             code="reply_refused",
@@ -205,37 +204,6 @@ def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:
         headers.insert(0, ("correlation_id", correlation.encode()))
     key = correlation.encode() if correlation is not None else None
     state.outgoing.records.append(Record(topic, None, key, value, tuple(headers), foreign=True))
-
-
-def bury(
-    state: State,
-    events: Sequence[Envelope],
-    *,
-    code: str,
-    reason: str,
-    remedy: str,
-    run_id: str | None,
-    workflow_id: str | None,
-) -> None:
-    """Write a dead letter for each of `events`."""
-    state.changed = True
-    for envelope in events:
-        key, value, headers = facts.dead_letter(
-            code=code,
-            reason=reason,
-            remedy=remedy,
-            source_topic=state.limits.prefix + "events",
-            partition=envelope.partition,
-            offset=envelope.offset,
-            timestamp_ms=envelope.timestamp_ms,
-            key=envelope.raw_key,
-            value=envelope.raw_value,
-            headers=envelope.raw_headers,
-            run_id=run_id,
-            workflow_id=workflow_id,
-            at_ms=state.now_ms,
-        )
-        state.outgoing.records.append(Record("dlq", None, key, value, tuple(headers)))
 
 
 def began(state: State, run: Run) -> None:
@@ -255,36 +223,35 @@ def _tell(state: State, told: facts.Record) -> None:
     state.outgoing.runs.append(Record("runs", state.partition, told.key, told.value, tuple(told.headers)))
 
 
-def release(state: State, held: Held) -> None:
-    """One that needed the body needs it no more."""
-    held.refs -= 1
-    if held.refs == 0 and held.journaled:
-        state.removed.append(journal.body_key(held.number))
+def renew(state: State) -> None:
+    """Workflows changed: what waits for its next attempt gets the workflow as it is now.
 
-
-def pending_key(pending: Pending) -> bytes:
-    return journal.pending_key(pending.held.number, pending.workflow_id)
-
-
-def wake(state: State, effects: Effects) -> None:
-    """Go on with runs that slept because their workflow was not loaded, or that the journal just gave back.
-
-    What waits for its next attempt gets the workflow as it is now; an attempt that goes on keeps the one it began with.
+    An attempt that goes on keeps the one that it began with.
     """
     for run in state.runs.values():
         if run.status is RunStatus.RETRYING and run.workflow.id in state.loaded:
             run.workflow = state.loaded[run.workflow.id]
             _set_deadline(state, run)
-    for run in asleep(state):
-        run.workflow = state.loaded[run.workflow.id]
-        _set_deadline(state, run)
-        if run.due_ms > 0:
-            run.status = RunStatus.RETRYING
-            timers.arm(state, run.due_ms, Timer.RETRY, run.id)
-        else:
-            run.status = RunStatus.RUNNING
-            state.running += 1
-            effects.starts.append(run)
+
+
+def resume(state: State, run: Run, held: tuple[Held, ...], effects: Effects) -> None:
+    """Go on with a run that slept, now that its events are there."""
+    run.held = held
+    run.events = tuple([one.envelope for one in held])
+    run.key = run.events[0].key
+    state.run_bytes += sum([one.weight for one in run.events])
+    if run.workflow.id in state.retired:
+        message = f"workflow {run.workflow.id!r} was retired while the run waited for it to be loaded"
+        _finish(state, run, _CANCELLED, b"null", inputs.Failure("WorkflowRetired", message, None))
+        return
+    _set_deadline(state, run)
+    if run.due_ms > 0:
+        run.status = RunStatus.RETRYING
+        timers.arm(state, run.due_ms, Timer.RETRY, run.id)
+    else:
+        run.status = RunStatus.RUNNING
+        state.running += 1
+        effects.starts.append(run)
 
 
 def _set_deadline(state: State, run: Run) -> None:
@@ -296,17 +263,3 @@ def _set_deadline(state: State, run: Run) -> None:
     if due_ms != run.deadline_ms:
         run.deadline_ms = due_ms
         timers.arm(state, due_ms, Timer.DEADLINE, run.id)
-
-
-def retire(state: State, workflow_id: str) -> None:
-    """Cancel the runs of a workflow that will not be loaded again."""
-    for run in [
-        one for one in state.runs.values() if one.status is RunStatus.ASLEEP and one.workflow.id == workflow_id
-    ]:
-        message = f"workflow {workflow_id!r} was retired while the run waited for it to be loaded"
-        _finish(state, run, _CANCELLED, b"null", inputs.Failure("WorkflowRetired", message, None))
-
-
-def asleep(state: State) -> list[Run]:
-    """Return the runs that sleep though their workflow is loaded."""
-    return [one for one in state.runs.values() if one.status is RunStatus.ASLEEP and one.workflow.id in state.loaded]

@@ -1,7 +1,8 @@
 """A partition's state as one block of bytes, and back: a cache of the journal up to an offset, never its equal.
 
 What is not in the journal yet, or not known to be delivered, is not in a snapshot either: one is taken only where
-nothing of that kind is left. The ids are kept as the tables that they are in memory, so that millions load in a moment.
+nothing of that kind is left. The ids are kept as the tables that they are in memory, so that millions load in a moment;
+of what sleeps there are the numbers alone, as in memory.
 """
 
 import array
@@ -13,12 +14,14 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import commit, runs
+from app.engine import asleep, commit
 from app.engine.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation
-from app.engine.state import Held, Pending, State
+from app.engine.entities import Entities
+from app.engine.numbers import Numbers
+from app.engine.state import Held, State
 from topics import commands, journal
 
-_MAGIC: Final = b"headgate-snapshot-1\n"
+_MAGIC: Final = b"headgate-snapshot-2\n"
 _CHECKSUM_BYTES: Final = 16
 
 
@@ -27,7 +30,7 @@ class Snapshot:
     """What a snapshot holds. `next_offset`: of the journal, where reading goes on; `about`: whatever its user added."""
 
     next_offset: int
-    entities: Mapping[bytes, bytes]
+    entities: Entities
     """The journal's live entities but for ids."""
     remembered: "Remembered"
     about: Mapping[str, Any]
@@ -63,6 +66,8 @@ def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes
         "next_offset": next_offset,
         "about": about,
         "entities": [[key.decode(), value.decode()] for key, value in _entities(state).items()],
+        "asleep": {name: _text(one) for name, one in state.asleep.items()},
+        "dormant": _text(Numbers(state.dormant_bodies)),
         "generations": [
             {
                 "number": one.number,
@@ -84,8 +89,12 @@ def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes
     return body + blake2b(body, digest_size=_CHECKSUM_BYTES).digest()
 
 
-def decode(given: bytes, policy: DedupPolicy) -> Snapshot:
-    """Return what `encode` was given. Raises Damaged."""
+def _text(numbers: Numbers) -> str:
+    return base64.b64encode(numbers.packed()).decode()
+
+
+def decode(given: bytes, policy: DedupPolicy, *, most_bytes: int | None = None) -> Snapshot:
+    """Return what `encode` was given; of bodies at most `most_bytes` are kept. Raises Damaged."""
     body, checksum = given[:-_CHECKSUM_BYTES], given[-_CHECKSUM_BYTES:]
     if not body.startswith(_MAGIC) or blake2b(body, digest_size=_CHECKSUM_BYTES).digest() != checksum:
         raise Damaged("it is not whole, or of another release")
@@ -105,7 +114,7 @@ def decode(given: bytes, policy: DedupPolicy) -> Snapshot:
     tail = base64.b64decode(found["tail_ids"])
     return Snapshot(
         next_offset=found["next_offset"],
-        entities={key.encode(): value.encode() for key, value in found["entities"]},
+        entities=_entities_of(found, most_bytes),
         remembered=Remembered(
             round=found["round"],
             dedup=dedup,
@@ -118,24 +127,31 @@ def decode(given: bytes, policy: DedupPolicy) -> Snapshot:
     )
 
 
+def _entities_of(found: Mapping[str, Any], most_bytes: int | None) -> Entities:
+    entities = Entities(most_bytes=most_bytes)
+    sleeping = {name: Numbers.of(base64.b64decode(one)) for name, one in found["asleep"].items()}
+    dormant = Numbers.of(base64.b64decode(found["dormant"]))
+    entities.bodies = Numbers.union([dormant, *sleeping.values()])
+    entities.waiting = sleeping
+    for key, value in found["entities"]:
+        entities.put(key.encode(), value.encode())
+    return entities
+
+
 def _entities(state: State) -> dict[bytes, bytes]:
-    """Return the live entities as the journal has them."""
+    """Return the live entities as the journal has them, but for those that sleep."""
     made: dict[bytes, bytes] = {}
     for run in state.runs.values():
         for held in run.held or ():
             _body(state, held, made)
         made[journal.run_key(run.id)] = journal.encode(commit.run_value(state, run))
-    for pending in _waiting(state):
-        _body(state, pending.held, made)
-        made[runs.pending_key(pending)] = journal.encode({"r": state.round})
-    made[journal.KNOWN] = journal.encode({"r": state.round, "since": state.known})
+    for lane in state.lanes.values():
+        for pending in lane.pending:
+            _body(state, pending.held, made)
+            made[asleep.pending_key(pending)] = journal.encode({"r": state.round})
+    made[journal.KNOWN] = journal.encode(commit.known_value(state))
     made[journal.HEAD] = journal.encode(commit.head(state))
     return made
-
-
-def _waiting(state: State) -> list[Pending]:
-    lanes = [pending for lane in state.lanes.values() for pending in lane.pending]
-    return lanes + [pending for sleeping in state.asleep.values() for pending in sleeping]
 
 
 def _body(state: State, held: Held, made: dict[bytes, bytes]) -> None:

@@ -6,8 +6,10 @@ from enum import Enum
 from typing import Final
 
 from app.engine.dedup import Dedup, DedupPolicy
+from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.engine.matching import Matcher
+from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing
 from headgate.definition import Workflow
 from topics.envelope import Envelope
@@ -21,7 +23,9 @@ class RunStatus(Enum):
     RETRYING = "retrying"
     """The last attempt failed; the next one starts at `due_ms`."""
     ASLEEP = "asleep"
-    """Its workflow is not loaded by this owner."""
+    """Its workflow is not loaded by this owner; its events are in the journal alone."""
+    WAKING = "waking"
+    """Its workflow is loaded or retired, and its events are being read back."""
 
 
 class Held:
@@ -78,6 +82,16 @@ class Run:
         self.published: dict[str, str] | None = None
         self.journaled = False
 
+    @classmethod
+    def asleep(cls, run_id: str, workflow: Workflow, lane: "tuple[str, str | None] | None", started_ms: int) -> "Run":
+        """Return a run that the journal holds, without its events and so without their key."""
+        run = cls.__new__(cls)
+        run.id, run.workflow, run.lane, run.started_ms = run_id, workflow, lane, started_ms
+        run.events, run.held, run.key = (), None, None
+        run.attempt, run.due_ms, run.deadline_ms, run.published = 1, 0, None, None
+        run.status, run.journaled = RunStatus.ASLEEP, True
+        return run
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unloaded:
@@ -90,15 +104,32 @@ class Unloaded:
 
 
 class Pending:
-    """An event that waits for its turn in a lane, or for its workflow to be loaded."""
+    """An event that waits for its turn in a lane."""
 
     __slots__ = ("held", "journaled", "left", "workflow_id")
+    recalled = False
+    """Whether it slept before. This and the next are the class's: most events need neither."""
+    asleep = False
 
     def __init__(self, workflow_id: str, held: Held, *, journaled: bool = False) -> None:
         self.workflow_id = workflow_id
         self.held = held
         self.journaled = journaled
         self.left = False
+
+
+class Recalled(Pending):
+    """One that was read back after its sleep."""
+
+    __slots__ = ()
+    recalled = True
+
+
+class Sleeper(Pending):
+    """One that waits for its workflow's code, until its round is journaled: then there is its number alone."""
+
+    __slots__ = ()
+    asleep = True
 
 
 _NOTHING: deque[Pending] = deque(maxlen=0)
@@ -158,6 +189,11 @@ class Counters:
     filtered: int = 0
     started: int = 0
     retried: int = 0
+    slept: int = 0
+    """Events that fell asleep, once for each workflow that they wait for."""
+    woken: int = 0
+    overslept: int = 0
+    """Events that became dead letters because too many slept."""
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
     """By workflow id and status."""
 
@@ -181,6 +217,8 @@ class State:
     loaded: dict[str, Workflow] = field(default_factory=dict)
     known: dict[str, int] = field(default_factory=dict)
     """Since when (append time, ms) each workflow sees events here."""
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    """The newest announced form of each workflow in `known`; a journal of an older release has the names alone."""
     known_changed: bool = False
 
     events_offset: int = 0
@@ -199,7 +237,24 @@ class State:
     runs: dict[str, Run] = field(default_factory=dict)
     running: int = 0
     lanes: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
-    asleep: dict[str, list[Pending]] = field(default_factory=dict)
+    asleep: dict[str, Numbers] = field(default_factory=dict)
+    """Bodies of the events that wait for a workflow's code, by its id. In memory there is nothing else of them."""
+    falling: dict[str, int] = field(default_factory=dict)
+    """How many events of a workflow will sleep once their round is journaled."""
+    dormant: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Bodies of the runs that sleep or wake, by the run's id."""
+    dormant_bodies: dict[int, int] = field(default_factory=dict)
+    """How many of these runs need a body."""
+    waking: dict[str, int] = field(default_factory=dict)
+    """Workflows whose sleeping events are read back, and the first body that was not looked at yet."""
+    waking_runs: dict[str, Run] = field(default_factory=dict)
+    """Runs whose events are read back."""
+    retired: set[str] = field(default_factory=set)
+    """Workflows that somebody retired: what sleeps for them is read back to be given up."""
+    shared: dict[int, Held] = field(default_factory=dict)
+    """Journaled bodies that are in memory though something that sleeps needs them too."""
+    recalled_bytes: int = 0
+    """Weight of the events that were read back and wait in lanes."""
     timers: list[tuple[int, int, Timer, str, str | None]] = field(default_factory=list)
     timer_count: int = 0
     timers_fired: int = 0
@@ -207,9 +262,9 @@ class State:
     timers_most: int = TIMERS_LEAST
     """At so many timers, those that hold no more are dropped."""
     held_bytes: int = 0
-    """Weight of the events that wait in lanes or asleep."""
+    """Weight of the events that wait in lanes."""
     run_bytes: int = 0
-    """Weight of the events of runs that outlive their round."""
+    """Weight of the events of runs that outlive their round; those that sleep have none in memory."""
 
     outgoing: Outgoing = field(default_factory=lambda: Outgoing(0))
     undelivered: deque[OutSlot] = field(default_factory=deque)

@@ -29,6 +29,17 @@ class WorkerMetrics:
         self.queued = gauge(
             "headgate_events_queued_bytes", "Memory, by estimate, of events that wait for a run.", ("partition",)
         )
+        self.asleep = gauge(
+            "headgate_events_asleep", "Events that wait for a worker that loads their workflow.", ("workflow",)
+        )
+        self.runs_asleep = gauge(
+            "headgate_runs_asleep", "Runs that wait for a worker that loads their workflow.", ("workflow",)
+        )
+        self.slept = counter("headgate_events_slept", "Events that fell asleep, once for each workflow they wait for.")
+        self.woken = counter("headgate_events_woken", "Events that slept, and were read back from the journal.")
+        self.overslept = counter(
+            "headgate_events_overslept", "Events that became dead letters because too many slept already."
+        )
         self.dedup_ids = gauge("headgate_dedup_ids", "Event ids remembered.", ("partition",))
         self.dedup_fill = gauge(
             "headgate_dedup_fill_ratio", "Ids remembered over the bound: at 1 ids are forgotten early.", ("partition",)

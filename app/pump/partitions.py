@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from app.engine import asleep
 from app.engine.inputs import WorkflowsLoaded
 from app.engine.limits import Limits
 from app.engine.state import Counters, State
@@ -34,6 +35,8 @@ class Parts:
     snapshots: Snapshots | None = None
     snapshot_every_ms: int = 60_000
     claim_every_ms: int = 6 * 3_600_000
+    at_hand_bytes: int = 2 * 1024 * 1024
+    """Of events that wait, what a takeover keeps of each partition; the rest is read again when its turn comes."""
     clock_warn_ms: int = 1_000
     clock_stop_ms: int = 60_000
 
@@ -120,6 +123,7 @@ class Partitions:
                 warn_ms=parts.clock_warn_ms,
                 stop_ms=parts.clock_stop_ms,
                 snapshots=parts.snapshots,
+                at_hand_bytes=parts.at_hand_bytes,
             )
         except BaseException:
             await partition_log.close()
@@ -146,6 +150,7 @@ class Partitions:
             next_journal_offset=taken.next_journal_offset,
             bounds=parts.bounds,
             deliver_again=taken.deliver_again,
+            recall=taken.recall,
             upkeep=upkeep,
             turns=self._turns,
             observe=parts.observe,
@@ -159,6 +164,7 @@ class Partitions:
             partition=partition,
             term=taken.term,
             runs=len(taken.state.runs),
+            asleep=asleep.count(taken.state),
             deliver_again=len(taken.deliver_again),
         )
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.engine import apply as engine
-from app.engine import timers
+from app.engine import asleep, timers, waking
 from app.engine.commit import commit
 from app.engine.effects import Commit, Effects
-from app.engine.inputs import Delivered, Ended, Input, Published, TimePassed, WorkflowsLoaded
+from app.engine.inputs import BodiesRead, Delivered, Ended, Input, Published, TimePassed, WorkflowsLoaded
 from app.engine.outgoing import Outgoing
 from app.engine.state import Counters, Run, State
 from app.kafka.log import AppendFailed, Entry, PartitionLog
@@ -26,6 +26,7 @@ from app.pump import decode
 from app.pump.decode import Read
 from app.pump.delivery import Delivery
 from app.pump.inbox import Inbox
+from app.pump.recall import Recall
 from app.pump.upkeep import Upkeep
 
 MARK_SECONDS = 1.0
@@ -82,6 +83,7 @@ class Pump:
         next_journal_offset: int,
         bounds: Bounds,
         deliver_again: Sequence[Outgoing] = (),
+        recall: Recall | None = None,
         upkeep: Upkeep | None = None,
         turns: asyncio.Semaphore | None = None,
         observe: Callable[[Counters, State], None] = lambda _counters, _state: None,
@@ -94,6 +96,7 @@ class Pump:
         self._next_journal_offset = next_journal_offset
         self._bounds = bounds
         self._observe = observe
+        self._recall = recall or Recall(log)
         self._upkeep = upkeep
         self._turns = turns or asyncio.Semaphore(1)
         self._events = Inbox(state.events_offset, most_bytes=bounds.inbox_bytes)
@@ -205,7 +208,9 @@ class Pump:
 
     async def _wait(self) -> None:
         self._wake.clear()
-        if self._happened or self._mark_due or ((self._events or self._commands) and not self._crowded()):
+        if self._happened or self._mark_due or ((self._events or self._commands) and not self._full()):
+            return
+        if self.state.waking_runs or self._may_wake():
             return
         if not self._held.is_set() or self._stopping:
             return
@@ -236,7 +241,9 @@ class Pump:
 
     async def round(self, *, take: bool = True) -> None:
         """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""
-        effects = engine.apply(self.state, self._drain(take=take), self._clock.now_ms())
+        woken = await self._recalled() if take else None
+        given = self._drain(take=take and woken is None)
+        effects = engine.apply(self.state, given if woken is None else [woken, *given], self._clock.now_ms())
         await self._carry_out(effects)
         if self._mark_due:
             self._mark_due = False
@@ -254,7 +261,7 @@ class Pump:
     def _drain(self, *, take: bool) -> list[Input]:
         """Take everything that waits, within the bounds of a round."""
         given, self._happened = self._happened[:MOST_HAPPENED], self._happened[MOST_HAPPENED:]
-        if not take or self._crowded():
+        if not take or self._full():
             return given or [TimePassed()]
         now_ms = self._clock.now_ms()
         prefix = self.state.limits.prefix
@@ -283,8 +290,32 @@ class Pump:
             )
         return given
 
+    async def _recalled(self) -> BodiesRead | None:
+        """Read back some of what slept for workflows that are there now. It goes before what is new."""
+        state = self.state
+        if not (state.waking or state.waking_runs):
+            if state.loaded:
+                self._recall.clear()
+            return None
+        numbers = waking.wanted(state, self._bounds.round_events, runs_only=not self._may_wake())
+        if not numbers:
+            return None
+        most_bytes = max(1, self._bounds.held_bytes // 2 - state.recalled_bytes)
+        bodies = await self._recall.read(numbers, end=self._next_journal_offset, most_bytes=most_bytes)
+        return BodiesRead(bodies) if bodies else None
+
+    def _may_wake(self) -> bool:
+        """Whether there is something to wake, and room for it: half of what waits may be what slept."""
+        state = self.state
+        return bool(state.waking) and not self._crowded() and state.recalled_bytes < self._bounds.held_bytes // 2
+
+    def _full(self) -> bool:
+        """Whether nothing new is taken. What is unread costs nothing in Kafka."""
+        state = self.state
+        return self._crowded() or (bool(state.waking) and asleep.count(state) >= state.limits.asleep_events)
+
     def _crowded(self) -> bool:
-        """Whether so much is going on or waiting that no more is taken: what is unread costs nothing in Kafka."""
+        """Whether so much is going on or waiting that there is room for no more."""
         state, bounds = self.state, self._bounds
         return state.running >= bounds.running or state.held_bytes + state.run_bytes >= bounds.held_bytes
 

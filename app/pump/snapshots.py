@@ -49,14 +49,16 @@ class Snapshots:
             Path(temporary).unlink(missing_ok=True)
             raise
 
-    async def read(self, partition: int, *, policy: DedupPolicy, journal_id: str, now_ms: int) -> Snapshot | None:
-        """Return the partition's snapshot, None when there is none that counts."""
+    async def read(
+        self, partition: int, *, policy: DedupPolicy, journal_id: str, now_ms: int, most_bytes: int | None = None
+    ) -> Snapshot | None:
+        """Return the partition's snapshot with at most `most_bytes` of bodies, None when there is none that counts."""
         try:
             content = await asyncio.to_thread(self._file(partition).read_bytes)
         except OSError:
             return None
         try:
-            found = snapshot.decode(content, policy)
+            found = snapshot.decode(content, policy, most_bytes=most_bytes)
         except (snapshot.Damaged, ValueError, KeyError, TypeError) as error:
             log.warning("snapshot_ignored", partition=partition, reason=str(error))
             return None

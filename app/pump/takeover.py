@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.engine.entities import Entities
 from app.engine.limits import Limits
 from app.engine.outgoing import Outgoing
 from app.engine.restore import restore
@@ -16,6 +17,7 @@ from app.engine.snapshot import Remembered, Snapshot
 from app.engine.state import State, policy_of
 from app.kafka.log import Entry, Fenced, LogRecord, PartitionLog, Producer
 from app.observe import logs
+from app.pump.recall import Recall
 from app.pump.snapshots import Snapshots
 from topics import journal
 from topics.timestamps import rfc3339
@@ -54,6 +56,8 @@ class Taken:
     """Offset of the claim record."""
     claim: Mapping[str, Any]
     """The claim record itself."""
+    recall: Recall
+    """Reads back what sleeps."""
 
 
 async def take_over(
@@ -65,15 +69,23 @@ async def take_over(
     warn_ms: int = 1_000,
     stop_ms: int = 60_000,
     snapshots: Snapshots | None = None,
+    at_hand_bytes: int | None = None,
 ) -> Taken:
-    """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises."""
+    """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises.
+
+    Of the bodies in the journal `at_hand_bytes` are kept, None for all.
+    """
     topic_ids = await partition_log.topic_ids()
     journal_id = topic_ids.get("journal", "")
-    reader = _Reader(partition_log)
+    reader = _Reader(partition_log, at_hand_bytes)
     snapshot = None
     if snapshots is not None:
         snapshot = await snapshots.read(
-            partition_log.partition, policy=policy_of(limits), journal_id=journal_id, now_ms=now_ms()
+            partition_log.partition,
+            policy=policy_of(limits),
+            journal_id=journal_id,
+            now_ms=now_ms(),
+            most_bytes=at_hand_bytes,
         )
     if snapshot is not None:
         await reader.begin_with(snapshot)
@@ -101,6 +113,7 @@ async def take_over(
         reader.entities, partition_log.partition, limits, journal_id=journal_id, remembered=reader.remembered
     )
     state = restored.state
+    _name_unknown(state)
     await _find_inputs(partition_log, state, before, topic_ids)
     again = await _without_delivered(partition_log, state, restored.deliver_again)
     return Taken(
@@ -109,15 +122,17 @@ async def take_over(
         deliver_again=again,
         term=term,
         claim=reader.claim or {},
+        recall=Recall(partition_log, at_hand=reader.entities.at_hand, start=reader.first_unkept),
     )
 
 
 class _Reader:
     """The journal's entities as far as they were read."""
 
-    def __init__(self, partition_log: PartitionLog) -> None:
+    def __init__(self, partition_log: PartitionLog, at_hand_bytes: int | None) -> None:
         self._log = partition_log
-        self.entities: dict[bytes, bytes] = {}
+        self.entities = Entities(most_bytes=at_hand_bytes)
+        self._unkept: int | None = None
         self.next_offset = 0
         self.claim: dict[str, Any] | None = None
         self.claim_ms = 0
@@ -130,10 +145,16 @@ class _Reader:
         """Take a snapshot for what stands before its offset, if the journal is that long."""
         _, end = await self._log.bounds("journal")
         if snapshot.next_offset <= end:
-            self.entities = dict(snapshot.entities)
+            self.entities = snapshot.entities
+            self._unkept = 0 if len(self.entities.at_hand) < len(self.entities.bodies) else None
             self.next_offset = snapshot.next_offset
             self.claim = snapshot.about["claim"]
             self.remembered = snapshot.remembered
+
+    @property
+    def first_unkept(self) -> int:
+        """No body that is not at hand stands before this offset."""
+        return self.next_offset if self._unkept is None else self._unkept
 
     async def read_on(self) -> None:
         """Read to the present end of the journal."""
@@ -147,15 +168,15 @@ class _Reader:
         if one.key is None or _is_kill(one):
             return
         if one.value is None:
-            self.entities.pop(one.key, None)
+            self.entities.remove(one.key)
             return
         if one.key == journal.CLAIM:
             self.claim = journal.decode(one.key, one.value)
             self.claimants.add(self.claim["producer_id"])
             self.claim_ms = one.timestamp
             self.claim_offset = one.offset
-        else:
-            self.entities[one.key] = one.value
+        elif not self.entities.put(one.key, one.value) and self._unkept is None:
+            self._unkept = one.offset
 
 
 async def _fence(partition_log: PartitionLog, older: set[int]) -> Producer:
@@ -256,6 +277,18 @@ def _name_twin(before: dict[str, Any] | None, owner: Owner, partition: int) -> N
     if before is not None and before["instance_id"] == owner.instance_id and before["worker"] != owner.worker:
         # The usual restart, or two processes that will fight for ever: only the second one to be claimed can tell.
         log.debug("claimed_from_own_instance_id", partition=partition, instance=owner.instance_id)
+
+
+def _name_unknown(state: State) -> None:
+    """Say which workflows a journal of an older release knows by name alone."""
+    unknown = sorted(state.known.keys() - state.definitions.keys())
+    if unknown:
+        log.info(
+            "workflows_known_by_name",
+            partition=state.partition,
+            workflows=unknown,
+            remedy="nothing to do: each matches events as soon as it is announced or loaded",
+        )
 
 
 async def _find_inputs(

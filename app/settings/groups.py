@@ -172,6 +172,10 @@ class LimitSettings(Group):
         default=64 * _MIB,
         description="Most memory, by estimate, of events that wait or are handled; each partition has its share.",
     )
+    asleep_events: Count = Field(
+        default=4_000_000,
+        description="Most events that wait for workflows that no worker loads; each partition has its share.",
+    )
 
 
 class DedupSettings(Group):

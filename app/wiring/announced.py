@@ -1,15 +1,20 @@
-"""The announcements of workflows: what others run, and what this worker has to announce itself."""
+"""The announcements of workflows: what others run, and what this worker has to announce itself.
+
+Each announcement and retirement of a workflow has a later time than the one before it, whatever the clocks say, so that
+of two forms of a workflow everybody takes the same one for the newer.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from app.engine.known import Definition
 from app.engine.outgoing import Record
 from app.kafka.follow import TopicState
-from headgate.definition import BatchBy, Order, Workflow
+from headgate.definition import Workflow
 from topics import facts
-from topics.patterns import Pattern
+from topics.timestamps import milliseconds
 
 
 class Announced:
@@ -18,12 +23,12 @@ class Announced:
     def __init__(self, instance_id: str) -> None:
         self._instance_id = instance_id
         self._known: dict[str, dict[str, Any]] = {}
-        self._stand_ins: dict[str, Workflow] = {}
-        self._retired: set[str] = set()
+        self._definitions: dict[str, Definition] = {}
+        self._retired: dict[str, int] = {}
 
     async def attach(self, _found: TopicState) -> Mapping[int, int]:
         self._known.clear()
-        self._stand_ins.clear()
+        self._definitions.clear()
         self._retired.clear()
         return {}
 
@@ -34,30 +39,42 @@ class Announced:
             try:
                 workflow_id = one.key.decode()
                 found = None if one.value is None else orjson.loads(one.value)
-            except (AttributeError, UnicodeDecodeError, orjson.JSONDecodeError):
+                if found is None or (isinstance(found, dict) and "retired_at" in found):
+                    changed |= self._retire(workflow_id, found)
+                elif self._known.get(workflow_id) != found:
+                    self._define(workflow_id, found, milliseconds(found["announced_at"]))
+                    changed = True
+            except (AttributeError, LookupError, TypeError, ValueError):
                 continue
-            if found is None or (isinstance(found, dict) and "retired_at" in found):
-                changed |= self._known.pop(workflow_id, None) is not None or workflow_id not in self._retired
-                self._stand_ins.pop(workflow_id, None)
-                self._retired.add(workflow_id)
-            elif self._known.get(workflow_id) != found:
-                try:
-                    self._stand_ins[workflow_id] = _stand_in(workflow_id, found)
-                except (LookupError, TypeError, ValueError):
-                    continue
-                self._known[workflow_id] = found
-                self._retired.discard(workflow_id)
-                changed = True
         return changed
 
-    def others(self, loaded: Sequence[Workflow]) -> tuple[Workflow, ...]:
-        """Return what is announced and not loaded here: it matches events, which then wait for an owner that has it."""
-        own = {one.id for one in loaded}
-        return tuple(found for name, found in sorted(self._stand_ins.items()) if name not in own)
+    def definitions(self) -> tuple[Definition, ...]:
+        """Return what is announced, own workflows included: events that only the announced form takes sleep here."""
+        return tuple(one for _, one in sorted(self._definitions.items()))
 
-    def retired(self) -> tuple[str, ...]:
-        """Return the ids of the workflows that somebody retired."""
-        return tuple(sorted(self._retired))
+    def retired(self) -> dict[str, int]:
+        """Return which workflows somebody retired, and when (ms)."""
+        return dict(self._retired)
+
+    def _last_ms(self, workflow_id: str) -> int:
+        """When the workflow was last announced or retired."""
+        definition = self._definitions.get(workflow_id)
+        return self._retired.get(workflow_id, -1) if definition is None else definition.announced_ms
+
+    def _define(self, workflow_id: str, found: dict[str, Any], at_ms: int) -> None:
+        at_ms = max(at_ms, self._last_ms(workflow_id) + 1)
+        self._definitions[workflow_id] = Definition.read(workflow_id, found, announced_ms=at_ms)
+        self._known[workflow_id] = found
+        self._retired.pop(workflow_id, None)
+
+    def _retire(self, workflow_id: str, found: dict[str, Any] | None) -> bool:
+        if workflow_id in self._retired:
+            return False
+        at_ms = 0 if found is None else milliseconds(found["retired_at"])
+        self._retired[workflow_id] = max(at_ms, self._last_ms(workflow_id) + 1)
+        self._known.pop(workflow_id, None)
+        self._definitions.pop(workflow_id, None)
+        return True
 
     def missing(self, loaded: Sequence[Workflow], now_ms: int) -> list[Record]:
         """Return the announcements of what is loaded and not announced as it is."""
@@ -76,13 +93,12 @@ class Announced:
                 has_filter=one.filter is not None,
                 description=one.description,
                 schema=one.schema,
-                announced_at_ms=now_ms,
+                announced_at_ms=max(now_ms, self._last_ms(one.id) + 1),
                 announced_by=self._instance_id,
             )
             value = orjson.loads(made.value)
             if _essence(self._known.get(one.id)) != _essence(value):
-                self._known[one.id] = value
-                self._stand_ins[one.id] = _stand_in(one.id, value)
+                self._define(one.id, value, milliseconds(value["announced_at"]))
                 records.append(Record("workflows", 0, made.key, made.value, tuple(made.headers)))
         return records
 
@@ -92,31 +108,3 @@ def _essence(found: dict[str, Any] | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {name: value for name, value in found.items() if name not in ("announced_at", "announced_by")}
-
-
-def _stand_in(workflow_id: str, found: Mapping[str, Any]) -> Workflow:
-    """A workflow that matches like the announced one and is never called here. Raises when it cannot be read."""
-    return Workflow(
-        id=workflow_id,
-        fn=_never,
-        triggers=tuple(found["triggers"]),
-        patterns=tuple(Pattern.parse(one) for one in found["triggers"]),
-        batch_size=found["batch_size"],
-        batch_timeout_seconds=found["batch_timeout_seconds"],
-        batch_by=BatchBy(found["batch_by"]),
-        filter=None,
-        order=Order(found["order"]),
-        max_retries=found["max_retries"],
-        timeout_seconds=found["timeout_seconds"],
-        version=found["version"],
-        is_async=False,
-        takes_payload=True,
-        description=found["description"],
-        source_file="",
-        source_line=0,
-        typed_data=None,
-    )
-
-
-def _never(*_args: Any) -> Any:
-    raise RuntimeError("an announced workflow was called where it is not loaded")

@@ -37,6 +37,7 @@ from app.runtime.driver import Driver
 from app.settings import Settings
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock
+from app.wiring.sleepers import Sleepers
 from topics import catalog
 from topics.patterns import Pattern
 
@@ -84,6 +85,7 @@ class _Worker:
         self._reload = reload
         self._loaded = loader.load(paths)
         self._metrics = WorkerMetrics()
+        self._sleepers = Sleepers(self._metrics)
         self._health = Health("kafka", "partitions")
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._observed = 0.0
@@ -152,6 +154,7 @@ class _Worker:
                 topic_ids=topic_ids,
             )
 
+        held_bytes = max(1024 * 1024, settings.limits.queued_bytes // settings.kafka.partitions)
         return Parts(
             owner=Owner(worker=f"{uuid.uuid4()}", instance_id=settings.worker.instance_id),
             limits=_limits(settings),
@@ -160,7 +163,7 @@ class _Worker:
                 event_bytes=settings.limits.event_bytes,
                 running=settings.limits.running,
                 round_bytes=settings.limits.round_bytes,
-                held_bytes=max(1024 * 1024, settings.limits.queued_bytes // settings.kafka.partitions),
+                held_bytes=held_bytes,
                 inbox_bytes=max(1024 * 1024, INBOXES_BYTES // settings.kafka.partitions),
             ),
             clock=SystemClock(),
@@ -168,6 +171,7 @@ class _Worker:
             open_log=open_log,
             observe=self._observe,
             snapshots=_snapshots(settings),
+            at_hand_bytes=held_bytes,
             claim_every_ms=int(settings.worker.refence_hours * 3_600_000),
             clock_warn_ms=int(settings.worker.clock_warn_seconds * 1000),
             clock_stop_ms=int(settings.worker.clock_stop_seconds * 1000),
@@ -185,6 +189,9 @@ class _Worker:
             (metrics.malformed, counters.malformed),
             (metrics.started, counters.started),
             (metrics.retried, counters.retried),
+            (metrics.slept, counters.slept),
+            (metrics.woken, counters.woken),
+            (metrics.overslept, counters.overslept),
         ):
             if count:
                 metric.inc(count)
@@ -200,9 +207,8 @@ class _Worker:
 
     def _tell(self) -> None:
         """Tell the partitions what is loaded here and what others announced."""
-        loaded = self._loaded.workflows
         self._partitions.workflows_changed(
-            WorkflowsLoaded(loaded, self._announced.others(loaded), self._announced.retired())
+            WorkflowsLoaded(self._loaded.workflows, self._announced.definitions(), self._announced.retired())
         )
 
     async def _watch_assignment(self, app: faust_app.HeadgateApp, ready: Callable[[str], None], server: Any) -> None:
@@ -216,7 +222,7 @@ class _Worker:
             if app.rebalancing or not cast(Any, app.tables).recovery.completed.is_set():
                 self._health.down("partitions", "the group is changing")
             else:
-                self._health.up("partitions", f"{len(numbers)} owned")
+                self._health.up("partitions", f"{len(numbers)} owned{self._sleepers.detail}")
                 if not told:
                     told = True
                     _tune_collector()
@@ -239,6 +245,7 @@ class _Worker:
 
     def _set_gauges(self) -> None:
         metrics = self._metrics
+        self._sleepers.observe([one.state for one in self._partitions.pumps()])
         for pump in self._partitions.pumps():
             state, number = pump.state, str(pump.partition)
             metrics.running.labels(number).set(state.running)
@@ -334,6 +341,7 @@ def _limits(settings: Settings) -> Limits:
         batch_bytes=settings.limits.batch_bytes,
         result_bytes=settings.limits.result_bytes,
         dedup_ids=max(1, settings.dedup.max_ids // partitions),
+        asleep_events=max(1, settings.limits.asleep_events // partitions),
         dedup_window_ms=int(settings.dedup.window_hours * 3_600_000),
         start_from_earliest=settings.worker.start_from == "earliest",
         reply_allowed=reply_allowed,

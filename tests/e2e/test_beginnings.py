@@ -67,7 +67,7 @@ def test_events_of_a_workflow_that_is_not_loaded_wait_for_it(
     numbers = {load.send("fast", key=key) for key in range(20)}
     load.acknowledged()
     tally.confirm(load)
-    until(lambda: worker.metric("headgate_events_queued_bytes") > 0, 10.0, "they wait", else_show=service.tails)
+    until(lambda: worker.metric("headgate_events_asleep") == len(numbers), 10.0, "they wait", else_show=service.tails)
     assert worker.stop() == 0
     worker = service.start("w0", flows=both).ready()
     load.expected.update(("added", number) for number in numbers)

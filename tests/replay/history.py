@@ -10,8 +10,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.engine import apply as engine
+from app.engine import waking
 from app.engine.commit import commit
-from app.engine.inputs import CommandsRead, Delivered, Ended, EventsRead, Failure, Input, Published, WorkflowsLoaded
+from app.engine.entities import event_of
+from app.engine.inputs import (
+    BodiesRead,
+    CommandsRead,
+    Delivered,
+    Ended,
+    EventsRead,
+    Failure,
+    Input,
+    Published,
+    WorkflowsLoaded,
+)
+from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.engine.outgoing import Outgoing, Record
 from app.engine.restore import restore
@@ -52,7 +65,11 @@ class Player:
     def give(self, step: Step) -> list[str]:
         """Give one step; return the ids of the runs that start."""
         effects = engine.apply(self.state, list(self._inputs(step)), step["now"])
-        return [run.id for run in effects.starts]
+        starts = list(effects.starts)
+        while numbers := waking.wanted(self.state, 100):
+            bodies = [(one, event_of(one, self.entities[journal.body_key(one)])) for one in numbers]
+            starts += engine.apply(self.state, [BodiesRead(bodies)], step["now"]).starts
+        return [run.id for run in starts]
 
     def load(self, number: int, now_ms: int) -> list[str]:
         return self.give({"now": now_ms, "load": number})
@@ -75,7 +92,12 @@ class Player:
     def _inputs(self, step: Step) -> Iterator[Input]:
         if "load" in step:
             loaded, announced = self._history["workflows"][step["load"]]
-            yield WorkflowsLoaded([made(one) for one in loaded], [made(one) for one in announced])
+            retired = step.get("retired", {})
+            if self._history.get("inputs", 1) == 1:  # then, leaving a workflow out said that it is gone
+                named = {one["id"] for one in (*loaded, *announced)}
+                retired = {name: step["now"] for name in self.state.known if name not in named}
+            definitions = [Definition.of(made(one)) for one in announced]
+            yield WorkflowsLoaded([made(one) for one in loaded], definitions, retired)
         if "commands" in step:
             given = [commands.decode(one.encode()) for one in step["commands"]]
             yield CommandsRead(given, [], self.state.commands_offset + len(given))

@@ -1,11 +1,16 @@
 """A state as a plain value, by what the journal promises to keep: two states that are equal here go on alike."""
 
+from collections.abc import Callable
 from typing import Any
 
-from app.engine.state import Pending, State
+from app.engine.state import State
+from topics.envelope import Envelope
+
+Body = Callable[[int], Envelope]
+"""The event under a number, as the journal has it: of what sleeps there is nothing else."""
 
 
-def canonical(state: State, *, marks: bool) -> dict[str, Any]:
+def canonical(state: State, *, marks: bool, body: Body) -> dict[str, Any]:
     """Return what defines `state`. Without `marks`, what is known to be delivered is left out."""
     found: dict[str, Any] = {
         "round": state.round,
@@ -15,9 +20,9 @@ def canonical(state: State, *, marks: bool) -> dict[str, Any]:
         "received": {name: one for name, one in sorted(state.received.items()) if one},
         "sent": {name: one for name, one in sorted(state.sent.items()) if one},
         "known": dict(sorted(state.known.items())),
-        "runs": {run.id: _run(run) for run in sorted(state.runs.values(), key=lambda one: one.id)},
-        "waiting": _waiting(state),
-        "held bytes": state.held_bytes,
+        "definitions": dict(sorted(state.definitions.items())),
+        "runs": {run.id: _run(state, run, body) for run in sorted(state.runs.values(), key=lambda one: one.id)},
+        "waiting": _waiting(state, body),
         "ids": sorted(_ids(state)),
         "id count": state.dedup.count,
         "generations": [(one.number, one.opened_ms, one.packs) for one in state.dedup.generations],
@@ -30,31 +35,28 @@ def canonical(state: State, *, marks: bool) -> dict[str, Any]:
     return found
 
 
-def _run(run: Any) -> tuple[Any, ...]:
+def _run(state: State, run: Any, body: Body) -> tuple[Any, ...]:
+    events = [(number, body(number)) for number in state.dormant.get(run.id, ())]
     return (
         run.workflow.id,
         run.workflow.version,
-        [(one.number, one.envelope) for one in run.held or ()],
+        events or [(one.number, one.envelope) for one in run.held or ()],
         run.lane,
         run.attempt,
         run.started_ms,
         run.due_ms if run.status.value != "running" else 0,
         run.published or {},
-        run.key,
     )
 
 
-def _waiting(state: State) -> dict[str, list[tuple[int, Any]]]:
-    every: dict[str, list[Pending]] = {}
+def _waiting(state: State, body: Body) -> dict[str, list[tuple[int, Envelope]]]:
+    every: dict[str, list[tuple[int, Envelope]]] = {}
     for lane in state.lanes.values():
-        every.setdefault(lane.key[0], []).extend(lane.pending)
-    for workflow, pending in state.asleep.items():
-        every.setdefault(workflow, []).extend(pending)
-    return {
-        workflow: sorted(((one.held.number, one.held.envelope) for one in pending), key=lambda one: one[0])
-        for workflow, pending in sorted(every.items())
-        if pending
-    }
+        waiting = [(one.held.number, one.held.envelope) for one in lane.pending]
+        every.setdefault(lane.key[0], []).extend(waiting)
+    for workflow_id, numbers in state.asleep.items():
+        every.setdefault(workflow_id, []).extend((number, body(number)) for number in numbers)
+    return {name: sorted(one, key=lambda pair: pair[0]) for name, one in sorted(every.items()) if one}
 
 
 def _ids(state: State) -> list[bytes]:

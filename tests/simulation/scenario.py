@@ -2,18 +2,20 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from app.engine import asleep
 from app.engine import restore as restoring
+from app.engine.entities import event_of
+from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.engine.state import Counters, State
 from app.kafka.log import Entry, Fenced, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
 from app.pump.pump import Bounds
-from headgate.definition import Workflow
 from tests.simulation import programs
 from tests.simulation.canonical import canonical
 from tests.simulation.group import Group
@@ -22,6 +24,7 @@ from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import SimNetwork, Weather
 from tests.simulation.worker import EPOCH_MS, Shape, Worker
 from topics import journal
+from topics.envelope import Envelope
 
 HEAL_SECONDS = 400.0
 """Virtual time after which a scenario that is not quiet is stuck."""
@@ -85,7 +88,8 @@ class Scenario:
         self.workflows = {one.id: programs.make(one, self._called) for one in self.programs}
         self.late = self.programs[-1].id if len(self.programs) > 1 and chance.random() < 0.3 else None
         """A workflow that is added while the system runs."""
-        self.announced: dict[str, Workflow] = {}
+        self.announced: dict[str, Definition] = {}
+        """What the topic of announcements says; workers hear of it later."""
         self.workers: dict[str, Worker] = {}
         self._disks: dict[str, dict[str, bytes]] = {}
         self._lives = 0
@@ -105,6 +109,7 @@ class Scenario:
                 workflows_per_event=chance.choice((100, 100, 2)),
                 batch_bytes=chance.choice((10_000, 10_000, 200)),
                 dedup_ids=chance.choice((4, 4, 8, 16)) if self.tight_dedup else 100_000,
+                asleep_events=chance.choice((250_000, 250_000, 250_000, 3)),
                 retry_base_ms=60,
                 retry_max_ms=300,
                 reply_allowed=lambda topic: topic in ("replies", "nowhere"),
@@ -116,6 +121,7 @@ class Scenario:
                 held_bytes=chance.choice((300, 1_000)) if chance.random() < 0.2 else 1_000_000,
                 inbox_bytes=chance.choice((100, 1_000_000)),
             ),
+            at_hand_bytes=chance.choice((0, 200, 1_000_000)),
             fetch_records=chance.choice((1, 3, 10)) if small else 100,
             journal_fetch_records=chance.choice((3, 50, 500)),
             results_batch_bytes=chance.choice((600, 900_000)),
@@ -144,16 +150,20 @@ class Scenario:
         return len(self.seen.calls)
 
     def announce(self, worker: Worker) -> None:
-        """A worker says what it runs, and all others hear it."""
-        fresh = False
+        """A worker says what it runs. The others hear it some time later, and so does it of what they run."""
+        before = dict(self.announced)
         for one in worker.workflows:
             if one.id not in self.announced:
-                self.announced[one.id] = replace(one, fn=_never, filter=None)
-                fresh = True
-        if fresh:
-            for other in self.workers.values():
-                if other is not worker and not other.process.dead and hasattr(other, "partitions"):
-                    self.loop.call_at_in(other.process, self.loop.time(), other.tell)
+                self.announced[one.id] = Definition.of(one, announced_ms=self.now_ms())
+                for other in self.workers.values():
+                    if other is not worker and not other.process.dead and hasattr(other, "partitions"):
+                        self._hear(other, self.announced[one.id])
+        for definition in before.values():
+            self._hear(worker, definition)
+
+    def _hear(self, worker: Worker, definition: Definition) -> None:
+        wait = self.random.choice((0.0, 0.0, 0.3, 2.0))
+        self.loop.call_at_in(worker.process, self.loop.time() + wait, worker.hear, definition)
 
     def worker_failed(self, worker: Worker, error: BaseException) -> None:
         self.seen.failures.append((self.loop.time(), worker.name, f"{type(error).__name__}: {error}"))
@@ -242,9 +252,14 @@ class Scenario:
         owner = self._owners.get(state.partition)
         if owner is None or owner.head is None or owner.head["r"] != state.round:
             return  # a newer owner has gone on
-        restored = self.restored(state.partition)
-        expected = canonical(state, marks=marks)
-        found = canonical(restored.state, marks=marks)
+        entities = self.entities(state.partition)
+        restored = restoring.restore(entities, state.partition, self.shape.limits, journal_id="journal-id-1")
+
+        def body(number: int) -> Envelope:
+            return event_of(number, entities[journal.body_key(number)])
+
+        expected = canonical(state, marks=marks, body=body)
+        found = canonical(restored.state, marks=marks, body=body)
         if expected != found:
             names = [name for name in expected if expected[name] != found.get(name)]
             text = "; ".join(f"{name}: {expected[name]} became {found[name]}" for name in names)
@@ -252,7 +267,8 @@ class Scenario:
         if restored.state.removed:
             self._broken(f"journal-{state.partition} keeps {restored.state.removed} after round {state.round}")
 
-    def restored(self, number: int) -> restoring.Restored:
+    def entities(self, number: int) -> dict[bytes, bytes]:
+        """Return what the journal holds but for its claim."""
         entities: dict[bytes, bytes] = {}
         for one in self.cluster.read("journal", number):
             if one.key is None or any(name == journal.FENCE_HEADER for name, _ in one.headers):
@@ -262,7 +278,7 @@ class Scenario:
             else:
                 entities[one.key] = one.value
         entities.pop(journal.CLAIM, None)
-        return restoring.restore(entities, number, self.shape.limits, journal_id="journal-id-1")
+        return entities
 
     # --- life and death ---------------------------------------------------------------------------------------------
 
@@ -390,7 +406,7 @@ class Scenario:
                 records = self.cluster.read(topic, number)
                 if records and offset <= records[-1].offset:
                     going.append(f"{topic}-{number} at {offset} of {records[-1].offset + 1}")
-            waiting = sum(len(lane.pending) for lane in state.lanes.values()) + sum(map(len, state.asleep.values()))
+            waiting = sum(len(lane.pending) for lane in state.lanes.values()) + asleep.count(state)
             if state.runs or waiting:
                 going.append(f"{number} has runs {sorted(state.runs)} and {waiting} events waiting")
             head = self._owners[number].head
@@ -464,10 +480,6 @@ class Scenario:
                     worker.closing = True
                 else:
                     self.kill(worker.instance)
-
-
-def _never(*_args: Any) -> Any:
-    raise RuntimeError("an announced workflow was called where it is not loaded")
 
 
 __all__ = ["Fenced", "Scenario", "Violation"]

@@ -6,10 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine import snapshot
+from app.engine import snapshot, waking
 from app.engine.apply import apply
 from app.engine.commit import commit
-from app.engine.inputs import Delivered, Ended, EventsRead, TimePassed, WorkflowsLoaded
+from app.engine.entities import event_of
+from app.engine.inputs import BodiesRead, Delivered, Ended, EventsRead, TimePassed, WorkflowsLoaded
+from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.engine.restore import Restored, restore
 from app.engine.state import State, empty, policy_of
@@ -21,6 +23,7 @@ from headgate import workflow
 from headgate.definition import Workflow
 from topics import codec, keys
 from topics.envelope import Envelope
+from topics.journal import body_key
 
 NOW = 1_700_000_000_000
 
@@ -43,6 +46,14 @@ class Journal:
             else:
                 self.entities[key] = value
 
+    def body(self, number: int) -> Envelope:
+        return event_of(number, self.entities[body_key(number)])
+
+    def recall(self, state: State) -> None:
+        """Give what sleeps and is wanted."""
+        while numbers := waking.wanted(state, 100):
+            apply(state, [BodiesRead([(one, self.body(one)) for one in numbers])], NOW + 1)
+
     def restore(self, partition: int = 0) -> Restored:
         return restore(self.entities, partition, self.limits, journal_id="j")
 
@@ -61,7 +72,7 @@ def defined(workflow_id: str = "w", **options: Any) -> Workflow:
 
 def begun(limits: Limits, workflows: Sequence[Workflow], announced: Sequence[Workflow] = ()) -> tuple[State, Journal]:
     state, journal = empty(0, limits, journal_id="j"), Journal(limits)
-    apply(state, [WorkflowsLoaded(workflows, announced)], NOW)
+    apply(state, [WorkflowsLoaded(workflows, [Definition.of(one) for one in announced])], NOW)
     journal.commit(state)
     return state, journal
 
@@ -73,11 +84,14 @@ def test_an_event_that_waits_anew_after_a_takeover_is_still_in_the_journal() -> 
     journal.commit(state)
 
     first = journal.restore().state
-    apply(first, [WorkflowsLoaded([filtered], ())], NOW + 1)  # asks the filter again, and lets the event wait anew
+    apply(first, [WorkflowsLoaded([filtered], ())], NOW + 1)
+    journal.recall(first)  # asks the filter again, and lets the event wait anew
     journal.commit(first, perhaps=True)
 
     second = journal.restore().state
-    assert [[one.held.envelope.offset for one in waiting] for waiting in second.asleep.values()] == [[1]]
+    assert {name: [journal.body(one).offset for one in numbers] for name, numbers in second.asleep.items()} == {
+        "w": [1]
+    }
 
 
 def test_an_event_that_leaves_for_its_batch_elsewhere_after_a_takeover_is_journaled_at_once() -> None:
@@ -92,6 +106,7 @@ def test_an_event_that_leaves_for_its_batch_elsewhere_after_a_takeover_is_journa
 
     taken = journal.restore().state
     apply(taken, [WorkflowsLoaded([away], ())], NOW + 1)
+    journal.recall(taken)
     journal.commit(taken)
     assert [one.topic for outgoing in journal.restore().deliver_again for one in outgoing.records] == ["commands"]
 
@@ -167,8 +182,9 @@ def test_what_was_delivered_at_a_snapshot_is_not_delivered_again_though_no_mark_
     journal.commit(other)
     since = {key: value for key, value in journal.entities.items() if before.get(key) != value}
 
-    entities = dict(taken.entities) | since
-    back = restore(entities, 0, limits, journal_id="j", remembered=taken.remembered)
+    for key, value in since.items():
+        taken.entities.put(key, value)
+    back = restore(taken.entities, 0, limits, journal_id="j", remembered=taken.remembered)
     assert back.deliver_again == []
     apply(back.state, [WorkflowsLoaded([simple, defined("later")], ())], NOW)
     journal.commit(back.state)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.engine.inputs import WorkflowsLoaded
+from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.kafka.log import LogError
 from app.kafka.memory import MemoryLog, MemorySender
@@ -80,6 +81,7 @@ class Shape:
 
     limits: Limits
     bounds: Bounds
+    at_hand_bytes: int
     fetch_records: int
     journal_fetch_records: int
     results_batch_bytes: int
@@ -136,6 +138,7 @@ class Worker:
                 open_log=open_log,
                 observe=lambda counters, state: sim.observe(self, counters, state),
                 claim_every_ms=shape.claim_every_ms,
+                at_hand_bytes=shape.at_hand_bytes,
                 snapshots=None if shape.snapshot_every_ms is None else SimSnapshots(sim.disk(self.instance)),
                 snapshot_every_ms=shape.snapshot_every_ms or 60_000,
             ),
@@ -146,6 +149,7 @@ class Worker:
             topic: asyncio.Queue(3) for topic in ("events", "commands")
         }
         sim.announce(self)
+        self._heard = {one.id: sim.announced[one.id] for one in self.workflows}
         self.tell()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -156,11 +160,14 @@ class Worker:
         except BaseExceptionGroup as group:
             self.fail(group.exceptions[0])
 
+    def hear(self, definition: Definition) -> None:
+        """Hear an announcement."""
+        self._heard[definition.id] = definition
+        self.tell()
+
     def tell(self) -> None:
-        """Hear what is announced."""
-        own = {one.id for one in self.workflows}
-        others = [one for name, one in sorted(self._sim.announced.items()) if name not in own]
-        self.partitions.workflows_changed(WorkflowsLoaded(self.workflows, others))
+        """Tell the pumps what is loaded, and what is announced as far as it was heard."""
+        self.partitions.workflows_changed(WorkflowsLoaded(self.workflows, list(self._heard.values())))
 
     def fail(self, error: BaseException) -> None:
         """The process ends at once; the supervisor starts another."""

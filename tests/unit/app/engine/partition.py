@@ -6,9 +6,22 @@ from typing import Any
 import orjson
 
 from app.engine import apply as engine
+from app.engine import waking
 from app.engine.commit import commit
 from app.engine.effects import Commit, Effects
-from app.engine.inputs import CommandsRead, Delivered, Ended, EventsRead, Failure, Input, Published, WorkflowsLoaded
+from app.engine.entities import event_of
+from app.engine.inputs import (
+    BodiesRead,
+    CommandsRead,
+    Delivered,
+    Ended,
+    EventsRead,
+    Failure,
+    Input,
+    Published,
+    WorkflowsLoaded,
+)
+from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.engine.outgoing import Outgoing, Record
 from app.engine.restore import restore
@@ -63,7 +76,7 @@ class Partition:
     def __init__(
         self,
         *workflows: Workflow,
-        announced: Sequence[Workflow] = (),
+        announced: Sequence[Workflow | Definition] = (),
         partition: int = 0,
         partitions: int = 1,
         now: int = NOW,
@@ -80,6 +93,8 @@ class Partition:
         self.again: list[Outgoing] = []
         self.next_offset = 0
         self.commands_offset = 0
+        self.recalls = True
+        """Whether what the engine wants from the journal is read at once."""
         if load:
             self.load(*workflows, announced=announced)
 
@@ -87,14 +102,28 @@ class Partition:
         """Apply `given` `after_ms` later; a chunk of nothing at all is time that passes."""
         self.now += after_ms
         effects = engine.apply(self.state, given, self.now)
+        while self.recalls and (numbers := waking.wanted(self.state, 3)):
+            more = engine.apply(self.state, [BodiesRead(self.bodies(numbers))], self.now)
+            effects.starts += more.starts
+            effects.cancels += more.cancels
         for run in effects.cancels:
             self.in_hand.pop(run.id, None)
         for run in effects.starts:
             self.in_hand[run.id] = run.attempt
         return effects
 
-    def load(self, *workflows: Workflow, announced: Sequence[Workflow] = ()) -> list[str]:
-        return started(self.give(WorkflowsLoaded(workflows, announced)))
+    def bodies(self, numbers: Iterable[int]) -> list[tuple[int, Envelope]]:
+        """What the journal holds under these numbers."""
+        return [(one, event_of(one, self.journal[journal.body_key(one)])) for one in numbers]
+
+    def load(
+        self,
+        *workflows: Workflow,
+        announced: Sequence[Workflow | Definition] = (),
+        retired: Mapping[str, int] | None = None,
+    ) -> list[str]:
+        definitions = [one if isinstance(one, Definition) else Definition.of(one) for one in announced]
+        return started(self.give(WorkflowsLoaded(workflows, definitions, retired or {})))
 
     def read(self, *envelopes: Envelope, malformed: Sequence[Record] = (), after_ms: int = 0) -> list[str]:
         """Read events; return the ids of the runs that start."""
@@ -140,7 +169,7 @@ class Partition:
     def takeover(
         self,
         *workflows: Workflow,
-        announced: Sequence[Workflow] = (),
+        announced: Sequence[Workflow | Definition] = (),
         journal_: Mapping[bytes, bytes] | None = None,
         load: bool = True,
     ) -> "Partition":
@@ -232,18 +261,15 @@ def canonical(state: State) -> dict[str, Any]:
         }
         for one in state.runs.values()
     }
-    refs: dict[int, int] = {}
-    for run in state.runs.values():
-        for held in run.held or ():
-            refs[held.number] = held.refs
-    waiting = [*state.asleep.values(), *(one.pending for one in state.lanes.values())]
-    for pending in (one for many in waiting for one in many):
-        refs[pending.held.number] = pending.held.refs
+    in_runs = [held for run in state.runs.values() for held in run.held or ()]
+    in_lanes = [pending.held for lane in state.lanes.values() for pending in lane.pending]
+    refs = {(one.number, one.envelope.partition, one.envelope.offset): one.refs for one in (*in_runs, *in_lanes)}
     return {
         "offsets": (state.events_offset, state.commands_offset),
         "round": state.round,
         "now": state.now_ms,
-        "known": state.known,
+        "known": (state.known, state.definitions),
+        "retired": state.retired,
         "loaded": sorted(state.loaded),
         "received": state.received,
         "sent": state.sent,
@@ -252,12 +278,12 @@ def canonical(state: State) -> dict[str, Any]:
         "lanes": {
             key: (one.active, [p.held.envelope for p in one.pending], _armed(one)) for key, one in state.lanes.items()
         },
-        "asleep": {
-            name: [p.held.envelope for p in sorted(many, key=lambda one: one.held.number)]
-            for name, many in state.asleep.items()
-            if many
-        },
+        "asleep": {name: list(numbers) for name, numbers in state.asleep.items()},
+        "dormant": (state.dormant, state.dormant_bodies),
+        "waking": (state.waking, list(state.waking_runs), state.falling),
+        "shared": sorted(state.shared),
         "held bytes": state.held_bytes,
+        "run bytes": state.run_bytes,
         "timers": sorted(_live_timers(state)),
         "ids": sorted(ids(state)),
         "bodies": state.bodies,

@@ -1,4 +1,4 @@
-"""Homes and forwards, ids, many workflows per event, commands, workflows that come and go."""
+"""Homes and forwards, ids, many workflows per event, commands, time."""
 
 from typing import Any
 
@@ -18,9 +18,7 @@ from tests.unit.app.engine.partition import (
     event,
     facts,
     flow,
-    results,
     run_id,
-    summary,
 )
 from topics import commands, keys
 from topics.envelope import Envelope
@@ -311,164 +309,7 @@ def test_what_is_no_command_goes_out_as_a_dead_letter_with_the_offset_behind_it(
     assert partition.state.counters.malformed == 1
 
 
-# --- workflows that come and go -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("earliest", "runs"), [(True, ["0-0", "0-1"]), (False, ["0-1"])])
-def test_a_new_installation_begins_with_what_was_there_or_with_what_comes(earliest: bool, runs: list[str]) -> None:
-    partition = Partition(flow(), start_from_earliest=earliest)
-    old, new = event(0, at=NOW - 1), event(1, at=NOW)
-
-    assert partition.read(old, new) == [run_id("charge", one) for one in (old, new) if one.id in runs]
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-@pytest.mark.parametrize("others", [1, 2])
-def test_a_workflow_added_later_sees_events_from_then_on(restarted: bool, others: int) -> None:
-    olds = [flow(f"old{n}") for n in range(others)]
-    partition = Partition(*olds)
-    partition.commit()
-    partition.wait(5_000)
-    if restarted:
-        partition = partition.takeover(*olds, flow("young"))
-    else:
-        partition.load(*olds, flow("young"))
-    before, after = event(0, at=NOW + 4_999), event(1, at=NOW + 5_000)
-
-    runs = partition.read(before, after)
-
-    assert runs == [run_id(one.id, before) for one in olds] + [run_id(one.id, after) for one in (*olds, flow("young"))]
-    partition.commit()
-    assert partition.takeover(*olds).state.known == {one.id: 0 for one in olds} | {"young": NOW + 5_000}
-
-
-def test_a_workflow_that_was_gone_for_a_while_is_not_added_later() -> None:
-    partition = Partition(flow())
-    partition.commit()
-    partition.load()
-    partition.wait(5_000)
-    partition.load(flow())
-
-    assert partition.read(event(0, at=NOW)) == [run_id("charge", event(0))]
-
-
-def test_events_of_a_workflow_that_others_run_sleep_until_it_is_loaded_here() -> None:
-    partition = Partition(flow("here"), announced=[flow("there")])
-    first, second = event(0), event(1)
-
-    assert partition.read(first, second) == [run_id("here", first), run_id("here", second)]
-    partition.complete(*partition.in_hand)
-    outgoing = partition.committed()
-    assert [one[0] for one in summary(outgoing)] == [run_id("here", first), run_id("here", second)]
-    assert partition.kinds() == {"pending": 2, "body": 2, "out": 1, "known": 1, "head": 1}
-
-    assert partition.load(flow("here"), flow("there")) == [run_id("there", first), run_id("there", second)]
-    partition.complete(*partition.in_hand)
-    assert [one[0] for one in summary(partition.committed())] == [run_id("there", first), run_id("there", second)]
-    assert partition.kinds() == {"out": 2, "known": 1, "head": 1}
-    assert partition.state.held_bytes == 0
-
-
-def test_runs_and_waiting_events_sleep_through_a_takeover_by_an_owner_that_lacks_their_workflow() -> None:
-    partition = Partition(flow())
-    first, second = event(0, key="k"), event(1, key="k")
-    partition.read(first, second)
-    partition.commit()
-
-    other = partition.takeover(flow("other", "refunds/created"), announced=[flow()])
-    assert other.in_hand == {}
-    assert other.state.running == 0
-    assert other.read(event(2, key="k")) == []
-    other.commit()
-    third = other.takeover(flow())
-    assert third.in_hand == {run_id("charge", first): 1}
-    assert third.complete(run_id("charge", first)) == [run_id("charge", second)]
-    assert third.complete(run_id("charge", second)) == [run_id("charge", event(2, key="k"))]
-    assert third.complete(run_id("charge", event(2, key="k"))) == []
-    third.commit()
-    assert third.kinds() == {"out": 2, "known": 1, "head": 1}
-
-
-def test_an_event_that_was_asleep_is_gathered_where_its_batch_is_once_its_workflow_is_loaded() -> None:
-    batched = flow(batch_size=5)
-    there = home("charge")
-    partition = Partition(announced=[batched], partition=(there + 1) % PARTITIONS, partitions=PARTITIONS)
-    one = event(0, partition=partition.state.partition)
-    partition.read(one)
-    partition.commit()
-
-    for owner in (partition, partition.takeover(load=False)):
-        owner.load(batched)
-
-        assert commanded(owner.committed()) == [
-            (there, commands.Command(owner.state.partition, JOURNAL, 1, PARTITIONS, [], [("charge", one)]))
-        ]
-        assert owner.kinds() == {"known": 1, "out": 1, "head": 1}
-
-
-def test_a_changed_definition_holds_for_what_waits() -> None:
-    partition = Partition(flow(batch_size=3, batch_timeout_seconds=60, batch_by="key"))
-    one, two = event(0, key="a"), event(1, key="b")
-    assert partition.read(one, two) == []
-    partition.commit()
-
-    together = flow(batch_size=2, batch_timeout_seconds=60)
-    assert partition.load(together) == [run_id("charge", one)]
-    partition.complete(*partition.in_hand)
-    assert [one["events"] for one in results(partition.committed())] == [
-        [{"id": "0-0", "topic": "orders/created", "partition": 0, "offset": 0},
-         {"id": "0-1", "topic": "orders/created", "partition": 0, "offset": 1}]
-    ]  # fmt: skip
-    assert partition.kinds() == {"known": 1, "out": 1, "head": 1}
-
-
-def test_a_run_goes_on_under_the_definition_that_it_started_with_and_its_next_attempt_has_the_new_one() -> None:
-    partition = Partition(flow(version="1"))
-    going, failing = event(0, key="a"), event(1, key="b")
-    first, second = partition.read(going, failing)
-    partition.fail(second)
-    partition.commit()
-
-    partition.load(flow(version="2"))
-    assert partition.wait(60_000) == [second]
-    partition.complete(first, second)
-
-    assert [(one["workflow_version"], one["attempts"]) for one in results(partition.committed())] == [
-        ("1", 1),
-        ("2", 2),
-    ]
-
-
-def test_a_filter_that_is_new_judges_what_waits() -> None:
-    partition = Partition(flow(batch_size=9, batch_timeout_seconds=60))
-    partition.read(event(0, data=1), event(1, data=2))
-    partition.commit()
-
-    assert partition.load(flow(batch_size=9, batch_timeout_seconds=60, filter=lambda one: one["data"] == 2)) == []
-    assert partition.wait(60_000) == [run_id("charge", event(1, data=2))]
-    assert partition.state.counters.filtered == 1
-    partition.complete(*partition.in_hand)
-    partition.commit()
-    assert partition.kinds() == {"known": 1, "out": 1, "head": 1}
-
-
-def test_what_waits_for_a_filtered_workflow_survives_any_number_of_takeovers() -> None:
-    careful = flow(filter=lambda _event: True)
-    partition = Partition(careful)
-    one, two = event(0, key="k"), event(1, key="k")
-    partition.read(one, two)
-    partition.commit()
-
-    for offset in range(2, 5):
-        partition = partition.takeover(careful)
-        assert partition.in_hand == {run_id("charge", one): 1}
-        partition.read(event(offset, "unheard"))
-        partition.commit()
-
-    assert partition.complete(run_id("charge", one)) == [run_id("charge", two)]
-    partition.complete(run_id("charge", two))
-    partition.commit()
-    assert partition.kinds() == {"known": 1, "out": 2, "head": 1}
+# --- time and facts -----------------------------------------------------------------------------------------------
 
 
 def test_time_never_goes_back() -> None:

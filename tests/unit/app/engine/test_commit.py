@@ -268,7 +268,8 @@ def test_a_large_round_whose_commit_never_came_leaves_no_trace(small: None) -> N
 
     assert sorted(other.state.orphans) == sorted(key for key, _ in made.ahead)
     other.state.orphans, orphans = [], other.state.orphans
-    assert canonical(other.state) == before
+    assert other.state.bodies > max(int(key[5:]) for key in orphans if key.startswith(b"body:"))  # given only once
+    assert canonical(other.state) | {"bodies": before["bodies"]} == before
     other.state.orphans = orphans
     other.complete(run)
     ahead, _ = keys_of(other.commit())

@@ -5,7 +5,6 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.inputs import WorkflowsLoaded
 from headgate import Payload, Reject
 from tests.unit.app.engine.partition import (
     JOURNAL,
@@ -40,7 +39,9 @@ def nothing_left(partition: Partition) -> bool:
     kinds = partition.kinds()
     left = {"body", "run", "pending"} & kinds.keys()
     state = partition.state
-    return (left, state.runs, state.lanes, state.asleep, state.held_bytes, state.running) == (set(), {}, {}, {}, 0, 0)
+    bytes_left = state.held_bytes + state.run_bytes + state.recalled_bytes
+    left_over = (state.runs, state.lanes, state.asleep, state.waking, state.shared, state.dormant_bodies)
+    return (left, bytes_left, state.running, *left_over) == (set(), 0, 0, {}, {}, {}, {}, {}, {})
 
 
 # --- filters --------------------------------------------------------------------------------------------------------
@@ -403,7 +404,7 @@ def test_what_waits_for_a_workflow_that_was_retired_becomes_a_dead_letter() -> N
     one = Partition(flow("other", "elsewhere"), announced=[gone])
     one.read(event(0, id="x"))
     one.committed()
-    one.give(WorkflowsLoaded((flow("other", "elsewhere"),), (), ("gone",)))
+    one.load(flow("other", "elsewhere"), retired={"gone": 0})
     letters = [record for record in one.committed().records if record.topic == "dlq"]
     assert [orjson.loads(record.value or b"")["code"] for record in letters] == ["workflow_retired"]
     assert not [key for key in one.journal if key.startswith((b"pending:", b"body:"))]
@@ -411,5 +412,5 @@ def test_what_waits_for_a_workflow_that_was_retired_becomes_a_dead_letter() -> N
 
 def test_a_workflow_that_is_loaded_here_is_not_retired_by_others() -> None:
     one = Partition(flow("gone"), announced=[])
-    one.give(WorkflowsLoaded((flow("gone"),), (), ("gone",)))
+    one.load(flow("gone"), retired={"gone": 0})
     assert one.read(event(0, id="x")) == [run_id("gone", event(0, id="x"))]

@@ -83,14 +83,19 @@ class Room:
     def log(self, partition: int = 0, **options: Any) -> MemoryLog:
         return MemoryLog(partition, cluster=self.cluster, sender=MemorySender(self.cluster), **options)
 
-    async def take(self, log: MemoryLog, name: str = "first", limits: Limits | None = None) -> Taken:
+    async def take(
+        self, log: MemoryLog, name: str = "first", limits: Limits | None = None, *, at_hand_bytes: int | None = None
+    ) -> Taken:
         owner = Owner(worker=name, instance_id=name)
-        return await take_over(log, owner, limits or self.limits, now_ms=self.clock.now_ms)
+        now_ms = self.clock.now_ms
+        return await take_over(log, owner, limits or self.limits, now_ms=now_ms, at_hand_bytes=at_hand_bytes)
 
-    async def pump(self, log: MemoryLog | None = None, name: str = "first", **bounds: Any) -> Pump:
+    async def pump(
+        self, log: MemoryLog | None = None, name: str = "first", *, at_hand_bytes: int | None = None, **bounds: Any
+    ) -> Pump:
         """Take partition 0 over and return its pump, which does not run yet."""
         log = log or self.log()
-        taken = await self.take(log, name)
+        taken = await self.take(log, name, at_hand_bytes=at_hand_bytes)
         return Pump(
             taken.state,
             log,
@@ -99,6 +104,7 @@ class Room:
             next_journal_offset=taken.next_journal_offset,
             bounds=Bounds(**bounds),
             deliver_again=taken.deliver_again,
+            recall=taken.recall,
         )
 
     def run(self, pump: Pump) -> asyncio.Task[None]:

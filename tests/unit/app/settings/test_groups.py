@@ -62,6 +62,7 @@ PROMISED = {
     "limits.round_bytes": 8 * MIB,
     "limits.running": 1_000,
     "limits.queued_bytes": 64 * MIB,
+    "limits.asleep_events": 4_000_000,
     "dedup.window_hours": 96,
     "dedup.max_ids": 8_000_000,
     "replies.allowed_topics": (),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
+from app.engine.known import Definition
 from app.kafka.follow import TopicState
 from app.wiring.announced import Announced
 from headgate.definition import Workflow
@@ -27,17 +28,13 @@ def changed(workflow: Workflow, **fields: Any) -> Read:
     return Read(read.key, orjson.dumps(found))
 
 
-def test_what_is_announced_and_not_loaded_matches_as_it_would_where_it_is() -> None:
+def test_what_is_announced_says_which_events_it_takes_and_how() -> None:
     there = flow("there", ["orders/*", "x"], batch_size=5, batch_timeout_seconds=2, batch_by="key", order="none")
     others = Announced("w2")
 
-    assert others.take(announced(there, flow("here"))) is True
-    (found,) = others.others([flow("here")])
+    assert others.take(announced(there)) is True
 
-    same = ("id", "triggers", "patterns", "batch_size", "batch_timeout_seconds", "batch_by", "order", "version")
-    assert [getattr(found, name) for name in same] == [getattr(there, name) for name in same]
-    with pytest.raises(RuntimeError, match="called where it is not loaded"):
-        found()
+    assert others.definitions() == (Definition.of(there, announced_ms=NOW),)
 
 
 def test_news_are_told_apart_from_repeats() -> None:
@@ -49,19 +46,34 @@ def test_news_are_told_apart_from_repeats() -> None:
         others.take(announced(flow(version="2"))),
         others.take([]),
     ] == [True, False, True, False]
-    assert [one.version for one in others.others([])] == ["2"]
+    assert [one.version for one in others.definitions()] == ["2"]
+
+
+def test_what_comes_later_is_newer_whatever_the_clocks_say() -> None:
+    others = Announced("w2")
+    others.take(announced(flow(), at=NOW))
+    others.take(announced(flow(version="2"), by="behind", at=NOW - 5_000))
+
+    assert [one.announced_ms for one in others.definitions()] == [NOW + 1]
+    (mine,) = others.missing([flow(version="3")], NOW - 9_000)
+    assert orjson.loads(mine.value or b"")["announced_at"] == "2026-01-31T12:00:00.002Z"
+    assert [(one.version, one.announced_ms) for one in others.definitions()] == [("3", NOW + 2)]
+    others.take([Read(b"charge", b'{"retired_at":"2020-01-01T00:00:00Z"}')])
+    assert others.retired() == {"charge": NOW + 3}
+    others.take(announced(flow(), at=NOW))
+    assert [one.announced_ms for one in others.definitions()] == [NOW + 4]
 
 
 @pytest.mark.parametrize("value", [None, b'{"retired_at":"2026-01-31T12:00:00.000Z"}'])
-def test_what_was_retired_matches_no_more_until_it_is_announced_again(value: bytes | None) -> None:
+def test_what_was_retired_is_no_more_until_it_is_announced_again(value: bytes | None) -> None:
     others = Announced("w2")
     others.take(announced(flow()))
 
     assert others.take([Read(b"charge", value)]) is True
-    assert (others.others([]), others.retired()) == ((), ("charge",))
+    assert (others.definitions(), others.retired()) == ((), {"charge": NOW + 1})
     assert others.take([Read(b"charge", value)]) is False
     assert others.take(announced(flow())) is True
-    assert ([one.id for one in others.others([])], others.retired()) == (["charge"], ())
+    assert ([one.id for one in others.definitions()], others.retired()) == (["charge"], {})
 
 
 @pytest.mark.parametrize(
@@ -79,13 +91,16 @@ def test_what_was_retired_matches_no_more_until_it_is_announced_again(value: byt
         changed(flow("odd"), triggers=[7]),
         changed(flow("odd"), batch_by="galaxy"),
         changed(flow("odd"), order=None),
+        changed(flow("odd"), announced_at="absent"),
+        changed(flow("odd"), announced_at="yesterday"),
+        Read(b"odd", b'{"retired_at":7}'),
     ],
 )
 def test_what_cannot_be_read_is_passed_over(odd: Read) -> None:
     others = Announced("w2")
 
     assert others.take([odd, *announced(flow())]) is True
-    assert [one.id for one in others.others([])] == ["charge"]
+    assert [one.id for one in others.definitions()] == ["charge"]
     assert others.take([odd]) is False
 
 
@@ -93,7 +108,7 @@ def test_fields_of_a_newer_release_are_passed_over() -> None:
     others = Announced("w2")
     others.take([changed(flow(), waits_for=["x"])])
 
-    assert [one.id for one in others.others([])] == ["charge"]
+    assert [one.id for one in others.definitions()] == ["charge"]
 
 
 def test_only_what_is_not_announced_as_it_is_is_announced() -> None:
@@ -131,4 +146,4 @@ async def test_a_topic_that_is_read_anew_is_read_from_its_beginning() -> None:
 
     found: Mapping[int, int] = await others.attach(TopicState(topic="workflows", identity=None, beginning={}, end={}))
 
-    assert (found, others.others([]), others.retired()) == ({}, (), ())
+    assert (found, others.definitions(), others.retired()) == ({}, (), {})

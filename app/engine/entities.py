@@ -1,0 +1,130 @@
+"""The journal's live entities, as they are read: of each key the last value, null removes it. Used by the takeover.
+
+Bodies, and what waits for them, are the many: of these only the numbers are kept, and the bodies that were read first,
+as far as they fit. So reading a journal takes little memory, whatever sleeps in it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from app.engine.numbers import Numbers
+from topics import codec, commands, journal
+from topics.envelope import Envelope
+
+_BODY: Final = b"body:"
+_PENDING: Final = b"pending:"
+_ROUND: Final = b'"r":'
+
+
+class Entities:
+    """What a journal holds. `most_bytes` of bodies are kept, all of them without it."""
+
+    __slots__ = ("_at_hand_bytes", "_most_bytes", "at_hand", "bodies", "newest", "newest_keys", "others", "waiting")
+
+    def __init__(self, given: Mapping[bytes, bytes] | None = None, *, most_bytes: int | None = None) -> None:
+        self.others: dict[bytes, bytes] = {}
+        """All entities but those below."""
+        self.bodies = Numbers()
+        self.at_hand: dict[int, bytes] = {}
+        """The bodies that are kept."""
+        self.waiting: dict[str, Numbers] = {}
+        """Bodies of waiting events by their workflow."""
+        self.newest = -1
+        """The newest round that wrote a body or a waiting event, and the keys of those; orphans are among them alone:
+        every owner begins with the round after the last one that was committed."""
+        self.newest_keys: list[bytes] = []
+        self._most_bytes = most_bytes
+        self._at_hand_bytes = 0
+        for key, value in (given or {}).items():
+            self.put(key, value)
+
+    def put(self, key: bytes, value: bytes) -> bool:
+        """Take an entity. Return False for a body that was not kept."""
+        place = _place_of(key)
+        if place is None or not self._is_counted(key, value):
+            self.others[key] = value
+            return True
+        number, workflow_id = place
+        if workflow_id is not None:
+            self.waiting.setdefault(workflow_id, Numbers()).add(number)
+            return True
+        self.bodies.add(number)
+        self._drop(number)
+        if self._most_bytes is not None and self._at_hand_bytes + len(value) > self._most_bytes:
+            return False
+        self.at_hand[number] = value
+        self._at_hand_bytes += len(value)
+        return True
+
+    def remove(self, key: bytes) -> None:
+        """Take the end of an entity."""
+        self.others.pop(key, None)
+        place = _place_of(key)
+        if place is None:
+            return
+        number, workflow_id = place
+        if workflow_id is None:
+            self.bodies.discard(number)
+            self._drop(number)
+        elif workflow_id in self.waiting:
+            self.waiting[workflow_id].discard(number)
+
+    def __contains__(self, key: bytes) -> bool:
+        if key in self.others:
+            return True
+        place = _place_of(key)
+        if place is None:
+            return False
+        number, workflow_id = place
+        return number in (self.bodies if workflow_id is None else self.waiting.get(workflow_id, ()))
+
+    def _drop(self, number: int) -> None:
+        value = self.at_hand.pop(number, None)
+        if value is not None:
+            self._at_hand_bytes -= len(value)
+
+    def _is_counted(self, key: bytes, value: bytes) -> bool:
+        """Note the round that wrote it. What cannot be read is kept as it is, for `restore` to judge."""
+        round_ = _round_of(value)
+        if round_ is None:
+            return False
+        if round_ > self.newest:
+            self.newest = round_
+            self.newest_keys.clear()
+        if round_ == self.newest:
+            self.newest_keys.append(key)
+        return True
+
+
+def _place_of(key: bytes) -> tuple[int, str | None] | None:
+    """Return number and workflow of a waiting event, number and None of a body, None of anything else."""
+    if key.startswith(_BODY):
+        number = key[len(_BODY) :]
+        return (int(number), None) if number.isdigit() else None
+    if key.startswith(_PENDING):
+        number, colon, workflow_id = key[len(_PENDING) :].partition(b":")
+        return (int(number), workflow_id.decode(errors="replace")) if colon and number.isdigit() else None
+    return None
+
+
+def _round_of(value: bytes) -> int | None:
+    """Return the round in a value: nearly always its last field, which saves reading all of it."""
+    at = value.rfind(_ROUND)
+    text = value[at + len(_ROUND) : -1]
+    if at >= 0 and text.isdigit():
+        return int(text)
+    try:
+        found = journal.decode(b"", value)["r"]
+    except (journal.UnreadableJournal, KeyError):
+        return None
+    return found if type(found) is int else None
+
+
+def event_of(number: int, value: bytes) -> Envelope:
+    """Return the event of a body. Raises UnreadableJournal."""
+    key = journal.body_key(number)
+    found: dict[str, Any] = journal.decode(key, value)
+    try:
+        return commands.event_of(found)
+    except (LookupError, TypeError, ValueError, AttributeError, codec.Malformed) as error:
+        raise journal.UnreadableJournal(key.decode(), f"{type(error).__name__}: {error}") from None

@@ -1,0 +1,87 @@
+"""What is known of a workflow without its code: which events it takes, and how. Announced, and kept in the journal.
+
+An owner that lacks a workflow's code matches its events all the same and lets them sleep, so it must know the triggers
+from the journal alone: it may take a partition before it has heard an announcement that the owner before it had heard.
+What is code, a filter, decides once it is there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+from headgate.definition import BatchBy, Order, Workflow
+from topics.patterns import Pattern
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A workflow as one announcement describes it."""
+
+    id: str
+    version: str
+    triggers: tuple[str, ...]
+    patterns: tuple[Pattern, ...]
+    batch_size: int
+    batch_timeout_seconds: float | None
+    batch_by: BatchBy
+    order: Order
+    announced_ms: int
+    """Of two definitions of one workflow the later announced is the newer; 0 for one that nobody announced."""
+
+    @classmethod
+    def of(cls, workflow: Workflow, *, announced_ms: int = 0) -> Self:
+        """Return what an announcement says of `workflow`."""
+        return cls(
+            id=workflow.id,
+            version=workflow.version,
+            triggers=workflow.triggers,
+            patterns=workflow.patterns,
+            batch_size=workflow.batch_size,
+            batch_timeout_seconds=workflow.batch_timeout_seconds,
+            batch_by=workflow.batch_by,
+            order=workflow.order,
+            announced_ms=announced_ms,
+        )
+
+    @classmethod
+    def read(cls, workflow_id: str, found: Mapping[str, Any], *, announced_ms: int) -> Self:
+        """Return what `found` describes, an announcement or an entry of the journal.
+
+        Raises LookupError, TypeError or ValueError when it cannot be read; fields of a newer release are passed over.
+        """
+        triggers = tuple(found["triggers"])
+        timeout_seconds = found["batch_timeout_seconds"]
+        return cls(
+            id=workflow_id,
+            version=str(found["version"]),
+            triggers=triggers,
+            patterns=tuple(Pattern.parse(one) for one in triggers),
+            batch_size=int(found["batch_size"]),
+            batch_timeout_seconds=None if timeout_seconds is None else float(timeout_seconds),
+            batch_by=BatchBy(found["batch_by"]),
+            order=Order(found["order"]),
+            announced_ms=announced_ms,
+        )
+
+    def matches(self, topic: str) -> bool:
+        """Say whether an event on the logical `topic` triggers it."""
+        return any(pattern.matches(topic) for pattern in self.patterns)
+
+
+def described(definition: Definition) -> dict[str, Any]:
+    """Return the journal's entry of `definition`."""
+    return {
+        "version": definition.version,
+        "triggers": definition.triggers,
+        "batch_size": definition.batch_size,
+        "batch_timeout_seconds": definition.batch_timeout_seconds,
+        "batch_by": definition.batch_by.value,
+        "order": definition.order.value,
+        "announced": definition.announced_ms,
+    }
+
+
+def from_journal(workflow_id: str, found: Mapping[str, Any]) -> Definition:
+    """Return the definition in an entry of the journal. Raises LookupError, TypeError or ValueError."""
+    return Definition.read(workflow_id, found, announced_ms=int(found["announced"]))
