@@ -182,15 +182,16 @@ class _Reader:
 async def _fence(partition_log: PartitionLog, older: set[int]) -> Producer:
     """Have the broker refuse every older owner, also those of the producer ids `older`; return what to claim with.
 
-    The broker forgets ids (7 days without a claim) and their epochs run out, perhaps just between the two requests
-    here: then the outputs are closed anew under the id to claim with, and whoever holds another id is shut out by a
+    The outputs are closed under the epoch of the first of two requests, so nobody may have come between them: an owner
+    with the epoch between could go on writing there. Nor may the id have changed, which the broker forgets (7 days
+    without a claim), or whose epochs have run out. Else they are closed anew; whoever holds another id is shut out by a
     record of its own.
     """
     while True:
         first = await partition_log.fence()
         producer = await partition_log.close_outputs()
         older.add(first.producer_id)
-        if first.producer_id == producer.producer_id:
+        if producer == (first.producer_id, first.epoch + 1):
             break
     for stranger in sorted(older - {producer.producer_id}):
         log.warning("producer_id_replaced", partition=partition_log.partition, old=stranger)

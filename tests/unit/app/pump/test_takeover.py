@@ -105,6 +105,30 @@ async def test_a_claim_that_came_too_late_is_made_again(room: Room) -> None:
     await slow.append([Entry(b"k", b"v")])
 
 
+async def test_an_owner_that_came_while_the_outputs_were_being_closed_cannot_write_to_them(room: Room) -> None:
+    between = room.log()
+
+    class Frozen(MemoryLog):
+        """Its process stands still between the end of its transaction and the request after it."""
+
+        fences = 0
+
+        async def fence(self) -> Producer:
+            self.fences += 1
+            if self.fences == 2:
+                await room.take(between, "between")
+            return await super().fence()
+
+    late = Frozen(0, cluster=room.cluster, sender=room.log()._sender)
+    await room.take(late, "late")
+
+    for topic in ("journal", "results", "runs"):
+        between._failed = None
+        with pytest.raises(Fenced):
+            await between._append(topic, [Entry(b"k", b"v")])
+        await late._append(topic, [Entry(b"k", b"v")])
+
+
 async def test_what_an_older_owner_committed_before_the_claim_is_in_the_state(room: Room) -> None:
     older = await room.pump()
     older.workflows_changed(WorkflowsLoaded([defined()], ()))
