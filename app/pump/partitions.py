@@ -134,7 +134,6 @@ class Partitions:
             owner=parts.owner,
             limits=parts.limits,
             claim=taken.claim,
-            claimed_at_offset=taken.term,
             claim_due_ms=now_ms + parts.claim_every_ms,
             claim_every_ms=parts.claim_every_ms,
             snapshots=parts.snapshots,

@@ -210,8 +210,8 @@ async def claim_again(
 ) -> tuple[Mapping[str, Any], int]:
     """Fence, close and claim a partition that is owned already; return the new claim and the offset after it.
 
-    The broker forgets a producer id after a day without appends and a transactional id after a week without a claim;
-    sequence numbers end at 2^31. Called between two rounds, when nothing is on its way. Raises LogError: an owner that
+    The broker forgets a producer id after a day without appends and a transactional id after a week without a claim.
+    Called between two rounds, when nothing is on its way. Raises LogError: an owner that
     was frozen must not fence the one that came after it and go on with what it knew.
     """
     _, end = await partition_log.bounds("journal")

@@ -1,8 +1,8 @@
 """What a partition needs now and then besides rounds: a new claim before the broker forgets the old, and a snapshot."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from app.engine import snapshot
 from app.engine.limits import Limits
@@ -14,11 +14,6 @@ from app.pump.takeover import Owner, claim_again
 
 log = logs.get(__name__)
 
-MOST_RECORDS: Final = 1 << 30
-"""Appended to a topic under one claim: half of the sequence numbers that a producer has."""
-LOOK_MS: Final = 3_600_000
-"""How often they are counted: for the other half meanwhile, a partition would have to append 298,000 a second."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Upkeep:
@@ -28,34 +23,23 @@ class Upkeep:
     owner: Owner
     limits: Limits
     claim: Mapping[str, Any]
-    claimed_at_offset: int
     claim_due_ms: int
     claim_every_ms: int
     snapshots: Snapshots | None
     snapshot_due_ms: int
     snapshot_every_ms: int
     last_round: int = -1
-    _look_due_ms: int = field(init=False)
-    _outputs_at: tuple[int, int] | None = field(init=False, default=None)
-    """Ends of `results` and `runs` when they were first looked at under the claim."""
-
-    def __post_init__(self) -> None:
-        self._look_due_ms = self.claim_due_ms - self.claim_every_ms + LOOK_MS
 
     def due_ms(self) -> int:
         """Return when `keep` must be called next."""
-        due_ms = min(self.claim_due_ms, self._look_due_ms)
-        return due_ms if self.snapshots is None else min(due_ms, self.snapshot_due_ms)
+        return self.claim_due_ms if self.snapshots is None else min(self.claim_due_ms, self.snapshot_due_ms)
 
     async def keep(self, state: State, *, next_offset: int, now_ms: int) -> int:
         """Do what is due, while nothing is on its way; return the journal's next offset."""
-        self._look_due_ms = now_ms + LOOK_MS
-        if now_ms >= self.claim_due_ms or self._appended(state, next_offset) >= MOST_RECORDS:
+        if now_ms >= self.claim_due_ms:
             self.claim, next_offset = await claim_again(
                 self.log, self.owner, self.limits, self.claim, next_offset=next_offset, now_ms=now_ms
             )
-            self.claimed_at_offset = next_offset
-            self._outputs_at = (state.results_end, state.runs_end)
             self.claim_due_ms = now_ms + self.claim_every_ms
             log.info("partition_claimed_again", partition=state.partition, term=next_offset - 1)
         if self.snapshots is not None and now_ms >= self.snapshot_due_ms:
@@ -71,10 +55,3 @@ class Upkeep:
             state, next_offset=next_offset, journal_id=state.journal_id, at_ms=now_ms, claim=self.claim
         )
         self.last_round = state.round
-
-    def _appended(self, state: State, next_offset: int) -> int:
-        """Return how many records under the claim are in the topic that got the most of them."""
-        if self._outputs_at is None:
-            self._outputs_at = (state.results_end, state.runs_end)
-        results_at, runs_at = self._outputs_at
-        return max(next_offset - self.claimed_at_offset, state.results_end - results_at, state.runs_end - runs_at)
