@@ -6,9 +6,10 @@ from typing import Any, Final
 from unittest import mock
 
 from app.engine import apply as engine
-from app.engine import commit, lanes, restore, runs
+from app.engine import asleep, commit, lanes, restore, runs, waking
 from app.engine.dedup import Dedup
 from app.engine.inputs import CommandsRead
+from app.engine.matching import Matcher
 from app.engine.outgoing import Outgoing
 from app.engine.state import State
 from app.kafka.log import AppendFailed
@@ -142,6 +143,32 @@ def _forget_pending() -> Any:
     return mock.patch.object(restore, "_sleep", return_value=None)
 
 
+def _forget_triggers() -> Any:
+    """A takeover knows workflows by name alone."""
+    before = restore.restore
+
+    def restored(*given: Any, **options: Any) -> Any:
+        found = before(*given, **options)
+        found.state.definitions.clear()
+        return found
+
+    return mock.patch("app.pump.takeover.restore", restored)
+
+
+def _new_before_old() -> Any:
+    """Events of a workflow that is waking do not wait for those that slept."""
+
+    def rematch(state: State) -> None:
+        state.matcher = Matcher([*state.loaded.values(), *state.definitions.values()])
+
+    return mock.patch.object(waking, "rematch", rematch)
+
+
+def _forget_sleepers() -> Any:
+    """A body goes when nothing in memory needs it, though something that sleeps does."""
+    return mock.patch.object(asleep, "needed", return_value=False)
+
+
 def _forget_runs() -> Any:
     """A restore forgets runs that had started."""
     return mock.patch.object(restore, "_run", return_value=None)
@@ -249,6 +276,9 @@ MUTATIONS: Final[dict[str, Patch]] = {
     "no-reading-after-the-claim": _claim_late,
     "offsets-first": _offsets_first,
     "forget-pending": _forget_pending,
+    "forget-triggers": _forget_triggers,
+    "new-before-old": _new_before_old,
+    "forget-sleepers": _forget_sleepers,
     "forget-runs": _forget_runs,
     "forget-ids": _forget_ids,
     "no-dedup": _no_dedup,

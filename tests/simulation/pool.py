@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 
 from tests.simulation.mutations import mutated
 from tests.simulation.scenario import Scenario, Violation
@@ -69,7 +70,7 @@ def run_seeds(
 
 
 def _first(chunks: Iterator[Sequence[int]], count: int) -> list[Sequence[int]]:
-    return [chunk for chunk, _ in zip(chunks, range(count), strict=False)]
+    return list(islice(chunks, count))
 
 
 def _quiet() -> None:

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest import mock
 
 import orjson
 
-from app.engine import asleep
+from app.engine import asleep, commit
 from app.engine import restore as restoring
 from app.engine.entities import event_of
 from app.engine.known import Definition
@@ -15,6 +16,7 @@ from app.engine.limits import Limits
 from app.engine.state import Counters, State
 from app.kafka.log import Entry, Fenced, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
+from app.pump import recall
 from app.pump.pump import Bounds
 from tests.simulation import programs
 from tests.simulation.canonical import canonical
@@ -88,6 +90,11 @@ class Scenario:
         self.workflows = {one.id: programs.make(one, self._called) for one in self.programs}
         self.late = self.programs[-1].id if len(self.programs) > 1 and chance.random() < 0.3 else None
         """A workflow that is added while the system runs."""
+        self.rolled = chance.choice(self.programs).id if chance.random() < 0.35 else None
+        self.rolled_at = chance.uniform(0.8, 2.5)
+        if self.rolled is not None and chance.random() < 0.5:  # more than there is room for slept until then
+            self.shape = replace(self.shape, bounds=replace(self.shape.bounds, held_bytes=2_000))
+        """A workflow that the first worker has from its start, and the others only from then on."""
         self.announced: dict[str, Definition] = {}
         """What the topic of announcements says; workers hear of it later."""
         self.workers: dict[str, Worker] = {}
@@ -118,10 +125,12 @@ class Scenario:
                 round_events=chance.choice((1, 3, 7)) if small else 500,
                 event_bytes=2_000,
                 running=chance.choice((1, 2, 4)) if small else 100,
-                held_bytes=chance.choice((300, 1_000)) if chance.random() < 0.2 else 1_000_000,
+                held_bytes=chance.choice((300, 1_000, 2_000, 3_000)) if chance.random() < 0.5 else 1_000_000,
                 inbox_bytes=chance.choice((100, 1_000_000)),
             ),
-            at_hand_bytes=chance.choice((0, 200, 1_000_000)),
+            at_hand_bytes=chance.choice((0, 0, 200, 1_000_000)),
+            scan_bytes=chance.choice((8_000_000, 400)),
+            commit_bytes=chance.choice((4_000_000, 4_000_000, 1_000, 1)),
             fetch_records=chance.choice((1, 3, 10)) if small else 100,
             journal_fetch_records=chance.choice((3, 50, 500)),
             results_batch_bytes=chance.choice((600, 900_000)),
@@ -301,24 +310,36 @@ class Scenario:
 
     def _restart(self, instance: str) -> None:
         if self.workers[instance].process.dead:
-            self.start(instance, self._deployed())
+            self.start(instance, self._deployed(instance))
 
-    def _deployed(self) -> list[str]:
+    def _deployed(self, instance: str) -> list[str]:
         """What a worker that starts now has: everything in the end, before that perhaps not all of it."""
         names = list(self.workflows)
         if self.healing:
             return names
         if self.late is not None and self.loop.time() < 1.5:
             names.remove(self.late)
-        if len(names) > 1 and self.random.random() < 0.15:
+        if self.rolled in names and instance != "worker0" and self.loop.time() < self.rolled_at:
+            names.remove(self.rolled)
+        if names and self.random.random() < 0.2:
             names.remove(self.random.choice(names))
         return names
+
+    def _roll(self) -> None:
+        """The workers that lack the workflow are restarted one after the other, while events go on coming."""
+        for number, worker in enumerate(self.workers.values()):
+            if worker.instance != "worker0" and not worker.process.dead:
+                self.loop.call_at_in(self.loop.root, self.loop.time() + 0.3 * number, self.kill, worker.instance)
 
     # --- the run ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         try:
-            self._run()
+            with (
+                mock.patch.object(commit, "BATCH_BYTES", self.shape.commit_bytes),
+                mock.patch.object(recall, "SCAN_BYTES", self.shape.scan_bytes),
+            ):
+                self._run()
         except Violation:
             raise
         except AssertionError as error:
@@ -334,6 +355,8 @@ class Scenario:
         self.inputs.plan(loop, until)
         for _ in range(chance.choice((0, 3, 7, 12))):
             loop.call_at(0.2 + chance.random() * until, self._trouble)
+        if self.rolled is not None:
+            loop.call_at(self.rolled_at, self._roll)
         loop.call_at(until + 0.3, self._heal)
         self._until_quiet(until + 0.4)
         if chance.random() < 0.4:
@@ -345,7 +368,7 @@ class Scenario:
         check(self)
 
     def _first_start(self, instance: str) -> None:
-        self.start(instance, self._deployed())
+        self.start(instance, self._deployed(instance))
 
     def _begin_anew(self) -> None:
         """Kill all that is quiet: whoever takes over must find nothing to do again."""

@@ -25,8 +25,15 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_every_seed_keeps_every_promise() -> None:
-    failures = run_seeds(range(SEEDS))
+    done = 0
+
+    def progress(seeds: int, _failures: object) -> None:
+        nonlocal done
+        done = seeds
+
+    failures = run_seeds(range(SEEDS), progress=progress)
     assert not failures, "\n\n".join(map(str, failures))
+    assert done == SEEDS
 
 
 def story(seed: int) -> str:

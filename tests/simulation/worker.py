@@ -82,6 +82,10 @@ class Shape:
     limits: Limits
     bounds: Bounds
     at_hand_bytes: int
+    scan_bytes: int
+    """Of the journal, how much is read at once for what sleeps."""
+    commit_bytes: int
+    """Above this, a round is journaled in more than one batch."""
     fetch_records: int
     journal_fetch_records: int
     results_batch_bytes: int
