@@ -96,8 +96,7 @@ class Player:
             if self._history.get("inputs", 1) == 1:  # then, leaving a workflow out said that it is gone
                 named = {one["id"] for one in (*loaded, *announced)}
                 retired = {name: step["now"] for name in self.state.known if name not in named}
-            definitions = [Definition.of(made(one)) for one in announced]
-            yield WorkflowsLoaded([made(one) for one in loaded], definitions, retired)
+            yield WorkflowsLoaded([made(one) for one in loaded], [defined(one) for one in announced], retired)
         if "commands" in step:
             given = [commands.decode(one.encode()) for one in step["commands"]]
             yield CommandsRead(given, [], self.state.commands_offset + len(given))
@@ -122,6 +121,12 @@ def made(described: Mapping[str, Any]) -> Workflow:
         options["filter"] = FILTERS[options["filter"]]
     built: Workflow = workflow(**options)(fn)
     return built
+
+
+def defined(described: Mapping[str, Any]) -> Definition:
+    options = dict(described)
+    announced_ms = options.pop("announced", 0)
+    return Definition.of(made(options), announced_ms=announced_ms)
 
 
 def shown(outgoing: Outgoing) -> dict[str, Any]:

@@ -12,9 +12,12 @@ START: Final = 1_769_860_800_000
 class Recording:
     """A history in the making."""
 
-    def __init__(self, *workflows: tuple[list[Any], list[Any]], partitions: int = 1, **limits: Any) -> None:
+    def __init__(
+        self, *workflows: tuple[list[Any], list[Any]], partitions: int = 1, inputs: int = 2, **limits: Any
+    ) -> None:
         self.history: dict[str, Any] = {
             "format": 1,
+            "inputs": inputs,
             "partition": 0,
             "partitions": partitions,
             "limits": limits,
@@ -32,8 +35,8 @@ class Recording:
         self.history["steps"].append(given)
         return self.player.give(given)
 
-    def load(self, number: int) -> list[str]:
-        return self.step(load=number)
+    def load(self, number: int, **retired: int) -> list[str]:
+        return self.step(load=number, retired=retired)
 
     def raw(self, topic: str, data: Any, *, partition: int = 0, **more: Any) -> dict[str, Any]:
         key, value, headers = codec.produce_form(topic, data, **more)
@@ -204,9 +207,45 @@ def asleep_and_reloaded() -> dict[str, Any]:
     return made.done()
 
 
+def known_and_unheard_of() -> dict[str, Any]:
+    """Workflows that an owner lacks and has not heard of: known by their triggers, in a newer form, and retired."""
+    old = {"id": "charge", "trigger_on_event": "orders", "version": "1"}
+    new = {"id": "charge", "trigger_on_event": ["orders", "refunds"], "version": "2"}
+    gather = {"id": "gather", "trigger_on_event": "**", "batch_size": 2, "batch_by": "partition", "order": "none"}
+    gone = {"id": "gone", "trigger_on_event": "refunds"}
+    later = new | {"announced": START + 5}
+    made = Recording(
+        ([old, gather, gone], [old | {"announced": START}]),
+        ([old], [later]),
+        ([], []),
+        ([new, gather], [later]),
+        asleep_events=6,
+    )
+    first = made.events(made.raw("orders", 1, key="k"), made.raw("orders", 2, key="k"), made.raw("refunds", 3))
+    made.commit()
+    made.end(*first)
+    made.commit()
+    made.load(1)  # the others are unheard of now, and of this one there is a newer form
+    made.end(*sorted(made.player.state.runs))
+    made.events(made.raw("refunds", 4, key="k"), made.raw("orders", 5))
+    made.commit()
+    made.end(*sorted(made.player.state.runs))
+    made.commit()
+    made.load(2)
+    made.events(made.raw("refunds", 6, key="k"), made.raw("unheard", 7))  # one of them is one too many
+    made.commit()
+    made.load(3, gone=START + 10)
+    made.commit()
+    while made.player.state.runs:
+        made.end(*sorted(made.player.state.runs))
+        made.commit()
+    return made.done()
+
+
 ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "1-retries-and-published-events": retries_and_published_events,
     "1-lanes-and-batches": lanes_and_batches,
     "1-forwards-and-gathers": forwards_and_gathers,
     "1-asleep-and-reloaded": asleep_and_reloaded,
+    "1-known-and-unheard-of": known_and_unheard_of,
 }
