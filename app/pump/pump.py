@@ -104,6 +104,9 @@ class Pump:
         self._happened: list[Input] = []
         self._wake = asyncio.Event()
         self._stopping = False
+        self._draining = False
+        self._left: set[str] = set()
+        """Runs that were to start while draining: their next owner starts them."""
         self._held = asyncio.Event()
         self._held.set()
         self._between = asyncio.Event()
@@ -149,6 +152,11 @@ class Pump:
         self._held.set()
         self._wake.set()
 
+    def drain(self) -> None:
+        """Take and start nothing more: what goes on may end, what is due is journaled and left to the next owner."""
+        self._draining = True
+        self._wake.set()
+
     def stop(self) -> None:
         """End `run` after the append in flight."""
         self._stopping = True
@@ -157,7 +165,8 @@ class Pump:
 
     @property
     def in_flight(self) -> int:
-        return self.state.running
+        """Attempts that go on here."""
+        return self.state.running - len(self._left)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -232,7 +241,7 @@ class Pump:
 
     async def _leave_snapshot(self) -> None:
         """A stop in order leaves a snapshot, so that the next start reads next to nothing."""
-        if self._upkeep is None or self.state.running:
+        if self._upkeep is None or self.in_flight:
             return
         marks = [one for one in self._happened if isinstance(one, Delivered)]
         for one in marks:
@@ -317,13 +326,18 @@ class Pump:
     def _crowded(self) -> bool:
         """Whether so much is going on or waiting that there is room for no more."""
         state, bounds = self.state, self._bounds
-        return state.running >= bounds.running or state.held_bytes + state.run_bytes >= bounds.held_bytes
+        crowded = state.running >= bounds.running or state.held_bytes + state.run_bytes >= bounds.held_bytes
+        return crowded or self._draining
 
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""
         while effects.cancels or effects.starts:
             if effects.cancels:
                 self._runtime.cancel(effects.cancels)
+                self._left.difference_update([run.id for run in effects.cancels])
+            if self._draining:
+                self._left.update([run.id for run in effects.starts])
+                return
             if not effects.starts:
                 return
             await self._runtime.start(effects.starts, self._report)
