@@ -57,6 +57,7 @@ class Partitions:
         self._owned: dict[int, _Owned] = {}
         self._turns = asyncio.Semaphore(ROUNDS_AT_ONCE)
         self._workflows = WorkflowsLoaded((), ())
+        self._draining = False
 
     def __contains__(self, partition: int) -> bool:
         return partition in self._owned
@@ -82,7 +83,7 @@ class Partitions:
     def has_room(self, topic: str, partition: int) -> bool:
         """Whether the partition takes another chunk of `topic` now."""
         one = self._owned.get(partition)
-        return one is not None and one.pump.has_room(topic)
+        return one is not None and not self._draining and one.pump.has_room(topic)
 
     def pump(self, partition: int) -> Pump | None:
         one = self._owned.get(partition)
@@ -100,7 +101,13 @@ class Partitions:
             one.pump.resume()
 
     async def close(self, *, drain_seconds: float) -> None:
-        """Let go of everything; runs in flight get `drain_seconds` to end, what is left goes on elsewhere."""
+        """Let go of everything: attempts that go on get `drain_seconds` to end, and nothing new begins meanwhile.
+
+        What waits for its turn or its retry is in the journal, and goes on elsewhere.
+        """
+        self._draining = True
+        for one in self._owned.values():
+            one.pump.drain()
         try:
             await asyncio.wait_for(self._drained(), drain_seconds)
         except TimeoutError:
@@ -155,6 +162,8 @@ class Partitions:
             observe=parts.observe,
         )
         pump.workflows_changed(self._workflows)
+        if self._draining:
+            pump.drain()
         task = asyncio.create_task(pump.run(), name=f"partition-{partition}")
         self._owned[partition] = _Owned(pump, partition_log, task)
         task.add_done_callback(lambda done, number=partition: self._ended(number, done))  # type: ignore[misc]

@@ -1,15 +1,18 @@
 """Partitions are taken, kept and let go as the group says; what goes wrong in one of them ends the process."""
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 import pytest
 
-from app.engine.inputs import WorkflowsLoaded
+from app.engine.inputs import Ended, Failure, WorkflowsLoaded
 from app.kafka.log import Entry, Fenced
 from app.kafka.memory import MemoryLog
 from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Bounds
+from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
 from tests.unit.app.pump.conftest import Room, defined, event, settle
 from topics import journal
@@ -18,7 +21,7 @@ from topics import journal
 class Worker:
     """A worker's partitions, without the rest of it."""
 
-    def __init__(self, room: Room, name: str) -> None:
+    def __init__(self, room: Room, name: str, snapshots: Snapshots | None = None) -> None:
         self.failures: list[BaseException] = []
         self.logs: list[MemoryLog] = []
         self._room = room
@@ -31,6 +34,7 @@ class Worker:
                 runtime=room.runtime,
                 open_log=self._open,
                 observe=lambda _counters, _state: None,
+                snapshots=snapshots,
             ),
             failed=self.failures.append,
         )
@@ -140,3 +144,100 @@ async def test_closing_waits_for_runs_no_longer_than_it_may(room: Room, worker: 
     await worker.partitions.close(drain_seconds=0.01)
     assert (room.runtime.cancelled, room.values("results")) == (room.runtime.started, [])
     assert worker.partitions.numbers == frozenset()
+
+
+async def closing(worker: Worker) -> "asyncio.Task[None]":
+    """Return the task of a close that has time enough."""
+    task = asyncio.create_task(worker.partitions.close(drain_seconds=60.0))
+    await settle()
+    return task
+
+
+async def test_closing_takes_no_new_events_and_ends_as_soon_as_what_goes_on_has_ended(
+    room: Room, worker: Worker
+) -> None:
+    room.runtime.slow.add("w")
+    await worker.assign(0)
+    pump = worker.partitions.pump(0)
+    assert pump is not None
+    await pump.offer_events(room.produce(event(id="e1", key="k4")))
+    await settle()
+    close = await closing(worker)
+    assert not worker.partitions.has_room("events", 0)
+    await pump.offer_events(room.produce(event(id="e2", key="k4"))[1:])
+    await settle()
+    assert (len(room.runtime.started), pump.position("events")) == (1, 1)
+    room.runtime.end(room.runtime.started[0])
+    await asyncio.wait_for(close, 5.0)
+    assert (len(room.values("results")), room.runtime.cancelled) == (1, [])
+
+
+async def test_closing_starts_neither_what_waits_for_its_key_nor_what_is_due_again_and_the_next_owner_does(
+    room: Room, worker: Worker
+) -> None:
+    room.runtime.slow.add("w")
+    await worker.assign(0)
+    pump = worker.partitions.pump(0)
+    assert pump is not None
+    await pump.offer_events(room.produce(*(event(id=f"e{n}", key="k4") for n in range(3))))
+    await settle()
+    other = event(id="other", key="k4", topic="orders/retried")
+    pump.workflows_changed(WorkflowsLoaded([defined(), defined("r", "orders/retried")], ()))
+    room.runtime.slow.add("r")
+    await settle()
+    await pump.offer_events(room.produce(other)[3:])
+    await settle()
+    first, retried = room.runtime.started
+    room.runtime.reports[retried](Ended(retried, 1, None, Failure("E", "no", None, retry_after_ms=1_000)))
+    await settle()
+    close = await closing(worker)
+    room.clock.ms += 1_000
+    room.runtime.end(first)
+    await asyncio.wait_for(close, 5.0)
+    assert room.runtime.started == [first, retried], "nothing began on the way out"
+    following = Worker(room, "second")
+    following.partitions.workflows_changed(WorkflowsLoaded([defined(), defined("r", "orders/retried")], ()))
+    await following.assign(0)
+    assert len(room.runtime.started) == 4
+    assert retried in room.runtime.started[2:], "its next attempt"
+    await following.assign()
+
+
+async def test_closing_leaves_a_snapshot_though_runs_are_queued(room: Room, tmp_path: Path) -> None:
+    room.runtime.slow.add("w")
+    worker = Worker(room, "first", Snapshots(tmp_path, name="journal."))
+    await worker.assign(0)
+    pump = worker.partitions.pump(0)
+    assert pump is not None
+    await pump.offer_events(room.produce(*(event(id=f"e{n}", key="k4") for n in range(3))))
+    await settle()
+    close = await closing(worker)
+    room.runtime.end(room.runtime.started[0])
+    await asyncio.wait_for(close, 5.0)
+    assert list(tmp_path.iterdir())
+    following = Worker(room, "second", Snapshots(tmp_path, name="journal."))
+    await following.assign(0)
+    for _ in range(2):
+        room.runtime.end(room.runtime.started[-1])
+        await settle()
+    assert len({one["run_id"] for one in room.values("results")}) == 3
+    await following.assign()
+
+
+async def test_a_partition_that_comes_while_closing_starts_nothing(room: Room, worker: Worker) -> None:
+    room.runtime.slow.add("w")
+    await worker.assign(0)
+    pump = worker.partitions.pump(0)
+    assert pump is not None
+    await pump.offer_events(room.produce(event(id="e1", key="k4")))
+    await settle()
+    close = await closing(worker)
+    await worker.assign(0, 1)
+    late = worker.partitions.pump(1)
+    assert late is not None
+    await late.offer_events(room.produce(event(id="e2", key="k0"), partition=1))
+    await settle()
+    assert late.position("events") == 0
+    room.runtime.end(room.runtime.started[0])
+    await asyncio.wait_for(close, 5.0)
+    assert len(room.runtime.started) == 1
