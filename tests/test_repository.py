@@ -32,7 +32,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/kafka/batches.py": ("what brokers answer, from them", "tests/integration/test_foreign_records.py"),
     "app/kafka/chunks.py": ("Faust's consumer needs a broker", "tests/integration/test_faust_app.py"),
     "app/kafka/faust_app.py": ("Faust's life cycle needs a broker", "tests/integration/test_faust_app.py"),
-    "app/kafka/fetching.py": ("long polls mean something on a broker alone", "tests/integration/test_faust_app.py"),
     "app/kafka/journal.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
     "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),
     "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),

@@ -2,7 +2,7 @@
 what was taken is in the journal, with its offset, or it is fetched again.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
 from faust.streams import Stream
@@ -20,25 +20,21 @@ class Pumps(Protocol):
 def declare(app: HeadgateApp, pumps: Pumps, failed: Callable[[BaseException], None]) -> None:
     """Declare the agents of `events` and `commands`. `failed` is told of an error that must end the process."""
 
-    async def events(stream: Stream[Any]) -> None:
+    async def hand_on(stream: Stream[Any], offer: Callable[[Pump, Sequence[Any], int], Awaitable[None]]) -> None:
         try:
             async for event in stream.noack().events():
                 pump = pumps.pump(event.message.partition)
                 if pump is not None and event.message.generation_id == app.consumer_generation_id:
-                    await pump.offer_events(event.value.take())
+                    await offer(pump, event.value.take(), event.value.begin)
         except Exception as error:  # an agent that ended would be a silent stall
             failed(error)
             raise
 
+    async def events(stream: Stream[Any]) -> None:
+        await hand_on(stream, Pump.offer_events)
+
     async def commands(stream: Stream[Any]) -> None:
-        try:
-            async for event in stream.noack().events():
-                pump = pumps.pump(event.message.partition)
-                if pump is not None and event.message.generation_id == app.consumer_generation_id:
-                    await pump.offer_commands(event.value.take())
-        except Exception as error:
-            failed(error)
-            raise
+        await hand_on(stream, Pump.offer_commands)
 
     for function, topic in ((events, app.events_topic), (commands, app.commands_topic)):
         channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

@@ -13,7 +13,9 @@ from app.kafka.lenient import LenientRecords
 from app.kafka.log import Unreadable
 
 UNPACKED_BYTES: Final = 16 * 1024 * 1024
-"""What the compressed batches of one answer may become. A single larger one is never unpacked."""
+"""A compressed batch that may become larger is never unpacked."""
+TOGETHER_BYTES: Final = 3 * 1024 * 1024
+"""What the compressed batches of one partition in one answer may become together, if they are several."""
 _HEAD: Final = Struct(">qi")
 _RECORDS_AT: Final = 61
 """Where the records of a batch begin (format 2)."""
@@ -50,7 +52,7 @@ def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]], positio
         if not batch.is_control_batch:
             if batch.compression_type:
                 records, length = _opened(batch, memoryview(data)[start + _RECORDS_AT : at])
-                if found and size + length > UNPACKED_BYTES:
+                if found and size + length > TOGETHER_BYTES:
                     break  # it is fetched again, after these
                 size += length
             else:

@@ -23,10 +23,12 @@ class Chunk:
     records each must not wait for that.
     """
 
-    __slots__ = ("_records",)
+    __slots__ = ("_records", "begin")
 
-    def __init__(self, records: list[Any]) -> None:
+    def __init__(self, records: list[Any], begin: int) -> None:
         self._records: list[Any] | None = records
+        self.begin = begin
+        """From here to the first record there is none: markers, aborted ones, and what compaction or retention took."""
 
     def take(self) -> list[Any]:
         """Return the records and forget them."""
@@ -68,12 +70,14 @@ class ChunkConsumer(driver.Consumer):
         answers = await app.fetching.some(roomy, crowded=len(roomy) < len(wanted), timeout=timeout)
         if self.should_stop or not self.can_resume_flow.is_set():
             return  # fetched while the group changes: after it, every partition is sought anew
-        for topic, partition, found in answers:
+        for topic, partition, found, begin in answers:
             tp = TP(topic, partition)
             for start in range(0, len(found), CHUNK_RECORDS):
                 if not self.can_resume_flow.is_set() or app.consumer_generation_id != generation:
                     return
-                yield tp, _chunk(tp, found[start : start + CHUNK_RECORDS], generation)
+                records = found[start : start + CHUNK_RECORDS]
+                yield tp, _chunk(tp, Chunk(records, begin), records[-1], generation)
+                begin = records[-1].offset + 1
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand chunks to the agents one after the other. Stock Faust makes four tasks for each of them."""
@@ -110,8 +114,7 @@ class ChunkConsumer(driver.Consumer):
         """Faust's watchdog waits for acknowledgements that never come; ours is the worker's readiness."""
 
 
-def _chunk(tp: TP, records: list[Any], generation: int) -> ConsumerMessage:
-    last = records[-1]
+def _chunk(tp: TP, chunk: Chunk, last: Any, generation: int) -> ConsumerMessage:
     return ConsumerMessage(
         tp.topic,
         tp.partition,
@@ -120,7 +123,7 @@ def _chunk(tp: TP, records: list[Any], generation: int) -> ConsumerMessage:
         0,
         [],
         None,
-        cast(Any, Chunk(records)),
+        cast(Any, chunk),
         None,
         0,
         0,

@@ -23,6 +23,9 @@ from app.kafka.fetching import Fetching
 from app.kafka.wire import Wire
 from app.settings import Settings
 
+BUFFERED_CHUNKS = 4
+"""Chunks that may wait for an agent. A partition's room does not know of them."""
+
 
 class Owner(Protocol):
     """Who owns the partitions, asked and told by the application."""
@@ -164,6 +167,7 @@ def build(settings: Settings, owner: Owner, wire: Wire, failed: Callable[[BaseEx
         topic_partitions=kafka.partitions,
         table_standby_replicas=0,
         stream_wait_empty=False,
+        stream_buffer_maxsize=BUFFERED_CHUNKS,
         stream_recovery_delay=0.0,
         store="memory://",
         web_enabled=False,

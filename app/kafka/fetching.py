@@ -13,8 +13,12 @@ from typing import Any, Final, NamedTuple
 from aiokafka import errors
 
 from app.kafka import batches
+from app.kafka.log import LogError
 from app.kafka.requests import Asked, Fetch, Fetched
 from app.kafka.wire import Wire, may_work_later
+from app.observe import logs
+
+log = logs.get(__name__)
 
 Where = tuple[str, int]
 """Topic and partition."""
@@ -25,51 +29,80 @@ WAIT_MS: Final = 500
 CROWDED_WAIT_MS: Final = 10
 """How long the broker holds an empty answer while a partition is left out for want of room: it may have some soon."""
 BACKOFF_SECONDS: Final = 0.1
+MISSING_SECONDS: Final = 30.0
+"""How long a broker may say that it does not know a topic."""
+_FATAL: Final = (
+    errors.CorruptRecordException,
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.UnsupportedVersionError,
+)
+
+
+class TopicLost(LogError):
+    """An input is not what it was: made anew, cut at its end, or gone. The takeover after a restart says more."""
 
 
 class Found(NamedTuple):
-    """Committed records of a partition, in order."""
+    """Committed records of a partition, in order: all that there are from offset `begin` to the last of them."""
 
     topic: str
     partition: int
     records: list[Any]
+    begin: int
 
 
 class Fetching:
-    """Positions of the inputs and the polls for them. Used by one task at a time."""
+    """Positions of the inputs and the polls for them. Used by one task at a time, which alone may `seek`."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._positions: dict[Where, int] = {}
+        self._handed: dict[Where, int] = {}
+        """The offset after the last record that was handed over."""
+        self._served: dict[Where, int] = {}
+        """When a partition was last handed over, in turns: those that waited longest are asked for first."""
+        self._turn = 0
         self._polls: dict[int, asyncio.Task[list[Fetched]]] = {}
+        self._moved: set[int] = set()
+        """Nodes whose last answer says that partitions are elsewhere, or not ready."""
+        self._lost: set[Where] = set()
+        """Partitions whose position the broker does not have."""
+        self._missing: dict[Where, float] = {}
 
     def seek(self, positions: dict[Where, int]) -> None:
         """Go on at `positions` and nowhere else; what is on the way is dropped."""
-        for poll in self._polls.values():
+        polls, self._polls = self._polls, {}
+        for poll in polls.values():
             poll.cancel()
-        self._polls.clear()
         self._positions = dict(positions)
+        self._handed = dict(positions)
+        self._served.clear()
+        self._moved.clear()
+        self._lost.clear()
+        self._missing.clear()
 
     async def some(self, wanted: Collection[Where], *, crowded: bool, timeout: float) -> list[Found]:
         """Return what there is of `wanted` as soon as there is any; nothing after `timeout` seconds.
 
-        `crowded`: a partition was left out of `wanted` for a moment.
+        `crowded`: a partition was left out of `wanted` for a moment. Raises LogError, KafkaError.
         """
         self._poll(wanted, crowded=crowded)
-        if not self._polls:
+        polls = self._polls
+        if not polls:
             await asyncio.sleep(BACKOFF_SECONDS)
             return []
-        polls = self._polls
         done, _ = await asyncio.wait(polls.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if polls is not self._polls or not done:
+        if polls is not self._polls:  # sought anew meanwhile
             return []
-        answers = [poll.result() for node, poll in list(polls.items()) if poll in done and polls.pop(node) is poll]
         found: list[Found] = []
-        for answer in answers:
-            for one in answer:
-                records = await self._taken(one)
-                if records:
-                    found.append(Found(one.topic, one.partition, records))
+        for node, poll in [(node, poll) for node, poll in polls.items() if poll in done]:
+            del polls[node]
+            for one in poll.result():
+                if one.error:
+                    self._refused(node, one)
+                else:
+                    self._take(one, found)
         self._poll(wanted, crowded=crowded)  # the broker collects while these are handled
         return found
 
@@ -78,9 +111,41 @@ class Fetching:
         self.seek({})
         await asyncio.gather(*polls, return_exceptions=True)
 
+    def _take(self, one: Fetched, found: list[Found]) -> None:
+        where = (one.topic, one.partition)
+        position = self._positions.get(where)
+        if position is None:
+            return
+        self._missing.pop(where, None)
+        records, after = batches.committed(one.data, one.aborted, position)
+        self._positions[where] = after
+        if records:
+            found.append(Found(one.topic, one.partition, records, self._handed[where]))
+            self._handed[where] = records[-1].offset + 1
+            self._turn += 1
+            self._served[where] = self._turn
+
+    def _refused(self, node: int, one: Fetched) -> None:
+        where = (one.topic, one.partition)
+        error = errors.for_code(one.error)()
+        if isinstance(error, _FATAL):
+            raise error
+        if isinstance(error, errors.OffsetOutOfRangeError):
+            self._lost.add(where)
+            return
+        self._moved.add(node)
+        if isinstance(error, errors.UnknownTopicOrPartitionError):
+            now = asyncio.get_running_loop().time()
+            if now - self._missing.setdefault(where, now) > MISSING_SECONDS:
+                raise TopicLost(
+                    f"{one.topic}-{one.partition} is missing for {MISSING_SECONDS:g} s: was the topic deleted? "
+                    "`headgate topics apply` makes it anew"
+                )
+
     def _poll(self, wanted: Collection[Where], *, crowded: bool) -> None:
         by_node: dict[int, list[Asked]] = {}
-        for where in wanted:
+        served = self._served
+        for where in sorted(wanted, key=lambda one: served.get(one, 0)):
             position = self._positions.get(where)
             if position is None:
                 continue
@@ -91,40 +156,48 @@ class Fetching:
             by_node.setdefault(node, []).append(Asked(*where, position))
         for node, asked in by_node.items():
             if node not in self._polls:
-                self._polls[node] = asyncio.create_task(
-                    self._answer(node, asked, CROWDED_WAIT_MS if crowded else WAIT_MS), name=f"fetch-{node}"
-                )
+                wait_ms = CROWDED_WAIT_MS if crowded else WAIT_MS
+                self._polls[node] = asyncio.create_task(self._answer(node, asked, wait_ms), name=f"fetch-{node}")
 
     async def _answer(self, node: int, asked: list[Asked], wait_ms: int) -> list[Fetched]:
+        """Ask `node`, after what its last answer made necessary. `seek` cancels this wherever it waits."""
+        if node in self._moved or node < 0:
+            await asyncio.sleep(BACKOFF_SECONDS)
+            await self._wire.look_again()
+            self._moved.discard(node)
+            return []
+        lost = [one for one in asked if one[:2] in self._lost]
+        if lost:
+            for one in lost:
+                await self._find(one)
+            return []
         request = Fetch(asked, wait_ms=wait_ms, most_bytes=ANSWER_BYTES, partition_bytes=PARTITION_BYTES)
         try:
-            if node >= 0:
-                return await self._wire.fetch_from(node, request)
+            return await self._wire.fetch_from(node, request)
         except errors.KafkaError as error:
             if not may_work_later(error):
                 raise
-        await asyncio.sleep(BACKOFF_SECONDS)
-        await self._wire.look_again()
-        return []
+            self._moved.add(node)
+            return []
 
-    async def _taken(self, one: Fetched) -> list[Any]:
+    async def _find(self, one: Asked) -> None:
+        """Go on with what retention left. Beyond the end there is nothing to go on with: the log is another one."""
         where = (one.topic, one.partition)
-        position = self._positions.get(where)
-        if position is None:
-            return []
-        if one.error:
-            await self._mend(where, position, errors.for_code(one.error)())
-            return []
-        records, self._positions[where] = batches.committed(one.data, one.aborted, position)
-        return records
-
-    async def _mend(self, where: Where, position: int, error: errors.KafkaError) -> None:
-        if isinstance(error, errors.OffsetOutOfRangeError):
-            # Retention took it; the pump sees the gap. After the end there is nothing either, but what comes.
-            first, end = await self._wire.bounds(*where)
-            self._positions[where] = min(max(position, first), end)
-        elif may_work_later(error):
-            await asyncio.sleep(BACKOFF_SECONDS)
-            await self._wire.look_again()
-        else:
-            raise error
+        first, end = await self._wire.bounds(*where)
+        if one.offset > end:
+            raise TopicLost(
+                f"{one.topic}-{one.partition} ends at offset {end}, below {one.offset}, which comes next here: the "
+                "topic was made anew or lost its end. Start again: the takeover says what can be done"
+            )
+        if one.offset < first:
+            log.warning(
+                "offsets_missing",
+                topic=one.topic,
+                partition=one.partition,
+                first=one.offset,
+                next=first,
+                reason="retention took them before they were read",
+                remedy="keep records longer, or add workers",
+            )
+            self._positions[where] = first
+        self._lost.discard(where)

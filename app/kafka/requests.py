@@ -6,6 +6,7 @@ cost more than all the rest of a small round. The layouts are Kafka's: ProduceRe
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from struct import Struct
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -114,7 +115,7 @@ class Produce:
 
 
 class Fetch:
-    """Ask for committed records; the broker holds an answer without any for `wait_ms`."""
+    """Ask for committed records, most wanted first; the broker holds an answer without any for `wait_ms`."""
 
     api = (1, 11)
 
@@ -125,13 +126,12 @@ class Fetch:
         self._partition_bytes = partition_bytes
 
     def parts(self) -> list[bytes | bytearray]:
-        by_topic: dict[str, list[Asked]] = {}
-        for one in self._asked:
-            by_topic.setdefault(one.topic, []).append(one)
+        # In the order asked, which is the order in which the broker fills its answer: a topic may come several times.
+        groups = [(topic, list(asked)) for topic, asked in groupby(self._asked, key=lambda one: one.topic)]
         parts: list[bytes | bytearray] = [
-            _FETCH.pack(-1, self._wait_ms, 1, self._most_bytes, READ_COMMITTED, 0, NO_SESSION, len(by_topic)),
+            _FETCH.pack(-1, self._wait_ms, 1, self._most_bytes, READ_COMMITTED, 0, NO_SESSION, len(groups)),
         ]
-        for topic, asked in by_topic.items():
+        for topic, asked in groups:
             parts.append(_encoded(topic))
             parts.append(_INT.pack(len(asked)))
             parts.extend(_ASKED.pack(one.partition, -1, one.offset, -1, self._partition_bytes) for one in asked)

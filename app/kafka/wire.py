@@ -26,6 +26,7 @@ Answer = TypeVar("Answer")
 FETCH_BYTES: Final = 16 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 PAUSE_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 5.0
 _LATEST: Final = -1
 _EARLIEST: Final = -2
 
@@ -42,6 +43,10 @@ class Unanswered(LogError):
     """The broker did not answer within the time that a takeover may take."""
 
     exit_code: Final = 3
+
+
+class OffsetGone(LogError):
+    """The broker does not have the offset that was asked for: retention took it, or the log is another one."""
 
 
 class Wire:
@@ -100,8 +105,8 @@ class Wire:
             return line
 
     async def look_again(self) -> None:
-        """Ask anew where the partitions are."""
-        await self._client.force_metadata_update()
+        """Ask anew where the partitions are; within bounds, whatever becomes of the answer."""
+        await asyncio.wait({self._client.force_metadata_update()}, timeout=LOOK_SECONDS)
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last record or marker."""
@@ -121,10 +126,17 @@ class Wire:
         return await self.patiently(f"the offsets of {topic}-{partition}", ask)
 
     async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        """Yield committed records of `[start, end)` in order."""
+        """Yield committed records of `[start, end)` in order, without those that retention took. Raises LogError."""
         position = start
         while position < end:
-            records, position = await self._fetch(topic, partition, position)
+            try:
+                records, position = await self._fetch(topic, partition, position)
+            except OffsetGone:
+                first, _ = await self.bounds(topic, partition)
+                if first <= position:
+                    raise
+                position = first
+                continue
             wanted = [one for one in records if one.offset < end]
             if wanted:
                 yield wanted
@@ -189,6 +201,8 @@ class Wire:
         try:
             return await self.retried(ask)
         except errors.KafkaError as error:
+            if isinstance(error, errors.OffsetOutOfRangeError):
+                raise OffsetGone(f"{what}: the broker does not have this offset") from error
             if may_work_later(error):
                 raise Unanswered(
                     f"{what}: Kafka has not answered within {self._patience:g} s ({type(error).__name__}); start "

@@ -120,13 +120,13 @@ class Pump:
 
     # --- what others call -------------------------------------------------------------------------------------------
 
-    async def offer_events(self, records: Sequence[Read]) -> None:
-        """Take a chunk of `events`."""
-        await self._offer("events", self._events, records)
+    async def offer_events(self, records: Sequence[Read], begin: int | None = None) -> None:
+        """Take a chunk of `events`: all that there is from offset `begin` on, None for that of the first record."""
+        await self._offer("events", self._events, records, begin)
 
-    async def offer_commands(self, records: Sequence[Read]) -> None:
-        """Take a chunk of `commands`."""
-        await self._offer("commands", self._commands, records)
+    async def offer_commands(self, records: Sequence[Read], begin: int | None = None) -> None:
+        """Take a chunk of `commands`, as `offer_events` does."""
+        await self._offer("commands", self._commands, records, begin)
 
     def workflows_changed(self, given: WorkflowsLoaded) -> None:
         self._note(given)
@@ -360,12 +360,12 @@ class Pump:
             )
         self._next_journal_offset = offset + len(entries)
 
-    async def _offer(self, topic: str, inbox: Inbox, records: Sequence[Read]) -> None:
+    async def _offer(self, topic: str, inbox: Inbox, records: Sequence[Read], begin: int | None) -> None:
         expected = inbox.next_offset
         if records[-1].offset < expected:
             return
-        if records[0].offset > expected:
-            # A gap is transaction markers, or what the log lost to retention; anything else would be a loss of ours.
+        if (records[0].offset if begin is None else begin) > expected:
+            # A chunk was dropped on its way here, as when the group changed: what it held is read by other means.
             cleared = inbox.cleared
             async for missing in self._log.read(topic, expected, records[0].offset):
                 if inbox.cleared == cleared:

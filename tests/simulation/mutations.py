@@ -122,8 +122,8 @@ def _offsets_first() -> Any:
     offer = Pump._offer
     positions: dict[int, int] = {}
 
-    async def offered(self: Pump, topic: str, inbox: Any, records: Any) -> None:
-        await offer(self, topic, inbox, records)
+    async def offered(self: Pump, topic: str, inbox: Any, records: Any, begin: int | None) -> None:
+        await offer(self, topic, inbox, records, begin)
         if topic == "events":
             positions[id(self.state)] = inbox.next_offset
 

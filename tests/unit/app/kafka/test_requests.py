@@ -23,11 +23,18 @@ def test_answer_of_a_produce_request_is_read_wherever_it_begins() -> None:
 
 
 def test_fetch_request_is_what_aiokafka_would_send() -> None:
-    asked = [Asked("events", 0, 10), Asked("commands", 0, 2), Asked("events", 5, 11)]
+    asked = [Asked("events", 0, 10), Asked("events", 5, 11), Asked("commands", 0, 2)]
     request = Fetch(asked, wait_ms=500, most_bytes=1_000, partition_bytes=100)
     topics = [("events", [(0, 10, 100), (5, 11, 100)]), ("commands", [(0, 2, 100)])]
     theirs = FetchRequest(500, 1, 1_000, 1, topics).build(FetchRequest_v11).encode()
     assert b"".join(request.parts()) == theirs
+
+
+def test_fetch_asks_in_the_order_given_because_the_broker_fills_its_answer_in_it() -> None:
+    asked = [Asked("events", 0, 10), Asked("commands", 0, 2), Asked("events", 5, 11)]
+    request = Fetch(asked, wait_ms=500, most_bytes=1_000, partition_bytes=100)
+    topics = [("events", [(0, 10, 100)]), ("commands", [(0, 2, 100)]), ("events", [(5, 11, 100)])]
+    assert b"".join(request.parts()) == FetchRequest(500, 1, 1_000, 1, topics).build(FetchRequest_v11).encode()
 
 
 def _fetched(error: int = 0) -> bytes:
