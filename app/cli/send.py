@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from app.cli import options, output
 from app.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from app.cli.cluster import Cluster
     from app.kafka.records import Written
 
 
@@ -27,8 +29,9 @@ def command(
 ) -> int:
     """Send one event to the logical TOPIC, or one per line of standard input with `-`.
 
-    Waits until Kafka has the event in all copies that are in sync, then prints its id, partition and offset. Without
-    --id the event is named after its place. TOPIC is what workflows trigger on; it is no Kafka topic.
+    Waits until Kafka has the event in all copies that are in sync, then prints its id, partition and offset, and warns
+    where no workflow listens to TOPIC: it is what workflows trigger on, and no Kafka topic. Without JSON the event's
+    data is null. Without --id the event is named after its place.
 
     \b
     Examples:
@@ -73,7 +76,21 @@ def command(
             show(number)
         writer.flush()
     shown.end()
+    if shown.count:
+        _warn_if_unheard(target, topic)
     return Exit.FAILED if refused else Exit.OK
+
+
+def _warn_if_unheard(target: "Cluster", topic: str) -> None:
+    from app.cli.listening import unheard
+    from app.cli.workflows import announced
+    from app.kafka.admin import AdminError
+    from app.kafka.clients import KafkaUnreachable
+    from app.kafka.records import TopicMissing
+
+    with suppress(KafkaUnreachable, AdminError, TopicMissing):  # the event is sent, whatever can be said of it
+        if warning := unheard(topic, announced(target).values()):
+            output.warn(warning)
 
 
 def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -101,8 +118,10 @@ class _Shown:
 
     def __init__(self, *, json: bool) -> None:
         self._json, self._rows = json, list[tuple[str, int, int]]()
+        self.count = 0
 
     def add(self, event_id: str | None, place: "Written") -> None:
+        self.count += 1
         name = event_id or f"{place.partition}-{place.offset}"
         if self._json:
             output.echo_json({"id": name, "partition": place.partition, "offset": place.offset})

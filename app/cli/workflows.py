@@ -53,7 +53,7 @@ def list_workflows(*, retired: bool, json: bool) -> None:
 
 @command.command()
 @click.argument("workflow_id", metavar="ID")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask; needed where no terminal is.")
 @options.kafka
 def retire(workflow_id: str, *, yes: bool) -> int:
     """Retire a workflow that no worker will load any more.
@@ -80,7 +80,11 @@ def retire(workflow_id: str, *, yes: bool) -> int:
     if known[workflow_id].get("retired_at"):
         click.echo(f"{workflow_id} was retired at {known[workflow_id]['retired_at']}.")
         return Exit.OK
-    if not yes and sys.stdin.isatty():
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{workflow_id} was not retired: that gives up what waits for it, and nobody is here to ask. Add --yes."
+        )
+    if not yes:
         click.confirm(f"Retire {workflow_id} and give up what waits for it?", abort=True)
     # Later than what it retires, whatever this machine's clock says: workers ask which of the two is the newer.
     at_ms = max(round(time.time() * 1000), _announced_ms(known[workflow_id]) + 1)

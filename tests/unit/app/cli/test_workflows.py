@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import click
 import orjson
 import pytest
 from click.testing import CliRunner, Result
@@ -85,10 +86,16 @@ def test_what_is_no_announcement_is_left_out_with_a_word(topic: Topic) -> None:
 
 
 def test_a_workflow_is_retired_by_a_record_of_its_own(topic: Topic) -> None:
-    result = run("retire", "batches")
+    result = run("retire", "batches", "--yes")
     assert (result.return_value, result.stdout) == (0, "Retired batches.\n")
     [(name, key, value)] = topic.written
     assert (name, key, set(value), value["id"]) == ("headgate.workflows", b"batches", {"id", "retired_at"}, "batches")
+
+
+def test_nothing_is_retired_where_nobody_can_be_asked(topic: Topic) -> None:
+    with pytest.raises(click.UsageError, match=r"batches was not retired: .* Add --yes\."):
+        run("retire", "batches")
+    assert topic.written == []
 
 
 def test_what_is_retired_is_not_retired_again(topic: Topic) -> None:
