@@ -32,11 +32,27 @@ def connect() -> Cluster:
     """
     settings = options.settings()
     admin = Admin.connect(settings.kafka)
-    here = all(is_loopback(address.rpartition(":")[0]) for address in settings.kafka.bootstrap.split(","))
-    silent = all(settings.source(name) == "default" for name in _SHAPE)
-    if here and silent and len(admin.brokers()) == 1:
+    if _may_be_development(settings) and len(admin.brokers()) == 1:
         return Cluster(admin=admin, settings=options.settings(dev=True), development=True)
     return Cluster(admin=admin, settings=settings, development=False)
+
+
+def settings_of_worker() -> Settings:
+    """The settings of this call, with partitions and copies as every other command takes them for this cluster.
+
+    Asks Kafka only where its answer matters. Raises SettingsError, KafkaUnreachable.
+    """
+    settings = options.settings()
+    if not _may_be_development(settings):
+        return settings
+    found = connect()
+    say_if_development(found)
+    return found.settings
+
+
+def _may_be_development(settings: Settings) -> bool:
+    here = all(is_loopback(address.rpartition(":")[0]) for address in settings.kafka.bootstrap.split(","))
+    return here and all(settings.source(name) == "default" for name in _SHAPE)
 
 
 def say_if_development(cluster: Cluster) -> None:

@@ -32,7 +32,8 @@ def command(tool: str, arguments: tuple[str, ...]) -> None:
 
     TOOL is its name without "kafka-" and ".sh"; ARGS are the tool's own. It reads and writes as it does anywhere
     else, and its exit code is the command's. Security is that of the settings, unless ARGS name a cluster of their
-    own. Needs a Java, as `headgate dev` does, but no installed Kafka.
+    own. Needs a Java, as `headgate dev` does, but no installed Kafka. Where the settings' cluster does not answer, the
+    tool is not started, and the exit code is 3.
 
     \b
     headgate kafka console-producer --topic headgate.events
@@ -41,9 +42,12 @@ def command(tool: str, arguments: tuple[str, ...]) -> None:
     headgate kafka consumer-groups --describe --all-groups
     """
     from app.kafka import clients, tools
+    from app.kafka.admin import Admin
 
     found = tools.find(tool)
     kafka = options.settings().kafka
+    if tools.with_bootstrap(found, arguments, bootstrap=kafka.bootstrap) != list(arguments):
+        Admin.connect(kafka)  # the tools would say once a second, for a minute or for ever, that nobody is there
     line = tools.command(found, arguments, bootstrap=kafka.bootstrap, client_config=clients.java_config(kafka))
     sys.stdout.flush()
     # The tool becomes this process: its input, output, signals and exit code are those of the command.

@@ -25,18 +25,21 @@ def command(paths: tuple[str, ...], *, reload: bool) -> None:
       headgate worker workflows.py --kafka kafka-0:9092 --instance-id worker-0
     """
     import asyncio
+    import logging
     import os
     import signal
     import sys
 
     import uvloop
 
-    from app.cli import main
+    from app.cli import cluster, main
     from app.observe import logs
     from app.wiring import worker
 
-    settings = options.settings()
+    settings = cluster.settings_of_worker()
     logs.configure(level=settings.log.level, form=settings.log.format, secrets=settings.secrets())
+    # A worker looks at the topics with it and nothing else; where that fails, the error says so in words.
+    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
 
     async def work() -> None:
         stop = asyncio.Event()

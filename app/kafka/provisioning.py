@@ -22,6 +22,8 @@ class Severity(Enum):
 
 # With these another than the wanted value loses or refuses records; every other difference is the operator's choice.
 _DECISIVE: Final = frozenset({"cleanup.policy", "message.timestamp.type"})
+_MISSING: Final = "the topic"
+_COUNT: Final = "partitions"
 _AT_LEAST: Final = frozenset({"max.message.bytes"})
 
 
@@ -46,8 +48,30 @@ class TopicsError(Exception):
     exit_code: Final = 1
 
     def __init__(self, differences: Sequence[Difference]) -> None:
-        super().__init__("\n".join(map(str, differences)))
+        super().__init__("\n".join(_sentences(differences)))
         self.differences = tuple(differences)
+
+
+def _sentences(differences: Sequence[Difference]) -> Iterator[str]:
+    """One for each thing to mend: topics that are all missing, or all have the same other count, are one."""
+    missing = [one for one in differences if one.what == _MISSING]
+    counts = [one for one in differences if one.what == _COUNT]
+    together = len(counts) > 1 and len({(one.found, one.wanted) for one in counts}) == 1
+    if len(missing) > 1:
+        yield f"Topics are missing: {_names(missing)}. {missing[0].remedy}"
+    if together:
+        setting, prefix = variable("kafka.partitions"), variable("kafka.prefix")
+        yield (
+            f"{_names(counts)} have {counts[0].found} partitions, the setting kafka.partitions is {counts[0].wanted}. "
+            f"Set {setting}={counts[0].found} (the count never changes once a system has run), or begin anew with "
+            f"{counts[0].wanted} under another {prefix}"
+        )
+    told = {id(one) for one in (missing if len(missing) > 1 else []) + (counts if together else [])}
+    yield from (str(one) for one in differences if id(one) not in told)
+
+
+def _names(differences: Sequence[Difference]) -> str:
+    return ", ".join(one.topic for one in differences)
 
 
 def wanted(kafka: KafkaSettings) -> tuple[WantedTopic, ...]:
@@ -84,7 +108,7 @@ def apply(admin: Admin, kafka: KafkaSettings) -> tuple[list[str], list[Differenc
     """
     found = admin.topics([topic.name for topic in wanted(kafka)])
     before = differences(kafka, found)
-    if any(difference.what == "partitions" for difference in before):
+    if any(difference.what == _COUNT for difference in before):
         return [], before
     missing = [topic for topic in wanted(kafka) if topic.name not in found]
     admin.create(missing)
@@ -110,7 +134,7 @@ def _missing(topic: WantedTopic) -> Difference:
     return Difference(
         severity=Severity.FAIL,
         topic=topic.name,
-        what="the topic",
+        what=_MISSING,
         wanted=f"there, partitions: {topic.partitions}",
         found="missing",
         remedy="Run `headgate topics apply`",
@@ -124,7 +148,7 @@ def _compared(topic: WantedTopic, found: Topic, *, with_setting: bool) -> Iterat
         yield Difference(
             severity=Severity.FAIL,
             topic=topic.name,
-            what="partitions",
+            what=_COUNT,
             wanted=str(topic.partitions),
             found=str(found.partitions),
             remedy=(remedy if with_setting else "")

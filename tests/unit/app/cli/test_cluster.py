@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from app.cli import cluster, options
 from app.kafka.admin import Admin, Broker
+from app.settings import Settings
 from tests.unit.app.cli.conftest import FakeAdmin
 
 
@@ -57,3 +58,25 @@ def test_people_are_told_which_numbers_hold(capsys: pytest.CaptureFixture[str]) 
             "Set kafka.partitions and kafka.replication_factor to choose.\n"
         ),
     )
+
+
+def of_worker(*arguments: str, **environ: str) -> Settings:
+    found: list[Settings] = []
+
+    @click.command()
+    @options.kafka
+    def command() -> None:
+        found.append(cluster.settings_of_worker())
+
+    assert CliRunner().invoke(command, list(arguments), env=environ, catch_exceptions=False).exit_code == 0
+    return found[0]
+
+
+def test_a_worker_beside_headgate_dev_takes_the_same_numbers_as_all_other_commands() -> None:
+    assert of_worker().kafka.partitions == connected().kafka.partitions == 8
+
+
+def test_a_worker_whose_settings_say_everything_does_not_ask_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Admin, "connect", lambda _kafka: pytest.fail("Kafka was asked"))
+    assert of_worker("--kafka", "kafka-0:9092").kafka.partitions == 32
+    assert of_worker(HEADGATE_KAFKA_PARTITIONS="5").kafka.partitions == 5

@@ -122,3 +122,22 @@ def test_fewer_copies_are_a_warning_and_more_are_none() -> None:
 def test_a_difference_reads_as_one_sentence_and_its_remedy() -> None:
     [found] = changed("headgate.events", {"retention.ms": "1"})
     assert str(found).startswith("headgate.events: retention.ms is 1, it should be 604800000. Run `headgate kafka ")
+
+
+def test_one_wrong_setting_is_one_error_with_one_remedy() -> None:
+    found = provisioning.differences(KAFKA, as_wanted(KAFKA.model_copy(update={"partitions": 32})))
+    assert str(provisioning.TopicsError(found)) == (
+        "headgate.events, headgate.commands, headgate.journal, headgate.results, headgate.runs have 32 partitions, "
+        "the setting kafka.partitions is 8. Set HEADGATE_KAFKA_PARTITIONS=32 (the count never changes once a system "
+        "has run), or begin anew with 8 under another HEADGATE_KAFKA_PREFIX"
+    )
+
+
+def test_missing_topics_are_one_error_and_what_else_is_wrong_is_told_beside_it() -> None:
+    found = as_wanted()
+    del found["headgate.runs"], found["headgate.dlq"]
+    found["headgate.events"] = replace(found["headgate.events"], partitions=4)
+    differences = provisioning.differences(KAFKA, found)
+    first, second = str(provisioning.TopicsError(differences)).splitlines()
+    assert first == "Topics are missing: headgate.runs, headgate.dlq. Run `headgate topics apply`"
+    assert second == str(next(one for one in differences if one.topic == "headgate.events"))

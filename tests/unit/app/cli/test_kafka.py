@@ -1,0 +1,46 @@
+"""What is looked at before a tool runs; the tools themselves are in tests/integration/test_embedded_broker.py."""
+
+from collections.abc import Sequence
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli import kafka
+from app.kafka import tools
+from app.kafka.admin import Admin
+from app.kafka.clients import KafkaUnreachable
+
+
+class Started(Exception):
+    """The process would have become the tool."""
+
+
+@pytest.fixture(autouse=True)
+def _nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(_kafka: object) -> Admin:
+        raise KafkaUnreachable("127.0.0.1:1", "Connection refused")
+
+    def start(_path: str, _line: Sequence[str]) -> None:
+        raise Started
+
+    monkeypatch.setattr(Admin, "connect", connect)
+    monkeypatch.setattr(tools, "command", lambda *_, **__: ["java"])
+    monkeypatch.setattr(kafka.os, "execv", start)
+
+
+def run(*arguments: str) -> None:
+    CliRunner().invoke(kafka.command, arguments, standalone_mode=False, catch_exceptions=False)
+
+
+def test_no_tool_is_started_for_a_cluster_that_does_not_answer() -> None:
+    with pytest.raises(KafkaUnreachable) as refused:
+        run("topics", "--list")
+    assert refused.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "arguments", [("topics", "--help"), ("dump-log", "--files", "x"), ("topics", "--bootstrap-server", "a:1", "--list")]
+)
+def test_what_needs_no_cluster_or_names_its_own_is_started(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(Started):
+        run(*arguments)
