@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import UNAUTHORIZED
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -171,11 +172,12 @@ def _workers(target: "Cluster") -> Iterator[Finding]:
         fact = f"no worker is in the group {group.name}, so nothing is processed"
         yield Finding(mark=Mark.WARN, check="workers", fact=fact, remedy=remedy)
         return
-    for member in group.members:
-        count = sum(map(len, member.partitions.values()))
-        fact = f"{member.instance_id} from {member.host.strip('/')} has {count} partitions"
-        yield Finding(mark=Mark.OK, check="workers", fact=fact)
     events = catalog.qualified(target.kafka.prefix, "events")
+    for member in group.members:
+        # Of the topics that go together, one stands for all of them.
+        count = len(member.partitions.get(events, ()))
+        fact = f"{member.instance_id} from {member.host.strip('/')} has {count} of {target.kafka.partitions} partitions"
+        yield Finding(mark=Mark.OK, check="workers", fact=fact)
     owned = {number for member in members for number in member.partitions.get(events, ())}
     ownerless = [number for number in range(target.kafka.partitions) if number not in owned]
     if ownerless:
@@ -205,13 +207,16 @@ def _gateway(target: "Cluster") -> Iterator[Finding]:
     gateway = Gateway(target.settings)
     try:
         gateway.get("/readyz")
+        gateway.get("/api/v1/workflows")  # the readiness asks for no token, all else does
     except NoGateway as error:
         remedy = "Start one with `headgate gateway`, or say where it is with --url or HEADGATE_GATEWAY_URL"
         yield Finding(
             mark=Mark.WARN, check="gateway", fact=f"none answers at {error.url} ({error.reason})", remedy=remedy
         )
     except GatewayRefused as error:
-        yield Finding(mark=Mark.FAIL, check="gateway", fact=f"{gateway.url} is not ready", remedy=str(error))
+        wrong_token = error.status == UNAUTHORIZED
+        fact = f"{gateway.url} {'refuses the token of these settings' if wrong_token else 'is not ready'}"
+        yield Finding(mark=Mark.FAIL, check="gateway", fact=fact, remedy=error.remedy if wrong_token else str(error))
     else:
         yield Finding(mark=Mark.OK, check="gateway", fact=f"{gateway.url} is ready")
 

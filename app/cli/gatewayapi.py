@@ -30,7 +30,7 @@ class GatewayRefused(Exception):
 
     def __init__(self, status: int, message: str, remedy: str) -> None:
         super().__init__(f"{message} {remedy}".strip())
-        self.status = status
+        self.status, self.message, self.remedy = status, message, remedy
 
 
 class Gateway:

@@ -20,7 +20,7 @@ class Mark(Enum):
 
 COLOURS: Final = {
     "ok": "green", "warn": "yellow", "fail": "red",
-    "completed": "green", "running": "cyan", "queued": "cyan", "failed": "red", "rejected": "yellow",
+    "completed": "green", "running": "cyan", "queued": "cyan", "retrying": "cyan", "failed": "red", "rejected": "yellow",
     "cancelled": "yellow",
 }  # fmt: skip
 _WIDEST: Final = 60

@@ -75,7 +75,7 @@ def _after(run: dict[str, Any], fact: dict[str, Any]) -> dict[str, Any]:
         case "run_started":
             run["started_at"] = fact.get("at")
         case "run_retried":
-            run["attempts"] = fact.get("attempt")
+            run["status"], run["attempts"] = "retrying", fact.get("attempt")
         case "run_finished":
             run["finished_at"] = fact.get("at")
     return run

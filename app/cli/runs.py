@@ -1,8 +1,10 @@
 """List runs and show one."""
 
+import difflib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from http.client import NOT_FOUND
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 import click
@@ -10,11 +12,13 @@ import click
 from app.cli import options, output
 from app.cli.exits import Exit
 from app.cli.groups import Suggesting
+from topics.facts import RunStatus
 
 if TYPE_CHECKING:
     from app.cli.cluster import Cluster
     from app.cli.gatewayapi import Gateway
 
+STATUSES: Final = (*(status.value for status in RunStatus), "running", "retrying")
 Answer = TypeVar("Answer")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,7 +44,9 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--workflow", metavar="ID", help="Only runs of this workflow.")
-@click.option("--status", metavar="STATUS", help="Only runs that are completed, failed, rejected, cancelled, running.")
+@click.option(
+    "--status", type=click.Choice(STATUSES), metavar="STATUS", help=f"Only runs that are {', '.join(STATUSES)}."
+)
 @click.option("--key", help="Only runs of events with this key.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
 @_where
@@ -60,6 +66,8 @@ def list_runs(*, workflow: str | None, status: str | None, key: str | None, limi
         return runlog.summaries(cluster, workflow=workflow, status=status, key=key, limit=limit)
 
     found = _ask(lambda gateway: _runs(gateway.get("/api/v1/runs", query)), from_kafka)
+    if workflow is not None and not found:
+        _warn_if_unknown(workflow)
     if json:
         for run in found:
             output.echo_json(run)
@@ -85,8 +93,18 @@ def show(run_id: str, *, json: bool) -> int:
 
         return runlog.one(cluster, run_id)
 
-    path = f"/api/v1/runs/{quote(run_id, safe='')}"
-    found = _ask(lambda gateway: gateway.get(path), from_kafka)
+    def from_gateway(gateway: "Gateway") -> dict[str, Any] | None:
+        from app.cli.gatewayapi import GatewayRefused
+
+        try:
+            return gateway.get(f"/api/v1/runs/{quote(run_id, safe='')}")
+        except GatewayRefused as refused:
+            # What the gateway says to a program; while it is behind, it says something else, which holds here as well.
+            if refused.status == NOT_FOUND and refused.remedy.startswith("GET "):
+                return None
+            raise
+
+    found = _ask(from_gateway, from_kafka)
     if found is None:
         message = f"There is no run {run_id!r}. `headgate runs list` shows those that are kept."
         click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
@@ -111,6 +129,21 @@ def _ask(from_gateway: Callable[["Gateway"], Answer], from_kafka: Callable[["Clu
     from app.cli import cluster
 
     return from_kafka(cluster.connect())
+
+
+def _warn_if_unknown(workflow: str) -> None:
+    """Runs of a workflow that nobody knows are none, whatever its right name has."""
+
+    def from_kafka(cluster: "Cluster") -> list[str]:
+        from app.cli.workflows import announced
+
+        return list(announced(cluster))
+
+    known = _ask(lambda gateway: [one["id"] for one in gateway.get("/api/v1/workflows")["workflows"]], from_kafka)
+    if workflow not in known:
+        near = difflib.get_close_matches(workflow, known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else "`headgate workflows list` shows those that are known"
+        output.warn(f"no workflow {workflow!r} is announced; {remedy}")
 
 
 def _runs(answer: Mapping[str, Any]) -> list[Any]:

@@ -1,7 +1,8 @@
 """GET /api/v1/runs and /api/v1/dead-letters, from a read model that is rebuilt from Kafka."""
 
+import difflib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -12,6 +13,8 @@ from app.gateway.errors import JSON, Problem, not_found
 
 MOST_RUNS: Final = 500
 MOST_DEAD_LETTERS: Final = 200
+
+Status = Literal["completed", "failed", "rejected", "cancelled", "running", "retrying"]
 
 router = APIRouter()
 
@@ -42,12 +45,13 @@ class ReadModel(Protocol):
 async def list_runs(
     request: Request,
     workflow: Annotated[str | None, Query(description="Id of a workflow.")] = None,
-    status: Annotated[str | None, Query(description="completed, failed, rejected, cancelled, running …")] = None,
+    status: Annotated[Status | None, Query(description="How the run ended, or what it does.")] = None,
     key: Annotated[str | None, Query(description="Key of the events that started the run.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 50,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> Response:
     """Runs, newest first, without their results."""
+    _refuse_unknown(request, "workflow", "status", "key", "limit", "cursor")
     model: ReadModel = request.app.state.gateway.read_model
     try:
         found, following = await model.runs(workflow=workflow, status=status, key=key, limit=limit, cursor=cursor)
@@ -89,6 +93,29 @@ async def list_dead_letters(
     request: Request, limit: Annotated[int, Query(ge=1, le=MOST_DEAD_LETTERS)] = 50
 ) -> Response:
     """Dead letters, newest first: what was refused, why, and how to mend it."""
+    _refuse_unknown(request, "limit")
     model: ReadModel = request.app.state.gateway.read_model
     letters = [orjson.Fragment(one) for one in await model.dead_letters(limit=limit)]
     return Response(orjson.dumps({"dead_letters": letters, "read_model": model.freshness()}), media_type=JSON)
+
+
+def _refuse_unknown(request: Request, *known: str) -> None:
+    """A filter that nobody reads would answer with everything. Raises Problem."""
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if unknown:
+        raise Problem(
+            422,
+            "wrong_parameters",
+            "The parameters of this request do not fit.",
+            remedy="Mend what `details` names; docs/reference/http.md lists the parameters.",
+            details=[{"pointer": f"/query/{_escaped(name)}", "issue": _unknown(name, known)} for name in unknown],
+        )
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"unknown parameter {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

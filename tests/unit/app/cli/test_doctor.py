@@ -48,7 +48,7 @@ def test_a_healthy_installation_is_told_line_by_line() -> None:
             "ok    kafka      broker 1 at a:1 is Kafka 4.3\n"
             "ok    topics     all 9 topics are there with the right settings, 8 partitions\n"
             "ok    clock      this machine's clock agrees with Kafka's\n"
-            "ok    workers    worker-0 from 10.0.0.1 has 16 partitions\n"
+            "ok    workers    worker-0 from 10.0.0.1 has 8 of 8 partitions\n"
             "ok    workflows  1 announced: w\n"
             "ok    gateway    http://127.0.0.1:1 is ready\n"
         ),
@@ -181,6 +181,16 @@ def test_a_gateway_that_is_not_ready_is_found(
 
     monkeypatch.setattr(gatewayapi.Gateway, "get", get)
     one_finding(mark, "gateway", fact)
+
+
+def test_a_gateway_that_refuses_the_token_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(_gateway: object, path: str) -> dict[str, object]:
+        if path == "/readyz":
+            return {}
+        raise GatewayRefused(401, "The gateway refuses the token.", "Set HEADGATE_GATEWAY_TOKEN to the gateway's token")
+
+    monkeypatch.setattr(gatewayapi.Gateway, "get", get)
+    one_finding(Mark.FAIL, "gateway", "http://127.0.0.1:1 refuses the token of these settings")
 
 
 def test_what_kafka_does_not_tell_is_a_finding_and_the_rest_goes_on(

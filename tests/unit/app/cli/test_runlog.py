@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_is_known_from_its_facts(connected: Callable[[], Clus
             "run_id": "w:1",
             "workflow_id": "w",
             "workflow_version": "1",
-            "status": "running",
+            "status": "retrying",
             "key": "k",
             "started_at": "1970-01-01T00:00:01.000Z",
             "finished_at": None,

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import click
 import orjson
 import pytest
 from click.testing import CliRunner, Result
@@ -144,6 +145,36 @@ def test_a_run_that_the_gateway_does_not_know_fails_in_its_words(answers: Callab
     with pytest.raises(GatewayRefused) as raised:
         run("show", "x")
     assert raised.value.exit_code == 1
+
+
+def test_a_run_that_is_not_kept_is_told_with_the_command_that_lists_them(
+    answers: Callable[[object], list[Any]],
+) -> None:
+    answers(GatewayRefused(404, "There is no run 'x'.", "GET /api/v1/runs lists the runs that are kept."))
+    result = run("show", "x")
+    assert result.return_value == 1
+    assert result.stderr == "error: There is no run 'x'. `headgate runs list` shows those that are kept.\n"
+
+
+def test_an_unknown_status_is_wrong_usage() -> None:
+    with pytest.raises(click.BadParameter, match="'ko' is not one of 'completed'"):
+        run("list", "--status", "ko")
+
+
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [
+        ("on_orders", "warning: no workflow 'on_orders' is announced; did you mean 'on_order'?\n"),
+        ("nix", "warning: no workflow 'nix' is announced; `headgate workflows list` shows those that are known\n"),
+        ("on_order", ""),
+    ],
+)
+def test_no_runs_of_an_unknown_workflow_are_told_as_such(
+    answers: Callable[[object], list[Any]], name: str, warning: str
+) -> None:
+    answers({"runs": [], "read_model": {}, "workflows": [{"id": "on_order"}]})
+    result = run("list", "--workflow", name)
+    assert (result.stdout, result.stderr) == ("No runs that match.\n", warning)
 
 
 def test_a_run_that_kafka_does_not_have_fails(connected: object, monkeypatch: pytest.MonkeyPatch) -> None:

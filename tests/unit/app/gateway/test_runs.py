@@ -1,8 +1,10 @@
 """The routes on top of the read model."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+
+from app.gateway.runs import Status
 
 
 async def test_filters_reach_the_read_model_and_the_next_page_has_a_cursor(serve: Any) -> None:
@@ -17,12 +19,30 @@ async def test_filters_reach_the_read_model_and_the_next_page_has_a_cursor(serve
         assert served.read_model.asked == [{"workflow": "w", "status": "failed", "key": "k", "limit": 1, "cursor": "c"}]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=broken"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=broken", "status=ko", "stat=failed"])
 async def test_wrong_parameters_are_422_with_a_pointer(serve: Any, query: str) -> None:
     async with serve() as served:
         answer = await served.client.get(f"/api/v1/runs?{query}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_parameters")
         assert [one["pointer"] for one in answer.json()["error"]["details"]] == [f"/query/{query.partition('=')[0]}"]
+
+
+async def test_an_unknown_parameter_is_refused_with_the_nearest_right_one(serve: Any) -> None:
+    async with serve() as served:
+        answers = [await served.client.get(f"/api/v1/{path}") for path in ("runs?stat=failed", "dead-letters?a/b=1")]
+        assert [answer.status_code for answer in answers] == [422, 422]
+        assert [answer.json()["error"]["details"] for answer in answers] == [
+            [{"pointer": "/query/stat", "issue": "unknown parameter 'stat'; did you mean 'status'?"}],
+            [{"pointer": "/query/a~1b", "issue": "unknown parameter 'a/b'; known: limit"}],
+        ]
+        assert served.read_model.asked == []
+
+
+@pytest.mark.parametrize("status", get_args(Status))
+async def test_every_status_is_a_filter(serve: Any, status: str) -> None:
+    async with serve() as served:
+        assert (await served.client.get(f"/api/v1/runs?status={status}")).status_code == 200
+        assert served.read_model.asked[0]["status"] == status
 
 
 async def test_a_run_is_shown_with_its_facts(serve: Any) -> None:
