@@ -100,14 +100,14 @@ def test_nothing_is_retired_where_nobody_can_be_asked(topic: Topic) -> None:
 
 def test_a_retirement_is_later_than_what_it_retires_whatever_the_clock_says(topic: Topic) -> None:
     topic.last[b"batches"] = orjson.dumps(ANNOUNCED | {"announced_at": "2999-12-31T23:59:59.999Z"})
-    run("retire", "batches")
+    run("retire", "batches", "--yes")
     assert [value["retired_at"] for _, _, value in topic.written] == ["3000-01-01T00:00:00.000Z"]
 
 
 @pytest.mark.parametrize("odd", [None, 7, "yesterday"])
 def test_an_announcement_of_nobody_knows_when_is_retired_now(topic: Topic, odd: object) -> None:
     topic.last[b"batches"] = orjson.dumps(ANNOUNCED | {"announced_at": odd})
-    run("retire", "batches")
+    run("retire", "batches", "--yes")
     assert [value["retired_at"][:2] for _, _, value in topic.written] == ["20"]
 
 

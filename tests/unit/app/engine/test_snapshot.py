@@ -78,6 +78,30 @@ def act(one: Partition, chance: random.Random, step: int) -> None:
     assert step >= 0
 
 
+def test_of_what_sleeps_a_snapshot_has_the_numbers_alone() -> None:
+    one = Partition(*FLOWS, announced=[flow("elsewhere", "orders/*")])
+    one.read(*(event(n, data="x" * 1_000, id=f"e{n}") for n in range(8)))
+    one.complete(*sorted(one.in_hand)[2:])
+    one.commit()
+    asleep = one.takeover(flow("other"))
+    asleep.read(*(event(n, data="x" * 1_000) for n in range(8, 10)))
+    asleep.complete(*asleep.in_hand)
+    asleep.commit()
+    asleep.deliver(asleep.state.round)
+
+    content = snapshot.encode(asleep.state, next_offset=9, about={})
+    found = snapshot.decode(content, policy_of(one.limits))
+
+    assert b"xxx" not in content
+    assert found.entities.at_hand == {}
+    back = restore(found.entities, 0, one.limits, journal_id=JOURNAL, remembered=found.remembered).state
+    again = asleep.takeover(load=False).state
+    for name in ("asleep", "dormant", "dormant_bodies", "known", "definitions", "bodies", "removed", "orphans"):
+        assert getattr(back, name) == getattr(again, name), name
+    assert len(back.asleep["elsewhere"]) == 10
+    assert len(back.dormant) == 3
+
+
 def test_none_is_possible_while_something_is_not_journaled_or_not_delivered() -> None:
     one = Partition(*FLOWS)
     assert not snapshot.possible(one.state)

@@ -6,6 +6,7 @@ from app.engine import waking
 from app.engine.inputs import BodiesRead
 from app.engine.state import RunStatus
 from tests.unit.app.engine.partition import Partition, canonical, dead, event, flow, results, run_id, started
+from topics import commands
 
 THERE = flow("there")
 
@@ -71,6 +72,22 @@ def test_new_events_stay_behind_those_that_slept() -> None:
     found = [one["events"][0]["offset"] for made in partition.commits for one in results(made.outgoing)]
     assert found == [0, 1, 2, 3, 4]
     assert partition.state.waking == {}
+
+
+def test_what_gathers_from_elsewhere_stays_behind_what_slept_too() -> None:
+    gathering = flow("there", batch_size=2, batch_timeout_seconds=60)
+    partition = Partition(announced=[gathering])
+    partition.read(event(0))
+    partition.commit()
+    partition.recalls = False
+    partition.load(gathering)
+
+    command = commands.Command(0, "j", 1, 1, [], [("there", event(7)), ("there", event(8))])
+    assert partition.commanded(command) == []
+    partition.commit()
+    partition.recalls = True
+    partition.give()
+    assert [[one.offset for one in partition.run(name).events] for name in partition.in_hand] == [[0, 7]]
 
 
 def test_what_comes_in_the_round_of_the_last_piece_waits_for_its_own() -> None:

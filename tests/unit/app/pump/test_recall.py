@@ -1,5 +1,7 @@
 """Bodies come back from the journal in order, a piece at a time, whatever else stands between them."""
 
+from pathlib import Path
+
 import pytest
 
 from app.engine import asleep
@@ -10,8 +12,10 @@ from app.kafka.log import Entry
 from app.pump import recall
 from app.pump.pump import Pump
 from app.pump.recall import Recall
+from app.pump.snapshots import Snapshots
+from app.pump.takeover import Owner, take_over
 from tests.unit.app.engine.partition import event
-from tests.unit.app.pump.conftest import Room, defined, settle
+from tests.unit.app.pump.conftest import NOW, Room, defined, settle
 from tests.unit.app.pump.conftest import event as producible
 from topics import commands, journal
 
@@ -155,6 +159,26 @@ async def test_what_slept_is_run_by_the_next_owner_that_has_its_code(room: Room,
 
     assert ended(room, THERE) == list(range(20))
     assert asleep.count(pump.state) == 0
+
+
+async def test_what_slept_before_a_snapshot_is_read_from_the_journal(room: Room, tmp_path: Path) -> None:
+    before = await slept(room, 5)
+    before.stop()
+    await settle()
+    snapshots = Snapshots(tmp_path, name="j.")
+    end = room.cluster.partition("journal", 0).end
+    journal_id = room.cluster.topic_ids()["journal"]
+    claim = {"producer_id": 1, "instance_id": "a", "worker": "a", "topics": {}}
+    await snapshots.write(before.state, next_offset=end, journal_id=journal_id, at_ms=NOW, claim=claim)
+
+    log = room.log()
+    taken = await take_over(
+        log, Owner(worker="b", instance_id="b"), room.limits, now_ms=lambda: NOW, snapshots=snapshots
+    )
+    numbers = list(taken.state.asleep[THERE])
+    found = await taken.recall.read(numbers, end=taken.next_journal_offset, most_bytes=10**6)
+
+    assert [envelope.offset for _, envelope in found] == [0, 1, 2, 3, 4]
 
 
 async def keyed_asleep(room: Room) -> Pump:

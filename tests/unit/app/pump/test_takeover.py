@@ -202,6 +202,25 @@ async def test_what_was_written_ahead_of_a_commit_that_never_came_is_removed(roo
     assert last.value is None
 
 
+async def test_workflows_that_an_older_release_knew_by_name_alone_are_named(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = room.log()
+    pump = await room.pump(log)
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))
+    room.run(pump)
+    await settle()
+    names_alone = Entry(journal.KNOWN, orjson.dumps({"r": 1, "since": {"w": 5}}))
+    room.cluster.produce("journal", 0, [names_alone], producer=log._producer, sequence=log._sequences["journal"])
+
+    with caplog.at_level(logging.INFO):
+        taken = await room.take(room.log(), "second")
+
+    (found,) = [one for one in caplog.records if one.message == "workflows_known_by_name"]
+    assert vars(found)["fields"]["workflows"] == ["w"]
+    assert (taken.state.known, taken.state.definitions) == ({"w": 5}, {})
+
+
 async def test_a_journal_of_another_partition_count_is_refused(room: Room) -> None:
     pump = await room.pump()
     pump.workflows_changed(WorkflowsLoaded([defined()], ()))
