@@ -17,6 +17,7 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest, EndTxnReque
 from aiokafka.structs import TopicPartition
 
 from app.kafka import batches
+from app.kafka.contact import Contact
 from app.kafka.line import Line
 from app.kafka.log import LogError, LogRecord, Producer
 from app.kafka.requests import Asked, Fetch, Fetched, Produce, Produced, Request
@@ -27,6 +28,7 @@ FETCH_BYTES: Final = 16 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 PAUSE_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 5.0
+ANY_NODE: Final = -1
 _LATEST: Final = -1
 _EARLIEST: Final = -2
 
@@ -58,6 +60,7 @@ class Wire:
         self._timeout_seconds = config.get("request_timeout_ms", 40_000) / 1000
         self._lines: dict[tuple[int, _Use], Line] = {}
         self._opening = asyncio.Lock()
+        self.contact = Contact()
 
     async def start(self) -> None:
         await self._client.bootstrap()
@@ -89,10 +92,17 @@ class Wire:
         return answer
 
     async def _ask(self, node: int, use: _Use, request: Request) -> Any:
-        line = self._lines.get((node, use))
-        if line is None or line.closed:
-            line = await self._open(node, use)
-        return await line.ask(request)
+        self.contact.asked(node)
+        try:
+            line = self._lines.get((node, use))
+            if line is None or line.closed:
+                line = await self._open(node, use)
+            answer = await line.ask(request)
+        except BaseException as error:
+            self.contact.failed(node, error)
+            raise
+        self.contact.answered(node)
+        return answer
 
     async def _open(self, node: int, use: _Use) -> Line:
         async with self._opening:
@@ -107,6 +117,16 @@ class Wire:
     async def look_again(self) -> None:
         """Ask anew where the partitions are; within bounds, whatever becomes of the answer."""
         await asyncio.wait({self._client.force_metadata_update()}, timeout=LOOK_SECONDS)
+
+    async def knock(self, seconds: float) -> None:
+        """Ask for metadata, so that `contact` knows of a broker that nothing else is asked."""
+        self.contact.asked(ANY_NODE)
+        asked = asyncio.ensure_future(self._client.force_metadata_update())
+        await asyncio.wait({asked}, timeout=seconds)
+        if asked.done() and asked.result():
+            self.contact.answered(ANY_NODE)
+        else:
+            self.contact.failed(ANY_NODE, errors.NodeNotReadyError())
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last record or marker."""
@@ -226,6 +246,15 @@ class Wire:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
+def is_away(error: BaseException | None) -> bool:
+    """Whether `error` comes of brokers that did not answer, or could not serve yet."""
+    while error is not None:
+        if isinstance(error, errors.KafkaError) and (may_work_later(error) or isinstance(error, _AWAY)):
+            return True
+        error = error.__cause__
+    return False
+
+
 def may_work_later(error: errors.KafkaError) -> bool:
     """Whether a request that ended with `error` may be made again."""
     return bool(error.retriable) or isinstance(error, _LATER)
@@ -240,6 +269,7 @@ _LATER: Final = (
     errors.NodeNotReadyError,
     errors.RequestTimedOutError,
 )
+_AWAY: Final = (errors.KafkaTimeoutError, errors.StaleMetadata)
 _MOVED: Final = (
     errors.NotLeaderForPartitionError,
     errors.UnknownTopicOrPartitionError,

@@ -22,7 +22,7 @@ from app.kafka.follow import Follower
 from app.kafka.journal import KafkaLog
 from app.kafka.log import Fenced
 from app.kafka.sender import Sender
-from app.kafka.wire import Wire
+from app.kafka.wire import Wire, is_away
 from app.observe import logs
 from app.observe.health import Health, Report
 from app.observe.http import HealthServer
@@ -37,6 +37,7 @@ from app.runtime.driver import Driver
 from app.settings import Settings
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock
+from app.wiring.reach import KafkaLost, Reach
 from app.wiring.sleepers import Sleepers
 from topics import catalog
 from topics.patterns import Pattern
@@ -88,12 +89,10 @@ class _Worker:
         self._sleepers = Sleepers(self._metrics)
         self._health = Health("kafka", "partitions")
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._observed = 0.0
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
         settings = self._settings
         topic_ids = await asyncio.to_thread(_look_at_topics, settings)
-        self._health.up("kafka", settings.kafka.bootstrap)
         server = HealthServer(self._metrics.registry, self._report)
         if settings.worker.metrics_port is not None:
             host, port = settings.worker.metrics_host, settings.worker.metrics_port
@@ -103,6 +102,7 @@ class _Worker:
                 raise PortTaken(host, port, error) from error
         config = clients.aiokafka_config(settings.kafka)
         wire, sender = Wire(config), Sender(config, prefix=settings.kafka.prefix)
+        reach = Reach(wire, self._health, settings.kafka.bootstrap)
         self._appender = appender = Appender(wire)
         driver = Driver(limits=_step_limits(settings), threads=settings.worker.threads)
         await asyncio.gather(wire.start(), sender.start())
@@ -122,6 +122,7 @@ class _Worker:
             await app.start()
             tasks.append(asyncio.create_task(self._watch_assignment(app, ready, server), name="assignment"))
             tasks.append(asyncio.create_task(self._show_progress(app), name="progress"))
+            tasks.append(asyncio.create_task(reach.watch(), name="reach"))
             if self._reload:
                 tasks.append(asyncio.create_task(self._watch_files(sender), name="reload"))
             for task in tasks:
@@ -309,7 +310,12 @@ async def run(
 ) -> None:
     """Work until `stop`. Raises what must end the process: nothing that was not journaled was acknowledged or sent."""
     _tune_allocator()
-    await _Worker(settings, paths, reload=reload).run(stop, ready)
+    try:
+        await _Worker(settings, paths, reload=reload).run(stop, ready)
+    except Exception as error:
+        if getattr(error, "exit_code", None) is None and is_away(error):
+            raise KafkaLost(settings.kafka.bootstrap, error) from error
+        raise
 
 
 def _look_at_topics(settings: Settings) -> dict[str, str]:

@@ -146,6 +146,10 @@ async def test_closing_waits_for_runs_no_longer_than_it_may(room: Room, worker: 
     assert worker.partitions.numbers == frozenset()
 
 
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 async def closing(worker: Worker) -> "asyncio.Task[None]":
     """Return the task of a close that has time enough."""
     task = asyncio.create_task(worker.partitions.close(drain_seconds=60.0))
@@ -214,7 +218,7 @@ async def test_closing_leaves_a_snapshot_though_runs_are_queued(room: Room, tmp_
     close = await closing(worker)
     room.runtime.end(room.runtime.started[0])
     await asyncio.wait_for(close, 5.0)
-    assert list(tmp_path.iterdir())
+    assert files(tmp_path)
     following = Worker(room, "second", Snapshots(tmp_path, name="journal."))
     await following.assign(0)
     for _ in range(2):
