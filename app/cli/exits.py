@@ -18,7 +18,7 @@ class Exit(IntEnum):
 MEANINGS: Final = {
     Exit.OK: "done; a long-running command was stopped by Ctrl-C or SIGTERM",
     Exit.FAILED: "the check or the command failed",
-    Exit.USAGE: "wrong usage or wrong settings",
+    Exit.USAGE: "wrong usage or wrong settings, or a port or data folder that somebody else has",
     Exit.UNREACHABLE: "Kafka is not reachable",
     Exit.CONFLICT: "another process took over, or uses the same instance id",
     Exit.CRASHED: "unexpected error: nothing was acknowledged, start again",

@@ -4,6 +4,7 @@ All of them start at once: the roles import what they need while the broker star
 """
 
 import asyncio
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -223,7 +224,7 @@ class _Dev:
         if plan.paths:
             arguments = ["--reload", "--", *plan.paths]
             for number in range(1, plan.workers + 1):
-                name = f"{self._settings.worker.instance_id}-dev-{number}"
+                name = f"{self._settings.worker.instance_id}-dev-{_folder_digest(plan.data)}-{number}"
                 environment = self._environment({"worker.instance_id": name})
                 shown = "worker" if plan.workers == 1 else f"worker-{number}"
                 roles.append(self._role(WORKER, shown, arguments, environment, plan.paths))
@@ -262,6 +263,11 @@ class _Dev:
         if plan.config is not None:
             environment["HEADGATE_CONFIG"] = str(plan.config)
         return environment
+
+
+def _folder_digest(folder: Path) -> str:
+    """Tells sessions of one host apart that share a cluster, and is the same after a restart."""
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:6]
 
 
 def _text(value: object) -> str:

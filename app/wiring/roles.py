@@ -24,6 +24,8 @@ POLL_SECONDS: Final = 0.05
 WATCH_SECONDS: Final = 0.3
 WRONG_WORKFLOWS: Final = 2
 """Exit code of a worker that cannot load its workflows."""
+CONFLICT: Final = 4
+"""Exit code of a worker whose instance id or partitions another process has."""
 _LONGEST_LINE: Final = 1024 * 1024
 
 Say = Callable[[str, str], None]
@@ -100,6 +102,8 @@ class Role:
                 continue
             if time.monotonic() - began > STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
+            if code == CONFLICT and self.kind is WORKER:
+                self._say(self.name, "every other `headgate dev` on this cluster needs a --data folder of its own")
             self._say(self.name, f"{_ending(code)}; it starts again in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -146,7 +146,7 @@ def test_a_taken_port_is_told_with_its_remedy(tmp_path: Path, flows: Path) -> No
             assert f"Port {port} of 127.0.0.1 is taken by" in dev.log()
             assert "choose another port with --port" in dev.log()
         with DevRun(tmp_path, flows.name, options=["--kafka-port", str(port)]) as dev:
-            assert dev.ended() == 3
+            assert dev.ended() == 2
             assert "choose another port with --kafka-port" in dev.log()
 
 

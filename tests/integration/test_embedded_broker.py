@@ -191,6 +191,7 @@ def test_the_folder_of_a_running_owner_is_refused_in_words(tmp_path: Path) -> No
             f"which belongs to the running process {other.pid}. Stop that process, use its broker with "
             f"--kafka {bootstrap}, or choose another data folder with --data."
         ) == str(refused.value)
+        assert 2 == refused.value.exit_code
         assert [pid] == brokers_on(tmp_path / "data")
 
 

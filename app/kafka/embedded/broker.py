@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from app.kafka.embedded import jars, launch, ports, probe, process, properties
-from app.kafka.embedded.errors import EmbeddedKafkaError
+from app.kafka.embedded.errors import EmbeddedKafkaError, InUseError
 from app.kafka.embedded.java import Java, find_java
 
 STOP_SECONDS: Final = 10.0
@@ -150,12 +150,12 @@ class EmbeddedKafka:
         state = process.State.read(self.data / "broker.json")
         broker = state.broker.find() if state else None
         if state is None or broker is None:
-            raise EmbeddedKafkaError(
+            raise InUseError(
                 f"The data folder {self.data} is locked by a broker of which nothing else is known.",
                 remedy="End that Kafka (a java process), or choose another data folder with --data.",
             )
         if state.owner.find() is not None:
-            raise EmbeddedKafkaError(
+            raise InUseError(
                 f"The data folder {self.data} is in use by the broker on port {state.port} (pid {broker.pid}), "
                 f"which belongs to the running process {state.owner.pid}.",
                 remedy=f"Stop that process, use its broker with --kafka {probe.HOST}:{state.port}, "
@@ -240,7 +240,7 @@ class EmbeddedKafka:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         lock = process.try_lock(self.data / "broker.lock")
         if lock is None:
-            raise EmbeddedKafkaError(f"The data folder {self.data} was just taken.", remedy="Choose another.")
+            raise InUseError(f"The data folder {self.data} was just taken.", remedy="Choose another.")
         with lock:  # the broker has it open as well, and so holds it when we close it
             self._child = process.Child(
                 [*command, "kafka.Kafka", str(self.data / "server.properties")], log=self.log_file, keep_open=lock

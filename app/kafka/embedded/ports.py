@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 
 from app.kafka.embedded import probe
-from app.kafka.embedded.errors import EmbeddedKafkaError
+from app.kafka.embedded.errors import EmbeddedKafkaError, InUseError
 
 LOWEST: Final = 10_240
 _RANGE_FILE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -48,17 +48,17 @@ def is_free(port: int) -> bool:
     return True
 
 
-def taken(port: int) -> EmbeddedKafkaError:
+def taken(port: int) -> InUseError:
     """The error that says in words who holds `port`."""
     answer = probe.probe(port)
     by = holder(port)
     if answer.cluster_id is not None:
         what = f"a Kafka broker (cluster {answer.cluster_id}{', ' + by if by else ''}) answers there"
-        return EmbeddedKafkaError(
+        return InUseError(
             f"Port {port} of {probe.HOST} is taken: {what}.",
             remedy=f"Use it with --kafka {probe.HOST}:{port}, stop it, or choose another port with --kafka-port.",
         )
-    return EmbeddedKafkaError(
+    return InUseError(
         f"Port {port} of {probe.HOST} is taken{' by ' + by if by else ''}.",
         remedy="Stop what listens there, or choose another port with --kafka-port.",
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.cli.exits import Exit
 from app.kafka.embedded import ports, probe
 from app.kafka.embedded.errors import EmbeddedKafkaError
 
@@ -23,6 +24,7 @@ def test_a_port_with_a_listener_is_taken_and_its_holder_named(listener: int, mon
     assert error.fact.startswith(f"Port {listener} of 127.0.0.1 is taken by ")
     assert error.fact.endswith(f"(pid {os.getpid()}).")
     assert "Stop what listens there, or choose another port with --kafka-port." == error.remedy
+    assert Exit.USAGE == error.exit_code  # as for the gateway's port
 
 
 def test_a_listener_on_all_interfaces_takes_the_port_as_well() -> None:

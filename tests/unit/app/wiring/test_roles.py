@@ -1,0 +1,40 @@
+"""How the children of `headgate dev` are told of when they end."""
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from app.wiring.roles import GATEWAY, WORKER, Kind, Role
+
+
+async def said_at_the_end(kind: Kind, code: int) -> list[str]:
+    """What is said of a child that ends with `code`, until it would start again."""
+    said: list[str] = []
+    ended = asyncio.Event()
+
+    def say(_who: str, line: str) -> None:
+        said.append(line)
+        if "it starts again in" in line:
+            ended.set()
+
+    launcher = [sys.executable, "-I", "-S", "-c", f"raise SystemExit({code})"]
+    role = Role(kind, "child", [], launcher=launcher, environment=dict(os.environ), say=say)
+    keeping = asyncio.create_task(role.keep())
+    await asyncio.wait_for(ended.wait(), 30)
+    keeping.cancel()
+    await asyncio.wait({keeping})
+    return said
+
+
+async def test_a_worker_whose_id_another_has_gets_the_remedy_of_headgate_dev() -> None:
+    assert await said_at_the_end(WORKER, 4) == [
+        "every other `headgate dev` on this cluster needs a --data folder of its own",
+        "ended with exit code 4; it starts again in 1 s",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(WORKER, 1), (GATEWAY, 4)])
+async def test_every_other_end_is_told_with_its_code_alone(kind: Kind, code: int) -> None:
+    assert await said_at_the_end(kind, code) == [f"ended with exit code {code}; it starts again in 1 s"]
