@@ -118,13 +118,15 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     - `id`: its name for ever; the function's name by default.
     - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them; none for a workflow
       that only others start.
-    - `batch_size`: at most so many events a run. Without `batch_timeout_seconds` a run takes what is there; with it, it
-      starts when the batch is full or its oldest event is that old.
+    - `batch_size`: at most so many events a run.
+    - `batch_timeout_seconds`: a run starts when its batch is full or its oldest event is that old; without it, a run
+      takes what is there.
     - `batch_by`: "workflow", "key" or "partition" (see BatchBy); above size 1 only.
     - `filter`: called with the event before a run starts; only true starts one. It must be quick and without effects.
     - `order`: "key", "strict" or "none" (see Order).
-    - `max_retries`: further attempts after an exception, with growing delays; then the run has failed.
-    - `timeout`: seconds that a run may take in all.
+    - `max_retries`: further attempts after an exception, RetryLater included, with growing delays; then the run has
+      failed.
+    - `timeout`: seconds that a run may take in all, pauses between attempts included.
     - `version`: recorded with each run.
 
     Raises DefinitionError.

@@ -188,10 +188,10 @@ class DedupSettings(Group):
 
 
 class ReplySettings(Group):
-    """Where results and messages of workflows may go beside Headgate's own topics."""
+    """Where results of runs may go beside Headgate's own topics."""
 
     allowed_topics: Several = Field(
-        default=(), description="Patterns of the Kafka topics that `reply_topic` and `ctx.step.send` may name."
+        default=(), description="Patterns of the Kafka topics that the header `reply_topic` of an event may name."
     )
 
 
