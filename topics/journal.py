@@ -22,6 +22,21 @@ FENCE_HEADER: Final = "headgate-fence"
 
 Headers = Sequence[tuple[str, bytes | None]]
 
+READABLE_BYTES: Final = 16 * 1024
+"""Keys and values up to this are text wherever they are UTF-8, whatever escapes make of them."""
+READABLE_HEADER_BYTES: Final = 512
+"""The same for names and contents of headers, of which an event has many.
+
+So no entity is ever above the 7.3 MB that a batch of the journal takes. The worst case: an event of E bytes has N =
+`envelope.MAX_HEADERS` headers, so that S = 2 * 16 KiB + 2N * 512 of its bytes are in fields up to these sizes. JSON
+makes 6 bytes at most of one (a NUL is a backslash, u and 0000), so those become 6S = 1.8 MB. What is larger grows by a
+third at most, here or in base64. Quotes, brackets and commas are 20 bytes a header. So an event is at most
+6S + 4/3 (E - S) + 20N bytes of JSON: 2.8 MB for the default of 1 MiB, 4.2 MB for the 2 MiB that the topic of events
+takes. A command has a single event or 700 KiB. In an outgoing part it is JSON in JSON, one large value, which grows by
+a third once more and not by escapes of escapes: 3.7 MB or 5.6 MB. A dead letter with its key has 5 MiB
+(`facts.LETTER_BYTES`) and takes 7.1 MB there.
+"""
+
 
 class UnreadableJournal(Exception):
     """A journal record that this release cannot read. The partition must not be served."""
@@ -85,14 +100,21 @@ def unpack_digests(text: str, size: int) -> list[bytes]:
     return [raw[i : i + size] for i in range(0, len(raw), size)]
 
 
-def bytes_field(value: bytes | None) -> Any:
-    """JSON of bytes that come back as they were: text where UTF-8, else base64 in an array of one."""
+def bytes_field(value: bytes | None, readable: int = READABLE_BYTES) -> Any:
+    """JSON of bytes that come back as they were: text where UTF-8, else base64 in an array of one.
+
+    Base64 too where escapes would take more than it does: JSON within JSON multiplies them.
+    """
     if value is None:
         return None
     try:
-        return value.decode()
+        text = value.decode()
     except UnicodeDecodeError:
         return [base64.b64encode(value).decode()]
+    size = len(value)
+    if size > readable and len(orjson.dumps(text)) > size * 4 // 3 + 4:
+        return [base64.b64encode(value).decode()]
+    return text
 
 
 def field_bytes(value: Any) -> bytes | None:
@@ -104,8 +126,15 @@ def field_bytes(value: Any) -> bytes | None:
 
 
 def headers_field(headers: Headers) -> list[list[Any]]:
-    return [[name, bytes_field(value)] for name, value in headers]
+    most = READABLE_HEADER_BYTES
+    return [
+        [name if len(name) <= most else bytes_field(name.encode(), most), bytes_field(value, most)]
+        for name, value in headers
+    ]
 
 
 def field_headers(value: Sequence[Sequence[Any]]) -> tuple[tuple[str, bytes | None], ...]:
-    return tuple((name, field_bytes(content)) for name, content in value)
+    return tuple(
+        (name if type(name) is str else base64.b64decode(name[0]).decode(), field_bytes(content))
+        for name, content in value
+    )

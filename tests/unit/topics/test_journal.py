@@ -66,6 +66,37 @@ def test_bytes_are_readable_where_they_can_be() -> None:
     assert [journal.bytes_field(one) for one in (None, b"", b"text", b"\xff")] == [None, "", "text", ["/w=="]]
 
 
+@pytest.mark.parametrize("one", [b"\x00", b'"', b"\\", b"\n", b"\xff", b"x", "\u00e9".encode()])
+@pytest.mark.parametrize("size", [journal.READABLE_BYTES + 2, 1_000_000])
+def test_large_bytes_grow_by_a_third_at_most_whatever_they_are(one: bytes, size: int) -> None:
+    value = one * (size // len(one))
+    once = orjson.dumps(journal.bytes_field(value))
+    assert len(once) <= size * 4 // 3 + 8
+    assert len(orjson.dumps(journal.bytes_field(once))) <= len(once) * 4 // 3 + 8
+    assert journal.field_bytes(orjson.loads(once)) == value
+
+
+def test_text_that_needs_few_escapes_is_readable_at_any_length() -> None:
+    text = '{"topic": "orders/created", "data": 1}' * 10_000
+    assert journal.bytes_field(text.encode()) == text
+    assert journal.bytes_field(b"\x00" * journal.READABLE_BYTES) == "\x00" * journal.READABLE_BYTES
+
+
+@pytest.mark.parametrize("one", ["\x00", '"', "\\", "x", "\u00e9"])
+def test_large_headers_grow_by_a_third_at_most_in_name_and_content(one: str) -> None:
+    text = one * (journal.READABLE_HEADER_BYTES + 1)
+    raw = text.encode()
+    headers = [(text, raw), ("h", raw), (text, None)]
+    once = orjson.dumps(journal.headers_field(headers))
+    assert len(once) <= 4 * (len(raw) * 4 // 3 + 8) + 50
+    assert journal.field_headers(orjson.loads(once)) == tuple(headers)
+
+
+def test_headers_are_readable_where_they_can_be() -> None:
+    headers = [("\x00" * 512, b"\x00" * 512), ("x" * 9_999, b"y" * 9_999)]
+    assert journal.headers_field(headers) == [[name, content.decode()] for name, content in headers]
+
+
 @given(st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.one_of(st.none(), st.binary()))))
 def test_headers_come_back_as_they_were(headers: list[tuple[str, bytes | None]]) -> None:
     assert journal.field_headers(orjson.loads(orjson.dumps(journal.headers_field(headers)))) == tuple(headers)
