@@ -26,7 +26,7 @@ import orjson
 
 from topics import fields
 from topics.cloudevents import from_binary, from_structured
-from topics.envelope import Envelope
+from topics.envelope import MAX_HEADERS, Envelope
 from topics.fields import MAX_DEPTH
 from topics.malformed import Malformed, named
 
@@ -57,21 +57,27 @@ def decode(
     timestamp_ms: int,
     max_bytes: int | None,
 ) -> Envelope:
-    """Return the event in a record; `max_bytes` None is no limit. Raises Malformed and nothing else, ever."""
+    """Return the event in a record. Raises Malformed and nothing else, ever.
+
+    `max_bytes` None is no limit, neither of bytes nor of headers: for what was an event once.
+    """
     # The fast path: form 3 with every field as it should be, and no header that stands in for a field. Whatever differs
     # takes the patient way below, which names what is wrong.
     source = ""
     traceparent = None
     try:
         size = len(value) + len(key) if key else len(value)  # type: ignore[arg-type] # None goes the patient way
-        for name, raw in headers:
-            size += len(name) + len(raw)  # type: ignore[arg-type]
-            if name == "traceparent":
-                traceparent = fields.valid_traceparent(raw.decode())  # type: ignore[union-attr]
-            elif name == "source":
-                source = fields.checked_source(raw.decode(), "")  # type: ignore[union-attr]
-            elif name in _PATIENT or name.startswith("ce_"):
+        if headers:
+            if len(headers) > MAX_HEADERS and max_bytes is not None:
                 raise ValueError
+            for name, raw in headers:
+                size += len(name) + len(raw)  # type: ignore[arg-type]
+                if name == "traceparent":
+                    traceparent = fields.valid_traceparent(raw.decode())  # type: ignore[union-attr]
+                elif name == "source":
+                    source = fields.checked_source(raw.decode(), "")  # type: ignore[union-attr]
+                elif name in _PATIENT or name.startswith("ce_") or not name.isascii():
+                    raise ValueError
         if max_bytes is not None and size > max_bytes:
             raise ValueError
         body = _loads(value)  # type: ignore[arg-type]
@@ -143,11 +149,13 @@ def _decode_patiently(
     max_bytes: int | None,
 ) -> Envelope:
     """Decode any form, or say what is wrong with it."""
+    if len(headers) > MAX_HEADERS and max_bytes is not None:
+        raise Malformed("too_many_headers", f"the record has {len(headers)} headers, {MAX_HEADERS} are allowed")
     size = (len(value) if value else 0) + (len(key) if key else 0)
     known: dict[str, bytes] = {}
     binary = False
     for name, raw in headers:
-        size += len(name)
+        size += len(name.encode())
         if raw is not None:
             size += len(raw)
             if name in _HEADERS:

@@ -14,7 +14,7 @@ from topics import codec, journal
 from topics.envelope import Envelope
 
 FORMAT: Final = 1
-_NO_LIMIT: Final = 1 << 62
+_MOST_NAME: Final = 100
 
 
 class Command(NamedTuple):
@@ -59,7 +59,7 @@ def event_of(raw: dict[str, Any]) -> Envelope:
         partition=raw["p"],
         offset=raw["o"],
         timestamp_ms=raw["t"],
-        max_bytes=_NO_LIMIT,
+        max_bytes=None,
     )
 
 
@@ -72,6 +72,34 @@ def encode(
     events: Sequence[Envelope],
     batched: Sequence[tuple[str, Envelope]],
 ) -> bytes:
+    return join(
+        source=source,
+        journal_id=journal_id,
+        sequence=sequence,
+        partitions=partitions,
+        events=[encode_event(one) for one in events],
+        batched=[encode_batched(workflow_id, one) for workflow_id, one in batched],
+    )
+
+
+def encode_event(event: Envelope) -> bytes:
+    return orjson.dumps(raw_event(event))
+
+
+def encode_batched(workflow_id: str, event: Envelope) -> bytes:
+    return orjson.dumps([workflow_id, raw_event(event)])
+
+
+def join(
+    *,
+    source: int,
+    journal_id: str,
+    sequence: int,
+    partitions: int,
+    events: Sequence[bytes],
+    batched: Sequence[bytes],
+) -> bytes:
+    """Return the command of what was encoded one by one: only then is it known how much fits."""
     return orjson.dumps(
         {
             "v": FORMAT,
@@ -79,8 +107,8 @@ def encode(
             "journal": journal_id,
             "sequence": sequence,
             "partitions": partitions,
-            "events": [raw_event(one) for one in events],
-            "batched": [[workflow_id, raw_event(one)] for workflow_id, one in batched],
+            "events": [orjson.Fragment(one) for one in events],
+            "batched": [orjson.Fragment(one) for one in batched],
         }
     )
 
@@ -93,7 +121,7 @@ def decode(value: bytes | None) -> Command:
             raise UnreadableCommand(f"a command of format {found['v']!r}; this release reads format {FORMAT}")
         return Command(
             int(found["source"]),
-            str(found["journal"]),
+            _name(found["journal"]),
             int(found["sequence"]),
             int(found["partitions"]),
             [event_of(one) for one in found["events"]],
@@ -107,3 +135,10 @@ def _text(value: Any) -> str:
     if type(value) is not str:
         raise TypeError(f"a workflow's id is text, not {value!r}")
     return value
+
+
+def _name(value: Any) -> str:
+    name = str(value)
+    if len(name) > _MOST_NAME:  # it is kept in every head of the journal
+        raise ValueError(f"a topic id has at most {_MOST_NAME} characters")
+    return name

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from topics.codec import Headers
-from topics.envelope import Envelope
+from topics.envelope import HEADER_BYTES, MAX_HEADERS, Envelope
 from topics.timestamps import rfc3339
 
 _dumps = orjson.dumps
@@ -20,7 +20,9 @@ _Fragment = orjson.Fragment
 _ESCAPES_MATTER_BYTES: Final = 64 * 1024
 ORIGINAL_BYTES: Final = 3 * 1024 * 1024
 LETTER_BYTES: Final = 5 * 1024 * 1024
-"""Of a dead letter as JSON. Within the journal its JSON is text, so that it still fits a batch there."""
+"""Of a dead letter as JSON, and its key. Within the journal its JSON is text, and still fits (`topics.journal`)."""
+REASON_CHARS: Final = 16 * 1024
+"""Of a dead letter's reason, which may quote what it is about."""
 
 
 class RunStatus(StrEnum):
@@ -192,12 +194,12 @@ def dead_letter(
 ) -> Record:
     """Return the dead letter of a record, with the original in full as far as the bounds here allow it.
 
-    Beyond them, `omitted` tells its sizes: it is in the source topic until retention takes it. Only records that came
-    compressed can be so large.
+    Beyond them, `omitted` tells its sizes: it is in the source topic until retention takes it. More headers than an
+    event may have are omitted alone. Only records that came compressed can be too large otherwise.
     """
     letter = {
         "code": code,
-        "reason": reason,
+        "reason": reason if len(reason) <= REASON_CHARS else f"{reason[:REASON_CHARS]}...",
         "remedy": remedy,
         "source": {
             "topic": source_topic,
@@ -208,12 +210,16 @@ def dead_letter(
     }
     ends: dict[str, Any] = {"run_id": run_id, "workflow_id": workflow_id, "at": rfc3339(at_ms)}
     about = [("content-type", b"application/json"), ("headgate-code", code.encode())]
-    size = len(key or b"") + len(value or b"") + sum(len(name) + len(raw or b"") for name, raw in headers)
+    omitted = {"key": len(key or b""), "value": len(value or b""), "headers": len(headers)}
+    if len(headers) > MAX_HEADERS:
+        headers = ()
+        ends["omitted"] = omitted
+    size = omitted["key"] + omitted["value"] + sum(HEADER_BYTES + len(name) + len(raw or b"") for name, raw in headers)
     if size <= ORIGINAL_BYTES:
         encoded = _dumps(letter | _original(key, value, headers) | ends)
-        if len(encoded) <= LETTER_BYTES:
+        if len(encoded) + omitted["key"] <= LETTER_BYTES:
             return Record(key, encoded, about)
-    ends["omitted"] = {"key": len(key or b""), "value": len(value or b""), "headers": len(headers)}
+    ends["omitted"] = omitted
     return Record(None, _dumps(letter | _original(None, None, ()) | ends), about)
 
 

@@ -11,6 +11,7 @@ REMEDIES: Final[dict[str, str]] = {
     "null_value": f"give the record a value such as {EXAMPLE}; tombstones mean nothing in headgate.events",
     "empty_value": f"give the record a value such as {EXAMPLE}; a console producer sends an empty line as one",
     "too_large": "send the large part elsewhere and its address in the event, or raise the setting limits.event_bytes",
+    "too_many_headers": "send at most 256 headers per record; what belongs to the event goes into its data",
     "batch_too_large": "send smaller batches: lower the producer's batch size, or send without compression",
     "batch_unreadable": "send the batch again with another compression; its records are in the topic until retention",
     "not_utf8": f"encode the value as UTF-8 JSON without a byte order mark, such as {EXAMPLE}",

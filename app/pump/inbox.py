@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from app.pump.decode import Read
-from topics.envelope import COMMA_BYTES
+from topics.envelope import COMMA_BYTES, HEADER_BYTES
 
 CHUNK_BYTES = 2 * 1024 * 1024
 """Chunks that would take more in memory are cut: a round takes whole ones."""
@@ -45,6 +45,10 @@ class Inbox:
         for at, one in enumerate(records):
             value = one.value
             weight = len(value) + COMMA_BYTES * value.count(b",") if value else 0
+            if one.key:
+                weight += len(one.key)
+            for name, raw in one.headers:
+                weight += HEADER_BYTES + len(name) + (len(raw) if raw else 0)
             if size and size + weight > CHUNK_BYTES:
                 self._add(records[start:at], size)
                 start, size = at, 0

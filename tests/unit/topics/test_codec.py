@@ -212,6 +212,22 @@ def test_the_size_counts_key_value_and_headers_and_is_checked_before_the_value_i
     assert read(value, max_bytes=None).data == 1
 
 
+@pytest.mark.parametrize("more", [(), (("id", b"e"),)])
+def test_the_name_of_a_header_counts_in_bytes(more: tuple[tuple[str, bytes], ...]) -> None:
+    value = b'{"topic": "a", "data": 1}'
+    assert read(value, ("\u20ac" * 9, b"x"), *more).size == len(value) + 28 + 3 * len(more)
+    assert wrong(value, ("\u20ac" * 9, b"x"), *more, max_bytes=50).code == "too_large"
+
+
+@pytest.mark.parametrize("value", [b'{"topic": "a", "data": 1}', b"\xff", None])
+@pytest.mark.parametrize("header", [("h", b""), ("ce_h", b""), ("id", b"i"), ("h", None)])
+def test_a_record_of_more_than_256_headers_is_none(value: bytes | None, header: tuple[str, bytes | None]) -> None:
+    malformed = wrong(value, *[header] * 257)
+    assert (malformed.code, malformed.reason) == ("too_many_headers", "the record has 257 headers, 256 are allowed")
+    assert read(b'{"topic": "a", "data": 1}', *[("h", b"")] * 256).topic == "a"
+    assert read(b'{"topic": "a", "data": 1}', *[("h", b"")] * 257, max_bytes=None).topic == "a"
+
+
 def test_a_wrong_traceparent_is_ignored_and_a_right_one_kept() -> None:
     body = {"topic": "a", "data": 1}
     right = [TRACE, TRACE.replace("00-", "01-", 1) + "-more"]

@@ -88,6 +88,20 @@ def test_an_event_that_was_taken_before_the_limit_was_lowered_is_taken_still() -
     assert commands.event_of(commands.raw_event(large)) == large
 
 
+def test_an_event_that_was_taken_with_any_number_of_headers_is_taken_still() -> None:
+    many = read(b'{"topic":"t","data":1}', None, [("h", b"")] * 1_000)
+
+    assert commands.event_of(commands.raw_event(many)) == many
+
+
+def test_what_was_encoded_one_by_one_is_the_same_command() -> None:
+    about: dict[str, Any] = {"source": 3, "journal_id": "j-1", "sequence": 9, "partitions": 8}
+    events = [commands.encode_event(one) for one in EVENTS[:2]]
+    batched = [commands.encode_batched("charge", EVENTS[2]), commands.encode_batched("ship", EVENTS[3])]
+
+    assert commands.join(**about, events=events, batched=batched) == encoded()
+
+
 GOOD: dict[str, Any] = orjson.loads(encoded())
 
 
@@ -104,6 +118,7 @@ GOOD: dict[str, Any] = orjson.loads(encoded())
         orjson.dumps(GOOD | {"v": 2}),
         orjson.dumps(GOOD | {"source": None}),
         orjson.dumps(GOOD | {"sequence": "x"}),
+        orjson.dumps(GOOD | {"journal": "x" * 101}),
         orjson.dumps(GOOD | {"events": 7}),
         orjson.dumps(GOOD | {"events": [{}]}),
         orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"value": "{}"}]}),

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from topics.codec import decode
-from topics.envelope import Envelope
+from topics.envelope import COMMA_BYTES, HEADER_BYTES, Envelope
 
 
 def event(**body: Any) -> Envelope:
@@ -32,6 +32,13 @@ def test_an_event_without_id_and_time_takes_its_place_and_append_time() -> None:
         "2026-01-31T12:00:00.123Z",
     )
     assert event(id="x").sequence_id == "3-17"
+
+
+def test_the_weight_counts_key_commas_and_headers() -> None:
+    value = b'{"topic": "a", "data": [1, 2]}'
+    headers = [("h", b"x")] * 3
+    one = decode(value, b"key", headers, partition=0, offset=0, timestamp_ms=0, max_bytes=None)
+    assert one.weight == len(value) + 3 + 3 * 2 + 2 * COMMA_BYTES + 3 * HEADER_BYTES
 
 
 def test_fields_read_by_index_are_the_fields_that_they_stand_for() -> None:

@@ -146,6 +146,7 @@ def test_the_largest_record_that_events_takes_fits_as_a_dead_letter(value: bytes
         {"value": bytes(facts.ORIGINAL_BYTES + 1)},
         {"key": b"k" * (facts.ORIGINAL_BYTES + 1)},
         {"headers": [("h", b"\x01" * 60_000)] * 40},
+        {"key": b"k" * (facts.LETTER_BYTES // 2)},
     ],
 )
 def test_an_original_beyond_the_bounds_is_omitted_and_its_sizes_are_told(large: dict[str, Any]) -> None:
@@ -155,6 +156,20 @@ def test_an_original_beyond_the_bounds_is_omitted_and_its_sizes_are_told(large: 
     assert (found["key"], found["value"], found["headers"]) == (None, None, [])
     given = {"key": b"k", "value": b"hello", "headers": [("h", b"x")]} | large
     assert found["omitted"] == {name: len(one) for name, one in given.items()}
+
+
+def test_headers_beyond_those_of_an_event_are_omitted_and_the_rest_is_kept() -> None:
+    record, found = letter(headers=[("h", b"")] * 257)
+    assert record.key == b"k"
+    assert (found["key"], found["value"], found["headers"]) == ("k", "hello", [])
+    assert found["encoding"] == {"key": "utf-8", "value": "utf-8", "headers": []}
+    assert found["omitted"] == {"key": 1, "value": 5, "headers": 257}
+    _, whole = letter(headers=[("h", b"")] * 256)
+    assert (len(whole["headers"]), "omitted" in whole) == (256, False)
+
+
+def test_a_dead_letter_cuts_a_reason_that_quotes_at_length() -> None:
+    assert letter(reason="x" * 3_000_000)[1]["reason"] == "x" * facts.REASON_CHARS + "..."
 
 
 def test_facts_of_runs_are_in_the_past_tense_and_keyed_by_run() -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from app.kafka.log import LogRecord
-from app.pump.inbox import Inbox
+from app.pump.inbox import CHUNK_BYTES, Inbox
+from topics.envelope import HEADER_BYTES
 
 
 def chunk(*offsets: int, size: int = 10) -> Sequence[LogRecord]:
@@ -54,6 +55,20 @@ def test_a_record_without_value_has_no_size() -> None:
     inbox = Inbox(0, most_bytes=1)
     inbox.offer([LogRecord(0, 0, None, None, ())])
     assert not inbox.full
+
+
+def test_key_and_headers_weigh_as_well() -> None:
+    inbox = Inbox(0, most_bytes=1)
+    inbox.offer([LogRecord(0, 0, b"key", None, (("name", b"content"), ("none", None)))])
+    assert inbox.take()[1] == 3 + 4 + 7 + 4 + 2 * HEADER_BYTES
+
+
+def test_records_of_many_headers_are_cut_into_chunks() -> None:
+    inbox = Inbox(0, most_bytes=1)
+    many = (("", b""),) * (CHUNK_BYTES // HEADER_BYTES)
+    inbox.offer([LogRecord(offset, 0, None, b"x", many) for offset in range(3)])
+    assert [len(inbox.take()[0]) for _ in range(3)] == [1, 1, 1]
+    assert not inbox
 
 
 def test_clearing_forgets_what_waits_and_goes_back() -> None:
