@@ -189,12 +189,12 @@ def _commands(state: State) -> None:
     if not state.forwards and not state.gathers:
         return
     for destination in sorted({*state.forwards, *state.gathers}):
-        events = state.forwards.get(destination, [])
-        batched = state.gathers.get(destination, [])
+        events = [commands.encode_event(one) for one in state.forwards.get(destination, ())]
+        batched = [commands.encode_batched(*one) for one in state.gathers.get(destination, ())]
         for few_events, few_batched in _chunks(events, batched):
             sequence = state.sent.get(destination, 0) + 1
             state.sent[destination] = sequence
-            value = commands.encode(
+            value = commands.join(
                 source=state.partition,
                 journal_id=state.journal_id,
                 sequence=sequence,
@@ -207,19 +207,19 @@ def _commands(state: State) -> None:
     state.gathers = {}
 
 
-def _chunks(events: Sequence[Any], batched: Sequence[Any]) -> list[tuple[list[Any], list[Any]]]:
-    chunks: list[tuple[list[Any], list[Any]]] = []
-    few_events: list[Any] = []
-    few_batched: list[Any] = []
+def _chunks(events: Sequence[bytes], batched: Sequence[bytes]) -> list[tuple[list[bytes], list[bytes]]]:
+    chunks: list[tuple[list[bytes], list[bytes]]] = []
+    few_events: list[bytes] = []
+    few_batched: list[bytes] = []
     size = 0
     for one, target in [*((e, 0) for e in events), *((b, 1) for b in batched)]:
-        event = one if target == 0 else one[1]
-        full = size + event.size > PART_BYTES or len(few_events) + len(few_batched) >= _COMMAND_EVENTS
+        length = len(one) + 1
+        full = size + length > PART_BYTES or len(few_events) + len(few_batched) >= _COMMAND_EVENTS
         if full and (few_events or few_batched):
             chunks.append((few_events, few_batched))
             few_events, few_batched, size = [], [], 0
         (few_events if target == 0 else few_batched).append(one)
-        size += event.size
+        size += length
     chunks.append((few_events, few_batched))
     return chunks
 
@@ -230,10 +230,13 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
         return []
     parts: list[tuple[list[Any], list[Any], list[Any]]] = [([], [], [])]
     size = 0
-    kinds: tuple[Sequence[Any], ...] = (outgoing.results, outgoing.runs, outgoing.records)
+    runs = [orjson.dumps(_record(one)) for one in outgoing.runs]
+    records = [orjson.dumps(_record(one)) for one in outgoing.records]
+    kinds: tuple[Sequence[Any], ...] = (outgoing.results, runs, records)
     for kind, items in enumerate(kinds):
         for item in items:
-            length = len((item[1] if kind == 0 else item.value) or b"") + 200
+            # Beside a result: its length and the parent of its trace.
+            length = len(item[1]) + 200 if kind == 0 else len(item) + 1
             if size + length > PART_BYTES and size:
                 parts.append(([], [], []))
                 size = 0
@@ -241,23 +244,23 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
             size += length
     entities: list[Entity] = []
     slots = []
-    for number, (results, facts, records) in enumerate(parts):
+    for number, part in enumerate(parts):
         slot = state.free_slots.pop() if state.free_slots else state.slots
         state.slots = max(state.slots, slot + 1)
         slots.append(slot)
-        entities.append((journal.out_key(slot), _part(state.round, number, len(parts), results, facts, records)))
+        entities.append((journal.out_key(slot), _part(state.round, number, len(parts), *part)))
     state.undelivered.append(OutSlot(state.round, tuple(slots)))
     return entities
 
 
-def _part(round_: int, number: int, count: int, results: list[Any], facts: list[Any], records: list[Any]) -> bytes:
+def _part(round_: int, number: int, count: int, results: list[Any], facts: list[bytes], records: list[bytes]) -> bytes:
     about = orjson.dumps(
         {
             "r": round_,
             "part": number,
             "of": count,
-            "runs": [_record(one) for one in facts],
-            "records": [_record(one) for one in records],
+            "runs": [orjson.Fragment(one) for one in facts],
+            "records": [orjson.Fragment(one) for one in records],
             "parents": {str(at): one[3] for at, one in enumerate(results) if one[3]},
             "lengths": [len(one[1]) for one in results],
         }
