@@ -4,15 +4,22 @@
     docs/reference/openapi.json           from the routes of the gateway
     docs/reference/metrics.md             from the metrics of worker and gateway
     docs/reference/topics.md, schemas/    from the catalog of topics and the schemas of records
+    docs/reference/workflows.md, events.md    tables from what authors import and from the checks of events; what
+                                              stands outside `<!-- from the code: … -->` is written by hand
     helm/headgate/                        from the settings and values.yaml
 
 A test calls `stale()`, so that none of it can be forgotten.
 """
 
+import ast
+import inspect
 import json
+import re
 import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast, get_overloads
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -20,8 +27,11 @@ from app.cli import reference
 from app.gateway import server
 from app.gateway.metrics import Metrics
 from app.observe.metrics import WorkerMetrics
+from app.settings import shown_default
+from headgate import BatchBy, Context, Event, Order, Reject, RetryLater, Step, definition, workflow
+from headgate.context import Log
 from tools import chart_docs
-from topics import catalog, schemas
+from topics import catalog, envelope, fields, malformed, schemas
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _FOLDER: Final = Path("docs/reference")
@@ -30,6 +40,7 @@ _TOPICS: Final = """\
 
 The names have a prefix, `headgate.` unless the setting `kafka.prefix` says otherwise. N is the setting
 `kafka.partitions`. `headgate topics apply` creates what is missing, `headgate topics check` compares.
+What may be produced to `events` has [a page of its own](events.md).
 
 | topic | meaning | key | record | kept | partitions | largest record | time | written by |
 |---|---|---|---|---|---|---|---|---|
@@ -57,7 +68,7 @@ Prometheus text on `/metrics` of the worker (`worker.metrics_port`) and of the g
 def generated() -> dict[Path, str]:
     """Every generated file, by its path in the repository, with the text that it must have."""
     chart = {path.resolve().relative_to(ROOT): text for path, text in chart_docs.generate().items()}
-    return {**reference.pages(), **topics_pages(), **http_pages(), **metrics_page(), **chart}
+    return {**reference.pages(), **topics_pages(), **http_pages(), **metrics_page(), **filled_pages(), **chart}
 
 
 def topics_pages() -> dict[Path, str]:
@@ -92,6 +103,151 @@ def metrics_page() -> dict[Path, str]:
         for labels in (getattr(collector, "_labelnames", ()),)
     ]
     return {_FOLDER / "metrics.md": reference.GENERATED + _METRICS.format(rows="\n".join(rows))}
+
+
+def filled_pages() -> dict[Path, str]:
+    """Pages written by hand, with their regions from the code."""
+    paths = (_FOLDER / "workflows.md", _FOLDER / "events.md")
+    return {path: filled((ROOT / path).read_text(encoding="utf-8")) for path in paths}
+
+
+def filled(page: str) -> str:
+    """Return the page with each region as the code says."""
+
+    def fill(region: re.Match[str]) -> str:
+        return f"{region['start']}\n{REGIONS[region['name']]()}\n{region['end']}"
+
+    return _REGION.sub(fill, page)
+
+
+def _definition() -> inspect.Signature:
+    (_, with_arguments) = get_overloads(workflow)
+    return inspect.signature(with_arguments)
+
+
+def _arguments() -> str:
+    """The arguments of `@workflow`: defaults from its signature, meanings from its docstring."""
+    told = re.findall(r"^- `(\w+)`: (.+?)(?=^- |^$)", inspect.getdoc(workflow) or "", re.MULTILINE | re.DOTALL)
+    meanings = {name: " ".join(meaning.split()) for name, meaning in told}
+    rows = [
+        f"| `{name}` | {'the name of the function' if name == 'id' else f'`{_shown(parameter.default)}`'} "
+        f"| {meanings[name]} |"
+        for name, parameter in _definition().parameters.items()
+        if name != "schedule"  # a name that is kept for later
+    ]
+    return "\n".join(["| argument | default | meaning |", "|---|---|---|", *rows])
+
+
+def _shown(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+def _choices(choices: type[StrEnum]) -> str:
+    """The values of an enumeration, with the text below each member."""
+    (body,) = (one.body for one in ast.parse(inspect.getsource(choices)).body if isinstance(one, ast.ClassDef))
+    (_, *meanings) = (
+        str(one.value.value) for one in body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
+    )
+    default = next(one.default for one in _definition().parameters.values() if one.default in list(choices))
+    rows = [
+        f'| `"{member.value}"`{" (default)" if member == default else ""} | {meaning} |'
+        for member, meaning in zip(choices, meanings, strict=True)
+    ]
+    return "\n".join([f"| value | {_first_line(choices)[:-1].lower()} |", "|---|---|", *rows])
+
+
+def _context() -> str:
+    """The members of `ctx`, of its log and of its steps."""
+    rows = [f"| `ctx.{name}` | {_first_line(one)} |" for name, one in _members(Context) if name not in ("log", "step")]
+    rows += [f"| `ctx.log.{name}(message, *args, **fields)` | {_first_line(one)} |" for name, one in _members(Log)]
+    rows += [f"| `ctx.step.{name}(…)` | {_first_line(one)} |" for name, one in _members(Step)]
+    return "\n".join(["| member | meaning |", "|---|---|", *rows])
+
+
+def _publish_event() -> str:
+    signature = inspect.signature(Step.publish_event)
+    given = [one.replace(annotation=_plain(one.annotation)) for one in list(signature.parameters.values())[1:]]
+    return f"```text\nctx.step.publish_event{signature.replace(parameters=given, return_annotation=str)}\n```"
+
+
+def _plain(annotation: Any) -> Any:
+    return inspect.Parameter.empty if annotation is Any else annotation
+
+
+def _event() -> str:
+    """The keys of an event, as `Event` names them."""
+    rows = [
+        f"| `{name}` | {'any JSON, or the declared type' if name == 'data' else _type_of(one)} | {_first_line(one)} |"
+        for name, one in _members(Event)
+    ]
+    return "\n".join(["| key | type | meaning |", "|---|---|---|", *rows])
+
+
+def _type_of(one: property) -> str:
+    returned = inspect.signature(cast(Callable[..., Any], one.fget)).return_annotation
+    return {str: "text", str | None: "text or `None`"}[returned]
+
+
+def _verdicts() -> str:
+    """The two errors that carry a verdict."""
+    rows = [
+        f"| `{one.__name__}{inspect.signature(one).replace(return_annotation=inspect.Signature.empty)}` "
+        f"| {_first_line(one)} |".replace(" | None", " or None").replace("float | ", "float or ")
+        for one in (Reject, RetryLater)
+    ]
+    return "\n".join(["| raise | meaning |", "|---|---|", *rows])
+
+
+def _members(of: type) -> Iterator[tuple[str, Any]]:
+    return ((name, one) for name, one in vars(of).items() if not name.startswith("_") and one.__doc__)
+
+
+def _first_line(one: Any) -> str:
+    return (inspect.getdoc(one) or "").partition("\n")[0]
+
+
+def _event_limits() -> str:
+    """What is checked of an event, with its bounds."""
+    rows = (
+        ("record: key, value and headers together", f"{shown_default('limits.event_bytes')} (`limits.event_bytes`)"),
+        ("headers of a record", f"{envelope.MAX_HEADERS}"),
+        ("logical topic", f"1 to {fields.MAX_TOPIC} characters, no control characters, no blank at either end"),
+        ("`id`, `source`", f"1 to {fields.MAX_ID} characters, no control characters"),
+        ("`event_type`", f"at most {fields.MAX_TYPE} characters, no control characters"),
+        ("`key`", f"at most {fields.MAX_KEY} characters"),
+        ("objects and lists within each other", f"{fields.MAX_DEPTH} levels"),
+    )
+    return "\n".join(["| what | bound |", "|---|---|", *(f"| {what} | {bound} |" for what, bound in rows)])
+
+
+def _event_codes() -> str:
+    """The codes of records that are no events."""
+    told = {code: remedy for code, remedy in malformed.REMEDIES.items() if code != "data_not_json"}  # authors' own
+    return "\n".join(["| code | remedy |", "|---|---|", *(f"| `{code}` | {remedy} |" for code, remedy in told.items())])
+
+
+def _bounds() -> str:
+    return (
+        f"`batch_size` is a whole number from 1 to {definition.MAX_BATCH_SIZE:,}, `max_retries` one from 0 to "
+        f"{definition.MAX_RETRIES:,}; times are\nseconds or a `timedelta`, above 0 and at most ten years. Whatever is "
+        "wrong is an error when the file is loaded, which\nnames the place and the remedy."
+    )
+
+
+REGIONS: Final[dict[str, Callable[[], str]]] = {
+    "arguments": _arguments,
+    "bounds": _bounds,
+    "batch_by": lambda: _choices(BatchBy),
+    "order": lambda: _choices(Order),
+    "context": _context,
+    "publish_event": _publish_event,
+    "event": _event,
+    "verdicts": _verdicts,
+    "limits": _event_limits,
+    "codes": _event_codes,
+}
+"""What may stand between `<!-- from the code: <name> -->` and `<!-- end -->`."""
+_REGION: Final = re.compile(r"(?P<start><!-- from the code: (?P<name>\w+) -->)\n.*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def _kept(topic: catalog.Topic) -> str:

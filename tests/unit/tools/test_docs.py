@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tools import docs
+from topics.malformed import REMEDIES
 
 
 def test_nothing_that_is_generated_is_stale() -> None:
@@ -33,3 +34,47 @@ def test_it_writes_what_is_stale_and_then_nothing(
     docs.main()
     assert capsys.readouterr().out == "wrote docs/reference/a.md\n"
     assert (tmp_path / docs._FOLDER / "a.md").read_text() == "text"
+
+
+def test_regions_of_a_page_are_filled_and_the_rest_stays_as_it_is() -> None:
+    page = "# Mine\n<!-- from the code: order -->\nold\n<!-- end -->\nmine\n"
+    assert docs.filled(page) == (
+        "# Mine\n<!-- from the code: order -->\n"
+        "| value | when the next event of the same workflow and key starts |\n|---|---|\n"
+        '| `"key"` (default) | Once the run before it has finished or waits. |\n'
+        '| `"strict"` | Once the run before it has finished. |\n'
+        '| `"none"` | At once. |\n'
+        "<!-- end -->\nmine\n"
+    )
+    assert docs.filled(docs.filled(page)) == docs.filled(page)
+
+
+def test_a_region_that_nobody_fills_is_an_error() -> None:
+    with pytest.raises(KeyError, match="nobody"):
+        docs.filled("<!-- from the code: nobody -->\n<!-- end -->")
+
+
+def test_each_region_is_on_a_page() -> None:
+    text = "".join(docs.filled_pages().values())
+    assert [name for name in docs.REGIONS if f"<!-- from the code: {name} -->" not in text] == []
+
+
+def test_every_argument_of_a_workflow_has_a_row_and_its_default() -> None:
+    rows = [line.split(" | ")[:2] for line in docs.REGIONS["arguments"]().splitlines()[2:]]
+    assert rows == [
+        ["| `id`", "the name of the function"],
+        ["| `trigger_on_event`", "`None`"],
+        ["| `batch_size`", "`1`"],
+        ["| `batch_timeout_seconds`", "`None`"],
+        ["| `batch_by`", '`"workflow"`'],
+        ["| `filter`", "`None`"],
+        ["| `order`", '`"key"`'],
+        ["| `max_retries`", "`3`"],
+        ["| `timeout`", "`None`"],
+        ["| `version`", '`"1"`'],
+    ]
+
+
+def test_every_code_of_a_record_that_is_no_event_is_told() -> None:
+    told = docs.REGIONS["codes"]()
+    assert [code for code in REMEDIES if f"| `{code}` |" not in told] == ["data_not_json"]
