@@ -1,7 +1,8 @@
 """The documentation as a reader types it: every command in a `console` block is run, in order, page by page.
 
-A line `$ command` is typed, the lines below it must come out, where `…` stands for anything. A block under
-`<!-- file: name -->` is saved under that name first. `headgate dev` and workers go on until the page ends.
+README and tutorial are read one after the other in one folder, as newcomers do. A line `$ command` is typed, the lines
+below it must come out, where `…` stands for anything. A block under `<!-- file: name -->` is saved under that name
+first. `headgate dev` and workers go on until the page ends.
 """
 
 import os
@@ -19,9 +20,13 @@ from app.settings import FIELDS, shown_default
 from tests.e2e.devrun import HEADGATE, ROOT, SECONDS, DevRun
 from tests.e2e.waiting import until
 
-PAGES: Final = ("README.md", "docs/tutorial.md", *sorted(f"docs/operate/{one}.md" for one in (
-    "workers", "deduplication", "dead-letters", "upgrading",
-)))  # fmt: skip
+JOURNEYS: Final = (
+    ("README.md", "docs/tutorial.md"),
+    *((f"docs/operate/{one}.md",) for one in ("workers", "deduplication", "dead-letters", "upgrading")),
+    *((f"docs/reference/{one}.md",) for one in ("events", "workflows")),
+)
+"""Pages that are read in one folder, one after the other."""
+PAGES: Final = tuple(page for journey in JOURNEYS for page in journey)
 ELSEWHERE: Final = {
     "make demo": "test_demo.py",
     "make demo CHECK=1": "test_demo.py",
@@ -34,6 +39,7 @@ ASKS: Final = re.compile(
     r"headgate (tail|runs|workflows list|doctor|kafka (console-consumer|consumer-groups))|curl .*/runs"
 )
 """Commands that change nothing: they are repeated until what they show is there."""
+_OWN_FOLDER: Final = re.compile(r"mkdir (\S+) && cd \1")
 _FENCE: Final = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
 
 
@@ -69,7 +75,8 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        (folder / "examples").symlink_to(ROOT / "examples")
+        if not (folder / "examples").exists():
+            (folder / "examples").symlink_to(ROOT / "examples")
         self._dev: DevRun | None = None
         self._workers: list[subprocess.Popen[bytes]] = []
 
@@ -88,7 +95,10 @@ class Reader:
         words = shlex.split(typed.command)
         if typed.command in ELSEWHERE:
             return
-        if words[:2] == ["headgate", "dev"]:
+        if entered := _OWN_FOLDER.fullmatch(typed.command):
+            self._folder = self._folder / entered[1]
+            self._folder.mkdir()
+        elif words[:2] == ["headgate", "dev"]:
             self._start_dev(words[2:], typed.expected)
         elif words[:2] == ["headgate", "worker"] or words[0] == "python":
             self._start_worker(words, typed.expected)
@@ -165,17 +175,18 @@ def _shows(output: str, expected: tuple[str, ...]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_command_of_the_page_does_what_the_page_says(page: str, tmp_path: Path) -> None:
-    reader = Reader(tmp_path)
-    try:
-        for step in steps(page):
-            if isinstance(step, Saved):
-                reader.save(step)
-            else:
-                reader.type(step)
-    finally:
-        reader.close()
+@pytest.mark.parametrize("pages", JOURNEYS, ids=" then ".join)
+def test_every_command_of_the_pages_does_what_they_say(pages: tuple[str, ...], tmp_path: Path) -> None:
+    for page in pages:
+        reader = Reader(tmp_path)
+        try:
+            for step in steps(page):
+                if isinstance(step, Saved):
+                    reader.save(step)
+                else:
+                    reader.type(step)
+        finally:
+            reader.close()
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -189,6 +200,13 @@ def test_every_link_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
     assert [one for one in targets if not (ROOT / page).parent.joinpath(one).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md"])
+def test_every_decision_is_linked(page: str) -> None:
+    text = (ROOT / page).read_text()
+    decisions = sorted(f"docs/adr/{one.name}" for one in (ROOT / "docs/adr").glob("*.md"))
+    assert [one for one in decisions if f"]({one})" not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
