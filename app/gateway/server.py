@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
-from app.gateway import errors, events, health, openapi, runs, workflows
+from app.gateway import connections, errors, events, health, openapi, runs, workflows
 from app.gateway.errors import Problem
 from app.gateway.limits import InFlight, TokenBucket
 from app.gateway.metrics import Metrics, page
@@ -203,12 +203,15 @@ def bind(settings: GatewaySettings) -> socket.socket:
     return listening
 
 
-async def serve(app: Entrance, listening: socket.socket, *, stop: asyncio.Event) -> None:
+async def serve(
+    app: Entrance, listening: socket.socket, *, stop: asyncio.Event, bounds: connections.Bounds | None = None
+) -> None:
     """Answer requests on a bound socket until `stop`; then take no more, finish those in flight, and return."""
+    bounds = bounds or connections.for_this_process()
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=connections.bounded(bounds),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -220,6 +223,7 @@ async def serve(app: Entrance, listening: socket.socket, *, stop: asyncio.Event)
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
+    sweeping = asyncio.create_task(connections.sweep(server.server_state.connections, bounds))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -230,3 +234,4 @@ async def serve(app: Entrance, listening: socket.socket, *, stop: asyncio.Event)
         if not serving.done():
             server.should_exit = server.force_exit = True
             await serving
+        sweeping.cancel()
