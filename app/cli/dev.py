@@ -1,5 +1,7 @@
 """Run everything on this machine, with a Kafka of its own."""
 
+import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from app.wiring.dev import Addresses
 
 DEFAULT_KAFKA_PORT: Final = 9092
+DEFAULT_GATEWAY: Final = "http://127.0.0.1:8080"
 _COLOURS: Final = {"worker": "cyan", "gateway": "magenta", "kafka": "yellow", "result": "green", "dlq": "red"}
 _WIDTH: Final = 8
 # What the line `headgate ready` says already.
@@ -103,12 +106,15 @@ def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, worke
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, interrupted)
 
+        show = _Show()
+
         def ready(addresses: "Addresses") -> None:
+            show.near = "" if addresses.gateway == DEFAULT_GATEWAY else f" --url {addresses.gateway}"
             click.echo(f"headgate ready: {addresses.gateway} kafka {addresses.kafka}")
             sys.stdout.flush()
             _hint(addresses, paths, data=data, token=_token(settings))
 
-        await dev.run(settings, plan, stop=stop, say=_say, ready=ready, show=_ignore if quiet else _show)
+        await dev.run(settings, plan, stop=stop, say=_say, ready=ready, show=_ignore if quiet else show)
 
     asyncio.run(work())
     output.note(f"Stopped. What was kept is in {data}.")
@@ -130,22 +136,29 @@ def _say(who: str, line: str) -> None:
     click.echo(f"{name} {click.style('|', dim=True)} {click.style(line, fg=colour)}", err=True)
 
 
-def _show(record: "Record") -> None:
-    """One result or dead letter."""
-    import orjson
+class _Show:
+    """Shows one result or dead letter. `near` is what other commands need to find this gateway."""
 
-    try:
-        value = orjson.loads(record.value or b"")
-    except orjson.JSONDecodeError:
-        return
-    if "run_id" in value and "status" in value:
-        error = value.get("error")
-        outcome = f"{error['type']}: {error['message']}" if error else value.get("result")
-        status = click.style(str(value["status"]), fg=output.COLOURS.get(str(value["status"])))
-        _say("result", f"{status} {value['run_id']} {output.one_line(outcome)}")
-    else:
-        _say("dlq", f"{click.style(str(value.get('code')), fg='red')} {output.one_line(value.get('reason'))}")
-        _say("dlq", f"remedy: {output.one_line(value.get('remedy'))}")
+    def __init__(self) -> None:
+        self.near = ""
+
+    def __call__(self, record: "Record") -> None:
+        import orjson
+
+        try:
+            value = orjson.loads(record.value or b"")
+        except orjson.JSONDecodeError:
+            return
+        if "run_id" in value and "status" in value:
+            error = value.get("error")
+            outcome = f"{error['type']}: {error['message']}" if error else value.get("result")
+            status = click.style(str(value["status"]), fg=output.COLOURS.get(str(value["status"])))
+            _say("result", f"{status} {value['run_id']} {output.one_line(outcome)}")
+            if value["status"] == "failed":
+                _say("result", f"traceback: headgate runs show {shlex.quote(str(value['run_id']))}{self.near}")
+        else:
+            _say("dlq", f"{click.style(str(value.get('code')), fg='red')} {output.one_line(value.get('reason'))}")
+            _say("dlq", f"remedy: {output.one_line(value.get('remedy'))}")
 
 
 def _ignore(_record: "Record") -> None: ...
@@ -156,10 +169,12 @@ def _hint(addresses: "Addresses", paths: tuple[str, ...], *, data: Path, token: 
     from app.settings import KafkaSettings
 
     near = "" if addresses.kafka == KafkaSettings().bootstrap else f" --kafka {addresses.kafka}"
+    topic = addresses.example or "order.created"
+    body = json.dumps({"name": topic, "payload": {"id": 1}})
     rows = {
         "send": f"curl {addresses.gateway}/api/v1/events -H 'Authorization: Bearer {token}' \\\n"
-        '             -H \'Content-Type: application/json\' -d \'{"name": "order.created", "payload": {"id": 1}}\'',
-        "or": f"headgate send order.created '{{\"id\": 1}}'{near}",
+        f"             -H 'Content-Type: application/json' -d {shlex.quote(body)}",
+        "or": f"headgate send {shlex.quote(topic)} '{{\"id\": 1}}'{near}",
         "look": f"headgate tail results --from-start{near}",
         "metrics": ", ".join(addresses.metrics) or None,
         "data": str(data),

@@ -82,11 +82,11 @@ def command(
 
 
 def _warn_if_unheard(target: "Cluster", topic: str) -> None:
-    from app.cli.listening import unheard
     from app.cli.workflows import announced
     from app.kafka.admin import AdminError
     from app.kafka.clients import KafkaUnreachable
     from app.kafka.records import TopicMissing
+    from app.wiring.listening import unheard
 
     with suppress(KafkaUnreachable, AdminError, TopicMissing):  # the event is sent, whatever can be said of it
         if warning := unheard(topic, announced(target).values()):

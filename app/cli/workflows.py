@@ -112,22 +112,12 @@ def _announced_ms(record: dict[str, Any]) -> int:
 
 def announced(cluster: "Cluster") -> dict[str, dict[str, Any]]:
     """What the compacted topic says of each workflow, by its id."""
-    from app.kafka import records
-    from topics import catalog
+    from app.wiring import listening
 
-    topic = catalog.qualified(cluster.kafka.prefix, "workflows")
-    found = {}
-    for key, record in sorted(records.last_values(cluster.kafka, cluster.admin, topic).items()):
-        try:
-            value = orjson.loads(record.value or b"null")
-        except orjson.JSONDecodeError:
-            value = None
-        if isinstance(value, dict):
-            name = key.decode(errors="replace")
-            found[name] = {"id": name} | value
-        else:
-            output.warn(f"The announcement of {key!r} is no JSON object; it is left out.")
-    return found
+    def odd(key: bytes) -> None:
+        output.warn(f"The announcement of {key!r} is no JSON object; it is left out.")
+
+    return listening.announcements(cluster.kafka, cluster.admin, odd=odd)
 
 
 def _row(record: dict[str, Any]) -> tuple[object, ...]:

@@ -63,8 +63,11 @@ class Written:
 class Reader:
     """Reads one topic, all of its partitions, committed records only. Close it, or use it in a `with`."""
 
-    def __init__(self, kafka: KafkaSettings, admin: Admin, topic: str, *, from_start: bool) -> None:
-        """Raises TopicMissing. The place to start is fixed here: what is appended from now on is read."""
+    def __init__(self, kafka: KafkaSettings, admin: Admin, topic: str, *, from_start: bool, last: int = 0) -> None:
+        """Raises TopicMissing. The place to start is fixed here: what is appended from now on is read.
+
+        Where not from the start, `last` offsets of each partition before it are read as well.
+        """
         found = admin.topics([topic])
         if topic not in found:
             raise TopicMissing(topic)
@@ -83,7 +86,9 @@ class Reader:
             }
         )
         # Given as numbers: the library would look up "the beginning" and wait half a second before it asks.
-        starts = admin.first_offsets(partitions) if from_start else {(topic, p): end for p, end in self._ends.items()}
+        first = admin.first_offsets(partitions) if from_start or last else {}
+        back = {(topic, p): max(end - last, first.get((topic, p), 0)) for p, end in self._ends.items()}
+        starts = first if from_start else back
         self._consumer.assign([TopicPartition(name, number, start) for (name, number), start in starts.items()])
 
     def __enter__(self) -> Self:

@@ -16,16 +16,19 @@ from typing import Final, TypeVar
 from pydantic import SecretStr
 
 from app.kafka import provisioning
-from app.kafka.admin import Admin
+from app.kafka.admin import Admin, AdminError
 from app.kafka.clients import KafkaUnreachable
 from app.kafka.embedded import EmbeddedKafka, EmbeddedKafkaError, ports
 from app.kafka.records import Reader, Record, TopicMissing
 from app.runtime import loader
 from app.settings import FIELDS, KafkaSettings, Settings, require_loopback, variable
+from app.wiring import listening
 from app.wiring.roles import GATEWAY, GRACE_SECONDS, LONGEST_PAUSE_SECONDS, WORKER, Kind, Role, Say
+from app.wiring.unheard import Unheard
 
 DRAIN_SECONDS: Final = 1.5
 BROKER_WATCH_SECONDS: Final = 0.5
+UNHEARD_SECONDS: Final = 2.0
 SHOWN_AT_ONCE: Final = 20
 """Most results and dead letters shown of one moment: a load test must not make the terminal its bottleneck."""
 
@@ -52,6 +55,8 @@ class Addresses:
     gateway: str
     kafka: str
     metrics: tuple[str, ...]
+    example: str | None
+    """A topic that a workflow listens to."""
 
 
 class GatewayPortTaken(Exception):
@@ -129,6 +134,7 @@ class _Dev:
             role.go()
         attached = {name: asyncio.Event() for name in ("results", "dlq")}
         watching = [self._show(name, show, event) for name, event in attached.items()]
+        watching.append(self._tell_unheard())
         if self._broker is not None:
             watching.append(self._keep_broker(self._broker))
         await asyncio.gather(self._tell_when_ready(ready, list(attached.values())), *watching)
@@ -137,14 +143,24 @@ class _Dev:
         found = await asyncio.gather(*(role.ready() for role in self._roles))
         for event in attached:  # the result of the very first event is to be shown as well
             await event.wait()
+        example = await _in_thread(self._example)
         metrics = [port for role, port in zip(self._roles, found, strict=True) if role.kind is WORKER]
         ready(
             Addresses(
                 gateway=f"http://127.0.0.1:{self._port}",
                 kafka=self._kafka.bootstrap,
                 metrics=tuple(f"http://127.0.0.1:{port}/metrics" for port in metrics),
+                example=example,
             )
         )
+
+    def _example(self) -> str | None:
+        try:
+            announced = listening.announcements(self._kafka, Admin.connect(self._kafka))
+        except (KafkaUnreachable, TopicMissing, AdminError):  # an example is not worth an end
+            return None
+        sources = (one.read_text(errors="replace") for one in sorted(loader.files_of(self._plan.paths)))
+        return listening.example(announced.values(), sources) if self._plan.paths else None
 
     def _apply_topics(self) -> None:
         """Create the topics. Raises TopicsError when Headgate cannot work with those that are there."""
@@ -198,6 +214,14 @@ class _Dev:
             with suppress(KafkaUnreachable, TopicMissing):
                 await _in_thread(lambda: self._follow(name, show, lambda: loop.call_soon_threadsafe(attached.set)))
             await asyncio.sleep(1.0)
+
+    async def _tell_unheard(self) -> None:
+        unheard = Unheard(lambda line: self._say("dev", line))
+        while True:
+            await asyncio.sleep(UNHEARD_SECONDS)
+            ports = [role.port for role in self._roles if role.kind is WORKER and role.port is not None]
+            with suppress(KafkaUnreachable, TopicMissing, AdminError):
+                await _in_thread(lambda found=ports: unheard.look(self._kafka, found))  # type: ignore[misc]
 
     def _follow(self, name: str, show: Callable[[Record], None], attached: Callable[[], object]) -> None:
         shown = left_out = 0

@@ -73,6 +73,11 @@ class Role:
         """The child, and its process group; None between two of them."""
         return self._group
 
+    @property
+    def port(self) -> int | None:
+        """Where its health and metrics are, once it has said so."""
+        return self._port.result() if self._port.done() else None
+
     def go(self) -> None:
         """Let it begin: until then it has imported what it needs, and waits."""
         self._going.set()

@@ -136,6 +136,20 @@ def test_without_a_path_events_wait_for_a_worker(tmp_path: Path, flows: Path) ->
         until(lambda: [run["status"] for run in dev.runs()] == ["completed"], SECONDS, "the event has run")
 
 
+def test_what_comes_to_nothing_is_told_and_a_failure_says_where_to_look(tmp_path: Path, flows: Path) -> None:
+    flows.write_text(GREET.format(word="hello").replace("trigger_on", "max_retries=0, trigger_on"))
+    with DevRun(tmp_path, flows.name) as dev:
+        dev.ready()
+        dev.said(r"""-d '{"name": "people/met", "payload": {"id": 1}}'""")
+        dev.post({"topic": "peple/met", "data": {"name": "ada"}})
+        dev.said(r"dev +\| 1 event matched no workflow: peple/met \(did you mean people/met\?\)")
+        for _ in range(2):
+            dev.post({"topic": "people/met", "id": "same", "data": {"name": "ada"}})
+        dev.said(r"dev +\| 1 event dropped as duplicates")
+        dev.post({"topic": "people/met", "id": "wrong", "data": {"name": 1}})
+        dev.said(rf"result +\| traceback: headgate runs show greet:\w+ --url http://127\.0\.0\.1:{dev.port}$")
+
+
 def test_a_taken_port_is_told_with_its_remedy(tmp_path: Path, flows: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

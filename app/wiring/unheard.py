@@ -1,0 +1,111 @@
+"""Events that came to nothing, told to the author in `headgate dev`: duplicates, and topics that nobody listens to.
+
+Workers count them and no more, so that they cost nothing. The names of topics are looked up in Kafka when a count has
+grown: among the last events only, as many as a person could have sent meanwhile.
+"""
+
+import http.client
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from app.kafka.admin import Admin
+from app.kafka.records import Reader, Record
+from app.settings import KafkaSettings
+from app.wiring import listening
+from topics import catalog, codec
+from topics.malformed import Malformed
+
+LAST: Final = 100
+"""Events of each partition that are looked at."""
+SHOWN: Final = 5
+SLACK_MS: Final = 5_000
+_COUNTS: Final = {"headgate_events_duplicate_total": "duplicates", "headgate_events_unmatched_total": "unmatched"}
+
+
+class Unheard:
+    """Called now and then; tells what came to nothing since the last call."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._counts: dict[int, Counter[str]] = {}
+        self._told: set[tuple[int, int]] = set()
+        self._since_ms = _now_ms()
+
+    def look(self, kafka: KafkaSettings, ports: Iterable[int]) -> None:
+        """Compare the counts of the workers with those of the last call. Raises KafkaUnreachable, TopicMissing."""
+        grown: Counter[str] = Counter()
+        since_ms, self._since_ms = self._since_ms, _now_ms()
+        for port in ports:
+            now = counts(_metrics(port))
+            grown += now - self._counts.get(port, Counter())
+            self._counts[port] = now
+        if grown["duplicates"]:
+            self._say(f"{_events(grown['duplicates'])} dropped as duplicates: the ids were seen before")
+        if grown["unmatched"]:
+            topics = self._topics(kafka, since_ms - SLACK_MS)
+            self._say(f"{_events(grown['unmatched'])} matched no workflow" + (f": {topics}" if topics else ""))
+
+    def _topics(self, kafka: KafkaSettings, since_ms: int) -> str:
+        admin = Admin.connect(kafka)
+        listened = listening.patterns(listening.announcements(kafka, admin).values())
+        found: Counter[str] = Counter()
+        events = catalog.qualified(kafka.prefix, "events")
+        with Reader(kafka, admin, events, from_start=False, last=LAST) as reader:
+            new = [one for one in reader.existing() if one.timestamp_ms >= since_ms]
+        for place, topic in _decoded(new):
+            if place not in self._told and not any(pattern.matches(topic) for pattern in listened):
+                found[topic] += 1
+        self._told = {(one.partition, one.offset) for one in new}
+        return ", ".join(_named(topic, listening.nearest(topic, listened)) for topic, _ in found.most_common(SHOWN))
+
+
+def counts(metrics: str) -> Counter[str]:
+    """The counts that matter here, out of a worker's metrics."""
+    found: Counter[str] = Counter()
+    for line in metrics.splitlines():
+        name, _, value = line.partition(" ")
+        if name in _COUNTS:
+            found[_COUNTS[name]] = int(float(value))
+    return found
+
+
+def _metrics(port: int) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException):
+        return ""  # it ends, or starts again: the next look asks the next one
+    finally:
+        connection.close()
+
+
+def _decoded(records: Iterable[Record]) -> Iterator[tuple[tuple[int, int], str]]:
+    for one in records:
+        try:
+            event = codec.decode(
+                one.value,
+                one.key,
+                one.headers,
+                partition=one.partition,
+                offset=one.offset,
+                timestamp_ms=one.timestamp_ms,
+                max_bytes=None,
+            )
+        except Malformed:  # a dead letter says so
+            continue
+        yield (one.partition, one.offset), event.topic
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event" + ("" if count == 1 else "s")
+
+
+def _named(topic: str, meant: str | None) -> str:
+    return topic if meant is None else f"{topic} (did you mean {meant}?)"
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)

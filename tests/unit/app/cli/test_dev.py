@@ -1,0 +1,38 @@
+"""What `headgate dev` shows. It runs in tests/e2e/test_dev.py."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from app.cli import dev
+from app.kafka.records import Record
+from app.wiring.dev import Addresses
+
+
+def record(**value: object) -> Record:
+    raw = orjson.dumps(value)
+    return Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=None, value=raw, headers=())
+
+
+def test_a_failed_run_names_the_command_that_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    show = dev._Show()
+    show.near = " --url http://127.0.0.1:8081"
+    show(record(run_id="w:1", status="failed", error={"type": "ValueError", "message": "no"}))
+    show(record(run_id="w:2", status="completed", result=1))
+    assert capsys.readouterr().err == (
+        "result   | failed w:1 ValueError: no\n"
+        "result   | traceback: headgate runs show w:1 --url http://127.0.0.1:8081\n"
+        "result   | completed w:2 1\n"
+    )
+
+
+@pytest.mark.parametrize(("example", "shown"), [("people/it's", "people/it"), (None, "order.created")])
+def test_the_hint_sends_to_a_topic_that_something_listens_to(
+    capsys: pytest.CaptureFixture[str], example: str | None, shown: str
+) -> None:
+    here = Addresses(gateway="http://127.0.0.1:8080", kafka="127.0.0.1:9092", metrics=(), example=example)
+    dev._hint(here, ("flows.py",), data=Path("d"), token="t")
+    text = capsys.readouterr().err
+    assert f'{{"name": "{shown}' in text
+    assert ("order.created" in text) == (example is None)

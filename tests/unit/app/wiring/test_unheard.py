@@ -1,0 +1,100 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.kafka.admin import Admin
+from app.kafka.records import Record
+from app.settings import KafkaSettings
+from app.wiring import listening, unheard
+from app.wiring.unheard import Unheard
+
+
+class Workers:
+    """What the workers count, by port, and the events in Kafka."""
+
+    def __init__(self) -> None:
+        self.counts: dict[int, tuple[int, int]] = {}
+        self.events: list[Record] = []
+
+    def metrics(self, port: int) -> str:
+        duplicates, unmatched = self.counts[port]
+        return (
+            f"# HELP x\nheadgate_events_duplicate_total {duplicates}.0\nheadgate_events_unmatched_total {unmatched}.0\n"
+        )
+
+    def sent(self, topic: str, *, at_ms: int | None = None) -> None:
+        self.events.append(
+            Record(
+                topic="headgate.events",
+                partition=0,
+                offset=len(self.events),
+                timestamp_ms=unheard._now_ms() if at_ms is None else at_ms,
+                key=None,
+                value=b'{"topic":"%b","data":1}' % topic.encode(),
+                headers=(),
+            )
+        )
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    made = Workers()
+
+    class FakeReader:
+        def __init__(self, *_: object, from_start: bool, last: int) -> None:
+            assert not from_start
+            assert last == unheard.LAST
+
+        def __enter__(self) -> "FakeReader":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def existing(self) -> Iterator[Record]:
+            return iter(made.events)
+
+    known: dict[str, dict[str, Any]] = {"a": {"triggers": ["people/joined"]}}
+    monkeypatch.setattr(Admin, "connect", lambda _kafka: None)
+    monkeypatch.setattr(listening, "announcements", lambda *_: known)
+    monkeypatch.setattr(unheard, "_metrics", made.metrics)
+    monkeypatch.setattr(unheard, "Reader", FakeReader)
+    return made
+
+
+def test_what_came_to_nothing_is_told_once_with_its_topics(workers: Workers) -> None:
+    said: list[str] = []
+    watch = Unheard(said.append)
+    workers.counts = {1: (0, 0), 2: (0, 0)}
+    watch.look(KafkaSettings(), workers.counts)
+    assert said == []
+    for topic in ("peple/joined", "x", "people/joined", "x"):
+        workers.sent(topic)
+    workers.sent("long/ago", at_ms=0)
+    workers.counts = {1: (1, 2), 2: (1, 1)}
+    watch.look(KafkaSettings(), workers.counts)
+    assert said == [
+        "2 events dropped as duplicates: the ids were seen before",
+        "3 events matched no workflow: x, peple/joined (did you mean people/joined?)",
+    ]
+    watch.look(KafkaSettings(), workers.counts)
+    assert len(said) == 2
+    workers.sent("y")
+    workers.counts = {1: (2, 3), 2: (1, 1)}
+    watch.look(KafkaSettings(), workers.counts)
+    assert said[2:] == [
+        "1 event dropped as duplicates: the ids were seen before",
+        "1 event matched no workflow: y",
+    ]
+
+
+def test_a_worker_that_counts_anew_is_counted_from_there(workers: Workers) -> None:
+    said: list[str] = []
+    watch = Unheard(said.append)
+    workers.counts = {1: (5, 0)}
+    watch.look(KafkaSettings(), [1])
+    workers.counts = {1: (0, 0)}
+    watch.look(KafkaSettings(), [1])
+    workers.counts = {1: (2, 0)}
+    watch.look(KafkaSettings(), [1])
+    assert said == [f"{n} events dropped as duplicates: the ids were seen before" for n in (5, 2)]
