@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.gateway.errors import JSON, Problem
+from app.observe import logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class Bounds:
     """For the client to read why it is refused, before the connection is cut."""
     sweep_seconds: float = 0.5
 
+
+log = logs.get(__name__)
 
 DEFAULT: Final = Bounds()
 OTHER_FILES: Final = 256
@@ -228,7 +231,11 @@ async def sweep(connections: Iterable[Any], bounds: Bounds) -> None:
     while True:
         await asyncio.sleep(bounds.sweep_seconds)
         for one in tuple(connections):
-            one.look_after(now())
+            try:
+                one.look_after(now())
+            except Exception as error:  # the others must be looked after all the same
+                log.error("connection_not_ended", error=repr(error))
+                one.transport.abort()
 
 
 def _answer(problem: Problem) -> bytes:
