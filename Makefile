@@ -8,7 +8,8 @@ UV    ?= uv
 .PHONY: help setup demo dev test lint types check simulate chaos bench docs lock lock-jars clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; fi; \
+	awk -F ':.*## ' -v b="$$bold" -v p="$$plain" '/^[a-z-]+:.*## / { printf "  %s%-10s%s %s\n", b, $$1, p, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.installed-embedded ## .venv with a working .venv/bin/headgate
 	@:

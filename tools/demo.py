@@ -340,11 +340,11 @@ def judge(watch: Watch, sent: Sequence[Sent]) -> None:
 def caused(watch: Watch, one: Sent) -> list[str]:
     """What a row's events caused, in words."""
     lines = []
-    for name, runs in sorted(watch.runs_of(one).items()):
+    for _, runs in sorted(watch.runs_of(one).items()):
         for run in runs:
             error = run["error"]
             outcome = f"{error['message']}" if error else json.dumps(run["result"])
-            lines.append(f"{name} {run['status']}: {outcome}")
+            lines.append(f"{run['run_id']} {run['status']}: {outcome}")
     letter = watch.letter_of(one)
     if letter is not None:
         lines.append(f"dead letter {letter['code']}: {letter['reason']}")

@@ -18,7 +18,7 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from app.kafka import clients
-from app.kafka.chunks import ChunkTransport
+from app.kafka.chunks import ChunkConsumer, ChunkTransport
 from app.kafka.fetching import Fetching
 from app.kafka.wire import Wire
 from app.settings import Settings
@@ -146,7 +146,7 @@ class HeadgateApp(faust.App):
 def build(settings: Settings, owner: Owner, wire: Wire, failed: Callable[[BaseException], None]) -> HeadgateApp:
     """Return the application of a worker, with its agents' topics not yet declared (app.agents does that)."""
     kafka, worker = settings.kafka, settings.worker
-    for name in (__name__, "faust", "mode"):
+    for name in (__name__, ChunkConsumer.__module__, "faust", "mode"):  # a service logs under its module's name
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what must be said of a failure, `failed` says once
     app = HeadgateApp(
         settings.consumer_group,

@@ -21,5 +21,10 @@ def settings() -> dict[str, str]:
 
 if __name__ == "__main__":
     headgate = Path(sys.executable).with_name("headgate")
+    if not headgate.exists():
+        sys.exit(
+            f"{sys.executable} has no headgate beside it. Activate the environment that has it (in a clone of the "
+            "repository `make setup`, then `. .venv/bin/activate`), and start this again."
+        )
     environment = settings() | os.environ  # what the shell says wins
     os.execve(headgate, [str(headgate), "worker", str(HERE / "workflows.py"), *sys.argv[1:]], environment)

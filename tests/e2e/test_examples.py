@@ -94,3 +94,14 @@ def test_worker_py_serves_the_same_workflows_by_itself(tmp_path: Path) -> None:
         finally:
             worker.kill()
             worker.wait()
+
+
+def test_a_worker_started_outside_of_the_environment_says_what_to_do(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.symlink_to(Path(sys.executable).resolve())  # no headgate lies beside it
+    done = subprocess.run(
+        [python, str(EXAMPLES / "event_triggered" / "worker.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{python} has no headgate beside it. Activate the environment")
+    assert "Traceback" not in done.stderr
