@@ -8,6 +8,9 @@ COMMA_BYTES: Final = 128
 """What a further element of JSON is taken to cost in memory, an estimate: an empty list in a list takes 64."""
 HEADER_BYTES: Final = 160
 """What a header costs in memory beyond its name and content: a tuple, a text and bytes, measured with sys.getsizeof."""
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of an event, whatever `limits.event_bytes` says: what the topic takes, though a record that came compressed may be
+larger, and the most for which `topics.journal` holds its promise."""
 MAX_HEADERS: Final = 256
 """Of an event. A header of two bytes on the wire takes 80 times as much in memory and 10 times in the journal."""
 

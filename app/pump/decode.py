@@ -7,7 +7,7 @@ from app.engine.inputs import CommandsRead, EventsRead
 from app.engine.outgoing import Record
 from app.kafka.log import Unreadable
 from topics import codec, commands, facts
-from topics.envelope import Envelope
+from topics.envelope import MOST_BYTES, Envelope
 
 
 class Read(Protocol):
@@ -29,6 +29,7 @@ def events(
     records: Iterable[Read], partition: int, next_offset: int, *, max_bytes: int, now_ms: int, prefix: str
 ) -> EventsRead:
     """Decode a chunk of `events`."""
+    max_bytes = min(max_bytes, MOST_BYTES)
     envelopes: list[Envelope] = []
     malformed: list[Record] = []
     decode = codec.decode

@@ -5,6 +5,8 @@ import orjson
 from app.kafka.log import LogRecord
 from app.pump import decode
 from topics import commands
+from topics.catalog import CATALOG
+from topics.envelope import MOST_BYTES
 
 NOW = 1_700_000_000_000
 
@@ -36,6 +38,15 @@ def test_an_event_above_the_limit_is_a_dead_letter() -> None:
     read = decode.events([record(0, large)], 0, 1, max_bytes=100, now_ms=NOW, prefix="x.")
     assert [orjson.loads(one.value or b"")["code"] for one in read.malformed] == ["too_large"]
     assert not read.envelopes
+
+
+def test_no_setting_takes_events_that_the_journal_could_not_hold() -> None:
+    assert MOST_BYTES >= CATALOG["events"].max_message_bytes
+    value = b'{"topic":"t","data":1}'
+    chunk = [record(at, value + b" " * (MOST_BYTES - len(value) - 2 + at)) for at in range(2)]
+    read = decode.events(chunk, 0, 2, max_bytes=1 << 40, now_ms=NOW, prefix="x.")
+    assert [one.size for one in read.envelopes] == [MOST_BYTES]
+    assert [orjson.loads(one.value or b"")["code"] for one in read.malformed] == ["too_large"]
 
 
 def test_commands_of_workers_are_read_and_those_of_strangers_are_dead_letters() -> None:
