@@ -233,7 +233,7 @@ async def sweep(connections: Iterable[Any], bounds: Bounds) -> None:
         for one in tuple(connections):
             try:
                 one.look_after(now())
-            except Exception as error:  # the others must be looked after all the same
+            except Exception as error:  # noqa: BLE001  the others must be looked after all the same
                 log.error("connection_not_ended", error=repr(error))
                 one.transport.abort()
 

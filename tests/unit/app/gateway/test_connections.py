@@ -3,7 +3,7 @@
 import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ class Line:
         while True:
             self.writer.write(b"x")
             await self.writer.drain()
+            await asyncio.sleep(0)
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,8 @@ async def test_a_body_that_goes_on_after_its_answer_ends_with_the_connection(lis
     async with listening(body_seconds=0.1) as gateway:
         line = await gateway.send(POST.replace(b"test-token", b"wrong") + b"Content-Length: 100000\r\n\r\n")
         assert (await line.answer())[0] == 401
-        with pytest.raises(ConnectionResetError):
-            await line.trickle(b"x")
+        with suppress(ConnectionResetError):
+            assert await line.trickle(b"x") == b""
 
 
 async def test_a_connection_without_a_next_request_is_closed(listening: Listening) -> None:
