@@ -21,24 +21,18 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
         "two agents that hand chunks on: they are Faust's, and mean something on a broker alone",
         "tests/integration/test_faust_app.py",
     ),
-    "app/cli/dev.py": ("starts real processes", "tests/e2e/test_dev.py"),
-    "app/cli/kafka.py": ("runs Kafka's own tools", "tests/e2e/test_producers.py"),
     "app/cli/role.py": ("runs a role until a signal comes", "tests/e2e/test_crashes.py"),
-    "app/cli/worker.py": ("runs a worker until a signal comes", "tests/e2e/test_crashes.py"),
     "app/engine/effects.py": ("values without behaviour", "tests/unit/app/engine/test_commit.py"),
     "app/engine/inputs.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
     "app/engine/limits.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
     "app/kafka/appender.py": ("appends under claims, which need a broker", "tests/integration/test_fence.py"),
     "app/kafka/batches.py": ("what brokers answer, from them", "tests/integration/test_foreign_records.py"),
     "app/kafka/chunks.py": ("Faust's consumer needs a broker", "tests/integration/test_faust_app.py"),
-    "app/kafka/faust_app.py": ("Faust's life cycle needs a broker", "tests/integration/test_faust_app.py"),
     "app/kafka/journal.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
     "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),
     "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),
     "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/kafka/wire.py": ("what a broker alone can judge", "tests/integration/test_fence.py"),
-    "app/wiring/dev.py": ("starts real processes", "tests/e2e/test_dev.py"),
-    "app/wiring/roles.py": ("starts real processes", "tests/e2e/test_dev.py"),
     "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),
 }
 """Modules without a test module of their own: why, and where they are tested."""
@@ -105,6 +99,13 @@ def test_no_module_is_longer_than_one_can_read() -> None:
     lengths = {one: len((ROOT / one).read_text(encoding="utf-8").splitlines()) for one in modules()}
 
     assert {one: length for one, length in lengths.items() if length > 410} == {}
+
+
+def test_the_help_of_make_is_plain_text_in_a_pipe() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert "  help       this list\n" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 # --- contracts and generated files ----------------------------------------------------------------------------------
