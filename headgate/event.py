@@ -63,7 +63,8 @@ class Payload(TypedDict, Generic[T]):
     """What a workflow function receives: the event that started it, or the batch.
 
     `Payload[Order]` makes the data of each event an `Order` (a pydantic model, a dataclass, a TypedDict): an event
-    whose data does not fit fails its run with status `rejected`, and the reason says where.
+    whose data does not fit fails its run with status `rejected`, and the reason says where. In a workflow with batches
+    it joins none: it becomes a dead letter (`wrong_type`), and the others run.
     """
 
     events: list[Event[T]]

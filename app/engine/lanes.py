@@ -5,6 +5,7 @@ the next run by one rule: the lane is free, and what waits is enough.
 """
 
 from enum import Enum
+from typing import Final
 
 from app.engine import asleep, errors, letters, runs, timers
 from app.engine.effects import Effects
@@ -15,6 +16,8 @@ from headgate.definition import Workflow
 from headgate.errors import Reject
 from topics import keys
 from topics.envelope import Envelope
+
+_AGAIN: Final = "produce the event again with a new id, which starts the event's other workflows again too"
 
 
 def hold(envelope: Envelope) -> Held:
@@ -31,6 +34,8 @@ def admit(
     if workflow.filter is not None and not _passes(state, workflow, envelope):
         return
     if workflow.batch_size > 1:
+        if workflow.filter is None and workflow.typed_data is not None and not _passes(state, workflow, envelope):
+            return
         if workflow.batch_by == "workflow":
             home = keys.partition_of(workflow.id.encode(), state.limits.partitions)
             if home != state.partition:
@@ -97,11 +102,25 @@ def give_up(state: State, workflow_id: str, envelope: Envelope) -> None:
 
 
 def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
-    assert workflow.filter is not None
+    """Ask the filter; and, where the event would join others, whether its data is of the declared type."""
     try:
         event = workflow.build_payload((envelope,))["events"][0]
-    except Reject:
-        return True  # data of the wrong type: the run says so
+    except Exception as error:  # noqa: BLE001 an author's type may raise anything, and it concerns this event alone
+        if workflow.batch_size == 1:
+            return True  # the run says so
+        why = errors.words(error)
+        letters.bury(
+            state,
+            (envelope,),
+            code="wrong_type",
+            reason=why if isinstance(error, Reject) else f"the type of its data raised {type(error).__name__}: {why}",
+            remedy=f"correct the data, or the type that workflow {workflow.id!r} declares, then {_AGAIN}",
+            run_id=None,
+            workflow_id=workflow.id,
+        )
+        return False
+    if workflow.filter is None:
+        return True
     try:
         passes = bool(workflow.filter(event))
     except Exception as error:  # noqa: BLE001 an author's filter: its failure concerns this event alone
@@ -110,7 +129,7 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
             (envelope,),
             code="filter_failed",
             reason=f"the filter of workflow {workflow.id!r} raised {type(error).__name__}: {errors.words(error)}",
-            remedy="make the filter answer for every event of its topics, then produce the event again",
+            remedy=f"make the filter answer for every event of its topics, then {_AGAIN}",
             run_id=None,
             workflow_id=workflow.id,
         )
@@ -276,7 +295,8 @@ def _admit_again(state: State, workflow_id: str, pending: Pending, effects: Effe
 def readmit(state: State, workflow: Workflow, pending: Pending, effects: Effects) -> None:
     """Put `pending` into its lane as it is, so that nothing is journaled anew; else let `admit` decide."""
     envelope = pending.held.envelope
-    if workflow.filter is not None and not _passes(state, workflow, envelope):
+    judged = workflow.filter is not None or (workflow.batch_size > 1 and workflow.typed_data is not None)
+    if judged and not _passes(state, workflow, envelope):
         leave(state, pending)
         asleep.release(state, pending.held)
         return

@@ -4,6 +4,7 @@ Never edit a history. When one fails, journals that exist are no longer read as 
 move `topics.journal.FORMAT` and say in the changelog how to get from one to the other.
 """
 
+import re
 from typing import Any
 
 import pytest
@@ -39,12 +40,25 @@ def test_a_history_goes_on_from_each_of_its_commits_to_the_results_that_it_had(n
         elif "commit" in step:
             found = player.commit()
             assert found is not None
-            assert found["sent"] == step["commit"]["sent"]
+            assert told(found["sent"]) == told(step["commit"]["sent"])
         else:
             player.give(step)
 
     assert sorted(key.decode().split(":")[0] for key in player.entities) == history["end"]
     assert player.state.runs == {}
+
+
+def told(sent: Any) -> Any:
+    """What was sent but for the remedies of its dead letters: advice may get better, and no journal depends on it."""
+    if not isinstance(sent, dict):
+        return sent
+    return sent | {"records": [[_without_remedy(field) for field in record] for record in sent["records"]]}
+
+
+def _without_remedy(field: Any) -> Any:
+    if not isinstance(field, str) or not field.startswith('{"code":'):
+        return field
+    return re.sub(r'"remedy":"(?:[^"\\]|\\.)*"', '"remedy":""', field, count=1)
 
 
 def undelivered(sent: list[Any], delivered: int) -> list[Any]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import BaseModel, field_validator
 
-from headgate import Payload, Reject
+from headgate import Payload, Reject, Workflow, workflow
 from tests.unit.app.engine.partition import (
     JOURNAL,
     NOW,
@@ -71,6 +72,10 @@ def test_a_filter_that_raises_makes_a_dead_letter_for_its_workflow_alone() -> No
     (letter,) = dead(outgoing)
     assert (letter["code"], letter["workflow_id"], letter["run_id"]) == ("filter_failed", "a", None)
     assert letter["reason"] == "the filter of workflow 'a' raised KeyError: 'total'"
+    assert letter["remedy"] == (
+        "make the filter answer for every event of its topics, then produce the event again with a new id, which "
+        "starts the event's other workflows again too"
+    )
     assert [one["workflow_id"] for one in results(outgoing)] == ["b"]
     assert nothing_left(partition)
 
@@ -93,16 +98,12 @@ def test_a_filter_that_raises_what_cannot_be_told_makes_a_dead_letter_as_well(er
 
 
 def test_a_filter_never_sees_data_of_the_wrong_type_the_run_says_so_itself() -> None:
-    from pydantic import BaseModel
-
     class Order(BaseModel):
         total: int
 
     async def charge(ctx: Any, payload: Payload[Order]) -> None: ...
 
     charge.__annotations__["payload"] = Payload[Order]
-    from headgate import workflow
-
     made = workflow("charge", "orders/created", filter=lambda one: one.data.total > 10)(charge)
     partition = Partition(made)
     right, small, wrong = event(0, data={"total": 11}), event(1, data={"total": 9}), event(2, data={"total": "x"})
@@ -110,6 +111,73 @@ def test_a_filter_never_sees_data_of_the_wrong_type_the_run_says_so_itself() -> 
     assert partition.read(right, small, wrong) == [run_id("charge", right), run_id("charge", wrong)]
     with pytest.raises(Reject, match="/data/total"):
         made.build_payload(partition.run(run_id("charge", wrong)).events)
+
+
+class Numbered(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def known(cls, value: int) -> int:
+        return {13: 0}[value] if value > 9 else value
+
+
+def numbered(**options: Any) -> Workflow:
+    async def charge(ctx: Any, payload: Payload[Numbered]) -> None: ...
+
+    return workflow("charge", "orders/created", **options)(charge)
+
+
+@pytest.mark.parametrize("batch_by", ["workflow", "key", "partition"])
+@pytest.mark.parametrize("options", [{}, {"filter": lambda one: one.data.n > 0}])
+def test_an_event_of_the_wrong_type_joins_no_batch_and_is_the_only_dead_letter(
+    options: dict[str, Any], batch_by: str
+) -> None:
+    partition = Partition(numbered(batch_size=2, batch_timeout_seconds=60, batch_by=batch_by, **options))
+    first, wrong, second = (event(n, data={"n": value}, key="k") for n, value in enumerate([1, "x", 2]))
+
+    assert partition.read(first, wrong) == []
+    assert partition.read(second) == [run_id("charge", first)]
+    assert batches(partition) == [[0, 2]]
+    partition.complete(*partition.in_hand)
+    outgoing = partition.committed()
+    assert [one["status"] for one in results(outgoing)] == ["completed"]
+    (letter,) = dead(outgoing)
+    assert (letter["code"], letter["workflow_id"], letter["run_id"]) == ("wrong_type", "charge", None)
+    assert letter["source"]["offset"] == 1
+    assert letter["reason"].startswith("event '0-1' on 'orders/created' is no Numbered: /data/n: Input should be")
+    assert letter["remedy"] == (
+        "correct the data, or the type that workflow 'charge' declares, then produce the event again with a new id, "
+        "which starts the event's other workflows again too"
+    )
+    assert nothing_left(partition)
+
+
+def test_a_type_that_raises_what_nobody_expects_costs_a_batch_that_one_event() -> None:
+    partition = Partition(numbered(batch_size=2))
+
+    assert partition.read(event(0, data={"n": 99}), event(1, data={"n": 1})) == [run_id("charge", event(1))]
+    (letter,) = dead(partition.committed())
+    assert (letter["code"], letter["reason"]) == ("wrong_type", "the type of its data raised KeyError: 99")
+
+
+def test_a_type_that_raises_before_a_filter_is_left_to_the_run() -> None:
+    partition = Partition(numbered(filter=lambda one: False))
+
+    assert partition.read(event(0, data={"n": 99})) == [run_id("charge", event(0))]
+
+
+def test_what_gathers_is_judged_by_the_type_that_the_workflow_has_after_a_reload() -> None:
+    partition = Partition(flow(batch_size=3, batch_timeout_seconds=60))
+    partition.read(event(0, data={"n": "x"}), event(1, data={"n": 1}))
+    partition.commit()
+
+    assert partition.load(numbered(batch_size=2, batch_timeout_seconds=60)) == []
+    assert [one["source"]["offset"] for one in dead(partition.committed())] == [0]
+    assert partition.read(event(2, data={"n": 2})) == [run_id("charge", event(1))]
+    partition.complete(*partition.in_hand)
+    partition.commit()
+    assert nothing_left(partition)
 
 
 # --- order ----------------------------------------------------------------------------------------------------------
