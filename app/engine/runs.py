@@ -1,5 +1,6 @@
 """Runs: start, end, retry, give up; and what each of these writes to results, runs, dead letters and replies."""
 
+from dataclasses import replace
 from typing import Final
 
 from app.engine import asleep, inputs, letters, retry, timers
@@ -9,7 +10,9 @@ from app.engine.state import Held, Run, RunStatus, State, Timer
 from headgate.definition import Workflow
 from topics import facts, journal, keys
 from topics.envelope import Envelope
+from topics.verdicts import RetryLater
 
+_NO_REASON: Final = RetryLater(0).reason
 # Plain text and not the enum's members: hashing those is Python code, and these are hashed per run.
 _COMPLETED: Final[str] = facts.RunStatus.COMPLETED.value
 _REJECTED: Final[str] = facts.RunStatus.REJECTED.value
@@ -57,8 +60,10 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
         _finish(state, run, _COMPLETED, given.result or b"null", None)
     elif failure.rejected:
         _finish(state, run, _REJECTED, b"null", failure)
-    elif failure.final or not retry.may_retry(run.attempt, max_retries=run.workflow.max_retries):
+    elif failure.final:
         _finish(state, run, _FAILED, b"null", failure)
+    elif not retry.may_retry(run.attempt, max_retries=run.workflow.max_retries):
+        _finish(state, run, _FAILED, b"null", failure if failure.retry_after_ms is None else _used_up(run, failure))
     else:
         limits = state.limits
         delay_ms = failure.retry_after_ms
@@ -82,6 +87,14 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
             retry_at_ms=run.due_ms,
         )
         _tell(state, retried)
+
+
+def _used_up(run: Run, failure: inputs.Failure) -> inputs.Failure:
+    """Say of a run that asked for one more try than it may have that it got none, and why it asked."""
+    tries = "1 attempt" if run.attempt == 1 else f"{run.attempt} attempts"
+    message = f"asked for another try after {tries}; max_retries={run.workflow.max_retries} allows no more"
+    why = failure.message.partition(": ")[2]  # behind "retry in 5 s"
+    return replace(failure, message=message if why in ("", _NO_REASON) else f"{message}: {why}")
 
 
 def retry_due(state: State, run_id: str, due_ms: int, effects: Effects) -> None:
@@ -188,12 +201,16 @@ def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:
     topic = envelope.reply_topic
     assert topic is not None
     if not state.limits.reply_allowed(topic):
+        if topic.startswith(state.limits.prefix):  # no setting allows these
+            remedy = f"name a topic outside {state.limits.prefix}*, whose topics are Headgate's own and take no replies"
+        else:
+            remedy = "add the topic to replies.allowed_topics, or ask for the reply on an allowed topic"
         letters.bury(
             state,
             (envelope,),
             code="reply_refused",
             reason=f"reply_topic {topic!r} is not allowed; the run {run.id!r} itself is in the results",
-            remedy="add the topic to replies.allowed_topics, or ask for the reply on an allowed topic",
+            remedy=remedy,
             run_id=run.id,
             workflow_id=run.workflow.id,
         )

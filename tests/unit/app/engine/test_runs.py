@@ -8,6 +8,7 @@ import pytest
 from app.engine.inputs import Ended, Failure
 from app.engine.outgoing import Outgoing, Record
 from app.engine.state import RunStatus
+from headgate import RetryLater
 from headgate.definition import Workflow
 from tests.unit.app.engine.partition import (
     NOW,
@@ -138,6 +139,24 @@ def test_retry_later_chooses_the_wait_and_counts_as_an_attempt() -> None:
 
     assert attempts(partition, run, failure(retry_after_ms=123_456)) == [123_456, 123_456]
     assert results(partition.committed())[0]["attempts"] == 3
+
+
+@pytest.mark.parametrize(
+    ("max_retries", "asked", "expected"),
+    [
+        (2, RetryLater(0.2), "asked for another try after 3 attempts; max_retries=2 allows no more"),
+        (0, RetryLater(5, "a: b"), "asked for another try after 1 attempt; max_retries=0 allows no more: a: b"),
+    ],
+)
+def test_a_run_that_used_up_its_tries_by_retry_later_says_so(
+    max_retries: int, asked: RetryLater, expected: str
+) -> None:
+    partition, run = one_run(flow(max_retries=max_retries))
+    attempts(partition, run, failure(str(asked), kind="RetryLater", retry_after_ms=200))
+
+    outgoing = partition.committed()
+    assert summary(outgoing) == [(run, "failed", expected)]
+    assert [one["reason"] for one in dead(outgoing)] == [f"RetryLater: {expected}"]
 
 
 def test_a_rejected_run_is_not_tried_again() -> None:
@@ -395,16 +414,26 @@ def test_each_run_of_an_event_replies_and_each_event_of_a_batch_is_answered() ->
     assert sorted(found, key=str) == [(b"x", "a"), (b"x", "b"), (b"y", "a"), (b"y", "b")]
 
 
-def test_a_reply_that_is_not_allowed_is_a_dead_letter_and_the_run_a_result() -> None:
-    partition, run = one_run(envelope=replying(topic="headgate.events"))
+@pytest.mark.parametrize(
+    ("topic", "remedy"),
+    [
+        ("answers", "add the topic to replies.allowed_topics, or ask for the reply on an allowed topic"),
+        (
+            "headgate.events",
+            "name a topic outside headgate.*, whose topics are Headgate's own and take no replies",
+        ),
+    ],
+)
+def test_a_reply_that_is_not_allowed_is_a_dead_letter_and_the_run_a_result(topic: str, remedy: str) -> None:
+    partition, run = one_run(envelope=replying(topic=topic))
     partition.complete(run)
 
     outgoing = partition.committed()
     assert summary(outgoing) == [(run, "completed", {"ok": True})]
     (letter,) = dead(outgoing)
     assert letter["code"] == "reply_refused"
-    assert letter["reason"] == f"reply_topic 'headgate.events' is not allowed; the run {run!r} itself is in the results"
-    assert letter["remedy"].startswith("add the topic to replies.allowed_topics")
+    assert letter["reason"] == f"reply_topic {topic!r} is not allowed; the run {run!r} itself is in the results"
+    assert letter["remedy"] == remedy
     assert len(outgoing.records) == 1
 
 
