@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from app.engine.inputs import Published
 from app.engine.outgoing import Record
@@ -24,10 +24,24 @@ class StepLimits:
     steps: int = 1_000
     event_bytes: int = 1024 * 1024
     result_bytes: int = 1024 * 1024
+    retry_base_ms: int = 1_000
+    retry_max_ms: int = 60_000
+    """Those of the engine's limits, which decide: here they are for the log alone."""
 
 
 class StepLimit(HeadgateError):
     """A run has more steps, or a larger one, than a limit allows."""
+
+
+class NoSuchStep(HeadgateError, AttributeError):
+    """A step that does not exist, or not yet: no retry mends it."""
+
+
+_DURABLE: Final = (
+    *("run", "send", "wait_for_event", "wait_for_any", "sleep", "sleep_until", "wait_for", "wait_until", "uuid", "now"),
+    *("random", "invoke", "invoke_and_wait", "batch_invoke", "batch_invoke_and_wait", "suspend", "resume", "trace"),
+)
+"""Steps that are promised for later."""
 
 
 class RunContext:
@@ -151,6 +165,21 @@ class Steps:
         record = Record("events", home, record_key, value, tuple(headers))
         self._report(Published(run.id, self._attempt, key, event_id, record))
         return Done(event_id)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say that there is no such step."""
+        if name.startswith("_"):  # asked by Python's own protocols
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name, obj=self)
+        if name in _DURABLE:
+            problem = "is not there yet: it comes with durable steps, in a later version"
+        else:
+            problem = "does not exist"
+        raise NoSuchStep(
+            f"ctx.step.{name} in workflow {self._run.workflow.id!r} {problem}; the one step there is now is "
+            "ctx.step.publish_event",
+            name=name,
+            obj=self,
+        )
 
     def _enter(self, key: str) -> None:
         if self.closed:

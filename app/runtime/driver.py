@@ -15,9 +15,11 @@ import orjson
 
 from app.engine.errors import words
 from app.engine.inputs import Ended, Failure, Published
+from app.engine.retry import delay_ms, may_retry
 from app.engine.state import Run
+from app.observe import logs
 from app.runtime import fragments
-from app.runtime.context import RunContext, StepLimits
+from app.runtime.context import NoSuchStep, RunContext, StepLimits
 from headgate.errors import Reject, RetryLater
 from topics.codec import encode_data
 from topics.malformed import Malformed
@@ -26,6 +28,8 @@ Report = Callable[[Published | Ended], None]
 _TRACEBACK_CHARS = 16_000
 _MESSAGE_CHARS = 4_000
 _RESULT = "the result"
+_LOGGED_CHARS = 400
+_LOG = logs.get(__name__)
 
 
 class Driver:
@@ -100,7 +104,7 @@ class Driver:
                 raise
             except BaseException as error:  # noqa: BLE001 also sys.exit(): an author's event must not end the worker
                 context.close()
-                ended = Ended(run.id, attempt, None, _failure(error))
+                ended = self._failed(run, attempt, task, error)
             if tasks.get(run.id) is not task:
                 return  # cancelled: the engine counts the run as ended already
             del tasks[run.id]
@@ -127,12 +131,12 @@ class Driver:
                 ended = self._completed(run, attempt, context, result)
             else:
                 context.close()
-                ended = Ended(run.id, attempt, None, _failure(error))
+                ended = self._failed(run, attempt, task, error)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 as above
             context.close()
-            ended = Ended(run.id, attempt, None, _failure(error))
+            ended = self._failed(run, attempt, task, error)
         if self._tasks.get(run.id) is task:
             del self._tasks[run.id]
             report(ended)
@@ -146,6 +150,27 @@ class Driver:
             loop.call_soon_threadsafe(report, given)
 
         return told
+
+    def _failed(self, run: Run, attempt: int, task: asyncio.Task[None], error: BaseException) -> Ended:
+        """Return how an attempt ended by an error, and log what the engine will try again: its author may watch."""
+        failure = _failure(error)
+        again = not failure.rejected and not failure.final and may_retry(attempt, max_retries=run.workflow.max_retries)
+        if again and self._tasks.get(run.id) is task:  # else it was cancelled, and counts as ended
+            limits = self._limits
+            wait_ms = failure.retry_after_ms
+            if wait_ms is None:
+                wait_ms = delay_ms(run.id, attempt, base_ms=limits.retry_base_ms, max_ms=limits.retry_max_ms)
+            _LOG.info(
+                "attempt_failed",
+                workflow=run.workflow.id,
+                run=run.id,
+                attempt=attempt,
+                attempts_left=run.workflow.max_retries + 1 - attempt,
+                error=f"{failure.type}: {failure.message[:_LOGGED_CHARS]}",
+                place=_place(error, run.workflow.source_file),
+                next_try_in_seconds=wait_ms / 1000,
+            )
+        return Ended(run.id, attempt, None, failure)
 
     def _completed(self, run: Run, attempt: int, context: RunContext, result: Any) -> Ended:
         context.close()
@@ -179,4 +204,18 @@ def _failure(error: BaseException) -> Failure:
     if isinstance(error, RetryLater):
         return Failure(name, message, None, retry_after_ms=int(error.delay_seconds * 1000))
     text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-    return Failure(name, message, text.encode(errors="replace").decode())
+    return Failure(name, message, text.encode(errors="replace").decode(), final=isinstance(error, NoSuchStep))
+
+
+def _place(error: BaseException, source_file: str) -> str | None:
+    """Return where an error arose, in the workflow's own file if it passed there."""
+    place = None
+    own = False
+    trace = error.__traceback__
+    while trace is not None:
+        here = trace.tb_frame.f_code.co_filename == source_file
+        if here or not own:
+            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        own = own or here
+        trace = trace.tb_next
+    return place

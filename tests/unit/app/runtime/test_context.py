@@ -66,6 +66,21 @@ def test_the_log_says_which_run_wrote_a_line(caplog: pytest.LogCaptureFixture) -
     assert "mine" not in json.dumps(vars(first), default=str)
 
 
+@pytest.mark.parametrize("name", ["sleep", "run", "wait_for_event", "publish"])
+def test_a_step_that_is_not_there_says_so(name: str) -> None:
+    ctx, _ = context()
+    problem = (
+        "does not exist" if name == "publish" else "is not there yet: it comes with durable steps, in a later version"
+    )
+    with pytest.raises(HeadgateError) as raised:
+        getattr(ctx.step, name)("a", 1)
+    assert str(raised.value) == (
+        f"ctx.step.{name} in workflow 'charge' {problem}; the one step there is now is ctx.step.publish_event"
+    )
+    assert not hasattr(ctx.step, name)
+    assert not hasattr(ctx.step, "__len__")
+
+
 async def test_publishing_reports_the_record_and_returns_the_id_to_async_and_plain_functions() -> None:
     ctx, reported = context()
 

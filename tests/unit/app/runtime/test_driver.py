@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import json
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,6 +14,8 @@ import pytest_asyncio
 from pydantic import BaseModel
 
 from app.engine.inputs import Ended, Failure, Published
+from app.engine.limits import Limits
+from app.engine.retry import delay_ms
 from app.engine.state import Run
 from app.runtime.context import StepLimits
 from app.runtime.driver import Driver
@@ -294,6 +298,112 @@ async def test_reject_and_retry_later_are_told_apart_from_failures(driver: Drive
     assert await failure_of(driver, later) == Failure(
         "RetryLater", "retry in 1.5 s: not yet", None, retry_after_ms=1_500
     )
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_a_step_that_is_not_there_fails_the_run_for_good(driver: Driver, plain: bool) -> None:
+    async def sleeps(ctx: Any) -> None:
+        await ctx.step.sleep("nap", 5)
+
+    def sleeps_plainly(ctx: Any) -> None:
+        ctx.step.sleep("nap", 5)
+
+    failure = await failure_of(driver, sleeps_plainly if plain else sleeps)
+
+    assert (failure.type, failure.final) == ("NoSuchStep", True)
+    assert "ctx.step.sleep" in failure.message
+    assert "it comes with durable steps" in failure.message
+
+
+# --- what the log says ----------------------------------------------------------------------------------------------
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(one)["fields"] for one in caplog.records if one.getMessage() == "attempt_failed"]
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_an_attempt_that_will_be_tried_again_is_logged_with_the_authors_place(
+    driver: Driver, plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(ctx: Any) -> None:
+        json.loads("{")
+
+    def fails_plainly(ctx: Any) -> None:
+        json.loads("{")
+
+    fn: Callable[..., Any] = fails_plainly if plain else fails
+    run = run_of(fn, max_retries=2)
+    run.attempt = 2
+    caplog.set_level(logging.INFO)
+    (ended,) = await drive(driver, run)
+
+    assert isinstance(ended, Ended)
+    assert ended.failure is not None
+    assert lines(caplog) == [
+        {
+            "workflow": fn.__name__,
+            "run": run.id,
+            "attempt": 2,
+            "attempts_left": 1,
+            "error": f"JSONDecodeError: {ended.failure.message}",
+            "place": f"{__file__}:{fn.__code__.co_firstlineno + 1}",
+            "next_try_in_seconds": delay_ms(run.id, 2, base_ms=1_000, max_ms=60_000) / 1_000,
+        }
+    ]
+
+
+async def test_the_log_names_the_wait_that_retry_later_asked_for(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def later(ctx: Any) -> None:
+        raise RetryLater(1.5, "not yet")
+
+    caplog.set_level(logging.INFO)
+    await drive(driver, run_of(later))
+
+    (line,) = lines(caplog)
+    assert (line["error"], line["next_try_in_seconds"]) == ("RetryLater: retry in 1.5 s: not yet", 1.5)
+
+
+async def test_what_is_not_tried_again_and_what_succeeds_writes_no_line(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rejects(ctx: Any) -> None:
+        raise Reject("no")
+
+    async def fails(ctx: Any) -> None:
+        raise ValueError("no luck")
+
+    async def sleeps(ctx: Any) -> None:
+        await ctx.step.sleep("nap", 5)
+
+    async def quick(ctx: Any) -> None: ...
+
+    caplog.set_level(logging.INFO)
+    await drive(driver, run_of(rejects), run_of(fails, max_retries=0), run_of(sleeps), run_of(quick))
+
+    assert lines(caplog) == []
+
+
+async def test_an_attempt_that_was_cancelled_writes_no_line(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    async def endless(ctx: Any) -> None:
+        await asyncio.Event().wait()
+
+    caplog.set_level(logging.INFO)
+    run = run_of(endless)
+    reported: Report = []
+    await driver.start([run], reported.append)
+    (task,) = (one for one in asyncio.all_tasks() if one.get_name() == "workflow")
+    driver.cancel([run])
+    await task
+
+    assert (lines(caplog), reported) == ([], [])
+
+
+def test_the_waits_that_are_logged_are_those_of_the_engine() -> None:
+    engine, steps = Limits(partitions=1), StepLimits(partitions=1)
+    assert (steps.retry_base_ms, steps.retry_max_ms) == (engine.retry_base_ms, engine.retry_max_ms)
 
 
 class Order(BaseModel):
