@@ -26,6 +26,7 @@ NAMES: Final = (
     "schedule",
     "version",
 )
+_NOT_FIRST: Final = ("payload", "event", "events")
 MAX_ID: Final = 200
 _ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
@@ -85,7 +86,7 @@ class Reader:
             self.wrong(f"{name} is {found!r}", example)
         texts = [found] if isinstance(found, str) else list(found)
         if not texts:
-            self.wrong(f"{name} is an empty list", f"leave it out, or name a topic: {example}")
+            self.wrong(f"{name} is an empty list", f"name a topic, {example}")
         parsed = []
         if not all(isinstance(text, str) for text in texts):
             self.wrong(f"{name} is {found!r}", example)
@@ -136,6 +137,19 @@ class Reader:
             self.wrong(f"{name} is {found!r}", f"give a short text, for example {name}='2'")
         return found
 
+    def check_starts(self, *, triggers: int, batch_size: int, batch_timeout_seconds: float | None) -> None:
+        """Refuse a workflow that would be loaded and not do what its author thinks."""
+        if not triggers:
+            self.wrong(
+                "it has no trigger, so nothing would ever start it",
+                "name the topic of its events: @workflow(trigger_on_event='orders/created')",
+            )
+        if batch_timeout_seconds is not None and batch_size == 1:
+            self.wrong(
+                "batch_timeout_seconds is given and batch_size is 1, so there is no batch that could wait",
+                "give batch_size above 1, or leave batch_timeout_seconds out",
+            )
+
     def filter(self, name: str) -> Callable[..., bool] | None:
         """Return a plain function of one argument, None for none."""
         found = self._given.get(name)
@@ -160,6 +174,9 @@ class Reader:
         if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
             self.wrong("the function yields", "return its result instead; " + shape)
         signature = inspect.signature(fn)
+        first = next(iter(signature.parameters), None)
+        if first in _NOT_FIRST:
+            self.wrong(f"the function's first parameter is {first!r}, and it would get ctx", shape)
         if (bound := _bound(signature, 2)) is not None:
             parameter = signature.parameters[[*bound.arguments][-1]]
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:

@@ -4,11 +4,14 @@ Everything that can be wrong with a workflow is a DefinitionError when its modul
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from types import CodeType, FrameType
 from typing import Any, Final, overload
+from weakref import WeakKeyDictionary
 
 from headgate import arguments
 from headgate.errors import DefinitionError
@@ -113,14 +116,14 @@ def workflow(
     version: str = "1",
 ) -> Callable[[Function], Workflow]: ...
 def workflow(*args: Any, **kwargs: Any) -> Any:
-    """Make a workflow of a function of `(ctx, payload)` or `(ctx)`, async or plain; with or without parentheses.
+    """Make a workflow of a function of `(ctx, payload)` or `(ctx)`, async or plain.
 
     - `id`: its name for ever; the function's name by default.
-    - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them; none for a workflow
-      that only others start.
+    - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them. A workflow
+      has one at least: nothing else starts it.
     - `batch_size`: at most so many events a run.
     - `batch_timeout_seconds`: a run starts when its batch is full or its oldest event is that old; without it, a run
-      takes what is there.
+      takes what is there. Above size 1 only.
     - `batch_by`: "workflow", "key" or "partition" (see BatchBy); above size 1 only.
     - `filter`: called with the event before a run starts; only true starts one. It must be quick and without effects.
     - `order`: "key", "strict" or "none" (see Order).
@@ -132,13 +135,15 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     Raises DefinitionError.
     """
     if len(args) == 1 and not kwargs and not isinstance(args[0], str) and args[0] is not None:
-        return _define(args[0], {})
+        return _define(args[0], {})  # no parentheses, so no trigger: it says so
     given = dict(zip(arguments.POSITIONAL, args, strict=False)) | kwargs
     too_many = len(args) > len(arguments.POSITIONAL)
     twice = [name for name in arguments.POSITIONAL[: len(args)] if name in kwargs]
 
     def decorate(fn: Function) -> Workflow:
-        return _define(fn, given, too_many=too_many, twice=twice)
+        made = _define(fn, given, too_many=too_many, twice=twice)
+        _check_once(made, sys._getframe(1))
+        return made
 
     return decorate
 
@@ -160,7 +165,7 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
     workflow_id = read.workflow_id_of(inner.__name__)
     patterns = read.patterns("trigger_on_event")
     takes_payload, annotation = read.parameters(fn, inner)
-    return Workflow(
+    made = Workflow(
         id=workflow_id,
         fn=fn,
         triggers=tuple(pattern.text for pattern in patterns),
@@ -180,7 +185,33 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         source_line=code.co_firstlineno,
         typed_data=payload_type(annotation, inner, fail=read.wrong),
     )
+    read.check_starts(
+        triggers=len(patterns), batch_size=made.batch_size, batch_timeout_seconds=made.batch_timeout_seconds
+    )
+    return made
 
 
+def _check_once(made: Workflow, frame: FrameType) -> None:
+    """Refuse a second workflow of one id, or one function name, in a module: the loader would see the second alone."""
+    if frame.f_code.co_name != "<module>":
+        return
+    names = frame.f_globals
+    before = _MADE.setdefault(frame.f_code, {})
+    lost: Any = names.get(getattr(made.fn, "__name__", ""))
+    other = before.setdefault(made.id, made)
+    remedy = "give each workflow an id and a function name of its own"
+    if other is not made and other.source_line != made.source_line:
+        problem = f"line {other.source_line} of the file has a workflow of this id already"
+    elif any(one is lost for one in before.values()) and lost.source_line != made.source_line:
+        if sum(one is lost for one in names.values()) > 1:
+            return  # it has another name as well
+        problem = f"its function has the name of workflow {lost.id!r} of line {lost.source_line}, which would be lost"
+    else:
+        return
+    raise DefinitionError(made.id, f"{made.source_file}:{made.source_line}", problem, remedy)
+
+
+_MADE: Final[WeakKeyDictionary[CodeType, dict[str, Workflow]]] = WeakKeyDictionary()
+"""What modules that are being loaded made so far, by the code of the module: it goes when that has run."""
 MAX_BATCH_SIZE: Final = 10_000
 MAX_RETRIES: Final = 1000

@@ -30,7 +30,7 @@ WHOLE = "; give a whole number from "
         ({"id": 5}, "id is 5, not text; for example id='on_order_created'"),
         ({"id": "x" * 201}, "id has 201 characters; at most 200 are allowed"),
         ({"trigger_on_event": 5}, "trigger_on_event is 5; for example trigger_on_event='orders/created'"),
-        ({"trigger_on_event": []}, "trigger_on_event is an empty list; leave it out, or name a topic"),
+        ({"trigger_on_event": []}, "trigger_on_event is an empty list; name a topic, for example"),
         ({"trigger_on_event": ""}, "trigger_on_event: a topic cannot be empty"),
         ({"trigger_on_event": "ord*"}, "trigger_on_event: '*' stands for a whole segment"),
         ({"trigger_on_event": ["orders/*", 5]}, "trigger_on_event is ['orders/*', 5]; for example"),
@@ -41,6 +41,10 @@ WHOLE = "; give a whole number from "
         ({"batch_size": "10"}, "batch_size is '10'" + WHOLE),
         ({"batch_size": None}, "batch_size is None" + WHOLE),
         ({"batch_timeout_seconds": 0}, "batch_timeout_seconds is 0; give more than 0 seconds"),
+        (
+            {"trigger_on_event": "a", "batch_timeout_seconds": 5},
+            "batch_timeout_seconds is given and batch_size is 1, so there is no batch that could wait; give batch_size",
+        ),
         ({"batch_timeout_seconds": "30"}, "batch_timeout_seconds is '30'; give seconds or a timedelta"),
         (
             {"batch_by": "kye"},
@@ -87,4 +91,4 @@ def test_a_function_whose_name_is_no_id_needs_one() -> None:
     size.__name__ = "größe"
     with pytest.raises(DefinitionError, match="the id 'größe' is not made of letters"):
         workflow(size)
-    assert workflow(id="size")(size).id == "size"
+    assert workflow(id="size", trigger_on_event="a")(size).id == "size"

@@ -12,6 +12,8 @@ from topics.codec import decode
 from topics.envelope import Envelope
 from topics.patterns import Pattern
 
+made_of = workflow(trigger_on_event="orders/created")
+
 
 async def charge(ctx: Any, payload: Any) -> Any:
     """Charge the card.
@@ -27,13 +29,13 @@ def event(offset: int = 17) -> Envelope:
 
 
 def test_defaults_are_those_of_the_design() -> None:
-    made = workflow(charge)
+    made = made_of(charge)
     source = inspect.getsourcelines(charge)[1]
     assert {field.name: getattr(made, field.name) for field in dataclasses.fields(made)} == {
         "id": "charge",
         "fn": charge,
-        "triggers": (),
-        "patterns": (),
+        "triggers": ("orders/created",),
+        "patterns": (Pattern.parse("orders/created"),),
         "batch_size": 1,
         "batch_timeout_seconds": None,
         "batch_by": BatchBy.WORKFLOW,
@@ -78,13 +80,25 @@ def test_everything_can_be_chosen() -> None:
     "decorate",
     [workflow, workflow(), workflow(None), workflow("charge"), workflow("charge", None), workflow(id="charge")],
 )
-def test_it_works_with_and_without_parentheses(decorate: Any) -> None:
-    assert decorate(charge).id == "charge"
+def test_a_workflow_that_nothing_would_start_is_refused_with_the_remedy(decorate: Any) -> None:
+    with pytest.raises(DefinitionError) as raised:
+        decorate(charge)
+    assert str(raised.value) == (
+        f"workflow 'charge' ({__file__}:{charge.__code__.co_firstlineno}): it has no trigger, so nothing would ever "
+        "start it; name the topic of its events: @workflow(trigger_on_event='orders/created')"
+    )
+
+
+@pytest.mark.parametrize(
+    ("id_", "triggers"), [({}, {"trigger_on_event": "a"}), ({"id": None}, {"trigger_on_event": ["a"]})]
+)
+def test_the_id_is_the_functions_name_unless_said(id_: dict[str, Any], triggers: dict[str, Any]) -> None:
+    assert workflow(**id_, **triggers)(charge).id == "charge"
 
 
 async def test_a_workflow_stays_callable_as_its_function() -> None:
-    assert await workflow(charge)("ctx", payload=1) == ("ctx", 1)
-    assert workflow(plain)("ctx") == "ctx"
+    assert await made_of(charge)("ctx", payload=1) == ("ctx", 1)
+    assert made_of(plain)("ctx") == "ctx"
 
 
 def plain(ctx: Any) -> Any:
@@ -92,14 +106,14 @@ def plain(ctx: Any) -> Any:
 
 
 def test_plain_functions_and_functions_of_ctx_alone_are_told_apart() -> None:
-    made = workflow(plain)
+    made = made_of(plain)
     assert (made.is_async, made.takes_payload, made.description) == (False, False, "")
 
     def anything(*args: Any, **kwargs: Any) -> None: ...
     def with_default(ctx: Any, payload: Any, retries: int = 3) -> None: ...
 
-    assert workflow(anything).takes_payload
-    assert workflow(with_default).takes_payload
+    assert made_of(anything).takes_payload
+    assert made_of(with_default).takes_payload
 
 
 def test_a_wrapped_async_function_is_async_and_keeps_its_place() -> None:
@@ -107,23 +121,22 @@ def test_a_wrapped_async_function_is_async_and_keeps_its_place() -> None:
     def wrapper(*args: Any) -> Any:
         return charge(*args)
 
-    made = workflow(wrapper)
-    assert (made.is_async, made.source_line) == (True, workflow(charge).source_line)
+    made = made_of(wrapper)
+    assert (made.is_async, made.source_line) == (True, made_of(charge).source_line)
 
 
 def test_a_workflow_does_not_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        workflow(charge).batch_size = 5  # type: ignore[misc]
+        made_of(charge).batch_size = 5  # type: ignore[misc]
 
 
 def test_a_workflow_is_triggered_by_any_of_its_patterns() -> None:
     made = workflow(trigger_on_event=["orders/created", "refunds/*"])(charge)
     assert [made.matches(topic) for topic in ("orders/created", "refunds/x", "orders/x")] == [True, True, False]
-    assert not workflow(charge).matches("orders/created")
 
 
 def test_a_payload_always_holds_a_list_of_events() -> None:
-    made = workflow(charge)
+    made = made_of(charge)
     assert made.build_payload([event()]) == {"events": [event().payload()]}
     assert made.build_payload([event(1), event(2)]) == {"events": [event(1).payload(), event(2).payload()]}
     assert made.build_payload([event()])["events"][0].data == {"n": 1}
@@ -144,6 +157,15 @@ def three(ctx: Any, payload: Any, more: Any) -> None: ...
 def none() -> None: ...
 
 
+async def payload_alone(payload: Any) -> None: ...
+
+
+def event_alone(event: Any) -> None: ...
+
+
+def other_order(payload: Any, ctx: Any) -> None: ...
+
+
 def keyword_only(ctx: Any, *, payload: Any) -> None: ...
 
 
@@ -157,6 +179,9 @@ SHAPE = "; write it as async def name(ctx, payload), or with ctx alone"
         (async_generator, "the function yields; return its result instead"),
         (three, "the function's parameters are (ctx: Any, payload: Any, more: Any) -> None" + SHAPE),
         (none, "the function's parameters are () -> None" + SHAPE),
+        (payload_alone, "the function's first parameter is 'payload', and it would get ctx" + SHAPE),
+        (event_alone, "the function's first parameter is 'event', and it would get ctx" + SHAPE),
+        (other_order, "the function's first parameter is 'payload', and it would get ctx" + SHAPE),
         (keyword_only, "the function's parameters are (ctx: Any, *, payload: Any) -> None" + SHAPE),
     ],
 )
@@ -176,4 +201,41 @@ def test_what_is_no_function_is_refused(thing: Any) -> None:
 
 def test_a_workflow_of_a_workflow_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"workflow 'twice' .* was given a workflow already"):
-        workflow(id="twice")(workflow(charge))
+        workflow(id="twice")(made_of(charge))
+
+
+def module(text: str, path: str) -> dict[str, Any]:
+    """What a module of this text holds."""
+    names: dict[str, Any] = {"__name__": path}
+    exec(compile("from headgate import workflow\n" + text, path, "exec"), names)
+    return names
+
+
+def test_an_id_that_a_file_has_twice_is_refused_with_both_lines_though_the_second_takes_the_firsts_name() -> None:
+    text = "@workflow(trigger_on_event='a')\ndef one(ctx): ...\n"
+    with pytest.raises(DefinitionError) as raised:
+        module(text + "@workflow('one', 'b')\ndef one(ctx): ...\n", "/twice.py")
+    assert str(raised.value) == (
+        "workflow 'one' (/twice.py:4): line 2 of the file has a workflow of this id already; "
+        "give each workflow an id and a function name of its own"
+    )
+    assert module(text, "/twice.py")["one"].source_line == 2  # another time, nothing is left of it
+
+
+def test_a_workflow_that_another_of_its_functions_name_would_hide_is_refused() -> None:
+    first = "@workflow('a', 'a')\ndef one(ctx): ...\n"
+    second = "@workflow('b', 'a')\ndef one(ctx): ...\n"
+    with pytest.raises(
+        DefinitionError,
+        match=r"workflow 'b' \(/hidden.py:4\): its function has the name of workflow 'a' of line 2, which would be",
+    ):
+        module(first + second, "/hidden.py")
+    names = module(first + "kept = one\n" + second, "/hidden.py")
+    assert (names["kept"].id, names["one"].id) == ("a", "b")
+
+
+def test_workflows_that_a_loop_or_a_function_makes_are_not_taken_for_repeats() -> None:
+    loop = "made = []\nfor name in 'ab':\n    @workflow(name, 'a')\n    def one(ctx): ...\n    made.append(one)\n"
+    inside = "def made_of(name):\n    @workflow('x', name)\n    def one(ctx): ...\n    return one\n"
+    assert [one.id for one in module(loop, "/loop.py")["made"]] == ["a", "b"]
+    assert module(inside + "y = made_of('y')\nz = made_of('z')\n", "/inside.py")["z"].triggers == ("z",)

@@ -38,11 +38,11 @@ def event(data: Any, event_id: str = "o-1") -> Envelope:
     return decode(value, None, [], partition=3, offset=17, timestamp_ms=0, max_bytes=None)
 
 
-@workflow
+@workflow(trigger_on_event="orders/created")
 async def typed(ctx: Any, payload: Payload[Order]) -> None: ...
 
 
-@workflow
+@workflow(trigger_on_event="orders/created")
 async def as_text(ctx: Any, payload: "Payload[Order]") -> None: ...
 
 
@@ -77,7 +77,7 @@ def test_data_that_does_not_fit_is_rejected_with_pointer_and_event(data: Any, po
 
 
 def test_a_pointer_escapes_what_rfc_6901_says() -> None:
-    @workflow
+    @workflow(trigger_on_event="orders/created")
     async def numbers(ctx: Any, payload: Payload[dict[str, int]]) -> None: ...
 
     with pytest.raises(Reject) as raised:
@@ -87,7 +87,7 @@ def test_a_pointer_escapes_what_rfc_6901_says() -> None:
 
 
 def test_a_strict_model_takes_what_json_can_say_and_nothing_else() -> None:
-    @workflow
+    @workflow(trigger_on_event="orders/created")
     async def strict(ctx: Any, payload: Payload[Strict]) -> None: ...
 
     found = strict.build_payload([event({"at": "2026-01-31T12:00:00Z", "n": 1})])["events"][0].data
@@ -103,7 +103,7 @@ def test_the_event_itself_stays_as_it_was() -> None:
 
 
 def test_dataclasses_can_be_asked_for_as_well() -> None:
-    @workflow
+    @workflow(trigger_on_event="orders/created")
     def points(ctx: Any, payload: Payload[Point]) -> None: ...
 
     assert points.build_payload([event({"x": "5"})])["events"][0].data == Point(5)
@@ -113,7 +113,7 @@ def test_a_model_that_is_defined_in_a_function_is_found_where_the_function_uses_
     class Local(BaseModel):
         n: int
 
-    @workflow
+    @workflow(trigger_on_event="orders/created")
     def local(ctx: Any, payload: "Payload[Local]") -> int:
         return Local(n=1).n
 
@@ -125,7 +125,7 @@ def test_other_annotations_ask_for_nothing(annotation: Any) -> None:
     def untyped(ctx: Any, payload: Any) -> None: ...
 
     untyped.__annotations__["payload"] = annotation
-    assert workflow(untyped).data_model is None
+    assert workflow(trigger_on_event="orders/created")(untyped).data_model is None
 
 
 def test_a_payload_type_that_cannot_be_read_is_refused_in_words() -> None:

@@ -5,7 +5,7 @@ from tests.unit.app.engine.partition import flow
 def test_an_event_triggers_the_workflows_with_a_pattern_that_matches_in_the_order_of_their_ids() -> None:
     flows = {
         one.id: one
-        for one in (flow("c", "orders/*"), flow("a", ["orders/created", "x"]), flow("b", "**"), flow("d", None))
+        for one in (flow("c", "orders/*"), flow("a", ["orders/created", "x"]), flow("b", "**"), flow("d", "orders"))
     }
     matcher = Matcher(flows.values())
 
