@@ -257,6 +257,18 @@ def test_a_wrong_definition_is_told_as_it_is(tmp_path: Path) -> None:
         ids(path)
 
 
+def test_a_workflow_that_a_later_one_of_its_file_would_hide_is_told_with_both_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "shop.py", FLOW.format(id="same", result=1) + "\n" + FLOW.format(id="same", result=2))
+
+    with pytest.raises(DefinitionError) as caught:
+        ids(path)
+    assert str(caught.value).startswith(
+        f"workflow 'same' ({path}:9): line 3 of the file has a workflow of this id already; "
+    )
+    write(path, "\n\n" + FLOW.format(id="same", result=1))
+    assert ids(path, tmp_path) == ["same"]
+
+
 def test_no_workflow_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     path = write(tmp_path / "shop.py", "x = 1\n")
 
