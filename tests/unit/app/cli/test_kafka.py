@@ -1,5 +1,6 @@
 """What is looked at before a tool runs; the tools themselves are in tests/integration/test_embedded_broker.py."""
 
+import os
 from collections.abc import Sequence
 
 import pytest
@@ -25,7 +26,7 @@ def _nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Admin, "connect", connect)
     monkeypatch.setattr(tools, "command", lambda *_, **__: ["java"])
-    monkeypatch.setattr(kafka.os, "execv", start)
+    monkeypatch.setattr(os, "execv", start)
 
 
 def run(*arguments: str) -> None:
