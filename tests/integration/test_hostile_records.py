@@ -159,6 +159,9 @@ def _as_it_came(letter: dict[str, Any], sent: Sent) -> None:
 
     assert original(letter["value"], letter["encoding"]["value"]) == sent.value
     assert original(letter["key"], letter["encoding"]["key"]) == sent.key
+    if letter["code"] == "too_many_headers":
+        assert (letter["headers"], letter["omitted"]["headers"]) == ([], len(sent.headers))
+        return
     assert [name for name, *_ in letter["headers"]] == [name for name, _ in sent.headers]
 
 
