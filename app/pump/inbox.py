@@ -34,13 +34,12 @@ class Inbox:
     def full(self) -> bool:
         return self._size_bytes >= self._most_bytes
 
-    def offer(self, records: Sequence[Read]) -> int | None:
-        """Take a chunk. Return the offset it should have begun with when there is a gap before it, else None."""
+    def offer(self, records: Sequence[Read]) -> None:
+        """Take a chunk, without what came before."""
         if records[-1].offset < self.next_offset:
-            return None
+            return
         if records[0].offset < self.next_offset:
             records = [one for one in records if one.offset >= self.next_offset]
-        gap = self.next_offset if records[0].offset > self.next_offset else None
         start = size = 0
         for at, one in enumerate(records):
             value = one.value
@@ -55,7 +54,6 @@ class Inbox:
             size += weight
         self._add(records[start:] if start else records, size)
         self.next_offset = records[-1].offset + 1
-        return gap
 
     def _add(self, records: Sequence[Read], size: int) -> None:
         self._chunks.append((records, size))

@@ -54,7 +54,6 @@ PROMISED = {
     "gateway.read_model": None,
     "gateway.produce_timeout_seconds": 10,
     "limits.event_bytes": MIB,
-    "limits.batch_events": 10_000,
     "limits.batch_bytes": 4 * MIB,
     "limits.workflows_per_event": 100,
     "limits.result_bytes": MIB,
