@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.engine.asks import Ask
 from app.engine.known import Definition
 from app.engine.outgoing import Record
 from headgate.definition import Workflow
@@ -38,6 +39,73 @@ class Failure:
     final: bool = False
     """No retry mends it, e.g. a result that is no JSON."""
     retry_after_ms: int | None = None
+    stuck: bool = False
+    """The code no longer matches what the journal has of the run: nothing is lost, and somebody must decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAsked:
+    """A run asks for a step. `about` says in one line what it asks for, to be compared when it is asked again."""
+
+    run_id: str
+    attempt: int
+    key: str
+    about: str
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """An attempt of a step's function ended: with a value (JSON) or a failure."""
+
+    run_id: str
+    attempt: int
+    key: str
+    value: bytes | None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The filter of a step's condition has looked at the event that was to be judged."""
+
+    run_id: str
+    attempt: int
+    key: str
+    condition: int
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """The runtime has dropped the coroutines of these runs, which were only waiting."""
+
+    run_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunsRead:
+    """What the journal holds of runs that were wanted: their events, and their steps as entities' values by number."""
+
+    runs: Sequence[tuple[str, Sequence[Envelope], Sequence[bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class LookedBack:
+    """Events from before a wait or an interest, of the look-back `number`; with `done` there are no more."""
+
+    number: int
+    arrivals: Sequence[Envelope]
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """At `at_ms` the broker's ends of `events` and `commands` of this partition were these."""
+
+    at_ms: int
+    events_end: int
+    commands_end: int
 
 
 @dataclass(slots=True)
