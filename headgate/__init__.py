@@ -9,13 +9,16 @@ async def on_order_created(ctx, payload):
     return {"charged": order["id"]}
 """
 
+from headgate.conditions import Met, after, event_on
 from headgate.context import Context, Step
 from headgate.definition import BatchBy, Order, Workflow, workflow
 from headgate.errors import (
+    ChildError,
     DefinitionError,
     DuplicateStepKey,
     EventTimeout,
     HeadgateError,
+    HistoryMismatch,
     Reject,
     RetryLater,
     StepError,
@@ -32,12 +35,17 @@ __all__ = [
     "Step",
     "Event",
     "Payload",
+    "event_on",
+    "after",
+    "Met",
     "HeadgateError",
     "Reject",
     "RetryLater",
     "DefinitionError",
     "EventTimeout",
     "StepError",
+    "ChildError",
+    "HistoryMismatch",
     "WorkflowTimeout",
     "DuplicateStepKey",
 ]

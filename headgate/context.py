@@ -1,9 +1,17 @@
 """What a workflow function gets as `ctx`. Protocols: the runtime fulfils them."""
 
-from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar, overload
 
+from headgate.conditions import Condition, Met, Since
+from headgate.definition import Workflow
 from headgate.event import Event
+
+T = TypeVar("T")
+Span = float | timedelta
+"""Seconds, or a timedelta."""
 
 
 class Log(Protocol):
@@ -34,7 +42,69 @@ class Log(Protocol):
 
 
 class Step(Protocol):
-    """The steps of a run: each has a key that is unique in its run, happens once and is journaled."""
+    """The steps of a run. Each happens once, and its result is journaled before the code after it goes on.
+
+    A step's key is a text of its own in its run; results are found by it when the function is called again (after a
+    crash, a retry, a long wait). So the function must ask for the same steps again: what depends on the clock, on
+    chance or on the world outside belongs into a step. A step begins when it is called; await it, or several of them
+    with `asyncio.gather` or a TaskGroup. A plain function calls them without await and gets the results themselves;
+    it keeps its thread while it waits, until others need it: then `Pause` unwinds it, and it is called again later.
+
+    Times are in seconds and at most ten years long; any span may also be a timedelta. Raised by every step:
+    DuplicateStepKey; HistoryMismatch when the code no longer fits what is recorded; HeadgateError for a wrong call.
+    """
+
+    @overload
+    def run(
+        self,
+        key: str,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        max_retries: int = 2,
+        base_delay: Span = 1.0,
+        max_delay: Span = 10.0,
+        timeout: Span | None = None,
+        **kwargs: Any,
+    ) -> Awaitable[T]: ...
+    @overload
+    def run(
+        self,
+        key: str,
+        fn: Callable[..., T],
+        /,
+        *args: Any,
+        max_retries: int = 2,
+        base_delay: Span = 1.0,
+        max_delay: Span = 10.0,
+        timeout: Span | None = None,
+        **kwargs: Any,
+    ) -> Awaitable[T]: ...
+    def run(
+        self,
+        key: str,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        max_retries: int = 2,
+        base_delay: Span = 1.0,
+        max_delay: Span = 10.0,
+        timeout: Span | None = None,
+        **kwargs: Any,
+    ) -> Awaitable[Any]:
+        """Call `fn(*args, **kwargs)`, async or plain, and return what it returned, the same on every replay.
+
+        It starts once the run is journaled, and may start again after a crash that comes before its result is: where
+        that matters, let `fn` take a parameter `idempotency_key`, which is the same on every attempt. After an
+        exception it is called again, at most `max_retries` times, after a wait of full jitter below `base_delay`,
+        then twice that, at most `max_delay`; `RetryLater` and `Reject` mean what they mean in a workflow. `timeout`
+        is that of one attempt; a plain function that takes longer goes on in its thread, unheard.
+
+        The result is what JSON can hold, a pydantic model or a dataclass (of the module of `fn` or of the workflow),
+        or whatever pydantic reads back by the annotation of `fn`. It comes back through JSON the first time, too.
+        Raises StepError once it failed for good.
+        """
+        ...
 
     def publish_event(
         self, key: str, topic: str, data: Any, event_type: str | None = None, event_key: str | None = None
@@ -43,6 +113,129 @@ class Step(Protocol):
 
         `key` is the step's, `event_key` the event's: events with one key are handled in order. `data` is anything that
         JSON can hold, or a pydantic model. A plain function calls it without await and gets the id itself.
+        """
+        ...
+
+    def send(
+        self,
+        key: str,
+        kafka_topic: str,
+        value: Any,
+        record_key: str | bytes | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
+    ) -> Awaitable[None]:
+        """Send a record to a Kafka topic that is not Headgate's own; it is journaled first, then sent, at least once.
+
+        `value` is sent as it is where it is bytes, None as none, all else as JSON. The topic must be allowed by the
+        setting `replies.allowed_topics`.
+        """
+        ...
+
+    def wait_for_event(
+        self,
+        key: str,
+        topic: str,
+        timeout: Span | None = None,
+        event_key: str | None = None,
+        event_type: str | None = None,
+        filter: Callable[[Event[Any]], bool] | None = None,  # noqa: A002 as in @workflow
+        since: Since = "run_start",
+    ) -> Awaitable[Event[Any]]:
+        """Wait for an event on a logical topic or a pattern whose first segment is no wildcard; return it.
+
+        It sees events that came before it, since the run's first event by default, in the order of the log; several
+        runs may get the same one, a run gets an event once. `filter` is a quick plain function; what it does not take
+        stays for other waits; an exception in it fails the step. Raises EventTimeout when `timeout` is over, not
+        before every event that came in time was seen.
+        """
+        ...
+
+    def wait_for_any(self, key: str, conditions: Sequence[Condition], timeout: Span | None = None) -> Awaitable[Met]:
+        """Wait until the first of several conditions (`event_on`, `after`) is met; return which, and its event.
+
+        Raises EventTimeout.
+        """
+        ...
+
+    def wait_for_all(
+        self, key: str, conditions: Sequence[Condition], timeout: Span | None = None
+    ) -> Awaitable[Sequence[Event[Any] | None]]:
+        """Wait until all conditions are met; return their events in the order of the list, None for a time.
+
+        Raises EventTimeout.
+        """
+        ...
+
+    def sleep(self, key: str, seconds: Span) -> Awaitable[None]:
+        """Wait for so long, over any restart."""
+        ...
+
+    def sleep_until(self, key: str, until: datetime) -> Awaitable[None]:
+        """Wait until a time with a zone. A time that is over when the step is asked for the first time is an error."""
+        ...
+
+    def wait_for(
+        self,
+        key: str,
+        *,
+        seconds: float = 0,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+        weeks: float = 0,
+    ) -> Awaitable[None]:
+        """Wait for so long, as `sleep` does."""
+        ...
+
+    def wait_until(self, key: str, until: datetime) -> Awaitable[None]:
+        """Wait until a time, as `sleep_until` does."""
+        ...
+
+    def uuid(self, key: str) -> Awaitable[str]:
+        """Return a UUID that is derived from run and key: the same on every replay."""
+        ...
+
+    def now(self, key: str) -> Awaitable[datetime]:
+        """Return the time (UTC, milliseconds) at which the step was asked for the first time."""
+        ...
+
+    def random(self, key: str) -> Awaitable[float]:
+        """Return a number from 0 to below 1 that is derived from run and key: the same on every replay."""
+        ...
+
+    def invoke(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaitable[str]:
+        """Start a run of another workflow (itself, or its id) and return the run's id, without waiting for its end."""
+        ...
+
+    def invoke_and_wait(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaitable[Any]:
+        """Start a run of another workflow, wait until it has ended and return its result. Raises ChildError."""
+        ...
+
+    def batch_invoke(self, key: str, children: Sequence[tuple[str | Workflow, Any]]) -> Awaitable[Sequence[str]]:
+        """Start a run for each pair of workflow and payload; return their ids in that order."""
+        ...
+
+    def batch_invoke_and_wait(
+        self, key: str, children: Sequence[tuple[str | Workflow, Any]]
+    ) -> Awaitable[Sequence[Any]]:
+        """Start a run for each pair, wait until all have ended and return their results. Raises ChildError."""
+        ...
+
+    def suspend(self, key: str, data: Any = None, timeout: Span | None = None) -> Awaitable[Any]:
+        """Wait until a person or a program resumes the run at this step; return what they gave (JSON).
+
+        `data` (JSON) is shown to whoever decides. Raises EventTimeout.
+        """
+        ...
+
+    def resume(self, key: str, run_id: str, step_key: str, data: Any = None) -> Awaitable[None]:
+        """Resume another run that is suspended at its step `step_key`, and give it `data`."""
+        ...
+
+    def trace(self, name: str, /, **attributes: object) -> AbstractContextManager[None]:
+        """Name a part of the function: `with ctx.step.trace("charge", order=7):`. It has no key, nothing is journaled.
+
+        How long it took is logged at debug.
         """
         ...
 

@@ -4,8 +4,10 @@ HeadgateError
 ├── Reject             raised by an author: this input can never succeed
 ├── RetryLater         raised by an author: try again after a delay of one's own choice
 ├── DefinitionError    a workflow is written wrongly; seen when its module is loaded
-├── EventTimeout       an awaited event did not come in time
+├── EventTimeout       an awaited event, or whoever was to resume the run, did not come in time
 ├── StepError          a step failed for good
+│   └── ChildError     a run that this one invoked did not complete
+├── HistoryMismatch    the code asks for other steps than the journal has of the run
 ├── WorkflowTimeout    a run took longer than its workflow allows
 └── DuplicateStepKey   two steps of one run have the same key
 
@@ -13,13 +15,18 @@ BaseException
 └── Pause              the run waits; not an error and never to be caught
 """
 
+from collections.abc import Sequence
+from typing import Any, Final
+
 from topics.verdicts import HeadgateError, Reject, RetryLater
 
 __all__ = [
+    "ChildError",
     "DefinitionError",
     "DuplicateStepKey",
     "EventTimeout",
     "HeadgateError",
+    "HistoryMismatch",
     "Pause",
     "Reject",
     "RetryLater",
@@ -43,11 +50,15 @@ class DefinitionError(HeadgateError):
 
 
 class EventTimeout(HeadgateError):
-    """The event for which a step waited did not come in time."""
+    """What a step waited for did not come in time: an event, or somebody who resumes the run.
 
-    def __init__(self, step_key: str, topic: str, timeout_seconds: float) -> None:
+    `topic` is that of the event, several joined by ", "; None where the step waited to be resumed.
+    """
+
+    def __init__(self, step_key: str, topic: str | None, timeout_seconds: float) -> None:
+        what = "was not resumed" if topic is None else f"saw no event on {topic!r}"
         super().__init__(
-            f"step {step_key!r} saw no event on {topic!r} within {timeout_seconds:g} s; "
+            f"step {step_key!r} {what} within {timeout_seconds:g} s; "
             "catch EventTimeout to go on without it, or wait longer"
         )
         self.step_key = step_key
@@ -56,13 +67,71 @@ class EventTimeout(HeadgateError):
 
 
 class StepError(HeadgateError):
-    """A step failed for good: its retries are used up, or its function rejected its input."""
+    """A step failed for good: its retries are used up, or its function rejected its input.
+
+    It is recorded, so that it is raised again when the run is replayed, without another try. `error_type` is the name
+    of the exception that the function raised last, `message` its text.
+    """
 
     def __init__(self, step_key: str, error_type: str, message: str) -> None:
         super().__init__(f"step {step_key!r} failed with {error_type}: {message}; catch StepError to go on without it")
         self.step_key = step_key
         self.error_type = error_type
         self.message = message
+
+
+class ChildError(StepError):
+    """A run that a step invoked did not complete: the first of them, in the order of the list.
+
+    `status` is the child's ("failed", "rejected", "cancelled"), `number` its place among the step's children from 0.
+    `results` has what the children returned, None for those that did not complete.
+    """
+
+    def __init__(
+        self,
+        step_key: str,
+        error_type: str,
+        message: str,
+        *,
+        workflow_id: str = "",
+        status: str = "failed",
+        number: int = 0,
+        results: Sequence[Any] = (),
+    ) -> None:
+        super().__init__(step_key, error_type, message)
+        ended = _ENDED.get(status, status)
+        text = f"step {step_key!r}: the run of workflow {workflow_id!r} {ended} with {error_type}: {message}"
+        self.args = (f"{text}; catch ChildError to go on without it",)
+        self.workflow_id = workflow_id
+        self.status = status
+        self.number = number
+        self.results = tuple(results)
+
+
+_ENDED: Final = {"failed": "failed", "rejected": "was rejected", "cancelled": "was cancelled"}
+
+
+class HistoryMismatch(HeadgateError):
+    """The code asks for other steps than those that the journal has of the run.
+
+    Nothing is lost: the run is stuck until its code matches again and `headgate runs retry` is called, or until it is
+    cancelled. `recorded` is what the journal has, `attempted` what the code asked for; None for nothing.
+    """
+
+    def __init__(self, step_key: str, recorded: str | None, attempted: str | None) -> None:
+        if recorded is None:
+            fact = f"asks for step {step_key!r} ({attempted}), which is not recorded, before steps that are"
+        elif attempted is None:
+            fact = f"ended without asking for step {step_key!r} ({recorded}), which is recorded"
+        else:
+            fact = f"asks in step {step_key!r} for {attempted}, recorded is {recorded}"
+        super().__init__(
+            f"the workflow {fact}; put its code back to what it was for this run, and decide nothing in it by the "
+            "clock or by chance outside of steps"
+        )
+        self.step_key = step_key
+        self.recorded = recorded
+        self.attempted = attempted
 
 
 class WorkflowTimeout(HeadgateError):

@@ -1,59 +1,30 @@
-"""`ctx` and `ctx.step`: what an author's function holds of its run. Everything it does becomes a report to the pump."""
+"""`ctx`: what an author's function holds of its run."""
 
-import sys
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NoReturn
+from typing import Any
 
-from app.engine.inputs import Published
-from app.engine.outgoing import Record
+from app.engine.inputs import Failure
 from app.engine.state import Run
 from app.observe import logs
-from app.runtime import fragments
-from headgate.errors import DuplicateStepKey, HeadgateError
+from app.runtime.attempt import Attempt
+from app.runtime.live import Live, Report
+from app.runtime.replay import History
+from app.runtime.steps import Steps
 from headgate.event import Event
-from topics import codec, keys
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepLimits:
-    """What the steps of a run may use. `partitions`: of `events`, for the home of what is published."""
-
-    partitions: int
-    steps: int = 1_000
-    event_bytes: int = 1024 * 1024
-    result_bytes: int = 1024 * 1024
-    retry_base_ms: int = 1_000
-    retry_max_ms: int = 60_000
-    """Those of the engine's limits, which decide: here they are for the log alone."""
-
-
-class StepLimit(HeadgateError):
-    """A run has more steps, or a larger one, than a limit allows."""
-
-
-class NoSuchStep(HeadgateError, AttributeError):
-    """A step that does not exist, or not yet: no retry mends it."""
-
-
-_DURABLE: Final = (
-    *("run", "send", "wait_for_event", "wait_for_any", "sleep", "sleep_until", "wait_for", "wait_until", "uuid", "now"),
-    *("random", "invoke", "invoke_and_wait", "batch_invoke", "batch_invoke_and_wait", "suspend", "resume", "trace"),
-)
-"""Steps that are promised for later."""
 
 
 class RunContext:
     """One attempt of one run, as its author sees it (headgate.Context)."""
 
-    __slots__ = ("__dict__", "_limits", "_report", "_run", "attempt")
+    __slots__ = ("__dict__", "_live", "_report", "_run", "attempt")
 
-    def __init__(self, run: Run, report: Callable[[Published], None], limits: StepLimits) -> None:
+    def __init__(self, run: Run, report: Report, live: Live, history: History | None = None) -> None:
         self._run = run
         self._report = report
-        self._limits = limits
+        self._live = live
         self.attempt = run.attempt
+        if history is not None:
+            self.__dict__["asking"] = Attempt(run, run.attempt, report, live, history)
 
     @property
     def run_id(self) -> str:
@@ -72,14 +43,16 @@ class RunContext:
         return AuthorLog(self._run.id, self._run.workflow.id, self.attempt)
 
     @cached_property
-    def step(self) -> "Steps":
-        return Steps(self._run, self.attempt, self._report, self._limits)
+    def step(self) -> Steps:
+        asking = self.__dict__.get("asking")
+        if asking is None:  # those runs alone that have steps need one
+            asking = self.__dict__["asking"] = Attempt(self._run, self.attempt, self._report, self._live, None)
+        return Steps(asking)
 
-    def close(self) -> None:
-        """The function returned: steps that it left behind in other tasks come too late."""
-        steps = self.__dict__.get("step")
-        if steps is not None:
-            steps.closed = True
+    def close(self, *, returned: bool) -> Failure | None:
+        """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""
+        asking = self.__dict__.get("asking")
+        return None if asking is None else asking.close(returned=returned)
 
 
 class AuthorLog:
@@ -111,94 +84,3 @@ _LOG = logs.get("workflow")
 
 def _filled(message: str, args: tuple[object, ...]) -> str:
     return message % args if args else message
-
-
-class Done(str):
-    """A step's value that is there already: awaited in async functions, used as it is in plain ones."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, str]:
-        yield from ()
-        return str(self)
-
-
-class Steps:
-    """The steps of one attempt (headgate.Step)."""
-
-    def __init__(self, run: Run, attempt: int, report: Callable[[Published], None], limits: StepLimits) -> None:
-        self._run = run
-        self._attempt = attempt
-        self._report = report
-        self._limits = limits
-        self._places: dict[str, str] = {}
-        self.closed = False
-
-    def publish_event(
-        self, key: str, topic: str, data: Any, event_type: str | None = None, event_key: str | None = None
-    ) -> Done:
-        """Publish an event once, however often the run is repeated; return its id."""
-        self._enter(key)
-        run = self._run
-        event_id = keys.published_event_id(run.id, key)
-        if run.published is not None and key in run.published:
-            return Done(run.published[key])
-        trace = keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :])
-        record_key, value, headers = codec.produce_form(
-            topic,
-            fragments.checked(data, "the data of the event"),
-            event_type=event_type,
-            event_id=event_id,
-            key=event_key,
-            source=f"headgate/{run.workflow.id}",
-            traceparent=trace,
-        )
-        headers.append(("causation_id", run.id.encode()))
-        # Counted as its reader will count it, or an event that was taken here would be a dead letter there.
-        size = len(value) + len(record_key or b"") + sum(len(name) + len(content) for name, content in headers)
-        if size > self._limits.event_bytes:
-            raise StepLimit(
-                f"the event of step {key!r} in run {run.id!r} has {size} bytes, more than the "
-                f"{self._limits.event_bytes} of limits.event_bytes; publish a reference to the data instead"
-            )
-        home = keys.home(event_key, event_id, self._limits.partitions)
-        record = Record("events", home, record_key, value, tuple(headers))
-        self._report(Published(run.id, self._attempt, key, event_id, record))
-        return Done(event_id)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        """Say that there is no such step."""
-        if name.startswith("_"):  # asked by Python's own protocols
-            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name, obj=self)
-        if name in _DURABLE:
-            problem = "is not there yet: it comes with durable steps, in a later version"
-        else:
-            problem = "does not exist"
-        raise NoSuchStep(
-            f"ctx.step.{name} in workflow {self._run.workflow.id!r} {problem}; the one step there is now is "
-            "ctx.step.publish_event",
-            name=name,
-            obj=self,
-        )
-
-    def _enter(self, key: str) -> None:
-        if self.closed:
-            raise HeadgateError(
-                f"step {key!r} was called after run {self._run.id!r} had returned; await every step before returning"
-            )
-        place = _caller()
-        if not key or type(key) is not str:
-            raise HeadgateError(f"the key of a step at {place} is {key!r}; give each step of a run a text of its own")
-        if key in self._places:
-            raise DuplicateStepKey(key, self._places[key], place)
-        if len(self._places) >= self._limits.steps:
-            raise StepLimit(
-                f"run {self._run.id!r} has more than {self._limits.steps} steps (limits.steps); publish an event and "
-                "go on in another workflow"
-            )
-        self._places[key] = place
-
-
-def _caller() -> str:
-    frame = sys._getframe(3)
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -4,49 +4,64 @@ handler runs in a real task of its own while it waits, as `asyncio.timeout` and 
 """
 
 import asyncio
-import concurrent.futures
 import contextvars
-import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
 
+from app.engine.asks import After, Go, Judge, Resolve, Rise
 from app.engine.errors import words
-from app.engine.inputs import Ended, Failure, Published
-from app.engine.retry import delay_ms, may_retry
+from app.engine.inputs import Ended, Failure
 from app.engine.state import Run
-from app.observe import logs
-from app.runtime import fragments
-from app.runtime.context import NoSuchStep, RunContext, StepLimits
-from headgate.errors import Reject, RetryLater
+from app.runtime import failures, fragments
+from app.runtime.context import RunContext
+from app.runtime.limits import StepLimits
+from app.runtime.live import Live, Report, wall_clock_ms
+from app.runtime.replay import History
+from app.runtime.threads import Threads
+from app.runtime.watchdog import Watchdog
 from topics.codec import encode_data
 from topics.malformed import Malformed
 
-Report = Callable[[Published | Ended], None]
-_TRACEBACK_CHARS = 16_000
-_MESSAGE_CHARS = 4_000
 _RESULT = "the result"
-_LOGGED_CHARS = 400
-_LOG = logs.get(__name__)
 
 
 class Driver:
-    """Runs the attempts of all partitions of a worker. `threads`: how many plain functions run at once."""
+    """Runs the attempts of all partitions of a worker.
 
-    def __init__(self, *, limits: StepLimits, threads: int) -> None:
+    `threads`: how many plain functions run at once. `now_ms`: the clock of `ctx.step`. `blocked_seconds`: how long a
+    coroutine may hold up the loop before it is named in the log, None for as long as it likes.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: StepLimits,
+        threads: int,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        blocked_seconds: float | None = None,
+    ) -> None:
         self._limits = limits
-        self._threads = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="workflow")
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._threads = Threads(threads)
+        self._live = Live(limits, self._threads, now_ms)
+        self._tasks = self._live.tasks
         self._runners: set[asyncio.Task[None]] = set()
         self._waits: set[str] = set()
         """Workflows whose handlers were seen waiting: each of their runs gets a task at once."""
+        self._histories: dict[str, History] = {}
+        """Of runs that are called anew and have not begun yet."""
+        self._watchdog = None if blocked_seconds is None else Watchdog(blocked_seconds, self._tasks)
 
     async def start(self, runs: Sequence[Run], report: Report) -> None:
         """Start an attempt of each run; return once those that need not wait have ended."""
         jobs: deque[Run] = deque()
         alone = False
+        if self._live.loop is None:
+            self._live.loop = asyncio.get_running_loop()
+            if self._watchdog is not None:
+                self._watchdog.start(self._live.loop)
         for run in runs:
             if not run.workflow.is_async:
                 alone = True
@@ -62,19 +77,61 @@ class Driver:
         if alone:  # those have begun when we return, so that `cancel` finds them
             await asyncio.sleep(0)
 
+    async def go_on(self, after: Sequence[After], report: Report) -> None:
+        """Do what follows a round, now that it is durable; return once those that go on have come to their next step.
+
+        What is for a run that is not in hand is dropped: it crossed with its eviction or its end, and is told anew.
+        """
+        rising: list[Run] = []
+        attempts = self._live.attempts
+        for one in after:
+            if isinstance(one, Rise):
+                if one.run.id in self._tasks:  # what is there counts no more
+                    self.cancel([one.run])
+                self._histories[one.run.id] = History(one.recorded)
+                rising.append(one.run)
+                continue
+            attempt = attempts.get(one.run.id)
+            if attempt is None:
+                history = self._histories.get(one.run.id)
+                if history is not None and isinstance(one, Resolve):
+                    history.ended(one.key, one.outcome)
+            elif isinstance(one, Resolve):
+                attempt.resolve(one.key, one.outcome)
+            elif isinstance(one, Go):
+                attempt.go(one.key, one.attempt)
+            elif isinstance(one, Judge):
+                attempt.judge(one.key, one.condition, one.envelope)
+        if rising:
+            await self.start(rising, report)
+        else:
+            await asyncio.sleep(0)
+
     def cancel(self, runs: Sequence[Run]) -> None:
         """Stop the attempts of `runs`; nothing more is reported of them."""
         for run in runs:
+            self._histories.pop(run.id, None)
             task = self._tasks.pop(run.id, None)
             if task is not None:
-                task.cancel()
+                self._stop(run, task)
 
     def close(self) -> None:
         """Stop everything; nothing more is reported."""
         self._tasks.clear()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        for attempt in list(self._live.attempts.values()):
+            attempt.pause()
         for task in self._runners:
             task.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+
+    def _stop(self, run: Run, task: asyncio.Task[None]) -> None:
+        attempt = self._live.attempts.get(run.id)
+        if run.workflow.is_async:
+            task.cancel()
+        if attempt is not None:
+            attempt.pause()
 
     def _spawn(self, running: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(running, name="workflow", context=contextvars.Context())
@@ -86,14 +143,15 @@ class Driver:
         task = asyncio.current_task()
         assert task is not None
         tasks = self._tasks
-        limits = self._limits
+        live = self._live
+        histories = self._histories
         while jobs:
             run = jobs.popleft()
             tasks[run.id] = task
             left = len(jobs)
             attempt = run.attempt
             workflow = run.workflow
-            context = RunContext(run, report, limits)
+            context = RunContext(run, report, live, histories.pop(run.id, None) if histories else None)
             try:
                 if workflow.takes_payload:
                     result = await workflow.fn(context, workflow.build_payload(run.events))
@@ -103,8 +161,7 @@ class Driver:
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001 also sys.exit(): an author's event must not end the worker
-                context.close()
-                ended = self._failed(run, attempt, task, error)
+                ended = self._failed(run, attempt, context, task, error)
             if tasks.get(run.id) is not task:
                 return  # cancelled: the engine counts the run as ended already
             del tasks[run.id]
@@ -120,60 +177,40 @@ class Driver:
         self._tasks[run.id] = task
         attempt = run.attempt
         workflow = run.workflow
-        context = RunContext(run, self._from_thread(report), self._limits)
+        context = RunContext(run, report, self._live, self._histories.pop(run.id, None))
         try:
             args = (context, workflow.build_payload(run.events)) if workflow.takes_payload else (context,)
-            loop = asyncio.get_running_loop()
-            result, error = await loop.run_in_executor(
-                self._threads, contextvars.copy_context().run, _call, workflow.fn, args
-            )
+            inside = contextvars.copy_context()
+            calling = asyncio.ensure_future(self._threads.call_workflow(lambda: inside.run(workflow.fn, *args)))
+            self._live.make_room()
+            result, error = await calling
             if error is None:
                 ended = self._completed(run, attempt, context, result)
             else:
-                context.close()
-                ended = self._failed(run, attempt, task, error)
+                ended = self._failed(run, attempt, context, task, error)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 as above
-            context.close()
-            ended = self._failed(run, attempt, task, error)
+            ended = self._failed(run, attempt, context, task, error)
         if self._tasks.get(run.id) is task:
             del self._tasks[run.id]
             report(ended)
 
-    @staticmethod
-    def _from_thread(report: Report) -> Report:
-        """A plain function reports from its thread; what it reports comes before its end, as in an async one."""
-        loop = asyncio.get_running_loop()
-
-        def told(given: Published | Ended) -> None:
-            loop.call_soon_threadsafe(report, given)
-
-        return told
-
-    def _failed(self, run: Run, attempt: int, task: asyncio.Task[None], error: BaseException) -> Ended:
+    def _failed(
+        self, run: Run, attempt: int, context: RunContext, task: asyncio.Task[None], error: BaseException
+    ) -> Ended:
         """Return how an attempt ended by an error, and log what the engine will try again: its author may watch."""
-        failure = _failure(error)
-        again = not failure.rejected and not failure.final and may_retry(attempt, max_retries=run.workflow.max_retries)
-        if again and self._tasks.get(run.id) is task:  # else it was cancelled, and counts as ended
-            limits = self._limits
-            wait_ms = failure.retry_after_ms
-            if wait_ms is None:
-                wait_ms = delay_ms(run.id, attempt, base_ms=limits.retry_base_ms, max_ms=limits.retry_max_ms)
-            _LOG.info(
-                "attempt_failed",
-                workflow=run.workflow.id,
-                run=run.id,
-                attempt=attempt,
-                attempts_left=run.workflow.max_retries + 1 - attempt,
-                error=f"{failure.type}: {failure.message[:_LOGGED_CHARS]}",
-                place=_place(error, run.workflow.source_file),
-                next_try_in_seconds=wait_ms / 1000,
-            )
+        failure = context.close(returned=False)
+        if failure is None:
+            failure = failures.failure_of(error)
+            if self._tasks.get(run.id) is task:  # else it was cancelled, and counts as ended
+                failures.log_retry(run, attempt, error, failure, self._limits)
         return Ended(run.id, attempt, None, failure)
 
     def _completed(self, run: Run, attempt: int, context: RunContext, result: Any) -> Ended:
-        context.close()
+        failure = context.close(returned=True)
+        if failure is not None:
+            return Ended(run.id, attempt, None, failure)
         try:
             encoded = b"null" if result is None else encode_data(fragments.checked(result, _RESULT), _RESULT)
         except (Malformed, orjson.JSONEncodeError) as error:
@@ -186,36 +223,3 @@ class Driver:
             )
             return Ended(run.id, attempt, None, Failure("ResultTooLarge", message, None, final=True))
         return Ended(run.id, attempt, encoded)
-
-
-def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
-    """Return what `fn` returned, or raised: a future cannot carry a StopIteration, and would never be done."""
-    try:
-        return fn(*args), None
-    except BaseException as error:  # noqa: BLE001 whatever an author raises is a failure of the run
-        return None, error
-
-
-def _failure(error: BaseException) -> Failure:
-    message = words(error)[:_MESSAGE_CHARS]
-    name = type(error).__name__
-    if isinstance(error, Reject):
-        return Failure(name, message, None, rejected=True)
-    if isinstance(error, RetryLater):
-        return Failure(name, message, None, retry_after_ms=int(error.delay_seconds * 1000))
-    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-    return Failure(name, message, text.encode(errors="replace").decode(), final=isinstance(error, NoSuchStep))
-
-
-def _place(error: BaseException, source_file: str) -> str | None:
-    """Return where an error arose, in the workflow's own file if it passed there."""
-    place = None
-    own = False
-    trace = error.__traceback__
-    while trace is not None:
-        here = trace.tb_frame.f_code.co_filename == source_file
-        if here or not own:
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        own = own or here
-        trace = trace.tb_next
-    return place

@@ -32,8 +32,8 @@ from app.pump.pump import Bounds
 from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
 from app.runtime import loader
-from app.runtime.context import StepLimits
 from app.runtime.driver import Driver
+from app.runtime.limits import StepLimits
 from app.settings import Settings
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock

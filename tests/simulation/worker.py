@@ -15,8 +15,8 @@ from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Bounds
 from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
-from app.runtime.context import StepLimits
 from app.runtime.driver import Driver
+from app.runtime.limits import StepLimits
 from headgate.definition import Workflow
 from tests.simulation.loop import Process
 from tests.simulation.network import SimNetwork

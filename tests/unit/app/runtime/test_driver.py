@@ -17,8 +17,8 @@ from app.engine.inputs import Ended, Failure, Published
 from app.engine.limits import Limits
 from app.engine.retry import delay_ms
 from app.engine.state import Run
-from app.runtime.context import StepLimits
 from app.runtime.driver import Driver
+from app.runtime.limits import StepLimits
 from headgate import Payload, Reject, RetryLater, workflow
 from headgate.errors import HeadgateError
 from tests.unit.app.engine.partition import NOW, event
@@ -302,17 +302,17 @@ async def test_reject_and_retry_later_are_told_apart_from_failures(driver: Drive
 
 @pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
 async def test_a_step_that_is_not_there_fails_the_run_for_good(driver: Driver, plain: bool) -> None:
-    async def sleeps(ctx: Any) -> None:
-        await ctx.step.sleep("nap", 5)
+    async def naps(ctx: Any) -> None:
+        await ctx.step.nap("nap", 5)
 
-    def sleeps_plainly(ctx: Any) -> None:
-        ctx.step.sleep("nap", 5)
+    def naps_plainly(ctx: Any) -> None:
+        ctx.step.nap("nap", 5)
 
-    failure = await failure_of(driver, sleeps_plainly if plain else sleeps)
+    failure = await failure_of(driver, naps_plainly if plain else naps)
 
     assert (failure.type, failure.final) == ("NoSuchStep", True)
-    assert "ctx.step.sleep" in failure.message
-    assert "it comes with durable steps" in failure.message
+    assert failure.message.startswith("ctx.step.nap in workflow 'naps")
+    assert " does not exist; there are: run, publish_event, send, " in failure.message
 
 
 # --- what the log says ----------------------------------------------------------------------------------------------
@@ -375,13 +375,13 @@ async def test_what_is_not_tried_again_and_what_succeeds_writes_no_line(
     async def fails(ctx: Any) -> None:
         raise ValueError("no luck")
 
-    async def sleeps(ctx: Any) -> None:
-        await ctx.step.sleep("nap", 5)
+    async def naps(ctx: Any) -> None:
+        await ctx.step.nap("nap", 5)
 
     async def quick(ctx: Any) -> None: ...
 
     caplog.set_level(logging.INFO)
-    await drive(driver, run_of(rejects), run_of(fails, max_retries=0), run_of(sleeps), run_of(quick))
+    await drive(driver, run_of(rejects), run_of(fails, max_retries=0), run_of(naps), run_of(quick))
 
     assert lines(caplog) == []
 

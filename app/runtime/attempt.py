@@ -1,0 +1,344 @@
+"""One attempt of one run, between its author's function and the engine: what it asks for, and what becomes of that.
+
+Everything here happens in the loop's thread, but for what a plain function calls: it enters the loop, and waits.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from app.engine.asks import Ask, Kind, Outcome, Recorded
+from app.engine.inputs import Failure, Judged, Published, StepAsked, StepEnded
+from app.engine.outgoing import Record
+from app.engine.state import Run
+from app.observe import logs
+from app.runtime import failures, threads, values
+from app.runtime.jobs import INSIDE, Job
+from app.runtime.limits import Misuse, StepLimit
+from app.runtime.live import Live, Report
+from app.runtime.replay import History
+from app.runtime.waiting import Asked
+from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
+from headgate.event import Event
+from topics.envelope import Envelope
+
+_LOG = logs.get(__name__)
+_STEPS: Final = str(Path(__file__).with_name("steps.py"))
+_ACTIVE: Final = (Kind.RUN, Kind.NOTE)
+"""Steps that end without anything from outside: a run with one of these open does more than wait."""
+Filter = Callable[[Event[Any]], bool]
+
+
+@dataclass(slots=True)
+class Step:
+    """A step that was asked for and has not ended."""
+
+    asked: Asked
+    kind: Kind
+    decode: Callable[[Outcome], Any]
+    job: Job | None
+    filters: tuple[Filter | None, ...]
+    task: "asyncio.Task[None] | None" = None
+
+
+class Attempt:
+    """What `ctx.step` works on, and what the driver hands on to."""
+
+    __slots__ = (
+        "_history",
+        "_live",
+        "_open",
+        "_places",
+        "_stopped",
+        "_told",
+        "_unheeded",
+        "appended_ms",
+        "closed",
+        "limits",
+        "mismatch",
+        "number",
+        "plain",
+        "report",
+        "run",
+    )
+
+    def __init__(self, run: Run, number: int, report: Report, live: Live, history: History | None) -> None:
+        self.run = run
+        self.number = number
+        self.report = report
+        self.limits = live.limits
+        self.plain = not run.workflow.is_async
+        self.closed = False
+        self.mismatch: HeadgateError | None = None
+        """Why the code does not fit what is recorded, whatever the author's function made of it."""
+        self.appended_ms: dict[str, int] = {}
+        """When the events that the run received were appended, by their sequence ids."""
+        self._live = live
+        self._history = history
+        self._open: dict[str, Step] = {}
+        self._places: dict[str, str] = {}
+        self._unheeded: dict[str, str] = {}
+        self._stopped = False
+        self._told = False
+        if history is not None:
+            live.attempts[run.id] = self
+
+    # --- what steps call --------------------------------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        return self._live.now_ms()
+
+    def enter(self, key: str, place: str | None = None) -> None:
+        """Take the key of a step that begins. Raises what speaks against it."""
+        if place is None:
+            place = _caller()
+        if self.closed:
+            self._refuse(key, place)
+        outer = INSIDE.get(None)
+        if outer is not None:
+            raise Misuse(
+                f"step {key!r} was called at {place} inside the function of step {outer!r}; a step's function has no "
+                "steps of its own: call them one after the other in the workflow"
+            )
+        if not key or type(key) is not str:
+            raise HeadgateError(f"the key of a step at {place} is {key!r}; give each step of a run a text of its own")
+        if key in self._places:
+            raise DuplicateStepKey(key, self._places[key], place)
+        if len(self._places) >= self.limits.steps:
+            raise StepLimit(
+                f"run {self.run.id!r} has more than {self.limits.steps} steps (limits.steps); publish an event and "
+                "go on in another workflow"
+            )
+        self._places[key] = place
+
+    def ask(
+        self,
+        key: str,
+        kind: Kind,
+        about: str,
+        make: Callable[[Recorded | None], Ask],
+        decode: Callable[[Outcome], Any],
+        *,
+        job: Callable[[], Job] | None = None,
+        filters: tuple[Filter | None, ...] = (),
+    ) -> Any:
+        """Ask for a step; return what to await, in a plain function its result.
+
+        `make` makes what is asked of the engine; it gets what is recorded of the step, None for a new one. `decode`
+        turns the outcome into the step's result, or raises. Both are called only where they are needed.
+        """
+        place = _caller()
+        made = None if job is None else job()
+        if self.plain:
+            loop = self._live.loop
+            assert loop is not None
+            if INSIDE.get(None) is not None:
+                self.enter(key, place)  # it raises; in the loop's context it would not know
+            return threads.wait_for(loop, lambda: self._ask(key, kind, about, make, decode, made, filters, place))
+        return self._ask(key, kind, about, make, decode, made, filters, place)
+
+    def is_recorded(self, key: str, kind: Kind, about: str) -> bool:
+        """Say whether a step has happened already that nobody waits for. Raises HistoryMismatch."""
+        return self._visit(key, kind, about) is not None
+
+    def note(self, key: str, _about: str, value: bytes, records: tuple[Record, ...]) -> None:
+        """Report a step that nobody waits for: its value (JSON), and what goes out."""
+        asked = Published(self.run.id, self.number, key, orjson.loads(value), records[0])
+        if self.plain:
+            loop = self._live.loop
+            assert loop is not None
+            loop.call_soon_threadsafe(self.report, asked)
+        else:
+            self.report(asked)
+
+    # --- what the driver calls --------------------------------------------------------------------------------------
+
+    @property
+    def is_passive(self) -> bool:
+        """Whether steps are open that wait for something from outside, and no others."""
+        return bool(self._open) and all(one.kind not in _ACTIVE for one in self._open.values())
+
+    def resolve(self, key: str, outcome: Outcome) -> None:
+        """A step has ended, durably."""
+        step = self._open.get(key)
+        if step is None:
+            if self._history is not None:
+                self._history.ended(key, outcome)
+            return
+        self._settle(key, step, outcome)
+        self._park()
+
+    def go(self, key: str, attempt: int) -> None:
+        """Call the function of a step. One that goes on already, or was not asked for yet, is left alone."""
+        step = self._open.get(key)
+        if step is not None and step.job is not None and step.task is None:
+            step.task = step.job.start(self._execute(key, step, step.job, attempt))
+
+    def judge(self, key: str, condition: int, envelope: Envelope) -> None:
+        """Ask the filter of a condition. One that raises fails the step: to go on would lose what it cannot judge."""
+        step = self._open.get(key)
+        judge = step.filters[condition] if step is not None and condition < len(step.filters) else None
+        if judge is None:
+            return  # it was called anew and did not ask for the step yet; then the engine asks again
+        try:
+            passed = bool(judge(Event(envelope.payload())))
+        except Exception as error:  # noqa: BLE001 an author's filter
+            failure = failures.failure_of(error)
+            failures.log_step_failure(self.run, key, 1, error, failure)
+            message = f"its filter failed on event {envelope.id!r} of {envelope.topic!r}: {failure.message}"
+            failed = Failure(failure.type, message, failure.traceback, final=True)
+            self.report(StepEnded(self.run.id, self.number, key, None, failed))
+        else:
+            self.report(Judged(self.run.id, self.number, key, condition, passed))
+
+    def close(self, *, returned: bool) -> Failure | None:
+        """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""
+        self._end()
+        for step in self._open.values():
+            step.asked.cancel()
+        if self.mismatch is None and returned and self._history is not None:
+            try:
+                self._history.end()
+            except HistoryMismatch as error:
+                self.mismatch = error
+        if self.mismatch is not None:
+            return Failure(type(self.mismatch).__name__, str(self.mismatch), None, stuck=True)
+        if returned and self._unheeded:
+            key, place = next(iter(self._unheeded.items()))
+            message = (
+                f"workflow {self.run.workflow.id!r} returned though nobody awaited its step {key!r} ({place}); "
+                "write await in front of it"
+            )
+            return Failure("StepNotAwaited", message, None, final=True)
+        return None
+
+    def pause(self) -> None:
+        """Unwind the function: what it waits for raises Pause. Nothing more is reported of it."""
+        self._stopped = True
+        self._end()
+        for step in self._open.values():
+            if not step.asked.done():
+                self._told = True
+                step.asked.fail(Pause())
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        key: str,
+        kind: Kind,
+        about: str,
+        make: Callable[[Recorded | None], Ask],
+        decode: Callable[[Outcome], Any],
+        job: Job | None,
+        filters: tuple[Filter | None, ...],
+        place: str,
+    ) -> Asked:
+        self.enter(key, place)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise Misuse(
+                f"step {key!r} was called at {place} in another thread than its workflow's; call it in the workflow "
+                "and hand its result to the thread"
+            ) from None
+        recorded = self._visit(key, kind, about)
+        asked = Asked(key, self._unheeded, loop=loop)
+        step = Step(asked, kind, decode, job, filters)
+        if recorded is not None and recorded.outcome is not None:
+            self._settle(key, step, recorded.outcome)
+        else:
+            ask = make(recorded)
+            self._open[key] = step
+            self._live.attempts[self.run.id] = self
+            self.report(StepAsked(self.run.id, self.number, key, about, ask))
+            self._park()
+        self._unheeded[key] = place
+        return asked
+
+    def _visit(self, key: str, kind: Kind, about: str) -> Recorded | None:
+        """Return what is recorded of a step, None for a new one. Raises HistoryMismatch."""
+        if self.mismatch is not None:
+            raise self.mismatch
+        if self._history is None:
+            return None
+        try:
+            return self._history.visit(key, kind, about)
+        except HistoryMismatch as error:
+            self.mismatch = error
+            raise
+
+    def _settle(self, key: str, step: Step, outcome: Outcome) -> None:
+        self._open.pop(key, None)
+        if step.asked.done():  # its author cancelled it, as a timeout of asyncio does
+            return
+        try:
+            result = step.decode(outcome)
+        except values.NotStorable as error:
+            self.mismatch = error
+            step.asked.fail(error)
+        except Exception as error:  # noqa: BLE001 what the step raises
+            step.asked.fail(error)
+        else:
+            step.asked.set_result(result)
+
+    def _park(self) -> None:
+        if self.is_passive:
+            self._live.park(self)
+        else:
+            self._live.unpark(self)
+
+    async def _execute(self, key: str, step: Step, job: Job, attempt: int) -> None:
+        what = f"the result of step {key!r}"
+        try:
+            value = await job.run(self._live.threads)
+            written = values.codec_of(job.fn).encode(
+                value, self.run.workflow.fn, what, most_bytes=self.limits.result_bytes
+            )
+            ended = StepEnded(self.run.id, self.number, key, written)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 whatever an author raises is a failure of the step
+            if self.closed:
+                return
+            failure = failures.failure_of(error)
+            failures.log_step_failure(self.run, key, attempt, error, failure)
+            ended = StepEnded(self.run.id, self.number, key, None, failure)
+        step.task = None
+        if not self.closed:
+            self.report(ended)
+
+    def _end(self) -> None:
+        self.closed = True
+        self._live.leave(self)
+        for step in self._open.values():
+            if step.task is not None:
+                step.task.cancel()
+
+    def _refuse(self, key: str, place: str) -> None:
+        if not self._stopped:
+            raise HeadgateError(
+                f"step {key!r} was called after run {self.run.id!r} had returned; await every step before returning"
+            )
+        if self.plain and not self._told:  # it was busy elsewhere until now
+            self._told = True
+            raise Pause
+        _LOG.warning("pause_swallowed", workflow=self.run.workflow.id, run=self.run.id, step=key, place=place)
+        raise HeadgateError(
+            f"step {key!r} was called at {place} after run {self.run.id!r} was stopped here; let Pause and "
+            "CancelledError through: catch Exception, not BaseException, and call no steps in `finally`"
+        )
+
+
+def _caller() -> str:
+    """Return the file and line of the author's that called a step."""
+    frame = sys._getframe(3)
+    while frame.f_code.co_filename == _STEPS and frame.f_back is not None:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,100 @@
+"""The function of a step: what the runtime calls when the engine says so, and how it is called."""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.runtime.limits import Misuse
+from app.runtime.threads import Threads
+from headgate.definition import Workflow
+
+INSIDE: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("headgate_step")
+"""The key of the step whose function runs here: steps within steps are refused."""
+_IDEMPOTENCY: Final = "idempotency_key"
+
+
+class StepTimeout(Exception):
+    """An attempt of a step's function took longer than its `timeout`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A function with its arguments, and the context variables of where the step was called."""
+
+    key: str
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    timeout_seconds: float | None
+    is_async: bool
+    context: contextvars.Context
+
+    def start(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task that will call `run`, with the context variables of the step's caller."""
+        context = self.context.copy()
+        context.run(INSIDE.set, self.key)
+        return asyncio.create_task(running, name="step", context=context)
+
+    async def run(self, threads: Threads) -> Any:
+        """Call the function, a plain one in a thread, and return what it returned. Raises what it raised."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds) as limit:
+                if self.is_async:
+                    return await self.fn(*self.args, **self.kwargs)
+                call = functools.partial(contextvars.copy_context().run, self.fn, *self.args, **self.kwargs)
+                result = await threads.call_step(call)
+                return await result if inspect.isawaitable(result) else result
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise StepTimeout(f"it took longer than its timeout of {self.timeout_seconds:g} s") from error
+
+
+def job_of(
+    key: str,
+    fn: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    run_id: str,
+    timeout_seconds: float | None,
+) -> Job:
+    """Return the job of a step. Raises Misuse when `fn` is nothing that can be called again."""
+    name = getattr(fn, "__name__", "fn")
+    if isinstance(fn, Workflow):
+        raise Misuse(f"step {key!r} was given workflow {fn.id!r}; call ctx.step.invoke_and_wait({key!r}, {fn.id})")
+    if not callable(fn):
+        if isinstance(fn, Awaitable):
+            if inspect.iscoroutine(fn):
+                fn.close()
+            raise Misuse(
+                f"step {key!r} was given a call of {name}, which could not be made again; give the function and its "
+                f"arguments: ctx.step.run({key!r}, {name}, ...)"
+            )
+        raise Misuse(f"step {key!r} was given {fn!r}; give a function and its arguments")
+    if _IDEMPOTENCY not in kwargs and _takes_key(fn, args, kwargs):
+        kwargs = kwargs | {_IDEMPOTENCY: f"{run_id}:{key}"}
+    return Job(
+        key=key,
+        fn=fn,
+        args=args,
+        kwargs=kwargs,
+        timeout_seconds=timeout_seconds,
+        is_async=inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__),
+        context=contextvars.copy_context(),
+    )
+
+
+def _takes_key(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Say whether `fn` has a parameter `idempotency_key` that these arguments leave open."""
+    try:
+        signature = inspect.signature(fn)
+        if _IDEMPOTENCY not in signature.parameters:
+            return False
+        return _IDEMPOTENCY not in signature.bind_partial(*args, **kwargs).arguments
+    except (TypeError, ValueError):  # it has no signature, or takes no such arguments: the call itself will tell
+        return False

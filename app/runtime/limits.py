@@ -1,0 +1,38 @@
+"""What the steps of a run may use, and the errors of a use that no retry mends. Read by everything in this room."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.engine.outgoing import Record
+from headgate.errors import HeadgateError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimits:
+    """What the steps of a run may use. `partitions`: of `events`, for the home of what is published."""
+
+    partitions: int
+    steps: int = 1_000
+    event_bytes: int = 1024 * 1024
+    result_bytes: int = 1024 * 1024
+    retry_base_ms: int = 1_000
+    retry_max_ms: int = 60_000
+    """Those of the engine's limits, which decide: here they are for the log alone."""
+    suspended: int = 10_000
+    """Runs of a worker that are kept in memory though they only wait; those above are called again when they go on."""
+    send_allowed: Callable[[str], bool] = lambda _topic: False
+    """Which Kafka topics `ctx.step.send` may name: as the engine's `reply_allowed`."""
+    resume_record: Callable[[str, str, bytes], Record] | None = None
+    """Makes the command that resumes another run, of its id, the step's key and the data (JSON)."""
+
+
+class Misuse(HeadgateError):
+    """A step was called in a way that no retry mends."""
+
+
+class StepLimit(HeadgateError):
+    """A run has more steps, or a larger one, than a limit allows."""
+
+
+class NoSuchStep(Misuse, AttributeError):
+    """A step that does not exist, or not yet."""

@@ -1,0 +1,102 @@
+"""The runs that a worker has in hand: their tasks, the attempts that wait for steps, and which of those are dropped.
+
+A run that only waits can be called again later, from what is recorded. Beyond a bound the driver drops those that have
+waited longest (`Evicted`); plain functions among them as well when other runs need their threads.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from app.engine.inputs import Evicted
+from app.runtime.limits import StepLimits
+from app.runtime.threads import Threads
+from app.runtime.waiting import waits_only
+
+if TYPE_CHECKING:
+    from app.runtime.attempt import Attempt
+
+Report = Callable[[Any], None]
+"""Takes an input of the engine: StepAsked, StepEnded, Judged, Evicted, Ended."""
+_MORE: Final = 64
+"""How many further runs are looked at when some of those that wait longest do more than wait."""
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Live:
+    """What the attempts of a worker share."""
+
+    def __init__(self, limits: StepLimits, threads: Threads, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self.limits = limits
+        self.threads = threads
+        self.now_ms = now_ms
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.attempts: dict[str, Attempt] = {}
+        """Those that asked for a step, or were called anew."""
+        self._parked: dict[str, Attempt] = {}
+        """Those with a step that only waits; what has waited longest comes first."""
+        self._looking = False
+
+    def park(self, attempt: "Attempt") -> None:
+        """A run waits for a step: for an event, a time, a person, other runs."""
+        self._parked.pop(attempt.run.id, None)
+        self._parked[attempt.run.id] = attempt
+        if len(self._parked) > self.limits.suspended:
+            self.look()
+        elif attempt.plain:
+            self.make_room()
+
+    def unpark(self, attempt: "Attempt") -> None:
+        if self._parked.get(attempt.run.id) is attempt:
+            del self._parked[attempt.run.id]
+
+    def leave(self, attempt: "Attempt") -> None:
+        """An attempt is over."""
+        self.unpark(attempt)
+        if self.attempts.get(attempt.run.id) is attempt:
+            del self.attempts[attempt.run.id]
+
+    def make_room(self) -> None:
+        """Drop plain functions that wait, as many as there are others without a thread."""
+        if self.threads.short and self._parked:
+            self.look()
+
+    def look(self) -> None:
+        """Drop what is too much, once everything has come to its next wait."""
+        if not self._looking and self.loop is not None:
+            self._looking = True
+            self.loop.call_soon(self._drop)
+
+    def _drop(self) -> None:
+        self._looking = False
+        dropped: list[Attempt] = []
+        excess = len(self._parked) - self.limits.suspended
+        for attempt in list(islice(self._parked.values(), max(0, excess) + _MORE)) if excess > 0 else ():
+            if len(dropped) == excess:
+                break
+            if self._only_waits(attempt):
+                dropped.append(attempt)
+            else:  # it is looked at again when the others were
+                del self._parked[attempt.run.id]
+                self._parked[attempt.run.id] = attempt
+        missing = self.threads.short - sum(one.plain for one in dropped)
+        if missing > 0:
+            plain = (one for one in self._parked.values() if one.plain and one not in dropped and self._only_waits(one))
+            dropped.extend(islice(plain, missing))
+        told: dict[Report, list[str]] = {}
+        for attempt in dropped:
+            self.tasks.pop(attempt.run.id, None)
+            attempt.pause()
+            told.setdefault(attempt.report, []).append(attempt.run.id)
+        for report, run_ids in told.items():
+            report(Evicted(run_ids))
+
+    def _only_waits(self, attempt: "Attempt") -> bool:
+        task = self.tasks.get(attempt.run.id)
+        return task is not None and attempt.is_passive and (attempt.plain or waits_only(task))

@@ -1,0 +1,90 @@
+"""The records that steps send: events, and records on Kafka topics that are not Headgate's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.engine.outgoing import Record
+from app.engine.state import Run
+from app.runtime import fragments
+from app.runtime.limits import Misuse, StepLimit, StepLimits
+from topics import codec, keys
+
+
+def event_record(
+    run: Run,
+    limits: StepLimits,
+    key: str,
+    event_id: str,
+    topic: str,
+    data: Any,
+    event_type: str | None,
+    event_key: str | None,
+) -> Record:
+    """Return the event that a step publishes. Raises Malformed and StepLimit."""
+    record_key, value, headers = codec.produce_form(
+        topic,
+        fragments.checked(data, "the data of the event"),
+        event_type=event_type,
+        event_id=event_id,
+        key=event_key,
+        source=f"headgate/{run.workflow.id}",
+        traceparent=_trace(run),
+    )
+    headers.append(("causation_id", run.id.encode()))
+    # Counted as its reader will count it, or an event that was taken here would be a dead letter there.
+    _check_size(run, limits, f"the event of step {key!r}", record_key, value, headers)
+    home = keys.home(event_key, event_id, limits.partitions)
+    return Record("events", home, record_key, value, tuple(headers))
+
+
+def foreign_record(
+    run: Run,
+    limits: StepLimits,
+    key: str,
+    topic: Any,
+    value: Any,
+    record_key: Any,
+    headers: Mapping[str, str | bytes] | None,
+) -> Record:
+    """Return the record that a step sends. Raises Misuse, Malformed and StepLimit."""
+    if type(topic) is not str or not topic:
+        raise Misuse(f"step {key!r} sends to the Kafka topic {topic!r}; give its name")
+    if not limits.send_allowed(topic):
+        raise Misuse(
+            f"step {key!r} may not send to the Kafka topic {topic!r}; add it to replies.allowed_topics (Headgate's own "
+            "topics cannot be allowed: to send an event, call ctx.step.publish_event)"
+        )
+    what = f"the value of step {key!r}"
+    if value is not None and not isinstance(value, bytes):
+        value = codec.encode_data(fragments.checked(value, what), what)
+    if record_key is not None:
+        record_key = _bytes(record_key, f"the record key of step {key!r}")
+    named = {str(name): _bytes(one, f"the header {name!r} of step {key!r}") for name, one in (headers or {}).items()}
+    named.setdefault("traceparent", (_trace(run)).encode())
+    named.setdefault("causation_id", run.id.encode())
+    pairs = list(named.items())
+    _check_size(run, limits, f"the record of step {key!r}", record_key, value, pairs)
+    return Record(topic, None, record_key, value, tuple(pairs), foreign=True)
+
+
+def _trace(run: Run) -> str:
+    return keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :])
+
+
+def _bytes(given: Any, what: str) -> bytes:
+    if isinstance(given, bytes):
+        return given
+    if isinstance(given, str):
+        return given.encode()
+    raise Misuse(f"{what} is {given!r}; give text or bytes")
+
+
+def _check_size(
+    run: Run, limits: StepLimits, what: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+) -> None:
+    size = len(value or b"") + len(key or b"") + sum(len(name) + len(content) for name, content in headers)
+    if size > limits.event_bytes:
+        raise StepLimit(
+            f"{what} in run {run.id!r} has {size} bytes, more than the {limits.event_bytes} of limits.event_bytes; "
+            "publish a reference to the data instead"
+        )

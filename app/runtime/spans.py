@@ -1,0 +1,44 @@
+"""Times as authors give them, in milliseconds: seconds, timedeltas, times with a zone; none above ten years."""
+
+import math
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from app.runtime.limits import Misuse
+from topics.verdicts import MAX_DELAY_SECONDS
+
+_MOST_MS: Final = MAX_DELAY_SECONDS * 1000
+
+
+def span_ms(given: Any, what: str) -> int:
+    """Return a span of seconds or a timedelta in milliseconds, rounded up. Raises Misuse."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+        raise Misuse(f"{what} is {given!r}; give seconds or a timedelta, for example 30")
+    if seconds < 0:
+        raise Misuse(f"{what} is {given!r}, less than 0; give how long from now")
+    if seconds > MAX_DELAY_SECONDS:
+        raise Misuse(f"{what} is {given!r}, more than ten years; give less")
+    return math.ceil(seconds * 1000)
+
+
+def optional_ms(given: Any, what: str) -> int | None:
+    """Return `span_ms`, None for none."""
+    return None if given is None else span_ms(given, what)
+
+
+def time_ms(given: Any, what: str) -> int:
+    """Return a time in milliseconds since 1970. Raises Misuse: it is none, or has no zone."""
+    if not isinstance(given, datetime):
+        raise Misuse(f"{what} is {given!r}; give a datetime with a zone, for example datetime.now(UTC)")
+    if given.tzinfo is None or given.utcoffset() is None:
+        raise Misuse(f"{what} is {given!r}, which has no zone; give one, for example {what}.replace(tzinfo=UTC)")
+    return math.ceil(given.timestamp() * 1000)
+
+
+def check_to_come(until_ms: int, now_ms: int, what: str) -> None:
+    """Raise Misuse for a time that is over, or more than ten years away."""
+    if until_ms < now_ms:
+        raise Misuse(f"{what} is {(now_ms - until_ms) / 1000:g} s ago; give a time to come")
+    if until_ms - now_ms > _MOST_MS:
+        raise Misuse(f"{what} is more than ten years away; give an earlier time")

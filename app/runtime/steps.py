@@ -1,0 +1,403 @@
+"""`ctx.step`: each method makes an ask of what its author gave (headgate.Step says what each promises)."""
+
+import inspect
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from time import perf_counter
+from typing import Any, Final, NoReturn
+
+import orjson
+
+from app.engine import asks
+from app.engine.asks import Ask, Kind, Outcome, Recorded
+from app.observe import logs
+from app.runtime import outcomes, sending, spans, values
+from app.runtime.attempt import Attempt, Filter
+from app.runtime.jobs import Job, job_of
+from app.runtime.limits import Misuse, NoSuchStep
+from headgate.conditions import After, Condition, EventOn, Since
+from headgate.context import Span
+from headgate.definition import MAX_RETRIES, Workflow
+from headgate.event import Event
+from topics import keys
+from topics.envelope import Envelope
+from topics.patterns import ANY, ONE, Pattern, PatternError
+
+_LOG = logs.get("workflow")
+_MOST_CHILDREN: Final = 1_000
+_MOST_CONDITIONS: Final = 100
+
+
+class Done(str):
+    """A step's value that is there already: awaited in async functions, used as it is in plain ones."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, str]:
+        yield from ()
+        return str(self)
+
+
+class DoneNumber(float):
+    """As `Done`."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, float]:
+        yield from ()
+        return float(self)
+
+
+class Steps:
+    """The steps of one attempt (headgate.Step)."""
+
+    __slots__ = ("_attempt",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    # --- functions --------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        key: str,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        max_retries: int = 2,
+        base_delay: Span = 1.0,
+        max_delay: Span = 10.0,
+        timeout: Span | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        workflow, run_id = self._attempt.run.workflow, self._attempt.run.id
+
+        def job() -> Job:
+            limit = None if timeout is None else spans.span_ms(timeout, "timeout") / 1000
+            return job_of(key, fn, args, kwargs, run_id=run_id, timeout_seconds=limit)
+
+        def make(_recorded: Recorded | None) -> Ask:
+            if type(max_retries) is not int or not 0 <= max_retries <= MAX_RETRIES:
+                raise Misuse(f"max_retries of step {key!r} is {max_retries!r}; give a number from 0 to {MAX_RETRIES}")
+            return asks.Execute(
+                max_retries=max_retries,
+                base_delay_ms=spans.span_ms(base_delay, "base_delay"),
+                max_delay_ms=spans.span_ms(max_delay, "max_delay"),
+            )
+
+        def decode(outcome: Outcome) -> Any:
+            written = outcomes.value_of(key, outcome)
+            return values.codec_of(fn).decode(written, workflow.fn, f"the result of step {key!r}")
+
+        return self._attempt.ask(key, Kind.RUN, "run", make, decode, job=job)
+
+    # --- what goes out ----------------------------------------------------------------------------------------------
+
+    def publish_event(
+        self, key: str, topic: str, data: Any, event_type: str | None = None, event_key: str | None = None
+    ) -> Done:
+        attempt = self._attempt
+        attempt.enter(key)
+        run = attempt.run
+        event_id = keys.published_event_id(run.id, key)
+        if run.published is not None and key in run.published:  # a journal of before there were steps
+            return Done(run.published[key])
+
+        about = f"publish_event topic={topic!r} event_key={event_key!r}"
+        if not attempt.is_recorded(key, Kind.NOTE, about):
+            record = sending.event_record(run, attempt.limits, key, event_id, topic, data, event_type, event_key)
+            attempt.note(key, about, orjson.dumps(event_id), (record,))
+        return Done(event_id)
+
+    def send(
+        self,
+        key: str,
+        kafka_topic: str,
+        value: Any,
+        record_key: str | bytes | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
+    ) -> Any:
+        def make(_recorded: Recorded | None) -> Ask:
+            limits = self._attempt.limits
+            record = sending.foreign_record(self._attempt.run, limits, key, kafka_topic, value, record_key, headers)
+            return asks.Note(b"null", (record,))
+
+        return self._attempt.ask(
+            key, Kind.NOTE, f"send kafka_topic={kafka_topic!r}", make, partial(outcomes.nothing, key)
+        )
+
+    def resume(self, key: str, run_id: str, step_key: str, data: Any = None) -> Any:
+        def make(_recorded: Recorded | None) -> Ask:
+            record_of = self._attempt.limits.resume_record
+            if record_of is None:
+                self._missing("resume", "is not there yet")
+            written = values.encoded(data, f"the data of step {key!r}", most_bytes=self._attempt.limits.result_bytes)
+            return asks.Note(b"null", (record_of(run_id, step_key, written),))
+
+        about = f"resume run_id={run_id!r} step_key={step_key!r}"
+        return self._attempt.ask(key, Kind.NOTE, about, make, partial(outcomes.nothing, key))
+
+    # --- waits ------------------------------------------------------------------------------------------------------
+
+    def wait_for_event(
+        self,
+        key: str,
+        topic: str,
+        timeout: Span | None = None,
+        event_key: str | None = None,
+        event_type: str | None = None,
+        filter: Filter | None = None,  # noqa: A002 as promised
+        since: Since = "run_start",
+    ) -> Any:
+        condition = EventOn(topic=topic, event_key=event_key, event_type=event_type, filter=filter, since=since)
+
+        def event_of(value: Any, received: outcomes.Received) -> Event[Any] | None:
+            return outcomes.first_met(value, received).event
+
+        return self._await(key, f"wait_for_event {_about(condition)}", (condition,), 1, timeout, event_of)
+
+    def wait_for_any(self, key: str, conditions: Sequence[Condition], timeout: Span | None = None) -> Any:
+        given = self._checked(key, conditions)
+        about = f"wait_for_any {', '.join(map(_about, given))}"
+        return self._await(key, about, given, 1, timeout, outcomes.first_met)
+
+    def wait_for_all(self, key: str, conditions: Sequence[Condition], timeout: Span | None = None) -> Any:
+        given = self._checked(key, conditions)
+        about = f"wait_for_all {', '.join(map(_about, given))}"
+        return self._await(key, about, given, len(given), timeout, outcomes.all_met)
+
+    def sleep(self, key: str, seconds: Span) -> Any:
+        def make(_recorded: Recorded | None) -> Ask:
+            return asks.Sleep(until_ms=self._attempt.now_ms + spans.span_ms(seconds, "seconds"))
+
+        return self._attempt.ask(key, Kind.SLEEP, "sleep", make, partial(outcomes.nothing, key))
+
+    def sleep_until(self, key: str, until: datetime) -> Any:
+        def make(recorded: Recorded | None) -> Ask:
+            until_ms = spans.time_ms(until, "until")
+            if recorded is None:
+                spans.check_to_come(until_ms, self._attempt.now_ms, "until")
+            return asks.Sleep(until_ms=until_ms)
+
+        return self._attempt.ask(key, Kind.SLEEP, "sleep_until", make, partial(outcomes.nothing, key))
+
+    def wait_for(
+        self,
+        key: str,
+        *,
+        seconds: float = 0,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+        weeks: float = 0,
+    ) -> Any:
+        try:
+            span = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
+        except (TypeError, OverflowError, ValueError) as error:
+            raise Misuse(f"the span of step {key!r} cannot be read: {error}; give numbers, at most ten years") from None
+        return self.sleep(key, span)
+
+    def wait_until(self, key: str, until: datetime) -> Any:
+        return self.sleep_until(key, until)
+
+    def suspend(self, key: str, data: Any = None, timeout: Span | None = None) -> Any:
+        def make(_recorded: Recorded | None) -> Ask:
+            attempt = self._attempt
+            written = values.encoded(data, f"the data of step {key!r}", most_bytes=attempt.limits.result_bytes)
+            return asks.Suspend(data=written, deadline_ms=self._deadline_ms(timeout))
+
+        def decode(outcome: Outcome) -> Any:
+            return outcomes.awaited(key, outcome, None, spans.optional_ms(timeout, "timeout"))
+
+        return self._attempt.ask(key, Kind.SUSPEND, "suspend", make, decode)
+
+    # --- values that stay -------------------------------------------------------------------------------------------
+
+    def uuid(self, key: str) -> Done:
+        self._attempt.enter(key)
+        return Done(values.uuid_of(self._attempt.run.id, key))
+
+    def random(self, key: str) -> float:
+        self._attempt.enter(key)
+        number = values.random_of(self._attempt.run.id, key)
+        return number if self._attempt.plain else DoneNumber(number)
+
+    def now(self, key: str) -> Any:
+        def make(_recorded: Recorded | None) -> Ask:
+            return asks.Note(b"%d" % self._attempt.now_ms)
+
+        def decode(outcome: Outcome) -> datetime:
+            return values.time_of(orjson.loads(outcomes.value_of(key, outcome)))
+
+        return self._attempt.ask(key, Kind.NOTE, "now", make, decode)
+
+    # --- children ---------------------------------------------------------------------------------------------------
+
+    def invoke(self, key: str, workflow: str | Workflow, payload: Any = None) -> Any:
+        return self._invoke(key, "invoke", [(workflow, payload)], lambda run_ids: run_ids[0], wait=False)
+
+    def invoke_and_wait(self, key: str, workflow: str | Workflow, payload: Any = None) -> Any:
+        return self._invoke(key, "invoke_and_wait", [(workflow, payload)], lambda results: results[0], wait=True)
+
+    def batch_invoke(self, key: str, children: Sequence[tuple[str | Workflow, Any]]) -> Any:
+        return self._invoke(key, "batch_invoke", children, list, wait=False)
+
+    def batch_invoke_and_wait(self, key: str, children: Sequence[tuple[str | Workflow, Any]]) -> Any:
+        return self._invoke(key, "batch_invoke_and_wait", children, list, wait=True)
+
+    # --- spans ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def trace(self, name: str, /, **attributes: object) -> Iterator[None]:
+        run = self._attempt.run
+        began = perf_counter()
+        error: str | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            fields: dict[str, object] = {"run": run.id, "workflow": run.workflow.id, "attempt": self._attempt.number}
+            if error is not None:
+                fields["error"] = error
+            took_ms = round((perf_counter() - began) * 1000, 3)
+            _LOG.debug("span_ended", **(attributes | fields), span=name, duration_ms=took_ms)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _await(
+        self,
+        key: str,
+        about: str,
+        conditions: Sequence[Condition],
+        need: int,
+        timeout: Span | None,
+        read: Callable[[Any, outcomes.Received], Any],
+    ) -> Any:
+        attempt = self._attempt
+        topics = ", ".join(str(one.topic) for one in conditions if isinstance(one, EventOn))
+
+        def make(_recorded: Recorded | None) -> Ask:
+            made = tuple([self._condition(key, one) for one in conditions])
+            return asks.Await(conditions=made, need=need, deadline_ms=self._deadline_ms(timeout))
+
+        def received(envelope: Envelope) -> None:
+            attempt.appended_ms[envelope.sequence_id] = envelope.timestamp_ms
+
+        def decode(outcome: Outcome) -> Any:
+            return read(outcomes.awaited(key, outcome, topics, spans.optional_ms(timeout, "timeout")), received)
+
+        filters = tuple([one.filter if isinstance(one, EventOn) else None for one in conditions])
+        return attempt.ask(key, Kind.AWAIT, about, make, decode, filters=filters)
+
+    def _invoke(self, key: str, name: str, children: Any, read: Callable[[list[Any]], Any], *, wait: bool) -> Any:
+        try:
+            pairs = [(one.id if isinstance(one, Workflow) else one, payload) for one, payload in children]
+        except (TypeError, ValueError):
+            pairs = []
+        if not 0 < len(pairs) <= _MOST_CHILDREN or not all(one and type(one) is str for one, _ in pairs):
+            raise Misuse(
+                f"step {key!r} invokes {children!r:.200}; give 1 to {_MOST_CHILDREN} workflows (or their ids), in a "
+                "batch each with its payload: [(charge, {'order': 1}), ...]"
+            )
+        workflow_ids = [one for one, _ in pairs]
+
+        def make(_recorded: Recorded | None) -> Ask:
+            most = self._attempt.limits.event_bytes
+            made = [
+                asks.Child(
+                    workflow_id=one, payload=values.encoded(data, f"the payload of step {key!r}", most_bytes=most)
+                )
+                for one, data in pairs
+            ]
+            return asks.Invoke(children=tuple(made), wait=wait)
+
+        def decode(outcome: Outcome) -> Any:
+            value = orjson.loads(outcomes.value_of(key, outcome))
+            return read(outcomes.results_of(key, value, workflow_ids) if wait else value)
+
+        about = f"{name} {', '.join(dict.fromkeys(workflow_ids))} ({len(pairs)})"
+        return self._attempt.ask(key, Kind.INVOKE, about, make, decode)
+
+    def _deadline_ms(self, timeout: Span | None) -> int | None:
+        return None if timeout is None else self._attempt.now_ms + spans.span_ms(timeout, "timeout")
+
+    def _condition(self, key: str, one: Condition) -> asks.EventCondition | asks.Sleep:
+        if isinstance(one, After):
+            return asks.Sleep(until_ms=self._attempt.now_ms + spans.span_ms(one.seconds, "seconds"))
+        try:
+            pattern = Pattern.parse(one.topic)
+        except PatternError as error:
+            raise Misuse(f"step {key!r}: {error}") from None
+        if pattern.segments[0] in (ONE, ANY):
+            raise Misuse(
+                f"step {key!r} waits on {one.topic!r}, whose first segment is a wildcard; begin with a segment that "
+                "is given, for example 'orders/*'"
+            )
+        given: Any = one.filter
+        if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+            raise Misuse(f"the filter of step {key!r} is no plain function; give one that takes an event")
+        return asks.EventCondition(
+            topic=one.topic,
+            event_key=_text(one.event_key, f"event_key of step {key!r}"),
+            event_type=_text(one.event_type, f"event_type of step {key!r}"),
+            since_ms=self._since_ms(key, one.since),
+            stream=one.filter is not None,
+        )
+
+    def _since_ms(self, key: str, since: Since) -> int | None:
+        attempt = self._attempt
+        if since == "run_start":
+            return None
+        if since == "now":
+            return attempt.now_ms
+        if isinstance(since, datetime):
+            return spans.time_ms(since, "since")
+        if isinstance(since, Event):
+            for envelope in attempt.run.events:
+                if envelope.payload()["sequence_id"] == since.sequence_id:
+                    return envelope.timestamp_ms
+            if since.sequence_id in attempt.appended_ms:
+                return attempt.appended_ms[since.sequence_id]
+            raise Misuse(f"step {key!r} waits since an event ({since.id!r}) that its run did not receive; give a time")
+        raise Misuse(f"since of step {key!r} is {since!r}; give 'run_start', 'now', a datetime or an event of the run")
+
+    @staticmethod
+    def _checked(key: str, conditions: Any) -> tuple[Condition, ...]:
+        given = tuple(conditions) if isinstance(conditions, Sequence) else ()
+        if not 0 < len(given) <= _MOST_CONDITIONS or not all(isinstance(one, EventOn | After) for one in given):
+            raise Misuse(
+                f"step {key!r} waits for {conditions!r:.200}; give a list of 1 to {_MOST_CONDITIONS} conditions: "
+                "[headgate.event_on('orders/paid'), headgate.after(days=1)]"
+            )
+        return given
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say that there is no such step."""
+        if name.startswith("_"):  # asked by Python's own protocols
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}", name=name, obj=self)
+        self._missing(name, "does not exist")
+
+    def _missing(self, name: str, problem: str) -> NoReturn:
+        there = ", ".join(one for one in vars(Steps) if not one.startswith("_"))
+        raise NoSuchStep(
+            f"ctx.step.{name} in workflow {self._attempt.run.workflow.id!r} {problem}; there are: {there}",
+            name=name,
+            obj=self,
+        )
+
+
+def _about(one: Condition) -> str:
+    if isinstance(one, After):
+        return "time"
+    kind = "" if one.event_type is None else f" event_type={one.event_type!r}"
+    return f"topic={one.topic!r} event_key={one.event_key!r}{kind}"
+
+
+def _text(given: object, what: str) -> str | None:
+    if given is None or (isinstance(given, str) and given != ""):
+        return given
+    raise Misuse(f"{what} is {given!r}; give a text, or leave it out")

@@ -1,0 +1,70 @@
+"""What a step returns to an async function, and whether a task waits for such things alone."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextvars import Context
+from typing import Any
+
+
+class Asked(asyncio.Future[Any]):
+    """What a step came to, once it is durable. `unheeded`: the keys of the run's steps that nobody waited for yet."""
+
+    def __init__(self, key: str, unheeded: dict[str, str], *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.key = key
+        self._unheeded = unheeded
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self._unheeded.pop(self.key, None)
+        return super().__await__()
+
+    __iter__ = __await__
+
+    def add_done_callback(self, fn: Callable[[Any], object], *, context: Context | None = None) -> None:
+        self._unheeded.pop(self.key, None)
+        super().add_done_callback(fn, context=context)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise `error` where this is awaited; where it is not, nobody needs to be told of it."""
+        self.set_exception(error)
+        self.exception()
+
+
+def waits_only(task: "asyncio.Task[Any]") -> bool:
+    """Say whether a task, with those that it waits for, waits for steps and for nothing else.
+
+    It looks into asyncio's gather and TaskGroup. Whatever it does not know counts as something else: such a run stays.
+    """
+    return _waits(task, depth=0)
+
+
+def _waits(one: Any, depth: int) -> bool:
+    if isinstance(one, Asked) or one.done():
+        return True
+    if depth > 8:
+        return False
+    children = getattr(one, "_children", None)  # of a gather
+    if children is not None:
+        return all(_waits(child, depth + 1) for child in children)
+    if not isinstance(one, asyncio.Task):
+        return False
+    awaited = getattr(one, "_fut_waiter", None)
+    if awaited is None:
+        return False
+    tasks = _tasks_of_group(one)
+    if tasks is not None:
+        return all(_waits(child, depth + 1) for child in tasks)
+    return _waits(awaited, depth + 1)
+
+
+def _tasks_of_group(task: "asyncio.Task[Any]") -> list[Any] | None:
+    """Return the tasks of the TaskGroup at whose end a task waits, None where it waits for something else."""
+    coroutine: Any = task.get_coro()
+    while getattr(getattr(coroutine, "cr_await", None), "cr_frame", None) is not None:
+        coroutine = coroutine.cr_await
+    frame = getattr(coroutine, "cr_frame", None)
+    if frame is None or frame.f_code.co_filename != asyncio.taskgroups.__file__:
+        return None
+    group = frame.f_locals.get("self")
+    tasks = getattr(group, "_tasks", None)
+    return None if tasks is None else list(tasks)
