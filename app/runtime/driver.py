@@ -181,7 +181,7 @@ class Driver:
         try:
             args = (context, workflow.build_payload(run.events)) if workflow.takes_payload else (context,)
             inside = contextvars.copy_context()
-            calling = asyncio.ensure_future(self._threads.call_workflow(lambda: inside.run(workflow.fn, *args)))
+            calling = self._threads.call_workflow(lambda: inside.run(workflow.fn, *args))
             self._live.make_room()
             result, error = await calling
             if error is None:

@@ -20,12 +20,12 @@ class Threads:
         self._workflows = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="workflow")
         self._steps = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="step")
 
-    async def call_workflow(self, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        """Return what `call` returned in a thread, or raised: no coroutine can raise a StopIteration."""
+    def call_workflow(self, call: Callable[[], Any]) -> "asyncio.Future[tuple[Any, BaseException | None]]":
+        """Return what `call` will have returned in a thread, or raised: no coroutine can raise a StopIteration."""
         self.wanted += 1
         future = self._workflows.submit(_guarded, call)
         future.add_done_callback(self._over(asyncio.get_running_loop()))
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
     async def call_step(self, call: Callable[[], Any]) -> Any:
         """Return what the function of a step returned in a thread, or raise what it raised."""
