@@ -7,7 +7,7 @@ then the inputs in order, then the lanes that something happened to.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from app.engine import errors, inputs, lanes, letters, runs, timers, waking, workflows
+from app.engine import errors, inputs, lanes, letters, runs, steps, timers, waking, workflows
 from app.engine.effects import Effects
 from app.engine.state import State, Timer
 from topics import keys
@@ -23,10 +23,14 @@ def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
             lanes.batch_due(state, (name, group), due_ms)
         elif kind is Timer.RETRY:
             runs.retry_due(state, name, due_ms, effects)
+        elif kind is Timer.STEP:
+            steps.due(state, name, group or "", due_ms, effects)
         else:
             runs.deadline_due(state, name, effects)
     for one in given:
         HANDLERS[type(one)](state, one, effects)
+    if state.unsettled:
+        steps.settle(state)
     if state.ready or state.freed:
         lanes.fire_ready(state, effects)
     return effects
@@ -126,20 +130,6 @@ def mark_delivered(state: State, given: inputs.Delivered) -> None:
     state.runs_end = given.runs_end
 
 
-def _published(state: State, given: inputs.Published, _effects: Effects) -> None:
-    run = state.runs.get(given.run_id)
-    if run is None or run.attempt != given.attempt:
-        return
-    if run.published is None:
-        run.published = {}
-    if given.step_key in run.published:
-        return
-    run.published[given.step_key] = given.event_id
-    state.touched_runs[run.id] = run
-    state.outgoing.records.append(given.record)
-    state.changed = True
-
-
 def _time_passed(_state: State, _given: inputs.TimePassed, _effects: Effects) -> None:
     """Timers fired already."""
 
@@ -147,10 +137,14 @@ def _time_passed(_state: State, _given: inputs.TimePassed, _effects: Effects) ->
 HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.EventsRead: _events_read,
     inputs.CommandsRead: _commands_read,
-    inputs.Published: _published,
+    inputs.StepAsked: steps.asked,
+    inputs.StepEnded: steps.ended,
+    inputs.Judged: steps.judged,
+    inputs.Evicted: steps.evicted,
     inputs.Ended: runs.ended,
     inputs.TimePassed: _time_passed,
     inputs.WorkflowsLoaded: workflows.changed,
     inputs.BodiesRead: waking.bodies_read,
+    inputs.RunsRead: waking.runs_read,
     inputs.Delivered: _delivered,
 }

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from app.engine.asks import Ask, Kind, Outcome, Recorded
-from app.engine.inputs import Failure, Judged, Published, StepAsked, StepEnded
+from app.engine.asks import Ask, Kind, Note, Outcome, Recorded
+from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
 from app.engine.outgoing import Record
 from app.engine.state import Run
 from app.observe import logs
@@ -143,13 +141,14 @@ class Attempt:
             return threads.wait_for(loop, lambda: self._ask(key, kind, about, make, decode, made, filters, place))
         return self._ask(key, kind, about, make, decode, made, filters, place)
 
-    def is_recorded(self, key: str, kind: Kind, about: str) -> bool:
-        """Say whether a step has happened already that nobody waits for. Raises HistoryMismatch."""
-        return self._visit(key, kind, about) is not None
+    def noted(self, key: str, about: str) -> Outcome | None:
+        """Return what is recorded of a step that nobody waits for, None for a new one. Raises HistoryMismatch."""
+        recorded = self._visit(key, Kind.NOTE, about)
+        return None if recorded is None else recorded.outcome
 
-    def note(self, key: str, _about: str, value: bytes, records: tuple[Record, ...]) -> None:
+    def note(self, key: str, about: str, value: bytes, records: tuple[Record, ...]) -> None:
         """Report a step that nobody waits for: its value (JSON), and what goes out."""
-        asked = Published(self.run.id, self.number, key, orjson.loads(value), records[0])
+        asked = StepAsked(self.run.id, self.number, key, about, Note(value, records, quiet=True))
         if self.plain:
             loop = self._live.loop
             assert loop is not None
@@ -257,7 +256,8 @@ class Attempt:
             ask = make(recorded)
             self._open[key] = step
             self._live.attempts[self.run.id] = self
-            self.report(StepAsked(self.run.id, self.number, key, about, ask))
+            aside = not self.plain and asyncio.current_task() is not self._live.tasks.get(self.run.id)
+            self.report(StepAsked(self.run.id, self.number, key, about, ask, aside))
             self._park()
         self._unheeded[key] = place
         return asked

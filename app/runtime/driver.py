@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from app.engine.asks import After, Go, Judge, Resolve, Rise
+from app.engine.effects import After, Go, Judge, Resolve, Rise
 from app.engine.errors import words
 from app.engine.inputs import Ended, Failure
 from app.engine.state import Run
@@ -58,10 +58,7 @@ class Driver:
         """Start an attempt of each run; return once those that need not wait have ended."""
         jobs: deque[Run] = deque()
         alone = False
-        if self._live.loop is None:
-            self._live.loop = asyncio.get_running_loop()
-            if self._watchdog is not None:
-                self._watchdog.start(self._live.loop)
+        self._begin()
         for run in runs:
             if not run.workflow.is_async:
                 alone = True
@@ -77,23 +74,23 @@ class Driver:
         if alone:  # those have begun when we return, so that `cancel` finds them
             await asyncio.sleep(0)
 
-    async def go_on(self, after: Sequence[After], report: Report) -> None:
-        """Do what follows a round, now that it is durable; return once those that go on have come to their next step.
+    def go_on(self, after: Sequence[After], report: Report) -> None:
+        """Do what follows a round, now that it is durable.
 
         What is for a run that is not in hand is dropped: it crossed with its eviction or its end, and is told anew.
         """
-        rising: list[Run] = []
-        attempts = self._live.attempts
+        self._begin()
         for one in after:
+            run_id = one.run.id
             if isinstance(one, Rise):
-                if one.run.id in self._tasks:  # what is there counts no more
+                if run_id in self._tasks:  # what is there counts no more
                     self.cancel([one.run])
-                self._histories[one.run.id] = History(one.recorded)
-                rising.append(one.run)
+                self._histories[run_id] = History(one.recorded)
+                self._spawn(self._run_anew(one.run, report))
                 continue
-            attempt = attempts.get(one.run.id)
+            attempt = self._live.attempts.get(run_id)
             if attempt is None:
-                history = self._histories.get(one.run.id)
+                history = self._histories.get(run_id)
                 if history is not None and isinstance(one, Resolve):
                     history.ended(one.key, one.outcome)
             elif isinstance(one, Resolve):
@@ -102,10 +99,6 @@ class Driver:
                 attempt.go(one.key, one.attempt)
             elif isinstance(one, Judge):
                 attempt.judge(one.key, one.condition, one.envelope)
-        if rising:
-            await self.start(rising, report)
-        else:
-            await asyncio.sleep(0)
 
     def cancel(self, runs: Sequence[Run]) -> None:
         """Stop the attempts of `runs`; nothing more is reported of them."""
@@ -125,6 +118,12 @@ class Driver:
         for task in self._runners:
             task.cancel()
         self._threads.close()
+
+    def _begin(self) -> None:
+        if self._live.loop is None:
+            self._live.loop = asyncio.get_running_loop()
+            if self._watchdog is not None:
+                self._watchdog.start(self._live.loop)
 
     def _stop(self, run: Run, task: asyncio.Task[None]) -> None:
         attempt = self._live.attempts.get(run.id)
@@ -170,6 +169,14 @@ class Driver:
                 # It waited, so others went on with the rest; or it left something behind that is not the next one's.
                 self._waits.add(workflow.id)
                 return
+
+    async def _run_anew(self, run: Run, report: Report) -> None:
+        if run.id not in self._histories:
+            return  # cancelled before it could begin
+        if run.workflow.is_async:
+            await self._run(deque((run,)), report)
+        else:
+            await self._run_in_thread(run, report)
 
     async def _run_in_thread(self, run: Run, report: Report) -> None:
         task = asyncio.current_task()

@@ -8,9 +8,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from app.engine.inputs import Evicted
+from app.engine.inputs import Evicted, Happened
 from app.runtime.limits import StepLimits
 from app.runtime.threads import Threads
 from app.runtime.waiting import waits_only
@@ -18,8 +18,7 @@ from app.runtime.waiting import waits_only
 if TYPE_CHECKING:
     from app.runtime.attempt import Attempt
 
-Report = Callable[[Any], None]
-"""Takes an input of the engine: StepAsked, StepEnded, Judged, Evicted, Ended."""
+Report = Callable[[Happened], None]
 _MORE: Final = 64
 """How many further runs are looked at when some of those that wait longest do more than wait."""
 

@@ -43,6 +43,10 @@ def all_met(value: Any, received: Received) -> list[Event[Any] | None]:
     return [_event(one, received) for one in value]
 
 
+def only_met(value: Any, received: Received) -> list[Event[Any] | None]:
+    return [first_met(value, received).event]
+
+
 def results_of(key: str, value: Sequence[Any], workflow_ids: Sequence[str]) -> list[Any]:
     """Return what children returned. Raises ChildError for the first that did not complete."""
     results = [one.get("result") if one["status"] == "completed" else None for one in value]

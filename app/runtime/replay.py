@@ -7,7 +7,10 @@ from headgate.errors import HistoryMismatch
 
 
 class History:
-    """The recorded steps of a run. Sequential code asks for them first, in whatever order; then for new ones."""
+    """The recorded steps of a run. Sequential code asks for them first, in whatever order; then for new ones.
+
+    What is recorded without saying what was asked for (`about` "") fits anything of its kind.
+    """
 
     __slots__ = ("_concurrent", "_left", "_steps")
 
@@ -23,7 +26,7 @@ class History:
             if self._left and not self._concurrent:
                 raise HistoryMismatch(key, None, about)
             return None
-        if found.kind is not kind or found.about != about:
+        if found.kind is not kind or found.about not in (about, ""):
             raise HistoryMismatch(key, found.about, about)
         self._left.pop(key, None)
         return found

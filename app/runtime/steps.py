@@ -102,13 +102,12 @@ class Steps:
         attempt.enter(key)
         run = attempt.run
         event_id = keys.published_event_id(run.id, key)
-        if run.published is not None and key in run.published:  # a journal of before there were steps
-            return Done(run.published[key])
-
         about = f"publish_event topic={topic!r} event_key={event_key!r}"
-        if not attempt.is_recorded(key, Kind.NOTE, about):
-            record = sending.event_record(run, attempt.limits, key, event_id, topic, data, event_type, event_key)
-            attempt.note(key, about, orjson.dumps(event_id), (record,))
+        noted = attempt.noted(key, about)
+        if noted is not None:
+            return Done(orjson.loads(noted.value or b"null"))
+        record = sending.event_record(run, attempt.limits, key, event_id, topic, data, event_type, event_key)
+        attempt.note(key, about, orjson.dumps(event_id), (record,))
         return Done(event_id)
 
     def send(
@@ -166,7 +165,9 @@ class Steps:
     def wait_for_all(self, key: str, conditions: Sequence[Condition], timeout: Span | None = None) -> Any:
         given = self._checked(key, conditions)
         about = f"wait_for_all {', '.join(map(_about, given))}"
-        return self._await(key, about, given, len(given), timeout, outcomes.all_met)
+        # The value of one condition of one has the form of the first of several.
+        read = outcomes.all_met if len(given) > 1 else outcomes.only_met
+        return self._await(key, about, given, len(given), timeout, read)
 
     def sleep(self, key: str, seconds: Span) -> Any:
         def make(_recorded: Recorded | None) -> Ask:

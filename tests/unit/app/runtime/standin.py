@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from app.engine.asks import KINDS, After, Execute, Fault, Go, Invoke, Judge, Note, Outcome, Recorded, Resolve, Rise
+from app.engine.asks import KINDS, Execute, Fault, Invoke, Note, Outcome, Recorded
+from app.engine.effects import After, Go, Judge, Resolve, Rise
 from app.engine.inputs import Ended, Evicted, Judged, StepAsked, StepEnded
 from app.engine.state import Run
 from app.runtime.driver import Driver
@@ -69,7 +70,8 @@ class Engine:
         self._changed.set()
 
     async def go_on(self, *after: After) -> None:
-        await self.driver.go_on(after, self.report)
+        self.driver.go_on(after, self.report)
+        await asyncio.sleep(0)
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Go round until `condition` holds."""
