@@ -109,7 +109,20 @@ class WorkerSettings(Group):
     metrics_port: Port | None = Field(
         default=9100, description="Port of metrics and health; `none`: not served, 0: any free one."
     )
-    threads: int = Field(default=32, ge=1, le=10_000, description="Threads for workflows that are plain functions.")
+    threads: int = Field(
+        default=32,
+        ge=1,
+        le=10_000,
+        description="Threads for workflows that are plain functions, and as many for steps that are.",
+    )
+    suspended: int = Field(
+        default=10_000,
+        ge=0,
+        description="Waiting runs whose functions stay in memory; those above are called again when they go on.",
+    )
+    blocked_seconds: Seconds = Field(
+        default=1, description="Seconds that a coroutine may block the worker before the log names it and its line."
+    )
     start_from: Literal["earliest", "latest"] = Field(
         default="earliest", description="Where a new installation begins to read the events topic."
     )

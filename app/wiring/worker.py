@@ -104,7 +104,12 @@ class _Worker:
         wire, sender = Wire(config), Sender(config, prefix=settings.kafka.prefix)
         reach = Reach(wire, self._health, settings.kafka.bootstrap)
         self._appender = appender = Appender(wire)
-        driver = Driver(limits=_step_limits(settings), threads=settings.worker.threads)
+        limits = _limits(settings)
+        driver = Driver(
+            limits=_step_limits(settings, limits),
+            threads=settings.worker.threads,
+            blocked_seconds=settings.worker.blocked_seconds,
+        )
         await asyncio.gather(wire.start(), sender.start())
         await wire.know([settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned])
         self._partitions = partitions = Partitions(self._parts(wire, sender, driver, topic_ids), failed=self._fail)
@@ -354,11 +359,13 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _step_limits(settings: Settings) -> StepLimits:
+def _step_limits(settings: Settings, limits: Limits) -> StepLimits:
     return StepLimits(
         partitions=settings.kafka.partitions,
         event_bytes=settings.limits.event_bytes,
         result_bytes=settings.limits.result_bytes,
+        suspended=settings.worker.suspended,
+        send_allowed=limits.reply_allowed,
     )
 
 

@@ -1,0 +1,83 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.runtime.waiting import Asked, waits_only
+
+
+def asked(key: str, unheeded: dict[str, str] | None = None) -> Asked:
+    return Asked(key, {} if unheeded is None else unheeded, loop=asyncio.get_running_loop())
+
+
+async def test_what_nobody_waited_for_stays_unheeded() -> None:
+    unheeded = dict.fromkeys("abcd", "")
+    a, b, c, d = (asked(key, unheeded) for key in "abcd")
+    a.set_result(1)
+    for one in (b, c, d):
+        asyncio.get_running_loop().call_soon(one.set_result, 2)
+
+    assert [await a, await asyncio.gather(b)] == [1, [2]]
+    assert list(unheeded) == ["c", "d"]
+    await asyncio.wait([c])
+    assert list(unheeded) == ["d"]
+
+
+async def alone(one: Asked) -> Any:
+    return await one
+
+
+async def gathered(one: Asked) -> Any:
+    return await asyncio.gather(one, alone(asked("b")))
+
+
+async def grouped(one: Asked) -> Any:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(alone(one))
+        group.create_task(alone(asked("b")))
+
+
+async def nested(one: Asked) -> Any:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(gathered(one))
+
+
+async def event(one: Asked) -> Any:
+    await asyncio.Event().wait()
+
+
+async def gathered_with_more(one: Asked) -> Any:
+    await asyncio.gather(one, asyncio.Event().wait())
+
+
+async def grouped_with_more(one: Asked) -> Any:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(alone(one))
+        group.create_task(event(one))
+
+
+async def bounded(one: Asked) -> Any:
+    await asyncio.wait([one], timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("fn", "expected"),
+    [
+        *((one, True) for one in (alone, gathered, grouped, nested)),
+        *((one, False) for one in (event, gathered_with_more, grouped_with_more, bounded)),
+    ],
+)
+async def test_a_task_waits_only_if_all_that_it_waits_for_are_steps(fn: Any, expected: bool) -> None:
+    task = asyncio.create_task(fn(asked("a")))
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert waits_only(task) is expected
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_task_that_has_not_begun_does_more_than_wait() -> None:
+    task = asyncio.create_task(alone(asked("a")))
+    assert not waits_only(task)
+    task.cancel()
