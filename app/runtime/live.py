@@ -8,15 +8,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from app.engine.asks import Outcome
 from app.engine.inputs import Evicted, Happened
+from app.engine.state import Run
 from app.runtime.limits import StepLimits
 from app.runtime.threads import Threads
 from app.runtime.waiting import waits_only
-
-if TYPE_CHECKING:
-    from app.runtime.attempt import Attempt
+from topics.envelope import Envelope
 
 Report = Callable[[Happened], None]
 _MORE: Final = 64
@@ -25,6 +25,21 @@ _MORE: Final = 64
 
 def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class Attempt(Protocol):
+    """What this has to know of an attempt (app.runtime.attempt)."""
+
+    run: Run
+    plain: bool
+    report: Report
+
+    @property
+    def is_passive(self) -> bool: ...
+    def resolve(self, key: str, outcome: Outcome) -> None: ...
+    def go(self, key: str, attempt: int) -> None: ...
+    def judge(self, key: str, condition: int, envelope: Envelope) -> None: ...
+    def pause(self) -> None: ...
 
 
 class Live:
@@ -42,7 +57,7 @@ class Live:
         """Those with a step that only waits; what has waited longest comes first."""
         self._looking = False
 
-    def park(self, attempt: "Attempt") -> None:
+    def park(self, attempt: Attempt) -> None:
         """A run waits for a step: for an event, a time, a person, other runs."""
         self._parked.pop(attempt.run.id, None)
         self._parked[attempt.run.id] = attempt
@@ -51,11 +66,11 @@ class Live:
         elif attempt.plain:
             self.make_room()
 
-    def unpark(self, attempt: "Attempt") -> None:
+    def unpark(self, attempt: Attempt) -> None:
         if self._parked.get(attempt.run.id) is attempt:
             del self._parked[attempt.run.id]
 
-    def leave(self, attempt: "Attempt") -> None:
+    def leave(self, attempt: Attempt) -> None:
         """An attempt is over."""
         self.unpark(attempt)
         if self.attempts.get(attempt.run.id) is attempt:
@@ -96,6 +111,6 @@ class Live:
         for report, run_ids in told.items():
             report(Evicted(run_ids))
 
-    def _only_waits(self, attempt: "Attempt") -> bool:
+    def _only_waits(self, attempt: Attempt) -> bool:
         task = self.tasks.get(attempt.run.id)
         return task is not None and attempt.is_passive and (attempt.plain or waits_only(task))
