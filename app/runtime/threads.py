@@ -5,6 +5,7 @@ Steps have threads of their own, for a workflow holds its thread while it waits 
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,15 +18,34 @@ class Threads:
     def __init__(self, count: int) -> None:
         self.count = count
         self.wanted = 0
+        self._counting = threading.Lock()
         self._workflows = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="workflow")
         self._steps = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="step")
 
-    def call_workflow(self, call: Callable[[], Any]) -> "asyncio.Future[tuple[Any, BaseException | None]]":
+    def call_workflow(self, call: Callable[[], T]) -> "asyncio.Future[tuple[T | None, BaseException | None]]":
         """Return what `call` will have returned in a thread, or raised: no coroutine can raise a StopIteration."""
-        self.wanted += 1
-        future = self._workflows.submit(_guarded, call)
-        future.add_done_callback(self._over(asyncio.get_running_loop()))
-        return asyncio.wrap_future(future)
+        with self._counting:
+            self.wanted += 1
+        counted, began = True, False
+
+        def over() -> None:
+            nonlocal counted
+            with self._counting:
+                self.wanted -= counted
+                counted = False
+
+        def called() -> tuple[T | None, BaseException | None]:
+            nonlocal began
+            began = True
+            try:
+                return _guarded(call)
+            finally:
+                over()
+
+        future = asyncio.get_running_loop().run_in_executor(self._workflows, called)
+        # One that was cancelled before it began wants no thread; one that goes on unheard keeps its thread.
+        future.add_done_callback(lambda _done: None if began else over())
+        return future
 
     async def call_step(self, call: Callable[[], Any]) -> Any:
         """Return what the function of a step returned in a thread, or raise what it raised."""
@@ -43,18 +63,6 @@ class Threads:
         """Begin nothing more."""
         self._workflows.shutdown(wait=False, cancel_futures=True)
         self._steps.shutdown(wait=False, cancel_futures=True)
-
-    def _over(self, loop: asyncio.AbstractEventLoop) -> Callable[[Any], None]:
-        def less() -> None:
-            self.wanted -= 1
-
-        def over(_future: Any) -> None:
-            try:
-                loop.call_soon_threadsafe(less)
-            except RuntimeError:  # the loop is closed: nobody counts any more
-                pass
-
-        return over
 
 
 def wait_for(loop: asyncio.AbstractEventLoop, begin: Callable[[], "asyncio.Future[T]"]) -> T:
@@ -82,7 +90,7 @@ def wait_for(loop: asyncio.AbstractEventLoop, begin: Callable[[], "asyncio.Futur
     return waiting.result()
 
 
-def _guarded(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _guarded(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
     """Return what `call` returned, or raised: a future cannot carry a StopIteration, and would never be done."""
     try:
         return call(), None
