@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, runs
+from app.engine import asleep, known, runs, waiting
 from app.engine.effects import Commit
 from app.engine.outgoing import Outgoing, Record
 from app.engine.state import Held, OutSlot, Run, RunStatus, State
@@ -51,6 +51,8 @@ def commit(state: State) -> Commit | None:
         anew = run.journaled or journal.run_key(run.id) in gone
         _run(state, run, bodies, batch if anew else fresh)
     state.touched_runs.clear()
+    if state.touched_waits or state.registry is not None:
+        waiting.write(state, gone, fresh, batch)
     _ids(state, bodies, batch)
     _commands(state)
     outgoing, state.outgoing = state.outgoing, Outgoing(0)
@@ -80,7 +82,7 @@ def known_value(state: State) -> dict[str, Any]:
 
 
 def head(state: State) -> dict[str, Any]:
-    return {
+    value: dict[str, Any] = {
         "r": state.round,
         "v": journal.FORMAT,
         "partitions": state.limits.partitions,
@@ -96,6 +98,9 @@ def head(state: State) -> dict[str, Any]:
         "ids_from": state.tail_from,
         "generations": {one.number: one.opened_ms for one in state.dedup.generations},
     }
+    if state.flushes:
+        value["flushes"] = {registry: one.number for registry, one in state.flushes.items()}
+    return value
 
 
 def _size(entities: Sequence[Entity]) -> int:
@@ -186,12 +191,13 @@ def _pack_tail(state: State, ahead: list[Entity]) -> None:
 
 def _commands(state: State) -> None:
     """Turn what has its place elsewhere into commands, in order, each with the next number of its destination."""
-    if not state.forwards and not state.gathers:
+    if not state.forwards and not state.gathers and not state.asks:
         return
-    for destination in sorted({*state.forwards, *state.gathers}):
+    for destination in sorted({*state.forwards, *state.gathers, *state.asks}):
         events = [commands.encode_event(one) for one in state.forwards.get(destination, ())]
         batched = [commands.encode_batched(*one) for one in state.gathers.get(destination, ())]
-        for few_events, few_batched in _chunks(events, batched):
+        asks = [commands.encode_ask(one) for one in state.asks.get(destination, ())]
+        for few_events, few_batched, few_asks in _chunks(events, batched, asks):
             sequence = state.sent.get(destination, 0) + 1
             state.sent[destination] = sequence
             value = commands.join(
@@ -201,26 +207,30 @@ def _commands(state: State) -> None:
                 partitions=state.limits.partitions,
                 events=few_events,
                 batched=few_batched,
+                asks=few_asks,
             )
             state.outgoing.records.append(Record("commands", destination, b"%d" % state.partition, value, ()))
     state.forwards = {}
     state.gathers = {}
+    state.asks = {}
 
 
-def _chunks(events: Sequence[bytes], batched: Sequence[bytes]) -> list[tuple[list[bytes], list[bytes]]]:
-    chunks: list[tuple[list[bytes], list[bytes]]] = []
-    few_events: list[bytes] = []
-    few_batched: list[bytes] = []
-    size = 0
-    for one, target in [*((e, 0) for e in events), *((b, 1) for b in batched)]:
-        length = len(one) + 1
-        full = size + length > PART_BYTES or len(few_events) + len(few_batched) >= _COMMAND_EVENTS
-        if full and (few_events or few_batched):
-            chunks.append((few_events, few_batched))
-            few_events, few_batched, size = [], [], 0
-        (few_events if target == 0 else few_batched).append(one)
-        size += length
-    chunks.append((few_events, few_batched))
+_Chunk = tuple[list[bytes], list[bytes], list[bytes]]
+
+
+def _chunks(*kinds: Sequence[bytes]) -> list[_Chunk]:
+    """Cut events, what is batched, and what is asked, in this order, into what single commands take."""
+    chunks: list[_Chunk] = [([], [], [])]
+    size = count = 0
+    for kind, items in enumerate(kinds):
+        for one in items:
+            length = len(one) + 1
+            if count and (size + length > PART_BYTES or count >= _COMMAND_EVENTS):
+                chunks.append(([], [], []))
+                size = count = 0
+            chunks[-1][kind].append(one)
+            size += length
+            count += 1
     return chunks
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import orjson
 
-from app.engine import asleep, errors, known, runs, waking
+from app.engine import asleep, errors, known, runs, waiting, waking
 from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
 from app.engine.entities import Entities
@@ -108,6 +108,7 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
     # Compaction leaves the entities in any order; the oldest goes on first.
     state.runs = dict(sorted(state.runs.items(), key=lambda one: state.dormant[one[0]][:1]))
     waking.rematch(state)
+    waiting.read(state, records.of)
     return _out(state, records)
 
 
@@ -143,6 +144,7 @@ def _head(state: State, head: Mapping[str, Any]) -> None:
     state.tail_from = head["ids_from"]
     for number, opened_ms in head["generations"].items():
         state.dedup.restore(int(number), opened_ms, [], packed=False)
+    waiting.read_head(state, head)
 
 
 def _remember(state: State, remembered: Remembered) -> None:

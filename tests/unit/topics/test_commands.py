@@ -136,8 +136,8 @@ def test_what_is_no_command_is_refused_and_nothing_else_is_raised(value: bytes |
 
 
 def test_a_newer_command_says_so() -> None:
-    with pytest.raises(commands.UnreadableCommand, match="a command of format 2; this release reads format 1"):
-        commands.decode(orjson.dumps(GOOD | {"v": 2}))
+    with pytest.raises(commands.UnreadableCommand, match="a command of format 3; this release reads format 2"):
+        commands.decode(orjson.dumps(GOOD | {"v": 3}))
 
 
 @given(st.binary(max_size=200))
