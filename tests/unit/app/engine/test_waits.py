@@ -1,6 +1,8 @@
 """Waits meet their events: in every order of what can happen, whoever is replaced in between, once."""
 
+from collections.abc import Callable
 from itertools import permutations, product
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -101,3 +103,91 @@ def test_an_event_before_the_deadline_wins_and_one_after_it_does_not(
         play(world, (("round", registry, ""), ("round", registry, ""), ("round", victim, fate), *rounds[at:]))
         world.settle()
         assert world.outcomes == (EXPIRED if late else MET), (victim, at, late)
+
+
+def weather(world: World, random: Random, rounds: int) -> None:
+    """Rounds of anybody, with owners replaced, look-backs slow and ways blocked."""
+    for _ in range(rounds):
+        place = random.choice(world.places)
+        if random.random() < 0.15:
+            place.slow = not place.slow
+        if random.random() < 0.15:
+            place.held ^= {random.randrange(len(world.places))}
+        world.round(place.number, fate=random.choice(FATES) if random.random() < 0.1 else "")
+
+
+def storm(seed: int) -> tuple[list[Any], set[Any], list[Any]]:
+    """Return what a wait came to in a random course of things, what may have met it, and what it met at rest."""
+    random = Random(seed)
+    world = World(most=random.choice((1, 2, 100)))
+    run, registry = random.randrange(3), random.randrange(3)
+    topic = topic_at(registry)
+    deadline = NOW + random.choice((30, 60, 1_000_000))
+    valid: dict[int, str] = {}
+    happens = ["register", *["produce"] * random.randrange(3), *["filler"] * random.randrange(4), *["time"] * 2]
+    random.shuffle(happens)
+    registered = False
+    first: list[str] = []
+    for what in happens:
+        if what == "register":
+            if rest := random.random() < 0.3:
+                world.settle()
+                first = [valid[at] for at in sorted(valid)]
+            world.register(run, random.choice((topic, "approvals/**")), deadline=deadline)
+            registered = rest
+        elif what == "time":
+            world.wait(random.choice((5, 30)))
+        else:
+            key = key_at(random.randrange(3)) if random.random() < 0.6 else None
+            event_id = f"e{world.now}" if random.random() < 0.5 else None
+            name = f"{what}-{world.now}"
+            place = random.randrange(3)
+            event = world.produce(place, topic if what == "produce" else "other/9", name, key=key, id=event_id)
+            if what == "produce" and event.timestamp_ms <= deadline:
+                valid[event.timestamp_ms] = name
+        weather(world, random, random.randrange(8))
+    world.wait(100)
+    weather(world, random, random.randrange(30))
+    world.settle()
+    world.wait(2_000_000)
+    world.settle()
+    return [one[3] for one in world.outcomes], set(valid.values()), first[:1] if registered else []
+
+
+def late(seed: int) -> tuple[list[Any], set[Any], list[Any]]:
+    """The same for a wait that is open, and an event that came in time at a partition which is behind."""
+    random = Random(seed)
+    world = World(most=1)
+    topic = topic_at(0)
+    world.register(random.randrange(3), topic, deadline=NOW + 50)
+    world.settle()
+    landing = random.randrange(3)
+    for _ in range(random.randrange(20)):
+        world.produce(landing, "other/9", key=key_at(landing))
+    world.produce(landing, topic, "yes", key=key_at(random.randrange(3)))
+    world.places[landing].held = {random.randrange(3)}
+    world.wait(100)
+    for _ in range(60):
+        world.round(random.choice((0, 0, 1, 2)))
+    world.settle()
+    return [one[3] for one in world.outcomes], {"yes"}, []
+
+
+Course = Callable[[int], tuple[list[Any], set[Any], list[Any]]]
+
+
+def refuted(course: Course, seeds: range) -> str:
+    """Say which course of things ends as none may, "" for none."""
+    for seed in seeds:
+        outcomes, valid, first = course(seed)
+        if len(outcomes) != 1 or outcomes[0] not in (valid or {None}) or (first and outcomes != first):
+            return f"seed {seed}: {outcomes} where {first or valid or 'nothing'} had to be"
+    return ""
+
+
+@pytest.mark.parametrize("block", range(4))
+@pytest.mark.parametrize("course", [storm, late])
+def test_whatever_happens_one_of_the_events_in_time_is_met_once_and_else_the_time_is_over(
+    course: Course, block: int
+) -> None:
+    assert not refuted(course, range(block * 100, block * 100 + 100))

@@ -64,6 +64,10 @@ class Place:
         self.journal: dict[bytes, bytes] = {}
         self.outcomes: list[Outcome] = []
         self.registering: list[Any] = []
+        self.slow = False
+        """Whether its look-backs take their time."""
+        self.held: set[int] = set()
+        """Partitions that what it sends does not reach for now."""
         self.begin(empty(number, limits, journal_id=f"j{number}"), [])
 
     def begin(self, state: State, again: list[Outgoing]) -> None:
@@ -158,7 +162,7 @@ class World:
         place = self.places[number]
         state = place.state
         before = list(place.registering)
-        drive(_served(place.lookback))
+        drive(_served(place.lookback, slow=place.slow))
         given, place.given[:] = list(place.given), []
         effects = [register(state) for register in before]
         given += self._read(place)
@@ -182,17 +186,27 @@ class World:
         if fate == "send":
             place.restart()
             return
-        sent, place.undelivered[:] = list(place.undelivered), []
-        for outgoing in sent:
-            for record in outgoing.records:
-                assert record.topic == "commands" and record.partition is not None
-                log = self.places[record.partition].logs["commands"]
-                log.append(LogRecord(len(log), self.now, record.key, record.value, ()))
-            place.given.append(Delivered(outgoing.round, 0, 0))
+        self._send(place)
         if fate == "mark":
             place.restart()
             return
         place.lookback.offer()
+
+    def _send(self, place: Place) -> None:
+        """Send what can be sent, to each partition in order; a round is delivered once it and those before it are."""
+        delivered = 0
+        for outgoing in place.undelivered:
+            for record in list(outgoing.records):
+                assert record.topic == "commands"
+                assert record.partition is not None
+                if record.partition not in place.held:
+                    log = self.places[record.partition].logs["commands"]
+                    log.append(LogRecord(len(log), self.now, record.key, record.value, ()))
+                    outgoing.records.remove(record)
+        while place.undelivered and not place.undelivered[0].records:
+            delivered = place.undelivered.pop(0).round
+        if delivered:
+            place.given.append(Delivered(delivered, 0, 0))
 
     def _read(self, place: Place) -> list[Input]:
         state, given = place.state, []
@@ -206,6 +220,9 @@ class World:
 
     def settle(self) -> None:
         """Let everybody go round until nothing is left to do."""
+        for place in self.places:
+            place.slow = False
+            place.held.clear()
         for _ in range(200):
             busy = [one.number for one in self.places if one.busy]
             if not busy:
@@ -244,9 +261,11 @@ def _commands(few: list[LogRecord], partition: int, now_ms: int) -> CommandsRead
     return decode.commands_read(few, partition, few[-1].offset + 1, now_ms=now_ms, prefix="headgate.")
 
 
-async def _served(one: lookback.LookBack) -> None:
+async def _served(one: lookback.LookBack, *, slow: bool) -> None:
     """Do what the pump's task would do, all of it."""
     await one._ends()
+    if slow:
+        return
     looks, one._looks = one._looks, []
     if looks:
         await one._scan(looks)
