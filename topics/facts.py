@@ -45,6 +45,15 @@ class RunFact(StrEnum):
     RETRIED = "run_retried"
     """An attempt failed; another one follows at `retry_at`."""
     FINISHED = "run_finished"
+    STUCK = "run_stuck"
+    """Its function no longer matches its steps; somebody has to decide."""
+    RESUMED = "run_resumed"
+    """A stuck run goes on."""
+    STEP_WAITING = "step_waiting"
+    """A step waits for something: time, an event, somebody's decision."""
+    STEP_RETRIED = "step_retried"
+    """An attempt of a step's function failed; another one follows at `retry_at`."""
+    STEP_FINISHED = "step_finished"
 
 
 class Record(NamedTuple):
@@ -157,6 +166,61 @@ def run_finished(
     """Return the fact that a run has finished; its result is in `results`."""
     details = {"status": str(status), "attempts": attempts, "key": key, "error": error}
     return _run_fact(RunFact.FINISHED, run_id, workflow_id, at_ms, details)
+
+
+def run_stuck(*, run_id: str, workflow_id: str, at_ms: int, attempt: int, error: dict[str, Any]) -> Record:
+    """Return the fact that a run's function no longer matches its steps; `error` says where."""
+    return _run_fact(RunFact.STUCK, run_id, workflow_id, at_ms, {"attempt": attempt, "error": error})
+
+
+def run_resumed(*, run_id: str, workflow_id: str, at_ms: int) -> Record:
+    """Return the fact that a stuck run goes on."""
+    return _run_fact(RunFact.RESUMED, run_id, workflow_id, at_ms, {})
+
+
+def step_waiting(
+    *, run_id: str, workflow_id: str, at_ms: int, key: str, kind: str, what: str, since_ms: int, until_ms: int | None
+) -> Record:
+    """Return the fact that step `key` waits for `what`; `until_ms` None for as long as it takes."""
+    until = None if until_ms is None else rfc3339(until_ms)
+    details = {"step": key, "kind": kind, "what": what, "since": rfc3339(since_ms), "until": until}
+    return _run_fact(RunFact.STEP_WAITING, run_id, workflow_id, at_ms, details)
+
+
+def step_retried(
+    *, run_id: str, workflow_id: str, at_ms: int, key: str, attempt: int, error: dict[str, Any], retry_at_ms: int
+) -> Record:
+    """Return the fact that attempt number `attempt` of a step's function has failed and that another one follows."""
+    details = {"step": key, "attempt": attempt, "error": error, "retry_at": rfc3339(retry_at_ms)}
+    return _run_fact(RunFact.STEP_RETRIED, run_id, workflow_id, at_ms, details)
+
+
+def step_finished(
+    *,
+    run_id: str,
+    workflow_id: str,
+    at_ms: int,
+    key: str,
+    kind: str,
+    what: str,
+    asked_at_ms: int,
+    started_at_ms: int,
+    finished_at_ms: int,
+    attempts: int,
+    error: dict[str, Any] | None,
+) -> Record:
+    """Return the fact that a step has come to something: a value, or `error`."""
+    details = {
+        "step": key,
+        "kind": kind,
+        "what": what,
+        "asked_at": rfc3339(asked_at_ms),
+        "started_at": rfc3339(started_at_ms),
+        "finished_at": rfc3339(finished_at_ms),
+        "attempts": attempts,
+        "error": error,
+    }
+    return _run_fact(RunFact.STEP_FINISHED, run_id, workflow_id, at_ms, details)
 
 
 def _readable(raw: bytes | None) -> tuple[str | None, str | None]:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-FORMAT: Final = 1
-"""Moves when an older release could not read what this one writes."""
+FORMAT: Final = 2
+"""Moves when an older release could not read what this one writes. 2: runs have steps."""
 
 CLAIM: Final = b"claim"
 HEAD: Final = b"head"
@@ -55,6 +55,10 @@ def body_key(number: int) -> bytes:
 
 def run_key(run_id: str) -> bytes:
     return b"run:" + run_id.encode()
+
+
+def step_key(run_id: str, number: int) -> bytes:
+    return b"step:%b#%d" % (run_id.encode(), number)
 
 
 def pending_key(number: int, workflow_id: str) -> bytes:

@@ -17,6 +17,7 @@ from app.engine import (
     lookbacks,
     mail,
     runs,
+    steps,
     timers,
     waits,
     waking,
@@ -39,12 +40,16 @@ def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
             runs.retry_due(state, name, due_ms, effects)
         elif kind is Timer.WAIT:
             waits.due(state, name, due_ms)
+        elif kind is Timer.STEP:
+            steps.due(state, name, group or "", due_ms, effects)
         else:
             runs.deadline_due(state, name, effects)
     for one in given:
         HANDLERS[type(one)](state, one, effects)
     if state.mail or state.registry is not None or state.flushes:
         mail.handle(state, effects)
+    if state.unsettled:
+        steps.settle(state)
     if state.ready or state.freed:
         lanes.fire_ready(state, effects)
     return effects
@@ -148,20 +153,6 @@ def mark_delivered(state: State, given: inputs.Delivered) -> None:
     state.runs_end = given.runs_end
 
 
-def _published(state: State, given: inputs.Published, _effects: Effects) -> None:
-    run = state.runs.get(given.run_id)
-    if run is None or run.attempt != given.attempt:
-        return
-    if run.published is None:
-        run.published = {}
-    if given.step_key in run.published:
-        return
-    run.published[given.step_key] = given.event_id
-    state.touched_runs[run.id] = run
-    state.outgoing.records.append(given.record)
-    state.changed = True
-
-
 def _time_passed(_state: State, _given: inputs.TimePassed, _effects: Effects) -> None:
     """Timers fired already."""
 
@@ -169,11 +160,15 @@ def _time_passed(_state: State, _given: inputs.TimePassed, _effects: Effects) ->
 HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.EventsRead: _events_read,
     inputs.CommandsRead: _commands_read,
-    inputs.Published: _published,
+    inputs.StepAsked: steps.asked,
+    inputs.StepEnded: steps.ended,
+    inputs.Judged: steps.judged,
+    inputs.Evicted: steps.evicted,
     inputs.Ended: runs.ended,
     inputs.TimePassed: _time_passed,
     inputs.WorkflowsLoaded: workflows.changed,
     inputs.BodiesRead: waking.bodies_read,
+    inputs.RunsRead: waking.runs_read,
     inputs.Delivered: _delivered,
     inputs.LookedBack: lambda state, given, _: lookbacks.looked_back(state, given),
     inputs.CaughtUp: lambda state, given, _: flushes.caught_up(state, given),

@@ -1,18 +1,13 @@
-"""What a run asks for at its steps, what became of it, and what the runtime must do once that is durable. Values only.
+"""What a run asks for at its steps, and what became of it. Values only.
 
-Asks and judgements come from the runtime as inputs; `Resolve`, `Go`, `Judge` and `Rise` go to it after the append.
+They come from the runtime within inputs; what it must do about them is in `effects`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from app.engine.outgoing import Record
-
-if TYPE_CHECKING:
-    from app.engine.state import Run
-    from topics.envelope import Envelope
 
 
 class Kind(StrEnum):
@@ -121,8 +116,8 @@ class Fault:
 class Outcome:
     """What a step came to: a value (JSON) or a fault.
 
-    The value of an Await is `{"n": condition, "event": raw}` for one, a list of raw events (null for a sleep) for all; a
-    raw event is that of `topics.commands.raw_event`.
+    The value of an Await is `{"n": condition, "event": raw}` for one, a list of raw events (null for a sleep) for all;
+    a raw event is that of `topics.commands.raw_event`.
     """
 
     value: bytes | None
@@ -131,7 +126,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A step as the journal has it, for a function that is called anew. `outcome` None: it is still open."""
+    """A step as the journal has it, for a function that is called anew. `outcome` None: it is still open.
+
+    An `about` of "" is not known and matches anything: journals before format 2 had events that were published alone.
+    """
 
     key: str
     kind: Kind
@@ -139,45 +137,3 @@ class Recorded:
     par: bool = False
     """Whether it was asked for while another step of the run was open."""
     outcome: Outcome | None = None
-
-
-# --- engine to runtime, after the append -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Resolve:
-    """The step has ended, durably: its caller goes on."""
-
-    run: "Run"
-    key: str
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """Execute the function of the step; `attempt` counts from 1."""
-
-    run: "Run"
-    key: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Ask the filter of the step's condition whether it takes this event."""
-
-    run: "Run"
-    key: str
-    condition: int
-    envelope: "Envelope"
-
-
-@dataclass(frozen=True, slots=True)
-class Rise:
-    """Call the run's function anew, with what is recorded."""
-
-    run: "Run"
-    recorded: tuple[Recorded, ...] = field(default=())
-
-
-After = Resolve | Go | Judge | Rise

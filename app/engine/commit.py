@@ -5,11 +5,12 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, runs, waiting
-from app.engine.effects import Commit
+from app.engine import asleep, known, recorded, rising, runs, waiting
+from app.engine.effects import Commit, Placed
 from app.engine.outgoing import Outgoing, Record
+from app.engine.recorded import NOWHERE, Step
 from app.engine.state import Held, OutSlot, Run, RunStatus, State
-from topics import commands, journal
+from topics import commands, facts, journal
 
 Entity = tuple[bytes, bytes | None]
 
@@ -20,6 +21,9 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 _COMMAND_EVENTS: Final = 500
 _TAIL_IDS: Final = 4096
 _TAIL_SLOTS: Final = 512
+MOVED_BYTES: Final = 1024
+"""A step's record above this is not written over: what replaces live records must fit one batch, all of a round."""
+_TOLD: Final = frozenset({RunStatus.RETRYING, RunStatus.STUCK})
 
 
 def commit(state: State) -> Commit | None:
@@ -33,13 +37,14 @@ def commit(state: State) -> Commit | None:
     bodies: list[Entity] = []
     fresh: list[Entity] = []
     batch: list[Entity] = []
+    placed: dict[bytes, Placed] = {}
     gone = set(state.removed)
     # What goes away first: the same key may come back in the same round, a run's id or an event that waits anew.
     batch.extend((key, None) for key in state.removed)
     state.removed.clear()
     for pending in state.fresh_pending:
         if not pending.left:
-            _body(state, pending.held, bodies)
+            _body(state, pending.held, bodies, placed)
             pending.journaled = True
             key = asleep.pending_key(pending)
             (batch if key in gone else fresh).append((key, journal.encode({"r": state.round})))
@@ -49,8 +54,13 @@ def commit(state: State) -> Commit | None:
     state.falling.clear()
     for run in state.touched_runs.values():
         anew = run.journaled or journal.run_key(run.id) in gone
-        _run(state, run, bodies, batch if anew else fresh)
+        _run(state, run, bodies, batch if anew else fresh, placed)
     state.touched_runs.clear()
+    if state.touched_steps:
+        for step in state.touched_steps:
+            if not step.steps.over:
+                _step(state, step, gone, batch, fresh, placed)
+        state.touched_steps.clear()
     if state.touched_waits or state.registry is not None:
         waiting.write(state, gone, fresh, batch)
     _ids(state, bodies, batch)
@@ -68,9 +78,9 @@ def commit(state: State) -> Commit | None:
     ahead: list[Entity] = orphans + bodies + parts
     whole = ahead + batch + fresh + last
     if _size(whole) <= BATCH_BYTES:
-        return Commit(state.round, (), whole, outgoing)
+        return Commit(state.round, (), whole, outgoing, placed)
     # Nothing live has the keys of what goes ahead: of a commit that never comes it is an orphan, and no loss.
-    return Commit(state.round, ahead + fresh, batch + last, outgoing)
+    return Commit(state.round, ahead + fresh, batch + last, outgoing, placed)
 
 
 def known_value(state: State) -> dict[str, Any]:
@@ -107,45 +117,154 @@ def _size(entities: Sequence[Entity]) -> int:
     return sum(len(key) + len(value or b"") + 32 for key, value in entities)
 
 
-def _body(state: State, held: Held, bodies: list[Entity]) -> None:
+def _body(state: State, held: Held, bodies: list[Entity], placed: dict[bytes, Placed]) -> None:
     if held.journaled:
         return
     held.number = state.bodies
     held.journaled = True
     state.bodies += 1
-    bodies.append(
-        (journal.body_key(held.number), journal.encode(commands.raw_event(held.envelope) | {"r": state.round}))
-    )
+    key = journal.body_key(held.number)
+    bodies.append((key, journal.encode(commands.raw_event(held.envelope) | {"r": state.round})))
+    placed[key] = held
 
 
-def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity]) -> None:
+def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity], placed: dict[bytes, Placed]) -> None:
+    if run.places is not None:
+        batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))
+        return
     if run.held is None:
         run.held = tuple(Held(one) for one in run.events)
         for one in run.held:
             one.refs = 1
     for one in run.held:
-        _body(state, one, bodies)
+        _body(state, one, bodies, placed)
     if not run.journaled:
         run.journaled = True
-        state.run_bytes += sum([one.weight for one in run.events])
-        if run.attempt == 1 and run.status is RunStatus.RUNNING:  # else its failure told so already
+        if rising.weighs(run):
+            state.run_bytes += sum([one.weight for one in run.events])
+        if run.attempt == 1 and run.status not in _TOLD:  # else its failure told so already
             runs.began(state, run)
     batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))
 
 
 def run_value(state: State, run: Run) -> dict[str, Any]:
     """Return the entity of a run whose bodies are journaled."""
-    return {
+    places, steps = run.places, run.steps
+    found: dict[str, Any] = {
         "r": state.round,
         "workflow": run.workflow.id,
         "version": run.workflow.version,
-        "bodies": state.dormant.get(run.id) or [one.number for one in run.held or ()],
+        "bodies": [one.number for one in run.held or ()] if places is None else places[::2].tolist(),
         "lane": run.lane,
         "attempt": run.attempt,
         "started": run.started_ms,
-        "due": 0 if run.status is RunStatus.RUNNING else run.due_ms,
-        "published": run.published or {},
+        "due": run.due_ms,
+        "status": _status(run),
     }
+    if steps is not None:
+        if steps.published:
+            found["published"] = steps.published
+        if steps.par:
+            found["par"] = True
+        if steps.received:
+            found["received"] = steps.received
+    if run.id in state.stuck:
+        found["why"] = state.stuck[run.id]
+    if run.id in state.fates:
+        fate = state.fates[run.id]
+        found["fate"] = [fate.status, fate.type, fate.message]
+    return found
+
+
+def _status(run: Run) -> str:
+    if run.status is RunStatus.STUCK:
+        return "stuck"
+    if run.due_ms:
+        return "retrying"
+    return "waiting" if run.steps is not None and run.steps.resting else "running"
+
+
+def _step(
+    state: State,
+    step: Step,
+    gone: set[bytes],
+    batch: list[Entity],
+    fresh: list[Entity],
+    placed: dict[bytes, Placed],
+) -> None:
+    """Journal a step. A large record gets a key that nothing has yet, so that it may go ahead of the batch."""
+    steps = step.steps
+    step.touched = False
+    value = recorded.value(step, state.round)
+    if step.journaled and len(value) > MOVED_BYTES:
+        batch.append((journal.step_key(steps.run_id, step.n), None))
+        steps.places[step.n] = NOWHERE
+        step.journaled = False
+    first = step.n == NOWHERE
+    anew = step.journaled
+    if not anew:
+        step.n = steps.number()
+    key = journal.step_key(steps.run_id, step.n)
+    (batch if anew or key in gone else fresh).append((key, value))
+    placed[key] = step
+    run = state.runs[steps.run_id]
+    if step.outcome is not None:
+        steps.unplaced -= 1
+        state.counters.steps += 1
+        _tell_finished(state, run, step)
+    elif step.retried:
+        step.retried = False
+        _tell_retried(state, run, step)
+    elif first:
+        _tell_waiting(state, run, step)
+    step.journaled = True
+
+
+def _tell_waiting(state: State, run: Run, step: Step) -> None:
+    told = facts.step_waiting(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        kind=step.kind.value,
+        what=step.about,
+        since_ms=step.asked_ms,
+        until_ms=step.until_ms,
+    )
+    runs.tell(state, told)
+
+
+def _tell_retried(state: State, run: Run, step: Step) -> None:
+    assert step.error is not None
+    told = facts.step_retried(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        attempt=step.attempts - 1,
+        error=facts.error_of(step.error.type, step.error.message),
+        retry_at_ms=step.due_ms,
+    )
+    runs.tell(state, told)
+
+
+def _tell_finished(state: State, run: Run, step: Step) -> None:
+    assert step.outcome is not None
+    fault = step.outcome.fault
+    told = facts.step_finished(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        kind=step.kind.value,
+        what=step.about,
+        asked_at_ms=step.asked_ms,
+        started_at_ms=step.started_ms,
+        finished_at_ms=step.finished_ms,
+        attempts=step.attempts,
+        error=None if fault is None else facts.error_of(fault.type, fault.message),
+    )
+    runs.tell(state, told)
 
 
 def _expire(state: State) -> None:

@@ -4,22 +4,70 @@ Bodies, and what waits for them, are the many: of these only the numbers are kep
 as far as they fit. So reading a journal takes little memory, whatever sleeps in it.
 """
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any, Final
 
+from app.engine import recorded
 from app.engine.numbers import Numbers
 from topics import codec, commands, journal
 from topics.envelope import Envelope
 
 _BODY: Final = b"body:"
 _PENDING: Final = b"pending:"
+_STEP: Final = b"step:"
 _ROUND: Final = b'"r":'
+_FEW: Final = 4096
+
+
+class Places:
+    """Offsets of bodies by number, 16 bytes each: most numbers come in their order."""
+
+    __slots__ = ("_numbers", "_offsets")
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        self._offsets = array("q")
+
+    def add(self, number: int, offset: int, alive: Numbers) -> None:
+        """Take the offset of a body; those that are not `alive` are forgotten now and then."""
+        numbers = self._numbers
+        if numbers and numbers[-1] >= number:
+            at = bisect_left(numbers, number)
+            if numbers[at] == number:
+                self._offsets[at] = offset
+            else:
+                numbers.insert(at, number)
+                self._offsets.insert(at, offset)
+            return
+        numbers.append(number)
+        self._offsets.append(offset)
+        if len(numbers) > 2 * len(alive) + _FEW:
+            kept = [(one, at) for one, at in zip(numbers, self._offsets, strict=True) if one in alive]
+            self._numbers = array("q", [one for one, _ in kept])
+            self._offsets = array("q", [at for _, at in kept])
+
+    def of(self, number: int) -> int:
+        """Return the offset of a body that is alive."""
+        return self._offsets[bisect_left(self._numbers, number)]
 
 
 class Entities:
     """What a journal holds. `most_bytes` of bodies are kept, all of them without it."""
 
-    __slots__ = ("_at_hand_bytes", "_most_bytes", "at_hand", "bodies", "newest", "newest_keys", "others", "waiting")
+    __slots__ = (
+        "_at_hand_bytes",
+        "_most_bytes",
+        "at_hand",
+        "bodies",
+        "newest",
+        "newest_keys",
+        "offsets",
+        "others",
+        "places",
+        "waiting",
+    )
 
     def __init__(self, given: Mapping[bytes, bytes] | None = None, *, most_bytes: int | None = None) -> None:
         self.others: dict[bytes, bytes] = {}
@@ -33,13 +81,22 @@ class Entities:
         """The newest round that wrote a body or a waiting event, and the keys of those; orphans are among them alone:
         every owner begins with the round after the last one that was committed."""
         self.newest_keys: list[bytes] = []
+        self.places = Places()
+        """Offsets of bodies."""
+        self.offsets: dict[bytes, int] = {}
+        """Offsets of steps."""
         self._most_bytes = most_bytes
         self._at_hand_bytes = 0
         for key, value in (given or {}).items():
             self.put(key, value)
 
-    def put(self, key: bytes, value: bytes) -> bool:
-        """Take an entity. Return False for a body that was not kept."""
+    def put(self, key: bytes, value: bytes, offset: int = 0) -> bool:
+        """Take an entity that the journal has at `offset`. Return False for a body that was not kept."""
+        if key.startswith(_STEP):
+            # Of a step that has ended, its offset will do.
+            self.others[key] = recorded.stub(value) if recorded.is_over(value) else value
+            self.offsets[key] = offset
+            return True
         place = _place_of(key)
         if place is None or not self._is_counted(key, value):
             self.others[key] = value
@@ -49,6 +106,7 @@ class Entities:
             self.waiting.setdefault(workflow_id, Numbers()).add(number)
             return True
         self.bodies.add(number)
+        self.places.add(number, offset, self.bodies)
         self._drop(number)
         if self._most_bytes is not None and self._at_hand_bytes + len(value) > self._most_bytes:
             return False
@@ -58,7 +116,8 @@ class Entities:
 
     def remove(self, key: bytes) -> None:
         """Take the end of an entity."""
-        self.others.pop(key, None)
+        if self.others.pop(key, None) is not None and key.startswith(_STEP):
+            del self.offsets[key]
         place = _place_of(key)
         if place is None:
             return

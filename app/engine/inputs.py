@@ -45,13 +45,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class StepAsked:
-    """A run asks for a step. `about` says in one line what it asks for, to be compared when it is asked again."""
+    """A run asks for a step. `about` says in one line what it asks for, to be compared when it is asked again.
+
+    `aside`: not the function itself asks, but a task that it left: it may do other things meanwhile.
+    """
 
     run_id: str
     attempt: int
     key: str
     about: str
     ask: Ask
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +113,6 @@ class CaughtUp:
 
 
 @dataclass(slots=True)
-class Published:
-    """A step of a run published an event."""
-
-    run_id: str
-    attempt: int
-    step_key: str
-    event_id: str
-    record: Record
-
-
-@dataclass(slots=True)
 class Ended:
     """An attempt ended: with a result (JSON bytes) or a failure."""
 
@@ -160,15 +153,17 @@ class Delivered:
     runs_end: int
 
 
+Happened = Ended | StepAsked | StepEnded | Judged | Evicted
+"""What the runtime reports."""
 Input = (
-    EventsRead
+    Happened
+    | EventsRead
     | CommandsRead
-    | Published
-    | Ended
     | TimePassed
     | WorkflowsLoaded
     | BodiesRead
-    | Delivered
+    | RunsRead
     | LookedBack
     | CaughtUp
+    | Delivered
 )

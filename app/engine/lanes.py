@@ -7,11 +7,11 @@ the next run by one rule: the lane is free, and what waits is enough.
 from enum import Enum
 from typing import Final
 
-from app.engine import asleep, errors, letters, runs, timers
+from app.engine import asleep, errors, letters, rising, runs, timers
 from app.engine.effects import Effects
 from app.engine.known import Definition
 from app.engine.matching import Match
-from app.engine.state import Held, Lane, Pending, RunStatus, State, Timer
+from app.engine.state import Held, Lane, Pending, RunStatus, State, Timer, is_unloaded
 from headgate.definition import Workflow
 from headgate.errors import Reject
 from topics import keys
@@ -266,11 +266,15 @@ def regroup(state: State, effects: Effects) -> None:
     for key in [key for key, lane in state.lanes.items() if not lane.active]:
         del state.lanes[key]
     for run in state.runs.values():
-        if run.status is RunStatus.ASLEEP and run.workflow.id in state.loaded:
-            run.status = RunStatus.WAKING
-            state.waking_runs[run.id] = run
+        workflow = state.loaded.get(run.workflow.id)
+        if workflow is None:
+            continue
+        if is_unloaded(run.workflow):
+            run.workflow = workflow
             if run.lane is not None:
-                state.lanes.setdefault(run.lane, Lane(state.loaded[run.workflow.id], run.lane)).active += 1
+                state.lanes.setdefault(run.lane, Lane(workflow, run.lane)).active += 1
+        if run.status is RunStatus.ASLEEP:
+            rising.wake(state, run)
     for workflow_id in sorted(waiting):
         for pending in sorted(waiting[workflow_id], key=_age):
             _admit_again(state, workflow_id, pending, effects)

@@ -14,6 +14,9 @@ class Limits:
     batch_bytes: int = 4 * 1024 * 1024
     steps_per_run: int = 1_000
     result_bytes: int = 1024 * 1024
+    """Of a result, and of what a step came to."""
+    run_bytes: int = 32 * 1024 * 1024
+    """Of all that the steps of one run came to."""
     dedup_ids: int = 1_000_000
     """Most ids remembered by one partition."""
     dedup_window_ms: int = 96 * 3_600_000

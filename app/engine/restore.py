@@ -4,21 +4,23 @@ Everything that was going on sleeps afterwards, without its events in memory; `W
 runs, and `waking` has the events read back. So a takeover, a restart and a rolling deploy are one path.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import orjson
 
-from app.engine import asleep, errors, known, runs, waiting, waking
+from app.engine import asleep, errors, known, recorded, rising, runs, timers, waiting, waking
 from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
 from app.engine.entities import Entities
 from app.engine.limits import Limits
 from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing, Record, Result
+from app.engine.recorded import NOWHERE, Steps
 from app.engine.snapshot import Remembered
-from app.engine.state import OutSlot, Run, State, Unloaded, empty
+from app.engine.state import Fate, OutSlot, Run, RunStatus, State, Timer, Unloaded, empty
 from headgate.definition import Workflow
 from topics import codec, journal
 from topics.timestamps import milliseconds
@@ -100,13 +102,18 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
         _remember(state, remembered)
     _ids(state, records, remembered=remembered is not None)
     for key, _, found in records.of(b"run"):
-        _run(state, key[len(b"run:") :].decode(), found, entities.bodies)
+        _run(state, key[len(b"run:") :].decode(), found, entities)
+    for key, _, found in records.of(b"step"):
+        _step(state, key, found, entities.offsets[key])
+    for run in state.runs.values():
+        _go_on(state, run)
     for kind in (b"body", b"pending"):
         for _ in records.of(kind):
             raise ValueError("it does not say which round wrote it")
     _sleep(state, entities, records)
     # Compaction leaves the entities in any order; the oldest goes on first.
-    state.runs = dict(sorted(state.runs.items(), key=lambda one: state.dormant[one[0]][:1]))
+    state.runs = dict(sorted(state.runs.items(), key=lambda one: (one[1].places or (0,))[0]))
+    state.rising = dict(sorted(state.rising.items(), key=lambda one: (one[1].places or (0,))[0]))
     waking.rematch(state)
     waiting.read(state, records.of)
     return _out(state, records)
@@ -188,22 +195,70 @@ def _ids(state: State, records: _Records, *, remembered: bool) -> None:
             state.tail_slots = max(state.tail_slots, int(key.split(b":")[1]) + 1)
 
 
-def _run(state: State, run_id: str, found: Mapping[str, Any], bodies: Numbers) -> None:
-    numbers = tuple(found["bodies"])
-    if not numbers:
-        raise LookupError("it has no events")
-    for number in numbers:
-        _require(number, bodies)
+def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities) -> None:
+    places = array("q")
+    for number in found["bodies"]:
+        _require(number, entities.bodies)
         state.dormant_bodies[number] = state.dormant_bodies.get(number, 0) + 1
-    state.dormant[run_id] = numbers
+        places.extend((number, entities.places.of(number)))
+    if not places:
+        raise LookupError("it has no events")
     lane = None if found["lane"] is None else (found["lane"][0], found["lane"][1])
     # Its workflow and its events follow when it is loaded; until then nothing asks for more than the name.
     workflow = cast(Workflow, Unloaded(id=found["workflow"], version=found["version"]))
     run = Run.asleep(run_id, workflow, lane, found["started"])
     run.attempt = found["attempt"]
     run.due_ms = found["due"]
-    run.published = dict(found["published"]) or None
+    run.places = places
+    # What was published is a step since format 2; a run that began before goes on with what it has.
+    published = dict(found.get("published", {}))
+    if published or found.get("par") or found.get("received"):
+        steps = run.steps = Steps(run_id)
+        steps.published = published or None
+        steps.par = found.get("par", False)
+        received = found.get("received", {})
+        steps.received = {topic: (at_ms, list(seen)) for topic, (at_ms, seen) in received.items()} or None
+    status = found.get("status")
+    if status == "stuck":
+        run.status = RunStatus.STUCK
+        state.stuck[run_id] = found["why"]
+    elif status == "waiting":
+        run.status = RunStatus.COLD
+    if "fate" in found:
+        state.fates[run_id] = Fate(*found["fate"])
     state.runs[run_id] = run
+
+
+def _step(state: State, key: bytes, found: Mapping[str, Any], offset: int) -> None:
+    name, _, n = key[len(b"step:") :].rpartition(b"#")
+    run, number = state.runs.get(name.decode()), int(n)
+    if run is None:
+        state.removed.append(key)
+        return
+    steps = run.steps
+    if steps is None:
+        steps = run.steps = Steps(run.id)
+    if len(steps.places) <= number:
+        steps.places.extend([NOWHERE] * (number + 1 - len(steps.places)))
+    steps.places[number] = offset
+    steps.asked += 1
+    if found["s"] == "open":
+        step = recorded.restored(steps, number, found)
+        step.asked = False
+        steps.open[step.key] = step
+    else:
+        steps.size += found["z"]
+
+
+def _go_on(state: State, run: Run) -> None:
+    """Arm what the run's steps wait for, and wake it if it is to be given up."""
+    if run.steps is not None:
+        run.steps.resting = run.status is RunStatus.COLD
+        for step in run.steps.open.values():
+            if step.due_ms:
+                timers.arm(state, step.due_ms, Timer.STEP, run.id, step.key)
+    if run.id in state.fates:
+        rising.wake(state, run)
 
 
 def _require(number: int, bodies: Numbers) -> None:

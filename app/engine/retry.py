@@ -17,6 +17,11 @@ def delay_ms(run_id: str, attempt: int, *, base_ms: int, max_ms: int) -> int:
     return max(base_ms // 10, int(ceiling * share))
 
 
+def step_delay_ms(run_id: str, key: str, attempt: int, *, base_ms: int, max_ms: int) -> int:
+    """Return the wait before the attempt of a step after `attempt` (counted from 1), in milliseconds."""
+    return delay_ms(f"{run_id}:{key}", attempt, base_ms=base_ms, max_ms=max_ms)
+
+
 def may_retry(attempt: int, *, max_retries: int) -> bool:
     """Whether the attempt that just failed (counted from 1) leaves another one."""
     return attempt <= max_retries

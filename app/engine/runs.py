@@ -3,10 +3,12 @@
 from dataclasses import replace
 from typing import Final
 
-from app.engine import asleep, inputs, letters, retry, timers
-from app.engine.effects import Effects
+from app.engine import asleep, inputs, letters, retry, rising, timers, waits
+from app.engine.asks import EventCondition, Recorded
+from app.engine.effects import Effects, Rise
 from app.engine.outgoing import Record, Result
-from app.engine.state import Held, Run, RunStatus, State, Timer
+from app.engine.recorded import NOWHERE, Step
+from app.engine.state import Fate, Held, Run, RunStatus, State, Timer
 from headgate.definition import Workflow
 from topics import facts, journal, keys
 from topics.envelope import Envelope
@@ -53,11 +55,13 @@ def start(
 def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
     """An attempt ended. One that was overtaken by its deadline counts no more."""
     run = state.runs.get(given.run_id)
-    if run is None or run.attempt != given.attempt or run.status is not RunStatus.RUNNING:
+    if run is None or run.attempt != given.attempt or run.status not in rising.HOT:
         return
     failure = given.failure
     if failure is None:
         _finish(state, run, _COMPLETED, given.result or b"null", None)
+    elif failure.stuck:
+        _stick(state, run, failure)
     elif failure.rejected:
         _finish(state, run, _REJECTED, b"null", failure)
     elif failure.final:
@@ -69,9 +73,10 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
         delay_ms = failure.retry_after_ms
         if delay_ms is None:
             delay_ms = retry.delay_ms(run.id, run.attempt, base_ms=limits.retry_base_ms, max_ms=limits.retry_max_ms)
-        run.status = RunStatus.RETRYING
+        rising.turn(state, run, RunStatus.RETRYING)
         run.due_ms = state.now_ms + delay_ms
-        state.running -= 1
+        if run.steps is not None:
+            run.steps.resting = False
         state.counters.retried += 1
         state.touched_runs[run.id] = run
         state.changed = True
@@ -86,7 +91,45 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
             error=facts.error_of(failure.type, failure.message),
             retry_at_ms=run.due_ms,
         )
-        _tell(state, retried)
+        tell(state, retried)
+
+
+def _stick(state: State, run: Run, failure: inputs.Failure) -> None:
+    """The function no longer matches what is recorded. Nothing is lost, and nothing waits behind it but for order's
+    sake: somebody must decide.
+    """
+    state.stuck[run.id] = failure.message
+    if run.lane is not None and run.workflow.order != "strict":
+        state.freed.append(run.lane)
+        run.lane = None
+    if run.steps is not None:
+        run.steps.resting = False
+    told = facts.run_stuck(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        attempt=run.attempt,
+        error=facts.error_of(failure.type, failure.message),
+    )
+    if not run.journaled:
+        began(state, run)
+    tell(state, told)
+    rising.touch(state, run)
+    rising.chill(state, run, RunStatus.STUCK)
+
+
+def retry_stuck(state: State, run_id: str) -> bool:
+    """Let a stuck run go on by the code that is loaded now. Return whether there was one."""
+    run = state.runs.get(run_id)
+    if run is None or run.status is not RunStatus.STUCK:
+        return False
+    state.stuck.pop(run_id, None)
+    if run.workflow.id in state.loaded:
+        run.workflow = state.loaded[run.workflow.id]
+    tell(state, facts.run_resumed(run_id=run_id, workflow_id=run.workflow.id, at_ms=state.now_ms))
+    rising.touch(state, run)
+    rising.wake(state, run)
+    return True
 
 
 def _used_up(run: Run, failure: inputs.Failure) -> inputs.Failure:
@@ -101,11 +144,16 @@ def retry_due(state: State, run_id: str, due_ms: int, effects: Effects) -> None:
     run = state.runs.get(run_id)
     if run is None or run.status is not RunStatus.RETRYING or run.due_ms != due_ms:
         return
-    run.status = RunStatus.RUNNING
     run.attempt += 1
-    state.running += 1
+    run.due_ms = 0
     state.touched_runs[run_id] = run
     state.changed = True
+    if run.steps is not None and run.steps.any:
+        rising.wake(state, run)
+        return
+    if run.steps is not None:
+        rising.forget_attempt(run)
+    rising.turn(state, run, RunStatus.RUNNING)
     effects.starts.append(run)
 
 
@@ -113,13 +161,40 @@ def deadline_due(state: State, run_id: str, effects: Effects) -> None:
     run = state.runs.get(run_id)
     if run is None or run.deadline_ms is None or run.deadline_ms > state.now_ms:
         return
-    if run.status is RunStatus.RUNNING:
+    end(state, run, _FAILED, _late(run), effects)
+
+
+def _late(run: Run) -> inputs.Failure:
+    seconds = run.workflow.timeout_seconds
+    message = f"the run took longer than the {seconds:g} s that timeout= of workflow {run.workflow.id!r} allows"
+    return inputs.Failure("WorkflowTimeout", message, None)
+
+
+def end(state: State, run: Run, status: str, failure: inputs.Failure, effects: Effects) -> None:
+    """End a run, whatever it does: at once, or once its events are read back. The first word counts."""
+    if run.id in state.fates or (run.steps is not None and run.steps.over):
+        return
+    if run.status in rising.HOT:
         effects.cancels.append(run)
         # Its next attempt and its deadline may have been due together: what is over must not begin.
         effects.starts = [one for one in effects.starts if one is not run]
-    seconds = run.workflow.timeout_seconds
-    message = f"the run took longer than the {seconds:g} s that timeout= of workflow {run.workflow.id!r} allows"
-    _finish(state, run, _FAILED, b"null", inputs.Failure("WorkflowTimeout", message, None))
+    if run.places is None:
+        _finish(state, run, status, b"null", failure)
+        return
+    state.fates[run.id] = Fate(status, failure.type, failure.message)
+    rising.touch(state, run)
+    rising.wake(state, run)
+
+
+def withdraw(state: State, run: Run, step: Step) -> None:
+    """Withdraw what a step of the run waits for."""
+    if step.wait is None:
+        return
+    for n, condition in enumerate(step.wait.conditions):
+        asked_for = step.ask.conditions[n]  # type: ignore[union-attr]
+        if not condition.over and isinstance(asked_for, EventCondition):
+            condition.over = True
+            waits.withdraw(state, run, step.key, n, asked_for.topic)
 
 
 def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.Failure | None) -> None:
@@ -155,7 +230,7 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
             key=run.key,
             error=error,
         )
-        _tell(state, finished)
+        tell(state, finished)
     for envelope in run.events:
         if envelope.reply_topic is not None:
             _reply(state, run, envelope, value)
@@ -174,12 +249,26 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
     del state.runs[run.id]
     state.touched_runs.pop(run.id, None)
     if run.journaled:
-        state.run_bytes -= sum([one.weight for one in run.events])
+        if rising.weighs(run):
+            state.run_bytes -= sum([one.weight for one in run.events])
         state.removed.append(journal.run_key(run.id))
+    if run.steps is not None:
+        _forget_steps(state, run)
     for one in run.held or ():
         asleep.release(state, one)
     if run.lane is not None:
         state.freed.append(run.lane)
+
+
+def _forget_steps(state: State, run: Run) -> None:
+    steps = run.steps
+    assert steps is not None
+    for step in steps.open.values():
+        withdraw(state, run, step)
+    steps.over = True
+    state.removed.extend(journal.step_key(run.id, n) for n, place in enumerate(steps.places) if place != NOWHERE)
+    state.rising.pop(run.id, None)
+    state.stuck.pop(run.id, None)
 
 
 def result_record(
@@ -233,41 +322,68 @@ def began(state: State, run: Run) -> None:
         key=run.key,
         events=run.events,
     )
-    _tell(state, started)
+    tell(state, started)
 
 
-def _tell(state: State, told: facts.Record) -> None:
+def tell(state: State, told: facts.Record) -> None:
     state.outgoing.runs.append(Record("runs", state.partition, told.key, told.value, tuple(told.headers)))
 
 
 def renew(state: State) -> None:
-    """Workflows changed: what waits for its next attempt gets the workflow as it is now.
+    """Workflows changed: what waits for its next attempt or to be called anew gets the workflow as it is now.
 
     An attempt that goes on keeps the one that it began with.
     """
     for run in state.runs.values():
-        if run.status is RunStatus.RETRYING and run.workflow.id in state.loaded:
+        if run.status in _RENEWED and run.workflow.id in state.loaded:
             run.workflow = state.loaded[run.workflow.id]
             _set_deadline(state, run)
 
 
-def resume(state: State, run: Run, held: tuple[Held, ...], effects: Effects) -> None:
-    """Go on with a run that slept, now that its events are there."""
-    run.held = held
-    run.events = tuple([one.envelope for one in held])
-    run.key = run.events[0].key
-    state.run_bytes += sum([one.weight for one in run.events])
+_RENEWED: Final = frozenset({RunStatus.RETRYING, RunStatus.COLD, RunStatus.STUCK})
+
+
+def retire(state: State, effects: Effects) -> None:
+    """Give up the runs of retired workflows, but for those that go on here."""
+    if not state.retired:
+        return
+    for run in [one for one in state.runs.values() if one.workflow.id in state.retired]:
+        if run.status is RunStatus.WAITING:
+            end(state, run, _CANCELLED, _retired(run), effects)
+        elif run.status in (RunStatus.ASLEEP, RunStatus.COLD, RunStatus.STUCK):
+            rising.wake(state, run)
+
+
+def _retired(run: Run) -> inputs.Failure:
+    message = f"workflow {run.workflow.id!r} was retired while the run waited for it to be loaded"
+    return inputs.Failure("WorkflowRetired", message, None)
+
+
+def resume(
+    state: State, run: Run, held: tuple[Held, ...] | None, steps: tuple[Recorded, ...], effects: Effects
+) -> None:
+    """Go on with a run whose events (None if they were in memory) and `steps` are read back."""
+    if held is not None:
+        run.held = held
+        run.events = tuple([one.envelope for one in held])
+        run.key = run.events[0].key
+        state.run_bytes += sum([one.weight for one in run.events])
+    fate = state.fates.pop(run.id, None)
+    if fate is not None:
+        _finish(state, run, fate.status, b"null", inputs.Failure(fate.type, fate.message, None))
+        return
     if run.workflow.id in state.retired:
-        message = f"workflow {run.workflow.id!r} was retired while the run waited for it to be loaded"
-        _finish(state, run, _CANCELLED, b"null", inputs.Failure("WorkflowRetired", message, None))
+        _finish(state, run, _CANCELLED, b"null", _retired(run))
         return
     _set_deadline(state, run)
     if run.due_ms > 0:
-        run.status = RunStatus.RETRYING
+        rising.turn(state, run, RunStatus.RETRYING)
         timers.arm(state, run.due_ms, Timer.RETRY, run.id)
+        return
+    rising.turn(state, run, RunStatus.RUNNING)
+    if run.steps is not None and run.steps.any:
+        effects.after.append(Rise(run, steps))
     else:
-        run.status = RunStatus.RUNNING
-        state.running += 1
         effects.starts.append(run)
 
 

@@ -14,15 +14,16 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, commit, waiting
+from app.engine import asleep, commit, recorded, waiting
 from app.engine.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation
 from app.engine.entities import Entities
 from app.engine.numbers import Numbers
 from app.engine.state import Held, State
 from topics import commands, journal
 
-_MAGIC: Final = b"headgate-snapshot-2\n"
+_MAGIC: Final = b"headgate-snapshot-3\n"
 _CHECKSUM_BYTES: Final = 16
+_BODY: Final = b"body:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ def possible(state: State) -> bool:
     """Whether everything that `state` holds is in the journal and delivered."""
     fresh = any(one.fresh for one in state.dedup.generations)
     unwritten = state.changed or state.removed or state.orphans or state.fresh_pending or state.touched_runs
+    unwritten = unwritten or state.touched_steps
     return state.round > 0 and not (unwritten or fresh or state.undelivered)
 
 
@@ -66,6 +68,12 @@ def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes
         "next_offset": next_offset,
         "about": about,
         "entities": [[key.decode(), value.decode()] for key, value in _entities(state).items()],
+        "places": base64.b64encode(_places(state).tobytes()).decode(),
+        "steps": [
+            [run.id, base64.b64encode(run.steps.places.tobytes()).decode(), run.steps.size]
+            for run in state.runs.values()
+            if run.steps is not None
+        ],
         "asleep": {name: _text(one) for name, one in state.asleep.items()},
         "dormant": _text(Numbers(state.dormant_bodies)),
         "generations": [
@@ -133,8 +141,22 @@ def _entities_of(found: Mapping[str, Any], most_bytes: int | None) -> Entities:
     dormant = Numbers.of(base64.b64decode(found["dormant"]))
     entities.bodies = Numbers.union([dormant, *sleeping.values()])
     entities.waiting = sleeping
+    places = array.array("q")
+    places.frombytes(base64.b64decode(found["places"]))
+    offsets = dict(zip(places[::2], places[1::2], strict=True))
+    for number in sorted(dormant):
+        entities.places.add(number, offsets[number], entities.bodies)
+    for run_id, packed, size in found["steps"]:
+        numbered = array.array("q")
+        numbered.frombytes(base64.b64decode(packed))
+        for n, offset in enumerate(numbered):
+            if offset != recorded.NOWHERE:
+                entities.put(journal.step_key(run_id, n), b'{"r":0,"s":"done","z":%d}' % size, offset)
+                size = 0  # all of it counts once
     for key, value in found["entities"]:
-        entities.put(key.encode(), value.encode())
+        encoded = key.encode()
+        offset = offsets.get(int(encoded[len(_BODY) :]), 0) if encoded.startswith(_BODY) else 0
+        entities.put(encoded, value.encode(), entities.offsets.get(encoded, offset))
     return entities
 
 
@@ -144,6 +166,9 @@ def _entities(state: State) -> dict[bytes, bytes]:
     for run in state.runs.values():
         for held in run.held or ():
             _body(state, held, made)
+        for step in () if run.steps is None else run.steps.open.values():
+            if step.journaled:
+                made[journal.step_key(run.id, step.n)] = recorded.value(step, state.round)
         made[journal.run_key(run.id)] = journal.encode(commit.run_value(state, run))
     for lane in state.lanes.values():
         for pending in lane.pending:
@@ -153,6 +178,17 @@ def _entities(state: State) -> dict[bytes, bytes]:
     made[journal.KNOWN] = journal.encode(commit.known_value(state))
     made[journal.HEAD] = journal.encode(commit.head(state))
     return made
+
+
+def _places(state: State) -> "array.array[int]":
+    """Return number and offset of each body that a run needs."""
+    places = array.array("q")
+    for run in state.runs.values():
+        if run.places is not None:
+            places.extend(run.places)
+        for held in run.held or ():
+            places.extend((held.number, held.offset))
+    return places
 
 
 def _body(state: State, held: Held, made: dict[bytes, bytes]) -> None:

@@ -1,5 +1,6 @@
 """What one partition knows. Held and changed by the engine alone; the journal defines it."""
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,6 +12,7 @@ from app.engine.limits import Limits
 from app.engine.matching import Matcher
 from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing
+from app.engine.recorded import Step, Steps
 from app.engine.registry import FlushAsked, Head, Interest, Interests, Look, Registry, Wait
 from headgate.definition import Workflow
 from topics.asked import Ask
@@ -24,20 +26,28 @@ class RunStatus(Enum):
     """An attempt is in the runtime's hands."""
     RETRYING = "retrying"
     """The last attempt failed; the next one starts at `due_ms`."""
+    WAITING = "waiting"
+    """It has open steps and nothing of it is executed; its function is in the runtime's memory."""
+    COLD = "cold"
+    """As waiting, but its function has to be called anew, and its events are in the journal alone."""
     ASLEEP = "asleep"
-    """Its workflow is not loaded by this owner; its events are in the journal alone."""
+    """It is to go on, but its workflow is not loaded by this owner; its events are in the journal alone."""
     WAKING = "waking"
-    """Its workflow is loaded or retired, and its events are being read back."""
+    """It is to go on or to be given up, and its events and steps are being read back."""
+    STUCK = "stuck"
+    """Its function no longer matches its steps: somebody must decide."""
 
 
 class Held:
     """An event that outlives its round: its body is an entity of its own, shared by all that still need it."""
 
-    __slots__ = ("envelope", "journaled", "number", "refs")
+    __slots__ = ("envelope", "journaled", "number", "offset", "refs")
 
-    def __init__(self, envelope: Envelope, number: int = -1, *, journaled: bool = False) -> None:
+    def __init__(self, envelope: Envelope, number: int = -1, *, offset: int = -1, journaled: bool = False) -> None:
         self.envelope = envelope
         self.number = number
+        self.offset = offset
+        """Of its record, -1 while it has none."""
         self.refs = 0
         self.journaled = journaled
 
@@ -55,9 +65,10 @@ class Run:
         "journaled",
         "key",
         "lane",
-        "published",
+        "places",
         "started_ms",
         "status",
+        "steps",
         "workflow",
     )
 
@@ -81,7 +92,9 @@ class Run:
         self.status = RunStatus.RUNNING
         self.due_ms = 0
         self.deadline_ms: int | None = None
-        self.published: dict[str, str] | None = None
+        self.steps: Steps | None = None
+        self.places: array[int] | None = None
+        """While its events are in the journal alone: number and offset of each body, in turn."""
         self.journaled = False
 
     @classmethod
@@ -90,7 +103,7 @@ class Run:
         run = cls.__new__(cls)
         run.id, run.workflow, run.lane, run.started_ms = run_id, workflow, lane, started_ms
         run.events, run.held, run.key = (), None, None
-        run.attempt, run.due_ms, run.deadline_ms, run.published = 1, 0, None, None
+        run.attempt, run.due_ms, run.deadline_ms, run.steps, run.places = 1, 0, None, None, array("q")
         run.status, run.journaled = RunStatus.ASLEEP, True
         return run
 
@@ -103,6 +116,11 @@ class Unloaded:
     version: str
     timeout_seconds: float | None = None
     max_retries: int = 0
+
+
+def is_unloaded(workflow: object) -> bool:
+    """Whether a run's workflow is only a stand-in: this owner has not loaded it since it took the run over."""
+    return type(workflow) is Unloaded
 
 
 class Pending:
@@ -177,7 +195,10 @@ class Timer(Enum):
     RETRY = 0
     DEADLINE = 1
     BATCH = 2
-    WAIT = 6
+    STEP = 3
+    """Of a step: a sleep is over, its function is tried again, the time for it is over."""
+    WAIT = 4
+    """The time for a wait that is registered here is over."""
 
 
 @dataclass(slots=True)
@@ -197,6 +218,8 @@ class Counters:
     """Waits that an event met, and that none met in time."""
     started: int = 0
     retried: int = 0
+    steps: int = 0
+    """Steps that came to something and were journaled."""
     slept: int = 0
     """Events that fell asleep, once for each workflow that they wait for."""
     woken: int = 0
@@ -204,6 +227,15 @@ class Counters:
     """Events that became dead letters because too many slept."""
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
     """By workflow id and status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """How a run ends that cannot end yet."""
+
+    status: str
+    type: str
+    message: str
 
 
 @dataclass(slots=True)
@@ -249,14 +281,16 @@ class State:
     """Bodies of the events that wait for a workflow's code, by its id. In memory there is nothing else of them."""
     falling: dict[str, int] = field(default_factory=dict)
     """How many events of a workflow will sleep once their round is journaled."""
-    dormant: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Bodies of the runs that sleep or wake, by the run's id."""
     dormant_bodies: dict[int, int] = field(default_factory=dict)
-    """How many of these runs need a body."""
+    """How many runs whose events are not in memory need a body."""
     waking: dict[str, int] = field(default_factory=dict)
     """Workflows whose sleeping events are read back, and the first body that was not looked at yet."""
-    waking_runs: dict[str, Run] = field(default_factory=dict)
-    """Runs whose events are read back."""
+    rising: dict[str, Run] = field(default_factory=dict)
+    """Runs whose events and steps are read back."""
+    fates: dict[str, Fate] = field(default_factory=dict)
+    """How runs end once their events are read back."""
+    stuck: dict[str, str] = field(default_factory=dict)
+    """Why runs are stuck."""
     retired: set[str] = field(default_factory=set)
     """Workflows that somebody retired: what sleeps for them is read back to be given up."""
     shared: dict[int, Held] = field(default_factory=dict)
@@ -272,7 +306,7 @@ class State:
     held_bytes: int = 0
     """Weight of the events that wait in lanes."""
     run_bytes: int = 0
-    """Weight of the events of runs that outlive their round; those that sleep have none in memory."""
+    """Weight of the events of runs that outlive their round and go on; those that wait may be dropped at any time."""
 
     outgoing: Outgoing = field(default_factory=lambda: Outgoing(0))
     undelivered: deque[OutSlot] = field(default_factory=deque)
@@ -289,7 +323,10 @@ class State:
     ready: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
     freed: list[tuple[str, str | None]] = field(default_factory=list)
     """Lanes of which a run ended, in order."""
+    unsettled: list[Run] = field(default_factory=list)
+    """Runs whose steps changed: whether they go on or wait is decided at the end of `apply`."""
     touched_runs: dict[str, Run] = field(default_factory=dict)
+    touched_steps: list[Step] = field(default_factory=list)
     fresh_pending: list[Pending] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)
     """Keys of journaled entities that ended in this round."""

@@ -8,7 +8,9 @@ from app.engine.state import TIMERS_LEAST, RunStatus, State, Timer
 
 
 def arm(state: State, due_ms: int, kind: Timer, name: str, group: str | None = None) -> None:
-    """Let `kind` fire for `name` (a run's id, or a lane's workflow and `group`) once it is `due_ms`."""
+    """Let `kind` fire for `name` once it is `due_ms`: a run's id, with a step's key as `group`; or a lane's workflow
+    and `group`.
+    """
     state.timer_count += 1
     heapq.heappush(state.timers, (due_ms, state.timer_count, kind, name, group))
     if len(state.timers) >= state.timers_most:
@@ -50,6 +52,9 @@ def _holds(state: State, timer: tuple[int, int, Timer, str, str | None]) -> bool
     run = state.runs.get(name)
     if run is None:
         return False
+    if kind is Timer.STEP:
+        step = None if run.steps is None or group is None else run.steps.open.get(group)
+        return step is not None and step.due_ms == due_ms
     if kind is Timer.DEADLINE:
         return run.deadline_ms == due_ms
     return run.status is RunStatus.RETRYING and run.due_ms == due_ms

@@ -7,56 +7,42 @@ at, its new events sleep behind it, so that those of one key keep their order.
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from app.engine import asleep, lanes, runs
+from app.engine import asleep, lanes, recorded, rising, runs
+from app.engine.asks import Recorded
 from app.engine.effects import Effects
-from app.engine.inputs import BodiesRead
+from app.engine.inputs import BodiesRead, RunsRead
 from app.engine.known import Definition
 from app.engine.lanes import Verdict
 from app.engine.matching import Match, Matcher
 from app.engine.numbers import ascending
-from app.engine.state import Held, Recalled, RunStatus, State
+from app.engine.state import Held, Recalled, Run, RunStatus, State
 from topics import journal
+from topics.envelope import Envelope
 
 
-def wanted(state: State, most: int, *, runs_only: bool = False) -> Sequence[int]:
-    """Return the bodies that are to be read next, at most `most`, in the order of their numbers.
-
-    Those of runs come first and whatever the room: a run that has some of its events could never start otherwise.
-    """
-    if state.waking_runs:
-        missing = _awaited(state) - state.shared.keys()
-        if missing:
-            return sorted(missing)[:most]
-    if runs_only or not state.waking:
+def wanted(state: State, most: int) -> Sequence[int]:
+    """Return the bodies of events that are to be read next, at most `most`, in the order of their numbers."""
+    if not state.waking:
         return ()
     sleeping = [(state.asleep.get(name), first) for name, first in state.waking.items()]
     return list(islice(ascending(one.since(first) for one, first in sleeping if one is not None), most))
 
 
-def _awaited(state: State) -> set[int]:
-    return {number for run_id in state.waking_runs for number in state.dormant[run_id]}
-
-
 def begin(state: State, changed: Iterable[str], effects: Effects) -> None:
     """Workflows changed: look again at what sleeps for those that `changed`, and at what sleeps for those retired."""
-    for run in state.runs.values():
-        if run.status is RunStatus.ASLEEP and run.workflow.id in state.retired:
-            run.status = RunStatus.WAKING
-            state.waking_runs[run.id] = run
-    for run in list(state.waking_runs.values()):
+    for run in list(state.rising.values()):
         name = run.workflow.id
         if name in state.loaded:
             run.workflow = state.loaded[name]
-        elif name not in state.retired:
-            run.status = RunStatus.ASLEEP
-            del state.waking_runs[run.id]
+        elif name not in state.retired and run.id not in state.fates:
+            rising.turn(state, run, RunStatus.ASLEEP)
+            del state.rising[run.id]
     for name in [one for one in state.waking if one not in state.loaded and one not in state.retired]:
         del state.waking[name]
     for name in (*changed, *sorted(state.retired)):
         if name in state.asleep or name in state.falling:
             state.waking[name] = 0
-    awaited = _awaited(state)
-    for number in [one for one, held in state.shared.items() if not held.refs and one not in awaited]:
+    for number in [one for one, held in state.shared.items() if not held.refs]:
         del state.shared[number]
     bodies_read(state, BodiesRead(()), effects)  # what is in memory for others' sake
     rematch(state)
@@ -75,34 +61,56 @@ def bodies_read(state: State, given: BodiesRead, effects: Effects) -> None:
         if number not in shared:
             shared[number] = Held(envelope, number, journaled=True)
     looked_at = [number for number, _ in given.bodies]
-    for run_id in [one for one in state.waking_runs if all(number in shared for number in state.dormant[one])]:
-        looked_at.extend(state.dormant[run_id])
-        _wake_run(state, run_id, effects)
     before = len(state.waking)
     for workflow_id in list(state.waking):
         looked_at.extend(_wake_events(state, workflow_id, effects))
     if len(state.waking) < before:
         rematch(state)
-    awaited = _awaited(state)
     for number in looked_at:  # what nothing sleeps for any more, or nobody has in memory, is not shared
         held = shared.get(number)
-        if held is not None and number not in awaited and not (held.refs and asleep.needed(state, number)):
+        if held is not None and not (held.refs and asleep.needed(state, number)):
             del shared[number]
 
 
-def _wake_run(state: State, run_id: str, effects: Effects) -> None:
-    run = state.waking_runs.pop(run_id)
-    numbers = state.dormant.pop(run_id)
-    for number in numbers:
-        left = state.dormant_bodies[number] - 1
-        if left:
-            state.dormant_bodies[number] = left
-        else:
-            del state.dormant_bodies[number]
-    held = tuple(state.shared[number] for number in numbers)
-    for one in held:
-        one.refs += 1
-    runs.resume(state, run, held, effects)
+def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
+    """Go on with runs, or give them up, now that what the journal has of them is there."""
+    for run_id, envelopes, records in given.runs:
+        run = state.rising.get(run_id)
+        if run is None or (run.steps is not None and run.steps.unplaced):
+            continue  # given up meanwhile; or a step ended in this round, and is read with the next
+        del state.rising[run_id]
+        held = None
+        if run.places is not None:
+            held = _held(state, run, envelopes)
+        runs.resume(state, run, held, _recorded(run, records), effects)
+        for one in held or ():
+            if one.refs and asleep.needed(state, one.number):
+                state.shared[one.number] = one
+            else:
+                state.shared.pop(one.number, None)
+
+
+def _held(state: State, run: Run, envelopes: Sequence[Envelope]) -> tuple[Held, ...]:
+    places = list(rising.pairs(run.places))
+    rising.warm(state, run)
+    made: list[Held] = []
+    for (number, offset), envelope in zip(places, envelopes, strict=True):
+        held = state.shared.get(number) or Held(envelope, number, offset=offset, journaled=True)
+        held.refs += 1
+        made.append(held)
+    return tuple(made)
+
+
+def _recorded(run: Run, records: Sequence[bytes]) -> tuple[Recorded, ...]:
+    steps = run.steps
+    if steps is None:
+        return ()
+    published = () if steps.published is None else steps.published.items()
+    return (
+        *(recorded.of_published(key, event_id) for key, event_id in published),
+        *(recorded.of_record(one) for one in records),
+        *(recorded.of_step(one) for one in steps.open.values()),
+    )
 
 
 def _wake_events(state: State, workflow_id: str, effects: Effects) -> list[int]:

@@ -28,6 +28,7 @@ def changed(state: State, given: WorkflowsLoaded, effects: Effects) -> None:
             state.known_changed = state.changed = True
     lanes.regroup(state, effects)
     runs.renew(state)
+    runs.retire(state, effects)
     waking.begin(state, sorted(anew), effects)
 
 

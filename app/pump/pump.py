@@ -10,17 +10,17 @@ the journal holds the truth, and the next owner goes on from it (design 3.2).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.engine import apply as engine
-from app.engine import asleep, timers, waits, waking
+from app.engine import asleep, rising, timers, waits, waking
 from app.engine.commit import commit
-from app.engine.effects import Commit, Effects
-from app.engine.inputs import BodiesRead, Delivered, Ended, Input, Published, TimePassed, WorkflowsLoaded
+from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
+from app.engine.inputs import BodiesRead, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.outgoing import Outgoing
-from app.engine.state import Counters, Run, State
+from app.engine.state import Counters, Run, RunStatus, State
 from app.kafka.log import AppendFailed, Entry, PartitionLog
 from app.pump import decode
 from app.pump.decode import Read
@@ -42,8 +42,13 @@ QUIET_ROUNDS = 5
 class Runtime(Protocol):
     """What drives authors' code (app.runtime.driver)."""
 
-    async def start(self, runs: Sequence[Run], report: Callable[[Published | Ended], None]) -> None:
+    async def start(self, runs: Sequence[Run], report: Callable[[Happened], None]) -> None:
         """Start an attempt of each run; return once those that need not wait have ended. `report` gets what happens."""
+
+    def go_on(self, after: Sequence[After], report: Callable[[Happened], None]) -> None:
+        """Do what follows the round that has been journaled, in this order. What a run is told that has no function
+        here, because it was dropped meanwhile, means nothing: that was reported.
+        """
 
     def cancel(self, runs: Sequence[Run]) -> None:
         """Stop the attempts of `runs`; nothing more is reported of them."""
@@ -103,6 +108,8 @@ class Pump:
         self._events = Inbox(state.events_offset, most_bytes=bounds.inbox_bytes)
         self._commands = Inbox(state.commands_offset, most_bytes=bounds.inbox_bytes)
         self._happened: list[Input] = []
+        self._after: list[After] = []
+        """What the runtime is to do once the round is durable."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._draining = False
@@ -168,7 +175,10 @@ class Pump:
     @property
     def in_flight(self) -> int:
         """Attempts that go on here."""
-        return self.state.running - len(self._left)
+        left = self._left
+        if not left:
+            return self.state.running
+        return sum(one.status is RunStatus.RUNNING and one.id not in left for one in self.state.runs.values())
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -195,7 +205,7 @@ class Pump:
             for task in (looping, delivering, looking):
                 task.cancel()
             await asyncio.gather(looping, delivering, looking, return_exceptions=True)
-            self._runtime.cancel(list(self.state.runs.values()))
+            self._runtime.cancel([one for one in self.state.runs.values() if one.status in rising.HOT])
 
     async def _loop(self) -> None:
         self._lookback.offer()  # what the journal says was not done
@@ -223,7 +233,7 @@ class Pump:
         self._wake.clear()
         if self._happened or self._mark_due or ((self._events or self._commands) and not self._full()):
             return
-        if self.state.waking_runs or self._may_wake() or waits.backlog(self.state):
+        if self._may_rise() or self._may_wake() or waits.backlog(self.state):
             return
         if not self._held.is_set() or self._stopping:
             return
@@ -267,6 +277,8 @@ class Pump:
             await self._append(made)
             if made.outgoing:
                 self.delivery.offer(made.outgoing)
+        if self._after:
+            self._go_on()
         self._lookback.offer()
         self._observe(self.state.counters, self.state)
         if self.delivery.full:
@@ -304,19 +316,36 @@ class Pump:
             )
         return given
 
-    async def _recalled(self) -> BodiesRead | None:
-        """Read back some of what slept for workflows that are there now. It goes before what is new."""
+    async def _recalled(self) -> RunsRead | BodiesRead | None:
+        """Read back some of what is to go on: runs first, then what slept for workflows that are there now.
+
+        It goes before what is new.
+        """
         state = self.state
-        if not (state.waking or state.waking_runs):
+        if not (state.waking or state.rising):
             if state.loaded:
                 self._recall.clear()
             return None
-        numbers = waking.wanted(state, self._bounds.round_events, runs_only=not self._may_wake())
+        if self._may_rise():
+            wanted = rising.wanted(state, self._bounds.round_events)
+            if wanted:
+                return RunsRead(await self._recall.runs(wanted, most_bytes=max(1, self._bounds.held_bytes // 2)))
+        numbers = waking.wanted(state, self._bounds.round_events) if self._may_wake() else ()
         if not numbers:
             return None
         most_bytes = max(1, self._bounds.held_bytes // 2 - state.recalled_bytes)
         bodies = await self._recall.read(numbers, end=self._next_journal_offset, most_bytes=most_bytes)
         return BodiesRead(bodies) if bodies else None
+
+    def _may_rise(self) -> bool:
+        """Whether there are runs to read back, and room for them. While nothing runs there always is: what fills the
+        room may be waiting for one of them.
+        """
+        state, bounds = self.state, self._bounds
+        if not state.rising or self._draining:
+            return False
+        room = state.running < bounds.running and state.held_bytes + state.run_bytes < bounds.held_bytes
+        return room or not state.running
 
     def _may_wake(self) -> bool:
         """Whether there is something to wake, and room for it: half of what waits may be what slept."""
@@ -336,7 +365,9 @@ class Pump:
 
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""
-        while effects.cancels or effects.starts:
+        while True:
+            if effects.after:
+                self._after.extend(effects.after)
             if effects.cancels:
                 self._runtime.cancel(effects.cancels)
                 self._left.difference_update([run.id for run in effects.cancels])
@@ -351,12 +382,28 @@ class Pump:
                 return
             effects = engine.apply(self.state, happened, self._clock.now_ms())
 
+    def _go_on(self) -> None:
+        """The round is durable: tell the runtime. While draining, runs that only waited do not go on here."""
+        after, self._after = self._after, []
+        state = self.state
+        told: list[After] = []
+        for one in after:
+            run = one.run
+            if state.runs.get(run.id) is not run or run.status not in rising.HOT:
+                continue  # it ended in the same round, or its function did not stay
+            if self._draining and ((isinstance(one, Resolve) and one.woken) or isinstance(one, Rise)):
+                self._left.add(run.id)
+            else:
+                told.append(one)
+        if told:
+            self._runtime.go_on(told, self._report)
+
     async def _append(self, made: Commit) -> None:
         for entities in _batches(made.ahead):
-            await self._append_one(entities)
-        await self._append_one([Entry(key, value) for key, value in made.batch])
+            await self._append_one(entities, made.placed)
+        await self._append_one([Entry(key, value) for key, value in made.batch], made.placed)
 
-    async def _append_one(self, entries: Sequence[Entry]) -> None:
+    async def _append_one(self, entries: Sequence[Entry], placed: Mapping[bytes, Placed]) -> None:
         offset = await self._log.append(entries)
         if offset != self._next_journal_offset:
             raise AppendFailed(
@@ -364,6 +411,10 @@ class Pump:
                 f"{self._next_journal_offset} follows; another producer wrote, or the append's fate is unknown"
             )
         self._next_journal_offset = offset + len(entries)
+        if placed:
+            for at, entry in enumerate(entries, offset):
+                if entry.value is not None and (one := placed.get(entry.key or b"")) is not None:
+                    one.offset = at
 
     async def _offer(self, topic: str, inbox: Inbox, records: Sequence[Read], begin: int | None) -> None:
         expected = inbox.next_offset
@@ -392,7 +443,7 @@ class Pump:
         self._mark_due = True
         self._wake.set()
 
-    def _report(self, given: Published | Ended) -> None:
+    def _report(self, given: Happened) -> None:
         self._happened.append(given)
         self._wake.set()
 

@@ -1,7 +1,8 @@
-"""Reads bodies of sleeping events back from the journal. Used by the pump, for what the engine wants next.
+"""Reads back from the journal what is not in memory. Used by the pump, for what the engine wants next.
 
-A body is written once and under a growing number, so the journal is read forward, once for all that wakes together;
-what the takeover has kept is taken first.
+Events and steps of runs are read by their offsets. The body of an event that slept for want of a workflow is found by
+its number: bodies are written once and under a growing number, so the journal is read forward, once for all that wakes
+together; what the takeover has kept is taken first.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -9,15 +10,20 @@ from contextlib import aclosing
 from typing import Final, cast
 
 from app.engine.entities import event_of
+from app.engine.rising import Wanted
 from app.kafka.log import LogRecord, PartitionLog
 from topics import journal
 from topics.envelope import Envelope
 
 SCAN_BYTES: Final = 8 * 1024 * 1024
 """Most of the journal that is read at once: the partition's rounds go on between."""
+GAP: Final = 64
+"""Records between two that are wanted, which are read with them: a fetch costs more than those."""
+RECORDS_AT_ONCE: Final = 256
 _BODY: Final = b"body:"
 
 Bodies = list[tuple[int, Envelope]]
+Runs = list[tuple[str, list[Envelope], list[bytes]]]
 
 
 class Recall:
@@ -42,6 +48,52 @@ class Recall:
         if numbers[0] <= self._passed:
             self._next, self._passed = self._start, -1
         return await self._scan(numbers, end, most_bytes)
+
+    async def runs(self, wanted: Sequence[Wanted], *, most_bytes: int) -> Runs:
+        """Return events and steps of runs, of the first one at least, and of no more once `most_bytes` are read.
+
+        Raises UnreadableJournal, also for a record that is not there.
+        """
+        found: Runs = []
+        size = at = 0
+        while at < len(wanted) and (size < most_bytes or not found):
+            few: list[Wanted] = []
+            records = 0
+            while at < len(wanted) and (not few or (records < RECORDS_AT_ONCE and size < most_bytes)):
+                one = wanted[at]
+                at += 1
+                few.append(one)
+                records += len(one.bodies) + len(one.steps)
+                size += one.size
+            offsets = [offset for one in few for number, offset in one.bodies if number not in self._at_hand]
+            offsets.extend(offset for one in few for offset in one.steps)
+            values = await self._at(offsets)
+            for one in few:
+                events = [self._event(number, offset, values) for number, offset in one.bodies]
+                size += sum([event.weight for event in events])
+                found.append((one.run_id, events, [_value(values, offset, one.run_id) for offset in one.steps]))
+        return found
+
+    def _event(self, number: int, offset: int, values: Mapping[int, bytes]) -> Envelope:
+        value = self._at_hand.get(number)
+        return event_of(number, _value(values, offset, journal.body_key(number).decode()) if value is None else value)
+
+    async def _at(self, offsets: Sequence[int]) -> dict[int, bytes]:
+        """Return the values at these offsets; those that are near each other are read together."""
+        found: dict[int, bytes] = {}
+        ordered = sorted(set(offsets))
+        at = 0
+        while at < len(ordered):
+            first = at
+            while at + 1 < len(ordered) and ordered[at + 1] - ordered[at] <= GAP:
+                at += 1
+            named = set(ordered[first : at + 1])
+            async for records in self._log.read("journal", ordered[first], ordered[at] + 1):
+                found.update(
+                    (one.offset, one.value) for one in records if one.offset in named and one.value is not None
+                )
+            at += 1
+        return found
 
     def clear(self) -> None:
         """Forget what was at hand: what sleeps now sleeps for long."""
@@ -92,3 +144,10 @@ class Recall:
         number = int(one.key[len(_BODY) :])
         self._passed = max(self._passed, number)
         return number
+
+
+def _value(values: Mapping[int, bytes], offset: int, name: str) -> bytes:
+    found = values.get(offset)
+    if found is None:
+        raise journal.UnreadableJournal(name, f"a run needs the record at offset {offset}, and it is not there")
+    return found

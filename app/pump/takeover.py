@@ -175,7 +175,7 @@ class _Reader:
             self.claimants.add(self.claim["producer_id"])
             self.claim_ms = one.timestamp
             self.claim_offset = one.offset
-        elif not self.entities.put(one.key, one.value) and self._unkept is None:
+        elif not self.entities.put(one.key, one.value, one.offset) and self._unkept is None:
             self._unkept = one.offset
 
 

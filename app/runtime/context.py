@@ -1,12 +1,15 @@
 """`ctx` and `ctx.step`: what an author's function holds of its run. Everything it does becomes a report to the pump."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NoReturn
 
-from app.engine.inputs import Published
+import orjson
+
+from app.engine.asks import Note
+from app.engine.inputs import StepAsked
 from app.engine.outgoing import Record
 from app.engine.state import Run
 from app.observe import logs
@@ -47,9 +50,16 @@ _DURABLE: Final = (
 class RunContext:
     """One attempt of one run, as its author sees it (headgate.Context)."""
 
-    __slots__ = ("__dict__", "_limits", "_report", "_run", "attempt")
+    __slots__ = ("__dict__", "_limits", "_published", "_report", "_run", "attempt")
 
-    def __init__(self, run: Run, report: Callable[[Published], None], limits: StepLimits) -> None:
+    def __init__(
+        self,
+        run: Run,
+        report: Callable[[StepAsked], None],
+        limits: StepLimits,
+        published: Mapping[str, str] | None = None,
+    ) -> None:
+        self._published = published
         self._run = run
         self._report = report
         self._limits = limits
@@ -73,7 +83,7 @@ class RunContext:
 
     @cached_property
     def step(self) -> "Steps":
-        return Steps(self._run, self.attempt, self._report, self._limits)
+        return Steps(self._run, self.attempt, self._report, self._limits, self._published)
 
     def close(self) -> None:
         """The function returned: steps that it left behind in other tasks come too late."""
@@ -126,7 +136,15 @@ class Done(str):
 class Steps:
     """The steps of one attempt (headgate.Step)."""
 
-    def __init__(self, run: Run, attempt: int, report: Callable[[Published], None], limits: StepLimits) -> None:
+    def __init__(
+        self,
+        run: Run,
+        attempt: int,
+        report: Callable[[StepAsked], None],
+        limits: StepLimits,
+        published: Mapping[str, str] | None,
+    ) -> None:
+        self._published = published or {}
         self._run = run
         self._attempt = attempt
         self._report = report
@@ -141,8 +159,8 @@ class Steps:
         self._enter(key)
         run = self._run
         event_id = keys.published_event_id(run.id, key)
-        if run.published is not None and key in run.published:
-            return Done(run.published[key])
+        if key in self._published:
+            return Done(self._published[key])
         trace = keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :])
         record_key, value, headers = codec.produce_form(
             topic,
@@ -163,7 +181,10 @@ class Steps:
             )
         home = keys.home(event_key, event_id, self._limits.partitions)
         record = Record("events", home, record_key, value, tuple(headers))
-        self._report(Published(run.id, self._attempt, key, event_id, record))
+        note = Note(orjson.dumps(event_id), (record,), quiet=True)
+        self._report(
+            StepAsked(run.id, self._attempt, key, f"publish_event topic={topic!r} event_key={event_key!r}", note)
+        )
         return Done(event_id)
 
     def __getattr__(self, name: str) -> NoReturn:

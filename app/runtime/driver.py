@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
+from app.engine.effects import After, Rise
 from app.engine.errors import words
-from app.engine.inputs import Ended, Failure, Published
+from app.engine.inputs import Ended, Failure, Happened
 from app.engine.retry import delay_ms, may_retry
 from app.engine.state import Run
 from app.observe import logs
@@ -24,7 +25,7 @@ from headgate.errors import Reject, RetryLater
 from topics.codec import encode_data
 from topics.malformed import Malformed
 
-Report = Callable[[Published | Ended], None]
+Report = Callable[[Happened], None]
 _TRACEBACK_CHARS = 16_000
 _MESSAGE_CHARS = 4_000
 _RESULT = "the result"
@@ -40,6 +41,7 @@ class Driver:
         self._threads = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="workflow")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._runners: set[asyncio.Task[None]] = set()
+        self._published: dict[str, dict[str, str]] = {}
         self._waits: set[str] = set()
         """Workflows whose handlers were seen waiting: each of their runs gets a task at once."""
 
@@ -61,6 +63,19 @@ class Driver:
             await asyncio.sleep(0)
         if alone:  # those have begun when we return, so that `cancel` finds them
             await asyncio.sleep(0)
+
+    def go_on(self, after: Sequence[After], report: Report) -> None:
+        """Call functions anew that have published something already."""
+        for one in after:
+            if isinstance(one, Rise):
+                told = {step.key: orjson.loads(step.outcome.value or b"null") for step in one.recorded if step.outcome}
+                self._published[one.run.id] = told
+                running = (
+                    self._run(deque((one.run,)), report)
+                    if one.run.workflow.is_async
+                    else self._run_in_thread(one.run, report)
+                )
+                self._spawn(running)
 
     def cancel(self, runs: Sequence[Run]) -> None:
         """Stop the attempts of `runs`; nothing more is reported of them."""
@@ -93,7 +108,7 @@ class Driver:
             left = len(jobs)
             attempt = run.attempt
             workflow = run.workflow
-            context = RunContext(run, report, limits)
+            context = RunContext(run, report, limits, self._published.pop(run.id, None))
             try:
                 if workflow.takes_payload:
                     result = await workflow.fn(context, workflow.build_payload(run.events))
@@ -120,7 +135,7 @@ class Driver:
         self._tasks[run.id] = task
         attempt = run.attempt
         workflow = run.workflow
-        context = RunContext(run, self._from_thread(report), self._limits)
+        context = RunContext(run, self._from_thread(report), self._limits, self._published.pop(run.id, None))
         try:
             args = (context, workflow.build_payload(run.events)) if workflow.takes_payload else (context,)
             loop = asyncio.get_running_loop()
@@ -146,7 +161,7 @@ class Driver:
         """A plain function reports from its thread; what it reports comes before its end, as in an async one."""
         loop = asyncio.get_running_loop()
 
-        def told(given: Published | Ended) -> None:
+        def told(given: Happened) -> None:
             loop.call_soon_threadsafe(report, given)
 
         return told

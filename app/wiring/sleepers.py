@@ -30,11 +30,7 @@ class Sleepers:
             for name, numbers in state.asleep.items():
                 if name not in state.waking:
                     events[name] += len(numbers)
-            runs.update(
-                state.runs[run_id].workflow.id
-                for run_id in state.dormant
-                if state.runs[run_id].status is RunStatus.ASLEEP
-            )
+            runs.update(one.workflow.id for one in state.runs.values() if one.status is RunStatus.ASLEEP)
         before = self._events.keys() | self._runs.keys()
         now = events.keys() | runs.keys()
         for name in now | before:

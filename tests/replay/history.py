@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.engine import apply as engine
-from app.engine import waking
+from app.engine import rising, waking
+from app.engine.asks import Note
 from app.engine.commit import commit
-from app.engine.entities import event_of
+from app.engine.effects import Effects, Rise
+from app.engine.entities import Entities, event_of
 from app.engine.inputs import (
     BodiesRead,
     CommandsRead,
@@ -21,7 +23,8 @@ from app.engine.inputs import (
     EventsRead,
     Failure,
     Input,
-    Published,
+    RunsRead,
+    StepAsked,
     WorkflowsLoaded,
 )
 from app.engine.known import Definition
@@ -55,21 +58,48 @@ class Player:
         limits = Limits(
             partitions=history["partitions"], reply_allowed=lambda topic: topic == "answers", **history["limits"]
         )
+        self.log: list[bytes] = [b"claim"]
+        """The values of all records, by offset."""
+        self.told: dict[str, set[str]] = {}
+        """By run, the steps that its function was told of when it was called anew."""
         if entities is None:
             self.state: State = empty(history["partition"], limits, journal_id="j")
         else:
-            found = restore(entities, history["partition"], limits, journal_id="j")
+            read = Entities()
+            for key, value in entities.items():
+                read.put(key, value, len(self.log))
+                self.log.append(value)
+            found = restore(read, history["partition"], limits, journal_id="j")
             self.state, self.again = found.state, found.deliver_again
         self.entities = dict(entities or {})
 
     def give(self, step: Step) -> list[str]:
         """Give one step; return the ids of the runs that start."""
-        effects = engine.apply(self.state, list(self._inputs(step)), step["now"])
-        starts = list(effects.starts)
-        while numbers := waking.wanted(self.state, 100):
-            bodies = [(one, event_of(one, self.entities[journal.body_key(one)])) for one in numbers]
-            starts += engine.apply(self.state, [BodiesRead(bodies)], step["now"]).starts
-        return [run.id for run in starts]
+        starts = self._started(engine.apply(self.state, list(self._inputs(step)), step["now"]))
+        while (read := self._recalled()) is not None:
+            starts += self._started(engine.apply(self.state, [read], step["now"]))
+        return starts
+
+    def _started(self, effects: Effects) -> list[str]:
+        risen = [one for one in effects.after if isinstance(one, Rise)]
+        self.told.update({one.run.id: {step.key for step in one.recorded} for one in risen})
+        return [one.id for one in (*effects.starts, *(one.run for one in risen))]
+
+    def _recalled(self) -> Input | None:
+        if wanted := rising.wanted(self.state, 100):
+            return RunsRead(
+                [
+                    (
+                        one.run_id,
+                        [event_of(number, self.log[offset]) for number, offset in one.bodies],
+                        [self.log[offset] for offset in one.steps],
+                    )
+                    for one in wanted
+                ]
+            )
+        numbers = waking.wanted(self.state, 100)
+        bodies = [(one, event_of(one, self.entities[journal.body_key(one)])) for one in numbers]
+        return BodiesRead(bodies) if bodies else None
 
     def load(self, number: int, now_ms: int) -> list[str]:
         return self.give({"now": now_ms, "load": number})
@@ -84,6 +114,9 @@ class Player:
             self.entities.pop(key, None)
             if value is not None:
                 self.entities[key] = value
+                if key in made.placed:
+                    made.placed[key].offset = len(self.log)
+            self.log.append(value or b"")
         return {
             "journal": [[key.decode(), None if value is None else value.decode()] for key, value in written],
             "sent": shown(made.outgoing),
@@ -105,7 +138,9 @@ class Player:
             yield EventsRead(envelopes, [], 1 + max(one.offset for one in envelopes))
         for run, attempt, key in step.get("published", []):
             record = Record("events", 0, None, json.dumps({"topic": "told", "data": key}).encode(), ())
-            yield Published(run, attempt, key, f"{run}:{key}", record)
+            if key not in self.told.get(run, ()):
+                event_id = json.dumps(f"{run}:{key}").encode()
+                yield StepAsked(run, attempt, key, "publish_event", Note(event_id, (record,), quiet=True))
         for run, attempt, result, failure in step.get("ended", []):
             yield Ended(run, attempt, result and result.encode(), failure and Failure(**failure))
         if "delivered" in step:

@@ -36,7 +36,7 @@ def canonical(state: State, *, marks: bool, body: Body) -> dict[str, Any]:
 
 
 def _run(state: State, run: Any, body: Body) -> tuple[Any, ...]:
-    events = [(number, body(number)) for number in state.dormant.get(run.id, ())]
+    events = [(number, body(number)) for number in (run.places or ())[::2]]
     return (
         run.workflow.id,
         run.workflow.version,
@@ -44,9 +44,25 @@ def _run(state: State, run: Any, body: Body) -> tuple[Any, ...]:
         run.lane,
         run.attempt,
         run.started_ms,
-        run.due_ms if run.status.value != "running" else 0,
-        run.published or {},
+        run.due_ms,
+        _steps(run),
+        state.stuck.get(run.id),
+        state.fates.get(run.id),
     )
+
+
+def _steps(run: Any) -> Any:
+    steps = run.steps
+    if steps is None or not steps.any:
+        return None
+    open_now = [
+        (one.n, one.key, one.kind, one.about, one.ask, one.par, one.attempts, one.due_ms, one.error, one.wait)
+        for one in steps.open.values()
+        if one.journaled
+    ]
+    numbers = [n for n, place in enumerate(steps.places) if place >= 0]
+    about = (numbers, steps.published or {}, steps.received or {}, steps.resting, steps.par)
+    return (sorted(open_now, key=lambda one: one[0]), *about)
 
 
 def _waiting(state: State, body: Body) -> dict[str, list[tuple[int, Envelope]]]:

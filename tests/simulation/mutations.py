@@ -210,13 +210,7 @@ def _no_order() -> Any:
 
 def _publish_anew() -> Any:
     """What a run has published is not remembered between its attempts."""
-    before = commit._run
-
-    def run(state: State, one: Any, bodies: Any, batch: Any) -> None:
-        one.published = None
-        before(state, one, bodies, batch)
-
-    return mock.patch.object(commit, "_run", run)
+    return mock.patch.object(waking, "_recorded", return_value=())
 
 
 def _mark_early() -> Any:

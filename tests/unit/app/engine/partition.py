@@ -1,15 +1,17 @@
 """One partition as the pump drives it, without a log: what the tests of the engine share."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from app.engine import apply as engine
-from app.engine import waking
+from app.engine import rising, waking
+from app.engine.asks import Ask, Note
 from app.engine.commit import commit
-from app.engine.effects import Commit, Effects
-from app.engine.entities import event_of
+from app.engine.effects import After, Commit, Effects, Rise
+from app.engine.entities import Entities, event_of
 from app.engine.inputs import (
     BodiesRead,
     CommandsRead,
@@ -18,7 +20,9 @@ from app.engine.inputs import (
     EventsRead,
     Failure,
     Input,
-    Published,
+    RunsRead,
+    StepAsked,
+    StepEnded,
     WorkflowsLoaded,
 )
 from app.engine.known import Definition
@@ -87,6 +91,10 @@ class Partition:
         self.state: State = empty(partition, self.limits, journal_id=JOURNAL)
         self.now = now
         self.journal: dict[bytes, bytes] = {}
+        self.log: list[bytes] = [b"claim"]
+        """The values of all records, by offset."""
+        self.after: list[After] = []
+        """What the runtime is to do once the round is journaled."""
         self.in_hand: dict[str, int] = {}
         """Attempts that the runtime drives: run id to attempt."""
         self.commits: list[Commit] = []
@@ -102,15 +110,36 @@ class Partition:
         """Apply `given` `after_ms` later; a chunk of nothing at all is time that passes."""
         self.now += after_ms
         effects = engine.apply(self.state, given, self.now)
-        while self.recalls and (numbers := waking.wanted(self.state, 3)):
-            more = engine.apply(self.state, [BodiesRead(self.bodies(numbers))], self.now)
+        while self.recalls and (read := self.recalled(3)):
+            more = engine.apply(self.state, [read], self.now)
             effects.starts += more.starts
             effects.cancels += more.cancels
+            effects.after += more.after
+        self.after += effects.after
+        for one in effects.after:
+            if isinstance(one, Rise):
+                self.in_hand[one.run.id] = one.run.attempt
         for run in effects.cancels:
             self.in_hand.pop(run.id, None)
         for run in effects.starts:
             self.in_hand[run.id] = run.attempt
         return effects
+
+    def recalled(self, most: int) -> Input | None:
+        """What the engine wants to be read, as the pump would give it."""
+        if wanted := rising.wanted(self.state, most):
+            return RunsRead(
+                [
+                    (
+                        one.run_id,
+                        [event_of(number, self.log[offset]) for number, offset in one.bodies],
+                        [self.log[offset] for offset in one.steps],
+                    )
+                    for one in wanted
+                ]
+            )
+        numbers = waking.wanted(self.state, most)
+        return BodiesRead(self.bodies(numbers)) if numbers else None
 
     def bodies(self, numbers: Iterable[int]) -> list[tuple[int, Envelope]]:
         """What the journal holds under these numbers."""
@@ -143,8 +172,26 @@ class Partition:
     def publish(self, run_id: str, step: str = "tell", *, attempt: int | None = None) -> Record:
         published_id = keys.published_event_id(run_id, step)
         record = Record("events", 0, None, orjson.dumps({"topic": "told", "data": step, "id": published_id}), ())
-        self.give(Published(run_id, attempt or self.in_hand[run_id], step, published_id, record))
+        note = Note(orjson.dumps(published_id), (record,), quiet=True)
+        self.ask(run_id, step, note, attempt=attempt or self.in_hand[run_id])
         return record
+
+    def ask(
+        self, run_id: str, key: str, ask: Ask, *, about: str = "", attempt: int | None = None, aside: bool = False
+    ) -> Effects:
+        """Let a run ask for a step."""
+        attempt = attempt or self.run(run_id).attempt
+        return self.give(StepAsked(run_id, attempt, key, about or f"{type(ask).__name__} {key}", ask, aside))
+
+    def step_ends(self, run_id: str, key: str, value: bytes = b"1", why: Failure | None = None) -> Effects:
+        """Let an attempt of a step's function end."""
+        attempt = self.run(run_id).attempt
+        return self.give(StepEnded(run_id, attempt, key, None if why else value, why))
+
+    def told(self) -> list[After]:
+        """What the runtime is told once the round is journaled."""
+        after, self.after = self.after, []
+        return after
 
     def wait(self, ms: int) -> list[str]:
         return started(self.give(after_ms=ms))
@@ -156,8 +203,12 @@ class Partition:
         """Close the round, as if the append succeeded."""
         made = commit(self.state)
         if made is not None:
-            self.commits.append(made)
+            self.commits.append(replace(made, placed={}))
             merge(self.journal, [*made.ahead, *made.batch])
+            for key, value in (*made.ahead, *made.batch):
+                if value is not None and key in made.placed:
+                    made.placed[key].offset = len(self.log)
+                self.log.append(value or b"")
         return made
 
     def committed(self) -> Outgoing:
@@ -178,7 +229,11 @@ class Partition:
         other = Partition(partition=self.state.partition, now=self.now, load=False)
         other.limits = self.limits
         other.journal = dict(entities)
-        found = restore(entities, self.state.partition, self.limits, journal_id=JOURNAL)
+        other.log += entities.values()
+        read = Entities()
+        for offset, (key, value) in enumerate(entities.items(), 1):
+            read.put(key, value, offset)
+        found = restore(read, self.state.partition, self.limits, journal_id=JOURNAL)
         other.state, other.again = found.state, found.deliver_again
         other.next_offset, other.commands_offset = found.state.events_offset, found.state.commands_offset
         if load:
@@ -256,7 +311,8 @@ def canonical(state: State) -> dict[str, Any]:
             "status": one.status,
             "due": one.due_ms if one.status is RunStatus.RETRYING else None,
             "deadline": one.deadline_ms,
-            "published": one.published or {},
+            "steps": _steps(one),
+            "why": (state.stuck.get(one.id), state.fates.get(one.id)),
             "journaled": one.journaled,
         }
         for one in state.runs.values()
@@ -279,8 +335,8 @@ def canonical(state: State) -> dict[str, Any]:
             key: (one.active, [p.held.envelope for p in one.pending], _armed(one)) for key, one in state.lanes.items()
         },
         "asleep": {name: list(numbers) for name, numbers in state.asleep.items()},
-        "dormant": (state.dormant, state.dormant_bodies),
-        "waking": (state.waking, list(state.waking_runs), state.falling),
+        "dormant": ({one.id: list(one.places[::2]) for one in state.runs.values() if one.places}, state.dormant_bodies),
+        "waking": (state.waking, list(state.rising), state.falling),
         "shared": sorted(state.shared),
         "held bytes": state.held_bytes,
         "run bytes": state.run_bytes,
@@ -295,6 +351,24 @@ def canonical(state: State) -> dict[str, Any]:
     }
 
 
+def _steps(run: Run) -> Any:
+    steps = run.steps
+    if steps is None or not steps.any:
+        return None
+    return {
+        "open": {
+            one.key: (one.n, one.kind, one.about, one.ask, one.par, one.attempts, one.due_ms, one.error, one.wait)
+            for one in steps.open.values()
+            if one.journaled or one.touched
+        },
+        "numbers": [n for n, place in enumerate(steps.places) if place >= 0],
+        "published": steps.published or {},
+        "received": steps.received or {},
+        "resting": steps.resting,
+        "par": steps.par,
+    }
+
+
 def ids(state: State) -> set[bytes]:
     """The event ids that are remembered."""
     return {
@@ -304,6 +378,11 @@ def ids(state: State) -> set[bytes]:
         if bucket is not None
         for at in range(0, len(bucket), 12)
     }
+
+
+def _is_due(run: Run, key: str | None, due_ms: int) -> bool:
+    step = None if run.steps is None else run.steps.open.get(key or "")
+    return step is not None and step.due_ms == due_ms
 
 
 def _armed(lane: Lane) -> int | None:
@@ -318,6 +397,7 @@ def _live_timers(state: State) -> set[tuple[int, str, str, str]]:
         holds = {
             Timer.RETRY: run is not None and run.status is RunStatus.RETRYING and run.due_ms == due_ms,
             Timer.DEADLINE: run is not None and run.deadline_ms == due_ms,
+            Timer.STEP: run is not None and run.steps is not None and _is_due(run, group, due_ms),
             Timer.BATCH: lane is not None and _armed(lane) == due_ms,
         }
         if holds[kind]:

@@ -126,19 +126,19 @@ def test_a_run_that_goes_on_is_written_with_its_event_and_again_when_it_changes(
         "attempt": 1,
         "started": NOW,
         "due": 0,
-        "published": {},
+        "status": "running",
     }
     assert partition.entity(journal.run_key(run)) == expected
     partition.publish(run, "tell")
     partition.fail(run, failure(retry_after_ms=5_000))
-    assert keys_of(partition.commit()) == ([], ["out:1", f"run:{run}", "head"])
-    changed = expected | {"r": 2, "due": NOW + 5_000, "published": {"tell": f"{run}:tell"}}
+    assert keys_of(partition.commit()) == ([], ["out:1", f"run:{run}", f"step:{run}#0", "head"])
+    changed = expected | {"r": 2, "due": NOW + 5_000, "status": "retrying"}
     assert partition.entity(journal.run_key(run)) == changed
     partition.wait(5_000)
     assert keys_of(partition.commit()) == ([], [f"run:{run}", "head"])
-    assert partition.entity(journal.run_key(run)) == changed | {"r": 3, "attempt": 2, "due": 0}
+    assert partition.entity(journal.run_key(run)) == changed | {"r": 3, "attempt": 2, "due": 0, "status": "running"}
     partition.complete(run)
-    assert keys_of(partition.commit()) == ([], ["out:2", f"-run:{run}", "-body:0", "head"])
+    assert keys_of(partition.commit()) == ([], ["out:2", f"-run:{run}", f"-step:{run}#0", "-body:0", "head"])
 
 
 def test_runs_of_one_event_share_its_body_which_goes_with_the_last_of_them() -> None:

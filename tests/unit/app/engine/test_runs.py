@@ -5,6 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
+from app.engine.asks import Kind, Outcome, Recorded
+from app.engine.effects import Rise
 from app.engine.inputs import Ended, Failure
 from app.engine.outgoing import Outgoing, Record
 from app.engine.state import RunStatus
@@ -336,25 +338,30 @@ def test_what_comes_too_late_changes_nothing() -> None:
     assert partition.commit() is None
 
 
+def told(run: str, key: str) -> Recorded:
+    """What a function that is called anew is told of an event that it published."""
+    outcome = Outcome(orjson.dumps(f"{run}:{key}"))
+    return Recorded(key=key, kind=Kind.NOTE, about=f"Note {key}", outcome=outcome)
+
+
 # --- published events -----------------------------------------------------------------------------------------------
 
 
 def test_a_published_event_goes_out_once_however_often_its_run_is_tried() -> None:
     partition, run = one_run()
     record = partition.publish(run)
-    partition.publish(run)
     partition.fail(run)
     outgoing = partition.committed()
     assert of_topic(outgoing, "events") == [record]
 
-    partition.wait(2_000)
-    assert partition.run(run).published == {"tell": f"{run}:tell"}
-    partition.publish(run)
+    assert partition.wait(2_000) == []
+    (risen,) = partition.told()
+    assert risen == Rise(partition.run(run), (told(run, "tell"),))
     other = partition.publish(run, "more")
     assert of_topic(partition.committed(), "events") == [other]
 
     again = partition.takeover(flow())
-    assert again.run(run).published == {"tell": f"{run}:tell", "more": f"{run}:more"}
+    assert again.told() == [Rise(again.run(run), (told(run, "tell"), told(run, "more")))]
 
 
 def test_a_run_that_ends_in_its_round_leaves_its_published_events_and_its_result_alone() -> None:
@@ -374,7 +381,7 @@ def test_what_an_older_attempt_publishes_counts_no_more() -> None:
 
     partition.publish(run, attempt=1)
 
-    assert partition.run(run).published is None
+    assert partition.run(run).steps is None
     assert of_topic(partition.committed(), "events") == []
 
 

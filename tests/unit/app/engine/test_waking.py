@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.engine import waking
-from app.engine.inputs import BodiesRead
+from app.engine import rising, waking
+from app.engine.inputs import BodiesRead, RunsRead
 from app.engine.state import RunStatus
 from tests.unit.app.engine.partition import Partition, canonical, dead, event, flow, results, run_id, started
 from topics import commands
@@ -150,9 +150,17 @@ def test_what_only_a_newer_form_takes_is_looked_at_once_for_each_form() -> None:
     assert partition.read(event(1, "x")) == [run_id("there", event(1, "x"))]  # the others of the workflow go on
 
 
-def offsets(partition: Partition, most: int, *, runs_only: bool = False) -> list[int]:
-    """Which events are wanted."""
-    return [one.offset for _, one in partition.bodies(waking.wanted(partition.state, most, runs_only=runs_only))]
+def offsets(partition: Partition, most: int) -> list[int]:
+    """Which events are wanted: those of runs, then those that slept."""
+    of_runs = [number for one in rising.wanted(partition.state, most) for number, _ in one.bodies]
+    return [one.offset for _, one in partition.bodies([*of_runs, *waking.wanted(partition.state, most)])]
+
+
+def rise(partition: Partition, most: int = 100) -> list[str]:
+    """Read back runs that are wanted, once; return those that start."""
+    read = partition.recalled(most)
+    assert isinstance(read, RunsRead)
+    return started(partition.give(read))
 
 
 def batch() -> Partition:
@@ -165,20 +173,17 @@ def batch() -> Partition:
     return again
 
 
-def test_a_run_wakes_before_what_waits_and_only_with_all_of_its_events() -> None:
+def test_a_run_wakes_with_all_of_its_events_however_many() -> None:
     partition = batch()
     name = run_id("there", event(0))
     before = canonical(partition.state)["runs"]
     partition.load(flow("there", batch_size=3, batch_timeout_seconds=60))
 
-    assert offsets(partition, 2, runs_only=True) == [0, 1]
-    assert recall(partition, 2) == []
+    assert offsets(partition, 1) == [0, 1, 2, 3]
     assert partition.run(name).status is RunStatus.WAKING
-    assert offsets(partition, 2) == [2]
-    assert recall(partition, 1) == [name]
+    assert rise(partition, 1) == [name]
     assert [one.offset for one in partition.run(name).events] == [0, 1, 2]
     assert before[name]["events"] == ()
-    assert offsets(partition, 9, runs_only=True) == []
     assert offsets(partition, 9) == [3]
     assert partition.state.run_bytes == 3 * event(0).weight
 
@@ -203,7 +208,7 @@ def test_a_run_that_wakes_keeps_its_lane() -> None:
 def test_what_is_retired_while_it_wakes_is_given_up_and_what_comes_back_meanwhile_goes_on() -> None:
     partition = batch()
     partition.load(retired={"there": 9})
-    assert offsets(partition, 9) == [0, 1, 2]
+    assert offsets(partition, 9) == [0, 1, 2, 3]
     partition.load()  # announced anew, and not loaded here
     assert list(waking.wanted(partition.state, 9)) == []
     assert [one.status for one in partition.state.runs.values()] == [RunStatus.ASLEEP]

@@ -110,8 +110,8 @@ class World:
         data: Any = None,
         *,
         key: str | None = None,
-        id: str | None = None,
-        **more: Any,  # noqa: A002
+        id: str | None = None,  # noqa: A002 as the event names it
+        **more: Any,
     ) -> Envelope:
         """Append an event to the partition `landing`, as any client may."""
         self.now += 1
@@ -209,7 +209,8 @@ class World:
             place.given.append(Delivered(delivered, 0, 0))
 
     def _read(self, place: Place) -> list[Input]:
-        state, given = place.state, []
+        state = place.state
+        given: list[Input] = []
         at = state.commands_offset
         if few := place.logs["commands"][at : at + place.most]:
             given.append(_commands(few, place.number, self.now))

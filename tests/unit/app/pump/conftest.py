@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.inputs import Ended, Published
+from app.engine.effects import After
+from app.engine.inputs import Ended, Happened
 from app.engine.limits import Limits
 from app.engine.state import Run
 from app.kafka.log import Entry, LogRecord
@@ -42,15 +43,21 @@ class ScriptedRuntime:
 
     slow: set[str] = field(default_factory=set)
     started: list[str] = field(default_factory=list)
+    told: list[After] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
-    reports: dict[str, Callable[[Published | Ended], None]] = field(default_factory=dict)
+    reports: dict[str, Callable[[Happened], None]] = field(default_factory=dict)
 
-    async def start(self, runs: Sequence[Run], report: Callable[[Published | Ended], None]) -> None:
+    async def start(self, runs: Sequence[Run], report: Callable[[Happened], None]) -> None:
         for run in runs:
             self.started.append(run.id)
             self.reports[run.id] = report
             if run.workflow.id not in self.slow:
                 report(Ended(run.id, run.attempt, b"1"))
+
+    def go_on(self, after: Sequence[After], report: Callable[[Happened], None]) -> None:
+        self.told.extend(after)
+        for one in after:
+            self.reports[one.run.id] = report
 
     def cancel(self, runs: Sequence[Run]) -> None:
         self.cancelled.extend(run.id for run in runs)

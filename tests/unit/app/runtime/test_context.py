@@ -7,7 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.inputs import Published
+from app.engine.asks import Note
+from app.engine.inputs import StepAsked
+from app.engine.outgoing import Record
 from app.engine.state import Run
 from app.runtime.context import RunContext, StepLimit, StepLimits
 from headgate import DuplicateStepKey, HeadgateError
@@ -21,11 +23,21 @@ RUN = "charge:0123456789abcdef01234567"
 
 def context(
     *, published: dict[str, str] | None = None, attempt: int = 1, parent: str | None = PARENT, **limits: Any
-) -> tuple[RunContext, list[Published]]:
+) -> tuple[RunContext, list[StepAsked]]:
     run = Run(RUN, flow(), (event(3, data={"n": 1}, key="k", traceparent=parent),), None, None, NOW)
-    run.published, run.attempt = published, attempt
-    reported: list[Published] = []
-    return RunContext(run, reported.append, StepLimits(**({"partitions": 8} | limits))), reported
+    run.attempt = attempt
+    reported: list[StepAsked] = []
+    return RunContext(run, reported.append, StepLimits(**({"partitions": 8} | limits)), published), reported
+
+
+def note(asked: StepAsked) -> Note:
+    assert isinstance(asked.ask, Note)
+    return asked.ask
+
+
+def record_of(asked: StepAsked) -> Record:
+    (record,) = note(asked).records
+    return record
 
 
 def test_ctx_knows_its_run() -> None:
@@ -90,21 +102,22 @@ async def test_publishing_reports_the_record_and_returns_the_id_to_async_and_pla
     assert (plain, awaited) == (f"{RUN}:tell", f"{RUN}:more")
     assert type(awaited) is str
     first, second = reported
-    assert (first.run_id, first.attempt, first.step_key, first.event_id) == (RUN, 1, "tell", f"{RUN}:tell")
-    assert (first.record.topic, first.record.key, first.record.foreign) == ("events", None, False)
-    assert first.record.partition == keys.partition_of(f"{RUN}:tell".encode(), 8)
-    assert orjson.loads(first.record.value or b"") == {
+    assert (first.run_id, first.attempt, first.key) == (RUN, 1, "tell")
+    assert (note(first).value, note(first).quiet) == (orjson.dumps(f"{RUN}:tell"), True)
+    assert (record_of(first).topic, record_of(first).key, record_of(first).foreign) == ("events", None, False)
+    assert record_of(first).partition == keys.partition_of(f"{RUN}:tell".encode(), 8)
+    assert orjson.loads(record_of(first).value or b"") == {
         "topic": "orders/charged",
         "event_type": "charged",
         "id": f"{RUN}:tell",
         "data": {"n": 1},
     }
-    assert dict(first.record.headers) == {
+    assert dict(record_of(first).headers) == {
         "source": b"headgate/charge",
         "traceparent": b"00-0af7651916cd43dd8448eb211c80319c-0123456789abcdef-01",
         "causation_id": RUN.encode(),
     }
-    assert (second.record.key, second.record.partition) == (b"c-1", keys.partition_of(b"c-1", 8))
+    assert (record_of(second).key, record_of(second).partition) == (b"c-1", keys.partition_of(b"c-1", 8))
 
 
 def test_a_step_that_happened_gives_its_id_and_happens_no_more() -> None:
@@ -177,7 +190,7 @@ def test_an_event_is_as_large_as_its_reader_will_find_it(event_key: str | None) 
     data = "x" * 500
     ctx, reported = context()
     ctx.step.publish_event("tell", topic="told", data=data, event_key=event_key)
-    record = reported[0].record
+    record = record_of(reported[0])
     size = codec.decode(
         record.value, record.key, record.headers, partition=0, offset=0, timestamp_ms=NOW, max_bytes=None
     ).size
@@ -212,11 +225,14 @@ def test_an_event_with_a_broken_fragment_is_refused_where_it_is_published(text: 
         ctx.step.publish_event("tell", topic="told", data=orjson.Fragment(text))
     assert reported == []
     ctx.step.publish_event("more", topic="told", data={"a": orjson.Fragment("[1]")})
-    assert b'"data":{"a":[1]}' in (reported[0].record.value or b"")
+    assert b'"data":{"a":[1]}' in (record_of(reported[0]).value or b"")
 
 
 def test_an_event_of_a_run_without_a_trace_begins_one() -> None:
     ctx, reported = context(parent=None)
     ctx.step.publish_event("tell", topic="told", data=1)
 
-    assert dict(reported[0].record.headers)["traceparent"] == b"00-0123456789abcdef0123456701234567-0123456789abcdef-01"
+    assert (
+        dict(record_of(reported[0]).headers)["traceparent"]
+        == b"00-0123456789abcdef0123456701234567-0123456789abcdef-01"
+    )

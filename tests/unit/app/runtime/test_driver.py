@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
-from app.engine.inputs import Ended, Failure, Published
+from app.engine.asks import Note
+from app.engine.inputs import Ended, Failure, Happened, StepAsked
 from app.engine.limits import Limits
 from app.engine.retry import delay_ms
 from app.engine.state import Run
@@ -23,7 +24,7 @@ from headgate import Payload, Reject, RetryLater, workflow
 from headgate.errors import HeadgateError
 from tests.unit.app.engine.partition import NOW, event
 
-Report = list[Published | Ended]
+Report = list[Happened]
 
 
 def run_of(fn: Callable[..., Any], number: int = 0, data: Any = None, **options: Any) -> Run:
@@ -43,7 +44,7 @@ async def drive(driver: Driver, *runs: Run, until: int | None = None) -> Report:
     reported: Report = []
     enough = asyncio.Event()
 
-    def report(given: Published | Ended) -> None:
+    def report(given: Happened) -> None:
         reported.append(given)
         if sum(isinstance(one, Ended) for one in reported) >= (len(runs) if until is None else until):
             enough.set()
@@ -207,9 +208,10 @@ async def test_a_plain_function_publishes_before_it_ends(driver: Driver) -> None
     run = run_of(tells)
     published, ended = await drive(driver, run)
 
-    assert isinstance(published, Published)
-    assert (published.run_id, published.attempt, published.step_key) == (run.id, 1, "tell")
-    assert published.event_id == f"{run.id}:tell"
+    assert isinstance(published, StepAsked)
+    assert (published.run_id, published.attempt, published.key) == (run.id, 1, "tell")
+    assert isinstance(published.ask, Note)
+    assert published.ask.value == orjson.dumps(f"{run.id}:tell")
     assert ended == Ended(run.id, 1, orjson.dumps(f"{run.id}:tell"))
 
 
