@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.unit.app.engine.world import NOW, Outcome, World, key_at, topic_at
+from app.engine import waiting, waits
+from tests.unit.app.engine.world import NOW, Outcome, World, key_at, shown, topic_at
+from topics import keys
 
 MET: Final[list[Outcome]] = [("flow:1", "approval", 0, "yes")]
 EXPIRED: Final[list[Outcome]] = [("flow:1", "approval", 0, None)]
@@ -191,3 +193,219 @@ def test_whatever_happens_one_of_the_events_in_time_is_met_once_and_else_the_tim
     course: Course, block: int
 ) -> None:
     assert not refuted(course, range(block * 100, block * 100 + 100))
+
+
+# --- one thing at a time ----------------------------------------------------------------------------------------------
+
+
+def rested(world: World) -> list[Outcome]:
+    """What the waits came to when all is at rest, since the last time."""
+    world.settle()
+    found = world.outcomes
+    for place in world.places:
+        place.outcomes.clear()
+    return found
+
+
+def met(data: Any, n: int = 0, key: str = "approval", run: str = "flow:1") -> Outcome:
+    return run, key, n, data
+
+
+def test_of_events_that_were_there_the_first_by_append_time_is_met() -> None:
+    for registry, home in product(range(3), range(3)):
+        world = World()
+        topic = topic_at(registry)
+        for number in range(4):
+            world.produce((home + number) % 3, topic, number, key=key_at((home - number) % 3))
+        world.settle()
+        world.register(0, topic)
+        assert rested(world) == [met(0)]
+
+
+def test_one_event_wakes_many_runs_and_each_is_met_once() -> None:
+    world = World()
+    topic = topic_at(1)
+    for number in range(5):
+        world.register(number % 3, topic, run=f"flow:{number}")
+    world.settle()
+    world.produce(2, topic, "yes")
+    world.produce(2, topic, "again")
+    assert sorted(rested(world)) == [met("yes", run=f"flow:{number}") for number in range(5)]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_key_type_and_what_was_seen_decide(early: bool) -> None:
+    world = World()
+    topic = topic_at(0)
+    seen = world.produce(1, topic, "seen", key="a", event_type="t", id="one")
+    wanted: dict[str, Any] = {"event_key": "a", "event_type": "t", "seen": (keys.digest_of(seen).hex(),)}
+    if not early:
+        world.register(2, topic, **wanted)
+        world.settle()
+    world.produce(1, topic, "other key", key="b", event_type="t")
+    world.produce(1, topic, "other type", key="a", event_type="u")
+    world.produce(1, topic, "seen again", key="a", event_type="t", id="one")
+    world.produce(1, topic, "this", key="a", event_type="t")
+    if early:
+        world.register(2, topic, **wanted)
+    assert rested(world) == [met("this")]
+
+
+def test_what_was_appended_before_the_wait_s_time_does_not_count() -> None:
+    world = World()
+    world.produce(0, topic_at(1), "old")
+    world.register(0, topic_at(1), since=world.now + 1)
+    assert rested(world) == []
+    world.produce(0, topic_at(1), "new")
+    assert rested(world) == [met("new")]
+
+
+@pytest.mark.parametrize("pattern", ["approvals/*", "approvals/**", "**", "*/0"])
+def test_a_pattern_is_met_by_events_of_all_registries(pattern: str) -> None:
+    for registry in range(3):
+        world = World()
+        topic = topic_at(registry)
+        world.register(0, pattern if pattern != "*/0" else f"*/{topic.split('/')[1]}")
+        world.settle()
+        world.produce(2, topic, "yes", key="k")
+        assert rested(world) == [met("yes")]
+
+
+def test_a_stream_is_met_by_each_event_until_it_is_withdrawn() -> None:
+    world = World()
+    topic = topic_at(1)
+    world.produce(0, topic, 0)
+    world.settle()
+    world.register(0, topic, stream=True)
+    world.settle()
+    world.produce(1, topic, 1)
+    world.produce(1, topic, 2)
+    assert rested(world) == [met(0), met(1), met(2)]
+    world.withdraw(0, topic)
+    world.settle()
+    world.produce(1, topic, 3)
+    assert rested(world) == []
+    assert not any(key.startswith("wait:") for place in world.places for key in shown(place))
+
+
+def test_a_stream_expires_with_what_came_in_time_before_it() -> None:
+    world = World()
+    topic = topic_at(1)
+    world.register(0, topic, stream=True, deadline=NOW + 100)
+    world.settle()
+    world.produce(2, topic, "last", key=key_at(0))
+    world.wait(200)
+    assert rested(world) == [met("last"), met(None)]
+
+
+def test_a_wait_that_is_withdrawn_is_met_and_expired_no_more() -> None:
+    world = World()
+    world.register(0, topic_at(1), deadline=NOW + 100)
+    world.withdraw(0, topic_at(1))
+    world.settle()
+    world.produce(0, topic_at(1), "late")
+    world.wait(200)
+    assert rested(world) == []
+
+
+def test_a_second_wait_on_a_head_asks_nobody_and_one_further_back_asks_for_twice_as_much() -> None:
+    world = World()
+    for number in range(10):
+        world.produce(number % 3, topic_at(1), number)
+    world.settle()
+    world.register(0, topic_at(1), run="flow:1", since=NOW + 8)
+    assert rested(world) == [met(7)]
+    before = [len(place.logs["commands"]) for place in world.places]
+    world.register(1, topic_at(1), run="flow:2", since=NOW + 9)
+    assert rested(world) == [met(8, run="flow:2")]
+    assert [len(place.logs["commands"]) for place in world.places] == before
+    world.register(1, topic_at(1), run="flow:3", since=NOW + 5)
+    assert rested(world) == [met(4, run="flow:3")]
+    registry = world.places[1].state.registry
+    assert registry is not None
+    assert {head.key: head.since_ms for head in registry.heads.values()} == {("approvals", False): NOW + 2}
+
+
+def test_above_the_bound_on_heads_a_registry_is_told_of_everything() -> None:
+    world = World(heads=2)
+    topics = [topic_at(1, head=f"head{number}") for number in range(4)]
+    for number, topic in enumerate(topics):
+        world.register(0, topic, run=f"flow:{number}")
+    world.settle()
+    registry = world.places[1].state.registry
+    assert registry is not None
+    assert sorted(registry.heads) == [("", False), ("head0", False), ("head1", False)]
+    for number, topic in enumerate(topics):
+        world.produce(2, topic, number)
+    assert sorted(rested(world)) == [met(number, run=f"flow:{number}") for number in range(4)]
+
+
+def test_what_had_to_make_room_in_memory_is_looked_back_for() -> None:
+    world = World(arrivals=2)
+    topic = topic_at(1)
+    world.register(0, topic, run="flow:first")
+    for number in range(6):
+        world.produce(number % 3, topic, number)
+    world.settle()
+    world.register(0, topic, run="flow:second")
+    assert rested(world) == [met(0, run="flow:first"), met(0, run="flow:second")]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_more_waits_than_a_round_takes_are_met_and_expire_in_several(
+    monkeypatch: pytest.MonkeyPatch, restart: bool
+) -> None:
+    monkeypatch.setattr(waits, "MOST_A_ROUND", 3)
+    world = World()
+    topic, other = topic_at(1), topic_at(1, head="payments")
+    for number in range(10):
+        world.register(0, topic, run=f"flow:{number}")
+        world.register(0, other, run=f"late:{number}", deadline=NOW + 50)
+    world.settle()
+    world.produce(1, topic, "yes")
+    world.round(1)
+    world.round(1)
+    assert waits.backlog(world.places[1].state)
+    assert any(key.startswith("fan:") for key in shown(world.places[1]))
+    if restart:
+        world.places[1].restart()
+    world.settle()
+    assert sorted(rested(world)) == [met("yes", run=f"flow:{number}") for number in range(10)]
+    world.wait(100)
+    assert sorted(rested(world)) == [met(None, run=f"late:{number}") for number in range(10)]
+    assert not any(key.startswith(("wait:", "fan:")) for key in shown(world.places[1]))
+
+
+def test_the_time_of_many_waits_is_asked_about_once() -> None:
+    world = World()
+    for number in range(20):
+        world.register(0, topic_at(1), run=f"flow:{number}", deadline=NOW + 50)
+    world.settle()
+    before = [len(place.logs["commands"]) for place in world.places]
+    world.wait(100)
+    assert len(rested(world)) == 20
+    # To each of the two others two questions; from each two answers, and all that expired to the first.
+    assert [len(place.logs["commands"]) - was for place, was in zip(world.places, before, strict=True)] == [3, 4, 2]
+
+
+def test_a_deadline_that_is_over_when_the_wait_comes_counts_what_came_in_time_all_the_same() -> None:
+    world = World()
+    world.produce(2, topic_at(1), "yes")
+    world.wait(1_000)
+    world.register(0, topic_at(1), deadline=NOW + 100)
+    world.register(0, topic_at(1, head="payments"), run="flow:2", deadline=NOW + 100)
+    assert sorted(rested(world), key=str) == [met("yes"), met(None, run="flow:2")]
+
+
+def test_the_next_owner_has_the_waits_heads_and_interests_as_they_were() -> None:
+    world = World()
+    for number in range(3):
+        world.register(number, topic_at(1), run=f"flow:{number}", deadline=NOW + 10_000, event_key="k")
+        world.register(number, "approvals/*", run=f"any:{number}", stream=True)
+    world.settle()
+    for place in world.places:
+        before = waiting.entities(place.state)
+        place.restart()
+        assert waiting.entities(place.state) == before
+        assert not place.state.orphans
+        assert all(wait.open for wait in (place.state.registry.waits.values() if place.state.registry else ()))
