@@ -7,7 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.inputs import CaughtUp, Input, LookedBack
+from app.engine.asks import Await, EventCondition
+from app.engine.effects import Resolve
+from app.engine.inputs import CaughtUp, Input, LookedBack, StepAsked, WorkflowsLoaded
 from app.engine.limits import Limits
 from app.engine.registry import FlushAsked, Interest, InterestLook, Look, Wait, WaitsLook
 from app.engine.state import State, empty
@@ -15,6 +17,8 @@ from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster
 from app.pump import lookback
+from app.pump.pump import Bounds, Pump
+from tests.unit.app.pump.conftest import defined, event, settle
 from topics import asked, codec, commands, keys
 
 NOW = 1_700_000_000_000
@@ -195,3 +199,95 @@ async def test_the_ends_are_those_behind_the_last_records(logs: Logs) -> None:
     assert await ended(logs) == [CaughtUp(3, 5, 1)]
     logs.state.events_offset, logs.state.commands_offset = 5, 1
     assert await ended(logs) == [CaughtUp(4, 5, 1)]
+
+
+# --- whole pumps ----------------------------------------------------------------------------------------------------
+
+
+class Two:
+    """Both partitions of a cluster, each with its pump, and what is fetched for them."""
+
+    def __init__(self, room: Any) -> None:
+        self.room = room
+        room.runtime.slow.add("w")
+        self.pumps: list[Pump] = []
+        self.read: dict[tuple[str, int], int] = {}
+
+    async def start(self) -> None:
+        for number in range(2):
+            log = self.room.log(number)
+            taken = await self.room.take(log, f"owner-{number}")
+            pump = Pump(
+                taken.state,
+                log,
+                self.room.runtime,
+                self.room.clock,
+                next_journal_offset=taken.next_journal_offset,
+                bounds=Bounds(),
+            )
+            pump.workflows_changed(WorkflowsLoaded([defined()], []))
+            self.pumps.append(pump)
+            self.room.run(pump)
+        await self.go()
+
+    async def go(self) -> None:
+        """Fetch and let everything happen until there is nothing more."""
+        for _ in range(12):
+            for number, pump in enumerate(self.pumps):
+                for topic, offer in (("events", pump.offer_events), ("commands", pump.offer_commands)):
+                    if records := self.room.cluster.read(topic, number)[self.read.get((topic, number), 0) :]:
+                        self.read[topic, number] = self.read.get((topic, number), 0) + len(records)
+                        await offer(records)
+                pump._wake.set()
+            await settle()
+
+    def ask(self, deadline_ms: int | None = None, **condition: Any) -> str:
+        """Let the run that was started wait for an event."""
+        run_id: str = self.room.runtime.started[-1]
+        ask = Await(conditions=(EventCondition(**condition),), need=1, deadline_ms=deadline_ms)
+        self.room.runtime.reports[run_id](StepAsked(run_id, 1, "approval", "it", ask))
+        return run_id
+
+    def told(self) -> list[Any]:
+        return [
+            one.outcome.fault.type if one.outcome.fault else orjson.loads(one.outcome.value)["event"]["value"]
+            for one in self.room.runtime.told
+            if isinstance(one, Resolve)
+        ]
+
+
+@pytest.mark.parametrize(("run", "landing"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("topic", ["approvals/1", "approvals/2", "approvals/*"])
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_run_waits_and_is_told_of_its_event(room: Any, run: int, landing: int, topic: str, early: bool) -> None:
+    two = Two(room)
+    await two.start()
+    room.produce(event(), partition=run)
+    await two.go()
+    approved = Entry(None, orjson.dumps({"topic": topic.replace("*", "3"), "data": "yes"}))
+    if early:
+        room.produce(approved, partition=landing)
+        await two.go()
+    two.ask(topic=topic)
+    await two.go()
+    if not early:
+        assert two.told() == []
+        room.produce(approved, partition=landing)
+        await two.go()
+    assert two.told() == [(approved.value or b"").decode()]
+    assert all(not pump.state.registry.waits for pump in two.pumps if pump.state.registry is not None)
+
+
+async def test_a_run_is_told_that_its_time_is_over(room: Any) -> None:
+    two = Two(room)
+    await two.start()
+    room.produce(event(), partition=1)
+    await two.go()
+    two.ask(room.clock.ms + 5_000, topic="approvals/1")
+    await two.go()
+    room.clock.ms += 5_000
+    await two.go()
+    assert two.told() == []
+    room.clock.ms += 1
+    await two.go()
+    assert two.told() == ["EventTimeout"]
