@@ -24,7 +24,7 @@ class Kind(StrEnum):
     INVOKE = "invoke"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Note:
     """A value (JSON) that is recorded as it is, with what goes out because of it. `quiet`: nobody waits for it."""
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, recorded, rising, runs, waiting
+from app.engine import asleep, known, notes, recorded, rising, runs, waiting
 from app.engine.effects import Commit, Placed
 from app.engine.outgoing import Outgoing, Record
 from app.engine.recorded import NOWHERE, Step
@@ -33,6 +33,8 @@ def commit(state: State) -> Commit | None:
     state.changed = False
     state.timers_fired = 0
     state.round += 1
+    if state.notes:
+        notes.keep(state)
     _expire(state)
     bodies: list[Entity] = []
     fresh: list[Entity] = []

@@ -43,7 +43,7 @@ class Failure:
     """The code no longer matches what the journal has of the run: nothing is lost, and somebody must decide."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepAsked:
     """A run asks for a step. `about` says in one line what it asks for, to be compared when it is asked again.
 
@@ -58,7 +58,7 @@ class StepAsked:
     aside: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepEnded:
     """An attempt of a step's function ended: with a value (JSON) or a failure."""
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from app.engine import asleep, inputs, letters, retry, rising, timers, waits
+from app.engine import asleep, inputs, letters, notes, retry, rising, timers, waits
 from app.engine.asks import EventCondition, Recorded
 from app.engine.effects import Effects, Rise
 from app.engine.outgoing import Record, Result
@@ -60,7 +60,10 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
     failure = given.failure
     if failure is None:
         _finish(state, run, _COMPLETED, given.result or b"null", None)
-    elif failure.stuck:
+        return
+    if state.notes:
+        notes.keep(state)
+    if failure.stuck:
         _stick(state, run, failure)
     elif failure.rejected:
         _finish(state, run, _REJECTED, b"null", failure)

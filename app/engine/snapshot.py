@@ -7,7 +7,7 @@ of what sleeps there are the numbers alone, as in memory.
 
 import array
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -56,8 +56,8 @@ class Damaged(Exception):
 def possible(state: State) -> bool:
     """Whether everything that `state` holds is in the journal and delivered."""
     fresh = any(one.fresh for one in state.dedup.generations)
-    unwritten = state.changed or state.removed or state.orphans or state.fresh_pending or state.touched_runs
-    unwritten = unwritten or state.touched_steps
+    unwritten: bool | Sized = state.changed or state.removed or state.orphans or state.fresh_pending
+    unwritten = unwritten or state.touched_runs or state.touched_steps
     return state.round > 0 and not (unwritten or fresh or state.undelivered)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import inputs, retry, rising, runs, timers, waits
+from app.engine import inputs, notes, retry, rising, runs, timers, waits
 from app.engine.asks import KINDS, Await, EventCondition, Execute, Fault, Invoke, Kind, Note, Outcome, Sleep, Suspend
 from app.engine.awaited import Condition, Progress
 from app.engine.effects import Effects, Go, Judge, Resolve
@@ -32,6 +32,14 @@ def asked(state: State, given: inputs.StepAsked, effects: Effects) -> None:
     run = state.runs.get(given.run_id)
     if run is None or run.attempt != given.attempt or run.status not in rising.HOT:
         return
+    ask = given.ask
+    if type(ask) is Note and ask.quiet:
+        state.outgoing.records.extend(ask.records)
+        state.notes.append((run, given.key, given.about, ask.value))
+        state.changed = True
+        return
+    if state.notes:
+        notes.keep(state)
     steps = run.steps
     if steps is None:
         steps = run.steps = Steps(run.id)
@@ -48,7 +56,6 @@ def asked(state: State, given: inputs.StepAsked, effects: Effects) -> None:
         return
     steps.asked += 1
     par = given.aside or bool(steps.open)
-    ask = given.ask
     step = Step(steps, given.key, KINDS[type(ask)], given.about, ask, state.now_ms, par=par)
     if par and not steps.par:
         steps.par = True
@@ -116,6 +123,8 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
 
 def evicted(state: State, given: inputs.Evicted, _effects: Effects) -> None:
     """The runtime has dropped functions: of runs that only waited, or that had to go on before it heard of that."""
+    if state.notes:
+        notes.keep(state)
     for run_id in given.run_ids:
         run = state.runs.get(run_id)
         if run is None or run.status not in rising.HOT:
@@ -222,11 +231,7 @@ def settle(state: State) -> None:
 
 def _note(state: State, run: Run, step: Step, ask: Note, effects: Effects) -> None:
     state.outgoing.records.extend(ask.records)
-    if ask.quiet:
-        step.outcome = Outcome(ask.value)
-        _over(state, run, step, effects)
-    else:
-        _end(state, run, step, Outcome(ask.value), effects)
+    _end(state, run, step, Outcome(ask.value), effects)
 
 
 def _execute(state: State, run: Run, step: Step, _ask: Execute, effects: Effects) -> None:

@@ -9,17 +9,18 @@ from topics import journal
 
 
 def test_keys_and_format_never_change() -> None:
-    assert journal.FORMAT == 1
+    assert [journal.FORMAT] == [2]
     assert (journal.CLAIM, journal.HEAD, journal.KNOWN) == (b"claim", b"head", b"known")
     assert journal.FENCE_HEADER == "headgate-fence"
     assert [
         journal.body_key(7),
         journal.run_key("charge:00ff"),
+        journal.step_key("charge:00ff", 3),
         journal.pending_key(7, "charge"),
         journal.out_key(0),
         journal.ids_key(12),
         journal.pack_key(3, 4),
-    ] == [b"body:7", b"run:charge:00ff", b"pending:7:charge", b"out:0", b"ids:12", b"pack:3:4"]
+    ] == [b"body:7", b"run:charge:00ff", b"step:charge:00ff#3", b"pending:7:charge", b"out:0", b"ids:12", b"pack:3:4"]
 
 
 @given(
@@ -53,7 +54,7 @@ def test_what_is_no_record_is_refused_in_words(value: bytes, why: str) -> None:
     assert why in str(caught.value) or value == b""
     assert str(caught.value).startswith("journal record 'run:\ufffd' cannot be read (")
     assert str(caught.value).endswith(
-        "; this release reads format 1: start a release that is at least as new as the one that wrote it"
+        "; this release reads format 2: start a release that is at least as new as the one that wrote it"
     )
 
 
