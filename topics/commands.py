@@ -18,8 +18,10 @@ from topics.rawevents import event_of, raw_event
 __all__ = [
     "FORMAT",
     "FORMAT_PLAIN",
+    "Chunk",
     "Command",
     "UnreadableCommand",
+    "cut",
     "decode",
     "encode",
     "encode_ask",
@@ -34,6 +36,8 @@ FORMAT: Final = 2
 FORMAT_PLAIN: Final = 1
 """Of a command that asks for nothing: a former release reads it."""
 _MOST_NAME: Final = 100
+_MOST_PARTS: Final = 500
+"""Of events, batched events and asks in one command."""
 
 
 class Command(NamedTuple):
@@ -86,6 +90,25 @@ def encode_batched(workflow_id: str, event: Envelope) -> bytes:
 
 
 encode_ask = asked.encode
+
+
+Chunk = tuple[list[bytes], list[bytes], list[bytes]]
+
+
+def cut(events: Sequence[bytes], batched: Sequence[bytes], asks: Sequence[bytes], *, most_bytes: int) -> list[Chunk]:
+    """Cut what was encoded one by one into what single commands take, in order."""
+    chunks: list[Chunk] = [([], [], [])]
+    size = count = 0
+    for kind, parts in enumerate((events, batched, asks)):
+        for one in parts:
+            length = len(one) + 1
+            if count and (size + length > most_bytes or count >= _MOST_PARTS):
+                chunks.append(([], [], []))
+                size = count = 0
+            chunks[-1][kind].append(one)
+            size += length
+            count += 1
+    return chunks
 
 
 def join(

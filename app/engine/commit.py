@@ -18,7 +18,6 @@ PART_BYTES: Final = 700 * 1024
 """Most bytes of one outgoing part or command: far below the topics' limit of 8 MiB, whatever the overhead."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Above this, what nothing refers to yet goes ahead in batches of its own."""
-_COMMAND_EVENTS: Final = 500
 _TAIL_IDS: Final = 4096
 _TAIL_SLOTS: Final = 512
 MOVED_BYTES: Final = 1024
@@ -318,7 +317,7 @@ def _commands(state: State) -> None:
         events = [commands.encode_event(one) for one in state.forwards.get(destination, ())]
         batched = [commands.encode_batched(*one) for one in state.gathers.get(destination, ())]
         asks = [commands.encode_ask(one) for one in state.asks.get(destination, ())]
-        for few_events, few_batched, few_asks in _chunks(events, batched, asks):
+        for few_events, few_batched, few_asks in commands.cut(events, batched, asks, most_bytes=PART_BYTES):
             sequence = state.sent.get(destination, 0) + 1
             state.sent[destination] = sequence
             value = commands.join(
@@ -334,25 +333,6 @@ def _commands(state: State) -> None:
     state.forwards = {}
     state.gathers = {}
     state.asks = {}
-
-
-_Chunk = tuple[list[bytes], list[bytes], list[bytes]]
-
-
-def _chunks(*kinds: Sequence[bytes]) -> list[_Chunk]:
-    """Cut events, what is batched, and what is asked, in this order, into what single commands take."""
-    chunks: list[_Chunk] = [([], [], [])]
-    size = count = 0
-    for kind, items in enumerate(kinds):
-        for one in items:
-            length = len(one) + 1
-            if count and (size + length > PART_BYTES or count >= _COMMAND_EVENTS):
-                chunks.append(([], [], []))
-                size = count = 0
-            chunks[-1][kind].append(one)
-            size += length
-            count += 1
-    return chunks
 
 
 def _out(state: State, outgoing: Outgoing) -> list[Entity]:

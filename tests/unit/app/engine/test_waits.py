@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-from app.engine import waiting, waits
+from app.engine import snapshot, waiting, waits
+from app.engine.state import policy_of
 from tests.unit.app.engine.world import NOW, Outcome, World, key_at, shown, topic_at
 from topics import keys
 
@@ -415,6 +416,9 @@ def test_the_next_owner_has_the_waits_heads_and_interests_as_they_were() -> None
     world.settle()
     for place in world.places:
         before = waiting.entities(place.state)
+        taken = snapshot.encode(place.state, next_offset=1, about={})
+        kept = snapshot.decode(taken, policy_of(world.limits)).entities.others
+        assert before == {key: value for key, value in kept.items() if key in before}
         place.restart()
         assert waiting.entities(place.state) == before
         assert not place.state.orphans

@@ -250,7 +250,7 @@ class Two:
 
     def told(self) -> list[Any]:
         return [
-            one.outcome.fault.type if one.outcome.fault else orjson.loads(one.outcome.value)["event"]["value"]
+            one.outcome.fault.type if one.outcome.fault else orjson.loads(one.outcome.value or b"")["event"]["value"]
             for one in self.room.runtime.told
             if isinstance(one, Resolve)
         ]
