@@ -24,6 +24,9 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/cli/role.py": ("runs a role until a signal comes", "tests/e2e/test_crashes.py"),
     "app/engine/effects.py": ("values without behaviour", "tests/unit/app/engine/test_commit.py"),
     "app/engine/inputs.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
+    "app/engine/lookbacks.py": ("hands on between pump and engine", "tests/unit/app/engine/test_interests.py"),
+    "app/engine/mail.py": ("a table of what others are tested for", "tests/unit/app/engine/test_waits.py"),
+    "app/engine/waiting.py": ("the journal's form of waits", "tests/unit/app/engine/test_waits.py"),
     "app/engine/limits.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
     "app/kafka/appender.py": ("appends under claims, which need a broker", "tests/integration/test_fence.py"),
     "app/kafka/batches.py": ("what brokers answer, from them", "tests/integration/test_foreign_records.py"),
@@ -36,6 +39,7 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/runtime/limits.py": ("values without behaviour", "tests/unit/app/runtime/test_attempt.py"),
     "app/runtime/live.py": ("which runs are kept, seen through a driver", "tests/unit/app/runtime/test_attempt.py"),
     "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),
+    "topics/rawevents.py": ("events within commands", "tests/unit/topics/test_commands.py"),
 }
 """Modules without a test module of their own: why, and where they are tested."""
 

@@ -1,8 +1,8 @@
 """What one partition's owner asks of another's: a record of `commands`, JSON, with its place in a sequence.
 
 One record carries everything that a round of `source` has for one destination: events that have their home there,
-and events of batches that gather there. Events travel as the records they were produced as, so that they are decoded
-as if they had been read there.
+events of batches that gather there, and what is asked of it (`topics.asked`), in order. Events travel as the records
+they were produced as, so that they are decoded as if they had been read there.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,34 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from topics import codec, journal
+from topics import asked, codec
+from topics.asked import Ask
 from topics.envelope import Envelope
+from topics.rawevents import event_of, raw_event
 
-FORMAT: Final = 1
+__all__ = [
+    "FORMAT",
+    "FORMAT_PLAIN",
+    "Chunk",
+    "Command",
+    "UnreadableCommand",
+    "cut",
+    "decode",
+    "encode",
+    "encode_ask",
+    "encode_batched",
+    "encode_event",
+    "event_of",
+    "join",
+    "raw_event",
+]
+
+FORMAT: Final = 2
+FORMAT_PLAIN: Final = 1
+"""Of a command that asks for nothing: a former release reads it."""
 _MOST_NAME: Final = 100
+_MOST_PARTS: Final = 500
+"""Of events, batched events and asks in one command."""
 
 
 class Command(NamedTuple):
@@ -30,37 +53,11 @@ class Command(NamedTuple):
     events: Sequence[Envelope]
     batched: Sequence[tuple[str, Envelope]]
     """(workflow id, event) for batches that gather at the destination."""
+    asks: Sequence[Ask] = ()
 
 
 class UnreadableCommand(Exception):
     """A record of `commands` that no worker of this release wrote."""
-
-
-def raw_event(event: Envelope) -> dict[str, Any]:
-    """Return the record of `event` as JSON: where it landed, when, and its bytes."""
-    return {
-        "p": event.partition,
-        "o": event.offset,
-        "t": event.timestamp_ms,
-        "key": journal.bytes_field(event.raw_key),
-        "value": journal.bytes_field(event.raw_value),
-        "headers": journal.headers_field(event.raw_headers),
-    }
-
-
-def event_of(raw: dict[str, Any]) -> Envelope:
-    """Return the event of `raw_event`. It was decoded once, so it decodes again. Else raises whatever comes."""
-    if not type(raw["p"]) is type(raw["o"]) is type(raw["t"]) is int:
-        raise TypeError("the place of an event is three numbers")
-    return codec.decode(
-        journal.field_bytes(raw["value"]),
-        journal.field_bytes(raw["key"]),
-        journal.field_headers(raw["headers"]),
-        partition=raw["p"],
-        offset=raw["o"],
-        timestamp_ms=raw["t"],
-        max_bytes=None,
-    )
 
 
 def encode(
@@ -71,6 +68,7 @@ def encode(
     partitions: int,
     events: Sequence[Envelope],
     batched: Sequence[tuple[str, Envelope]],
+    asks: Sequence[Ask] = (),
 ) -> bytes:
     return join(
         source=source,
@@ -79,6 +77,7 @@ def encode(
         partitions=partitions,
         events=[encode_event(one) for one in events],
         batched=[encode_batched(workflow_id, one) for workflow_id, one in batched],
+        asks=[encode_ask(one) for one in asks],
     )
 
 
@@ -90,6 +89,28 @@ def encode_batched(workflow_id: str, event: Envelope) -> bytes:
     return orjson.dumps([workflow_id, raw_event(event)])
 
 
+encode_ask = asked.encode
+
+
+Chunk = tuple[list[bytes], list[bytes], list[bytes]]
+
+
+def cut(events: Sequence[bytes], batched: Sequence[bytes], asks: Sequence[bytes], *, most_bytes: int) -> list[Chunk]:
+    """Cut what was encoded one by one into what single commands take, in order."""
+    chunks: list[Chunk] = [([], [], [])]
+    size = count = 0
+    for kind, parts in enumerate((events, batched, asks)):
+        for one in parts:
+            length = len(one) + 1
+            if count and (size + length > most_bytes or count >= _MOST_PARTS):
+                chunks.append(([], [], []))
+                size = count = 0
+            chunks[-1][kind].append(one)
+            size += length
+            count += 1
+    return chunks
+
+
 def join(
     *,
     source: int,
@@ -98,26 +119,28 @@ def join(
     partitions: int,
     events: Sequence[bytes],
     batched: Sequence[bytes],
+    asks: Sequence[bytes] = (),
 ) -> bytes:
     """Return the command of what was encoded one by one: only then is it known how much fits."""
-    return orjson.dumps(
-        {
-            "v": FORMAT,
-            "source": source,
-            "journal": journal_id,
-            "sequence": sequence,
-            "partitions": partitions,
-            "events": [orjson.Fragment(one) for one in events],
-            "batched": [orjson.Fragment(one) for one in batched],
-        }
-    )
+    made: dict[str, Any] = {
+        "v": FORMAT if asks else FORMAT_PLAIN,
+        "source": source,
+        "journal": journal_id,
+        "sequence": sequence,
+        "partitions": partitions,
+        "events": [orjson.Fragment(one) for one in events],
+        "batched": [orjson.Fragment(one) for one in batched],
+    }
+    if asks:
+        made["asks"] = [orjson.Fragment(one) for one in asks]
+    return orjson.dumps(made)
 
 
 def decode(value: bytes | None) -> Command:
     """Return the command in `value`. Raises UnreadableCommand: a stranger wrote it, or a newer release."""
     try:
         found = orjson.loads(value or b"")
-        if found["v"] != FORMAT:
+        if found["v"] not in (FORMAT, FORMAT_PLAIN):
             raise UnreadableCommand(f"a command of format {found['v']!r}; this release reads format {FORMAT}")
         return Command(
             int(found["source"]),
@@ -126,6 +149,7 @@ def decode(value: bytes | None) -> Command:
             int(found["partitions"]),
             [event_of(one) for one in found["events"]],
             [(_text(workflow_id), event_of(one)) for workflow_id, one in found["batched"]],
+            [asked.decode(one) for one in found["asks"]] if found["v"] == FORMAT else (),
         )
     except (LookupError, TypeError, ValueError, AttributeError, codec.Malformed) as error:
         raise UnreadableCommand(f"no command: {type(error).__name__}: {error}") from None

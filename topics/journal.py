@@ -77,6 +77,22 @@ def pack_key(generation: int, number: int) -> bytes:
     return b"pack:%d:%d" % (generation, number)
 
 
+def wait_key(wait_id: str) -> bytes:
+    return b"wait:" + wait_id.encode()
+
+
+def head_key(head: str, *, pattern: bool) -> bytes:
+    return b"head:%b:%b" % (b"p" if pattern else b"l", head.encode())
+
+
+def interest_key(registry: int, head: str, *, pattern: bool) -> bytes:
+    return b"interest:%d:%b:%b" % (registry, b"p" if pattern else b"l", head.encode())
+
+
+def fan_key(partition: int, offset: int) -> bytes:
+    return b"fan:%d-%d" % (partition, offset)
+
+
 def encode(value: Mapping[str, Any]) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
 

@@ -92,3 +92,8 @@ def _meets(pattern: tuple[str, ...], segments: list[str]) -> bool:
         else:
             return False
     return all(segment == ANY for segment in pattern[p:])
+
+
+def head_of(name: str) -> str:
+    """Return the first segment of a topic or pattern."""
+    return name.partition("/" if "/" in name else ".")[0]

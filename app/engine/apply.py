@@ -7,7 +7,22 @@ then the inputs in order, then the lanes that something happened to.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from app.engine import errors, inputs, lanes, letters, runs, steps, timers, waking, workflows
+from app.engine import (
+    errors,
+    flushes,
+    inputs,
+    interests,
+    lanes,
+    letters,
+    lookbacks,
+    mail,
+    runs,
+    steps,
+    timers,
+    waits,
+    waking,
+    workflows,
+)
 from app.engine.effects import Effects
 from app.engine.state import State, Timer
 from topics import keys
@@ -23,12 +38,16 @@ def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
             lanes.batch_due(state, (name, group), due_ms)
         elif kind is Timer.RETRY:
             runs.retry_due(state, name, due_ms, effects)
+        elif kind is Timer.WAIT:
+            waits.due(state, name, due_ms)
         elif kind is Timer.STEP:
             steps.due(state, name, group or "", due_ms, effects)
         else:
             runs.deadline_due(state, name, effects)
     for one in given:
         HANDLERS[type(one)](state, one, effects)
+    if state.mail or state.registry is not None or state.flushes:
+        mail.handle(state, effects)
     if state.unsettled:
         steps.settle(state)
     if state.ready or state.freed:
@@ -60,6 +79,8 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
     if envelope.explicit and state.dedup.seen(digest, state.now_ms):
         state.counters.duplicates += 1
         return
+    if state.interests is not None:
+        interests.arrived(state, state.interests, envelope)
     matching = state.matcher.of(envelope.topic)
     if not matching:
         state.counters.unmatched += 1
@@ -101,6 +122,8 @@ def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) ->
             _arrived(state, envelope, effects)
         for workflow_id, envelope in command.batched:
             lanes.admit_by_id(state, workflow_id, envelope, effects)
+        if command.asks:
+            state.mail.extend([(command.source, one) for one in command.asks])
 
 
 def _is_next(received: dict[str, int], command: Command, partitions: int) -> bool:
@@ -147,4 +170,6 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.BodiesRead: waking.bodies_read,
     inputs.RunsRead: waking.runs_read,
     inputs.Delivered: _delivered,
+    inputs.LookedBack: lambda state, given, _: lookbacks.looked_back(state, given),
+    inputs.CaughtUp: lambda state, given, _: flushes.caught_up(state, given),
 }

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, notes, recorded, rising, runs
+from app.engine import asleep, known, notes, recorded, rising, runs, waiting
 from app.engine.effects import Commit, Placed
 from app.engine.outgoing import Outgoing, Record
 from app.engine.recorded import NOWHERE, Step
@@ -18,7 +18,6 @@ PART_BYTES: Final = 700 * 1024
 """Most bytes of one outgoing part or command: far below the topics' limit of 8 MiB, whatever the overhead."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Above this, what nothing refers to yet goes ahead in batches of its own."""
-_COMMAND_EVENTS: Final = 500
 _TAIL_IDS: Final = 4096
 _TAIL_SLOTS: Final = 512
 MOVED_BYTES: Final = 1024
@@ -63,6 +62,8 @@ def commit(state: State) -> Commit | None:
             if not step.steps.over:
                 _step(state, step, gone, batch, fresh, placed)
         state.touched_steps.clear()
+    if state.touched_waits or state.registry is not None:
+        waiting.write(state, gone, fresh, batch)
     _ids(state, bodies, batch)
     _commands(state)
     outgoing, state.outgoing = state.outgoing, Outgoing(0)
@@ -92,7 +93,7 @@ def known_value(state: State) -> dict[str, Any]:
 
 
 def head(state: State) -> dict[str, Any]:
-    return {
+    value: dict[str, Any] = {
         "r": state.round,
         "v": journal.FORMAT,
         "partitions": state.limits.partitions,
@@ -108,6 +109,9 @@ def head(state: State) -> dict[str, Any]:
         "ids_from": state.tail_from,
         "generations": {one.number: one.opened_ms for one in state.dedup.generations},
     }
+    if state.flushes:
+        value["flushes"] = {registry: one.number for registry, one in state.flushes.items()}
+    return value
 
 
 def _size(entities: Sequence[Entity]) -> int:
@@ -307,12 +311,13 @@ def _pack_tail(state: State, ahead: list[Entity]) -> None:
 
 def _commands(state: State) -> None:
     """Turn what has its place elsewhere into commands, in order, each with the next number of its destination."""
-    if not state.forwards and not state.gathers:
+    if not state.forwards and not state.gathers and not state.asks:
         return
-    for destination in sorted({*state.forwards, *state.gathers}):
+    for destination in sorted({*state.forwards, *state.gathers, *state.asks}):
         events = [commands.encode_event(one) for one in state.forwards.get(destination, ())]
         batched = [commands.encode_batched(*one) for one in state.gathers.get(destination, ())]
-        for few_events, few_batched in _chunks(events, batched):
+        asks = [commands.encode_ask(one) for one in state.asks.get(destination, ())]
+        for few_events, few_batched, few_asks in commands.cut(events, batched, asks, most_bytes=PART_BYTES):
             sequence = state.sent.get(destination, 0) + 1
             state.sent[destination] = sequence
             value = commands.join(
@@ -322,27 +327,12 @@ def _commands(state: State) -> None:
                 partitions=state.limits.partitions,
                 events=few_events,
                 batched=few_batched,
+                asks=few_asks,
             )
             state.outgoing.records.append(Record("commands", destination, b"%d" % state.partition, value, ()))
     state.forwards = {}
     state.gathers = {}
-
-
-def _chunks(events: Sequence[bytes], batched: Sequence[bytes]) -> list[tuple[list[bytes], list[bytes]]]:
-    chunks: list[tuple[list[bytes], list[bytes]]] = []
-    few_events: list[bytes] = []
-    few_batched: list[bytes] = []
-    size = 0
-    for one, target in [*((e, 0) for e in events), *((b, 1) for b in batched)]:
-        length = len(one) + 1
-        full = size + length > PART_BYTES or len(few_events) + len(few_batched) >= _COMMAND_EVENTS
-        if full and (few_events or few_batched):
-            chunks.append((few_events, few_batched))
-            few_events, few_batched, size = [], [], 0
-        (few_events if target == 0 else few_batched).append(one)
-        size += length
-    chunks.append((few_events, few_batched))
-    return chunks
+    state.asks = {}
 
 
 def _out(state: State, outgoing: Outgoing) -> list[Entity]:

@@ -105,9 +105,9 @@ class LookedBack:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """At `at_ms` the broker's ends of `events` and `commands` of this partition were these."""
+    """After `question` was asked, the broker's ends of `events` and `commands` of this partition were these."""
 
-    at_ms: int
+    question: int
     events_end: int
     commands_end: int
 

@@ -26,5 +26,10 @@ class Limits:
     """Whether a new installation reads the events that were there before it."""
     reply_allowed: Callable[[str], bool] = lambda _topic: False
     """Which Kafka topics `reply_topic` may name."""
+    heads: int = 256
+    """Most heads of topics that a registry asks for one by one; above that it asks for everything."""
+    arrivals: int = 10_000
+    """Most events that a registry has in memory for waits that come late, and most of their bytes."""
+    arrivals_bytes: int = 4 * 1024 * 1024
     retry_base_ms: int = 1_000
     retry_max_ms: int = 60_000

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import orjson
 
-from app.engine import asleep, errors, known, recorded, rising, runs, timers, waking
+from app.engine import asleep, errors, known, recorded, rising, runs, timers, waiting, waking
 from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
 from app.engine.entities import Entities
@@ -115,6 +115,7 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
     state.runs = dict(sorted(state.runs.items(), key=lambda one: (one[1].places or (0,))[0]))
     state.rising = dict(sorted(state.rising.items(), key=lambda one: (one[1].places or (0,))[0]))
     waking.rematch(state)
+    waiting.read(state, records.of)
     return _out(state, records)
 
 
@@ -150,6 +151,7 @@ def _head(state: State, head: Mapping[str, Any]) -> None:
     state.tail_from = head["ids_from"]
     for number, opened_ms in head["generations"].items():
         state.dedup.restore(int(number), opened_ms, [], packed=False)
+    waiting.read_head(state, head)
 
 
 def _remember(state: State, remembered: Remembered) -> None:

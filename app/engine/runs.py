@@ -197,7 +197,7 @@ def withdraw(state: State, run: Run, step: Step) -> None:
         asked_for = step.ask.conditions[n]  # type: ignore[union-attr]
         if not condition.over and isinstance(asked_for, EventCondition):
             condition.over = True
-            waits.withdraw(state, run, step.key, n)
+            waits.withdraw(state, run, step.key, n, asked_for.topic)
 
 
 def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.Failure | None) -> None:

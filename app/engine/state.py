@@ -13,7 +13,9 @@ from app.engine.matching import Matcher
 from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing
 from app.engine.recorded import Step, Steps
+from app.engine.registry import FlushAsked, Head, Interest, Interests, Look, Registry, Wait
 from headgate.definition import Workflow
+from topics.asked import Ask
 from topics.envelope import Envelope
 
 
@@ -195,6 +197,8 @@ class Timer(Enum):
     BATCH = 2
     STEP = 3
     """Of a step: a sleep is over, its function is tried again, the time for it is over."""
+    WAIT = 4
+    """The time for a wait that is registered here is over."""
 
 
 @dataclass(slots=True)
@@ -207,6 +211,11 @@ class Counters:
     forwarded: int = 0
     malformed: int = 0
     filtered: int = 0
+    noticed: int = 0
+    """Events that the registry of their topic was told of."""
+    met: int = 0
+    expired: int = 0
+    """Waits that an event met, and that none met in time."""
     started: int = 0
     retried: int = 0
     steps: int = 0
@@ -325,9 +334,36 @@ class State:
     """Keys of journaled entities that ended in this round."""
     orphans: list[bytes] = field(default_factory=list)
     """Keys written ahead of a commit that never came; their removal goes before anything else."""
+
+    asks: dict[int, list[Ask]] = field(default_factory=dict)
+    """What this round asks of other partitions, in order."""
+    mail: deque[tuple[int, Ask]] = field(default_factory=deque)
+    """What was asked of this one, and by which; it is looked at after all that came with it."""
+    registry: Registry | None = None
+    interests: Interests | None = None
+    flushes: dict[int, FlushAsked] = field(default_factory=dict)
+    """Who waits to hear that this partition has caught up."""
+    questions: int = 0
+    """How often the ends of `events` and `commands` were asked for."""
+    looks: int = 0
+    lookbacks: list[Look] = field(default_factory=list)
+    """Look-backs that are wanted and have not begun."""
+    scanning: dict[int, Look] = field(default_factory=dict)
+    """Those that have, by number."""
+    touched_waits: dict[bytes, Wait | Head | Interest | Envelope] = field(default_factory=dict)
+    """Entities of waits that changed in this round, by their journal key."""
+
     changed: bool = False
     """Whether this round has anything to journal."""
     counters: Counters = field(default_factory=Counters)
+
+    def ask(self, partition: int, one: Ask) -> None:
+        """Ask `one` of a partition. What it asks of itself is looked at before this round ends, as if it had come."""
+        self.changed = True
+        if partition == self.partition:
+            self.mail.append((partition, one))
+        else:
+            self.asks.setdefault(partition, []).append(one)
 
 
 def policy_of(limits: Limits) -> DedupPolicy:

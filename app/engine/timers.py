@@ -47,6 +47,8 @@ def _holds(state: State, timer: tuple[int, int, Timer, str, str | None]) -> bool
     if kind is Timer.BATCH:
         lane = state.lanes.get((name, group))
         return lane is not None and lane.armed_ms == due_ms
+    if kind is Timer.WAIT:
+        return state.registry is not None and name in state.registry.waits
     run = state.runs.get(name)
     if run is None:
         return False

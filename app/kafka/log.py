@@ -72,7 +72,8 @@ class RecordTooLarge(LogError):
 
 
 class PartitionLog(Protocol):
-    """One partition as its owner sees it. Not safe for two tasks at once, except `deliver` beside `append`."""
+    """One partition as its owner sees it. Not safe for two tasks at once; but `deliver`, and what only reads, goes
+    beside `append`."""
 
     partition: int
 
@@ -81,6 +82,9 @@ class PartitionLog(Protocol):
 
     async def bounds(self, topic: str) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last, transaction markers included."""
+
+    async def offset_at(self, topic: str, timestamp_ms: int) -> int:
+        """Return the offset of the first record that is as late, or else the end: of those before it, none is."""
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
         """Yield the committed records of `[start, end)` in order, without what compaction and retention took."""

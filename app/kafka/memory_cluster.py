@@ -183,6 +183,11 @@ class MemoryPartition:
                 found.append(stored.record)
         return found, max(start, end)
 
+    def offset_at(self, timestamp_ms: int) -> int:
+        """Return the offset of the first record that is as late, or else the end."""
+        late = (one.record.offset for one in self._stored if one.record.timestamp >= timestamp_ms and not one.control)
+        return next(late, self.end)
+
     def _from(self, start: int) -> Sequence[_Stored]:
         low, high = 0, len(self._stored)
         while low < high:

@@ -135,6 +135,11 @@ class Wire:
             await self._offset(topic, partition, _LATEST),
         )
 
+    async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
+        """Return the first offset whose record is as late as that, or else the end."""
+        found = await self._offset(topic, partition, timestamp_ms)
+        return found if found >= 0 else await self._offset(topic, partition, _LATEST)
+
     async def _offset(self, topic: str, partition: int, when: int) -> int:
         async def ask() -> int:
             request = OffsetRequest(-1, 0, [(topic, [(partition, when)])])

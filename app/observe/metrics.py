@@ -20,6 +20,12 @@ class WorkerMetrics:
         self.unmatched = counter("headgate_events_unmatched", "Events that triggered no workflow.")
         self.filtered = counter("headgate_events_filtered", "Events that a workflow's filter turned away.")
         self.forwarded = counter("headgate_events_forwarded", "Events sent on to the partition of their key or id.")
+        self.noticed = counter(
+            "headgate_events_noticed", "Events that a registry was told of because somebody waits for such topics."
+        )
+        self.waits_met = counter("headgate_waits_met", "Events that met a wait, at the registry of its topic.")
+        self.waits_expired = counter("headgate_waits_expired", "Waits that no event met in time.")
+        self.waits = gauge("headgate_waits", "Waits for events, at the registry of their topic.", ("partition",))
         self.malformed = counter("headgate_events_malformed", "Records that became dead letters undecoded.")
         self.started = counter("headgate_runs_started", "Runs started.")
         self.retried = counter("headgate_runs_retried", "Attempts that failed and are followed by another.")

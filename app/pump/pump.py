@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.engine import apply as engine
-from app.engine import asleep, rising, timers, waking
+from app.engine import asleep, rising, timers, waits, waking
 from app.engine.commit import commit
 from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
 from app.engine.inputs import BodiesRead, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
@@ -26,6 +26,7 @@ from app.pump import decode
 from app.pump.decode import Read
 from app.pump.delivery import Delivery
 from app.pump.inbox import Inbox
+from app.pump.lookback import LookBack
 from app.pump.recall import Recall
 from app.pump.upkeep import Upkeep
 
@@ -122,6 +123,7 @@ class Pump:
         self._mark_due = False
         self._mark_timer: asyncio.TimerHandle | None = None
         self.delivery = Delivery(log, results_end=state.results_end, runs_end=state.runs_end, report=self._note)
+        self._lookback = LookBack(state, log, self._note, event_bytes=bounds.event_bytes)
         for outgoing in deliver_again:
             self.delivery.offer(outgoing)
 
@@ -184,9 +186,10 @@ class Pump:
         """Go round until `stop`. Raises whatever went wrong; then nothing more is appended or sent."""
         delivering = asyncio.create_task(self.delivery.run(), name=f"delivery-{self.partition}")
         looping = asyncio.create_task(self._loop(), name=f"pump-{self.partition}")
+        looking = asyncio.create_task(self._lookback.run(), name=f"lookback-{self.partition}")
         try:
-            await asyncio.wait({delivering, looping}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (looping, delivering):
+            await asyncio.wait({delivering, looping, looking}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (looping, delivering, looking):
                 if task.done():
                     task.result()
             settling = asyncio.create_task(self.delivery.settled())
@@ -199,12 +202,13 @@ class Pump:
             if self._mark_timer is not None:
                 self._mark_timer.cancel()
             self._between.set()
-            for task in (looping, delivering):
+            for task in (looping, delivering, looking):
                 task.cancel()
-            await asyncio.gather(looping, delivering, return_exceptions=True)
+            await asyncio.gather(looping, delivering, looking, return_exceptions=True)
             self._runtime.cancel([one for one in self.state.runs.values() if one.status in rising.HOT])
 
     async def _loop(self) -> None:
+        self._lookback.offer()  # what the journal says was not done
         while True:
             await self._wait()
             if self._stopping:
@@ -229,7 +233,7 @@ class Pump:
         self._wake.clear()
         if self._happened or self._mark_due or ((self._events or self._commands) and not self._full()):
             return
-        if self._may_rise() or self._may_wake():
+        if self._may_rise() or self._may_wake() or waits.backlog(self.state):
             return
         if not self._held.is_set() or self._stopping:
             return
@@ -275,6 +279,7 @@ class Pump:
                 self.delivery.offer(made.outgoing)
         if self._after:
             self._go_on()
+        self._lookback.offer()
         self._observe(self.state.counters, self.state)
         if self.delivery.full:
             await self.delivery.room()
@@ -428,7 +433,7 @@ class Pump:
 
     def _note(self, given: Input) -> None:
         self._happened.append(given)
-        if not isinstance(given, Delivered):
+        if not isinstance(given, Delivered) or self.state.flushes:
             self._wake.set()
         elif self._mark_timer is None:  # a mark rides along with the next round; if none comes, it gets its own
             self._mark_timer = asyncio.get_running_loop().call_later(MARK_SECONDS, self._mark)

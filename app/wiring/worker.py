@@ -193,6 +193,9 @@ class _Worker:
             (metrics.filtered, counters.filtered),
             (metrics.forwarded, counters.forwarded),
             (metrics.malformed, counters.malformed),
+            (metrics.noticed, counters.noticed),
+            (metrics.waits_met, counters.met),
+            (metrics.waits_expired, counters.expired),
             (metrics.started, counters.started),
             (metrics.retried, counters.retried),
             (metrics.slept, counters.slept),
@@ -256,6 +259,7 @@ class _Worker:
             state, number = pump.state, str(pump.partition)
             metrics.running.labels(number).set(state.running)
             metrics.queued.labels(number).set(state.held_bytes)
+            metrics.waits.labels(number).set(0 if state.registry is None else len(state.registry.waits))
             metrics.dedup_ids.labels(number).set(state.dedup.count)
             metrics.dedup_fill.labels(number).set(state.dedup.count / state.dedup.policy.max_ids)
             if state.dedup.removed_early:

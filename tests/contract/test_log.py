@@ -51,6 +51,24 @@ async def test_records_carry_the_time_of_their_append(place: Place) -> None:
     assert (await read(log))[0].timestamp > 1_600_000_000_000
 
 
+async def test_a_time_has_the_offset_of_the_first_record_that_is_as_late(place: Place) -> None:
+    log = await place.owner()
+    assert await log.offset_at("commands", 1_600_000_000_000) == 0
+    await log.send(records("commands", "a", "b"))
+    at_ms = (await read(log, "commands"))[0].timestamp
+    assert await log.offset_at("commands", 0) == 0
+    assert await log.offset_at("commands", at_ms) == 0
+    assert await log.offset_at("commands", at_ms + 3_600_000) == 2
+
+
+async def test_a_marker_is_no_record_that_is_late_enough(place: Place) -> None:
+    log = await place.owner()
+    await log.send(records("events", "a"))
+    await place.gap("events")
+    at_ms = (await read(log, "events"))[0].timestamp
+    assert await log.offset_at("events", at_ms + 3_600_000) == 2
+
+
 async def test_a_range_is_read_from_its_first_offset_to_before_its_last(place: Place) -> None:
     log = await place.owner()
     await log.fence()

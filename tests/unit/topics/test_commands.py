@@ -102,6 +102,21 @@ def test_what_was_encoded_one_by_one_is_the_same_command() -> None:
     assert commands.join(**about, events=events, batched=batched) == encoded()
 
 
+def test_what_is_cut_keeps_its_order_and_no_command_is_too_large_but_for_one_part() -> None:
+    events, batched = [b"e" * 3, b"E" * 50], [b"b" * 3]
+    asks = [b"%d" % number for number in range(1_100)]
+
+    chunks = commands.cut(events, batched, asks, most_bytes=20)
+
+    assert [one for chunk in chunks for one in chunk[0]] == events
+    assert [one for chunk in chunks for one in chunk[1]] == batched
+    assert [one for chunk in chunks for one in chunk[2]] == asks
+    assert chunks[1] == ([b"E" * 50], [], [])
+    assert all(sum(len(one) + 1 for kind in chunk for one in kind) <= 20 for chunk in (chunks[0], *chunks[2:]))
+    assert [len(chunk[2]) for chunk in commands.cut([], [], asks, most_bytes=1_000_000)] == [500, 500, 100]
+    assert commands.cut([], [], [], most_bytes=20) == [([], [], [])]
+
+
 GOOD: dict[str, Any] = orjson.loads(encoded())
 
 
@@ -136,8 +151,8 @@ def test_what_is_no_command_is_refused_and_nothing_else_is_raised(value: bytes |
 
 
 def test_a_newer_command_says_so() -> None:
-    with pytest.raises(commands.UnreadableCommand, match="a command of format 2; this release reads format 1"):
-        commands.decode(orjson.dumps(GOOD | {"v": 2}))
+    with pytest.raises(commands.UnreadableCommand, match="a command of format 3; this release reads format 2"):
+        commands.decode(orjson.dumps(GOOD | {"v": 3}))
 
 
 @given(st.binary(max_size=200))

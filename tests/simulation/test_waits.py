@@ -1,0 +1,200 @@
+"""The proof of ADR 10 with one step left out each: some course of things must refute it, or the tests prove nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from unittest import mock
+
+import pytest
+
+from app.engine import flushes, interests, waiting, waits
+from app.engine.arrivals import Arrivals
+from app.engine.registry import Head, Interest, Interests, Registry, Wait, WaitsLook, at_places
+from app.engine.state import State
+from app.pump.lookback import LookBack
+from tests.unit.app.engine.test_waits import late, refuted, storm
+from topics import asked
+from topics.envelope import Envelope
+
+Patch = Callable[[], Any]
+
+
+def _no_notice() -> Any:
+    """A home does not tell of what comes after an interest (step 2)."""
+    return mock.patch.object(interests, "arrived", return_value=None)
+
+
+def _interest_not_restored() -> Any:
+    """The next owner of a home knows of no interest (step 2)."""
+    return mock.patch.object(interests, "restored_interest", return_value=None)
+
+
+def _home_does_not_look_back() -> Any:
+    """A home confirms without having looked at what came before (step 3)."""
+    return mock.patch.object(interests, "_look_back", lambda state, one: interests._covered(state, one, one.since_ms))
+
+
+def _look_back_not_resumed() -> Any:
+    """The next owner of a home forgets that it has to look back (step 3)."""
+
+    def restored(state: State, found: dict[str, Any]) -> None:
+        one = Interest(found["t"], (found["head"], found["pattern"]), found["since"], 0, 0)
+        state.interests = state.interests or Interests(state.limits.partitions)
+        state.interests.add(one)
+
+    return mock.patch.object(interests, "restored_interest", restored)
+
+
+def _confirmed_first() -> Any:
+    """A home confirms before it tells (step 4)."""
+    before = interests._look_back
+
+    def look_back(state: State, one: Interest) -> None:
+        state.ask(one.registry, asked.Confirmed(*one.key, one.since_ms))
+        before(state, one)
+
+    return mock.patch.object(interests, "_look_back", look_back)
+
+
+def _one_confirmation() -> Any:
+    """A wait opens once anybody has confirmed (step 5)."""
+    return mock.patch.object(Head, "confirmed_ms", lambda one, _: max(one.confirmed.values(), default=None))
+
+
+def _registry_does_not_look_back() -> Any:
+    """A wait opens without a look at what was told before (step 5)."""
+
+    def look_back(_state: State, registry: Registry, wait: Wait) -> None:
+        wait.found = []
+        registry.opening.append(wait)
+
+    return mock.patch.object(waits, "_look_back", look_back)
+
+
+def _memory_is_whole() -> Any:
+    """The memory of a registry counts as whole after a takeover (step 5)."""
+    return mock.patch.object(Arrivals, "miss", return_value=None)
+
+
+def _not_kept_meanwhile() -> Any:
+    """What is told while a wait is looked back for is not kept for it (step 5)."""
+
+    def arrived(state: State, event: Envelope) -> None:
+        registry = state.registry
+        if registry is not None and registry.arrivals.add(event):
+            open_ = [one for one in at_places(registry.places, event) if one.open and one.takes(event)]
+            waits._fan_out(state, registry, event, open_)
+
+    return mock.patch.object(waits, "arrived", arrived)
+
+
+def _notices_not_looked_at() -> Any:
+    """A registry looks back at its own events alone (step 5)."""
+    return mock.patch.object(WaitsLook, "notices", new=False)
+
+
+def _restored_as_open() -> Any:
+    """The next owner of a registry takes every wait for open (step 6)."""
+    before = waits.restored_wait
+    return mock.patch.object(waits, "restored_wait", lambda state, found: before(state, found | {"open": True}))
+
+
+def _no_flush() -> Any:
+    """A wait expires by the registry's clock (step 7)."""
+
+    def start(state: State, registry: Registry) -> None:
+        registry.flushed_ms = state.now_ms - 1
+        waits.flushed(state, registry)
+
+    return mock.patch.object(flushes, "start", start)
+
+
+def _one_pass() -> Any:
+    """One pass is thought to be enough (step 7)."""
+    before = flushes._ask
+
+    def ask(state: State, registry: Registry, *, started_ms: int, second: bool) -> None:
+        before(state, registry, started_ms=started_ms, second=True)
+
+    return mock.patch.object(flushes, "_ask", ask)
+
+
+def _answered_undelivered() -> Any:
+    """A partition answers before what it forwarded is delivered (step 7)."""
+
+    def answer(state: State) -> None:
+        for registry, one in list(state.flushes.items()):
+            if one.ends and state.events_offset >= one.ends[0] and state.commands_offset >= one.ends[1]:
+                del state.flushes[registry]
+                state.ask(registry, asked.Flushed(one.number))
+
+    return mock.patch.object(flushes, "answer", answer)
+
+
+def _ends_not_asked_for() -> Any:
+    """A partition takes what it has handled for all that there is (step 7)."""
+
+    async def end(_self: LookBack, _topic: str, handled: int) -> int:
+        return handled
+
+    return mock.patch.object(LookBack, "_end", end)
+
+
+def _question_not_restored() -> Any:
+    """The next owner of a partition never answers (step 7)."""
+    return mock.patch.object(waiting, "read_head", return_value=None)
+
+
+def _expired_unopened() -> Any:
+    """A wait expires though it is not open (step 7)."""
+
+    def give_up(state: State, registry: Registry, wait: Wait) -> None:
+        if (wait.asked.deadline_ms or 0) <= registry.flushed_ms:
+            registry.overdue.pop(wait.id, None)
+            registry.due.append(wait)
+        elif registry.flush is None:
+            flushes.start(state, registry)
+
+    return mock.patch.object(waits, "_give_up", give_up)
+
+
+def _met_again() -> Any:
+    """A wait that was met stays."""
+    return mock.patch.object(waits, "_win", lambda state, _registry, wait, event: waits._met(state, wait, event))
+
+
+LEFT_OUT: Final[Mapping[str, Patch]] = {
+    patch.__name__.strip("_").replace("_", "-"): patch
+    for patch in (
+        _no_notice,
+        _interest_not_restored,
+        _home_does_not_look_back,
+        _look_back_not_resumed,
+        _confirmed_first,
+        _one_confirmation,
+        _registry_does_not_look_back,
+        _memory_is_whole,
+        _not_kept_meanwhile,
+        _notices_not_looked_at,
+        _restored_as_open,
+        _no_flush,
+        _one_pass,
+        _answered_undelivered,
+        _ends_not_asked_for,
+        _question_not_restored,
+        _expired_unopened,
+        _met_again,
+    )
+}
+
+
+@pytest.mark.parametrize("step", LEFT_OUT)
+def test_without_this_step_a_wait_misses_its_event_or_is_met_twice_or_late(step: str) -> None:
+    with LEFT_OUT[step]():
+        assert any(_breaks(course, seed) for seed in range(0, 2_000, 100) for course in (late, storm))
+
+
+def _breaks(course: Any, seed: int) -> bool:
+    try:
+        return bool(refuted(course, range(seed, seed + 100)))
+    except AssertionError:  # it never comes to rest
+        return True

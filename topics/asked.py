@@ -1,0 +1,237 @@
+"""What one partition's owner asks of another's, or tells it, within a command: small JSON objects with a type.
+
+Three meet in a wait: the partition of the run (P), the registry of the topic (T), and the home of an event (p).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import orjson
+
+from topics import journal
+from topics.envelope import Envelope
+from topics.rawevents import event_of, raw_event
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """P to T: condition `n` of the step `key` of `run` waits for an event on `topic`, which may be a pattern."""
+
+    run: str
+    key: str
+    n: int
+    topic: str
+    event_key: str | None
+    event_type: str | None
+    since_ms: int
+    deadline_ms: int | None
+    seen: tuple[bytes, ...]
+    """Digests of events that the run has had already."""
+    stream: bool
+    """A filter decides on each match, so the wait goes on until it is withdrawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """P to T: nothing waits there any more."""
+
+    run: str
+    key: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """T to P: this event meets the wait."""
+
+    run: str
+    key: str
+    n: int
+    event: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """T to P: no event came in time."""
+
+    run: str
+    key: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """T to p: tell of every event since then whose topic begins with `head`; "" is any.
+
+    Without `pattern`, of those alone whose topic has its registry at T.
+    """
+
+    head: str
+    pattern: bool
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """p to T: this event came."""
+
+    event: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """p to T: whatever came since then you have been told before this."""
+
+    head: str
+    pattern: bool
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """T to p: answer once you have handled what your topics hold by now, and what you forward is at its home."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """p to T: so it is, and you were told of it before this."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Start a run of another workflow for child `n` of a step of `run`."""
+
+    run: str
+    key: str
+    n: int
+    workflow: str
+    payload: bytes
+    """JSON."""
+    wait: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What child `n` came to: its run's status and, as JSON, its result or its error."""
+
+    run: str
+    key: str
+    n: int
+    status: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let the suspended step `key` of `run` go on with `value` (JSON)."""
+
+    run: str
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    run: str
+    reason: str
+
+
+Ask = (
+    Wait | Withdraw | Met | Expired | Interest | Notice | Confirmed | Flush | Flushed | Invoke | Child | Resume | Cancel
+)
+"""Anything of these."""
+
+
+def encode(one: Ask) -> bytes:
+    return orjson.dumps(shown(one))
+
+
+def shown(one: Ask) -> dict[str, Any]:
+    """Return it as a JSON object: its type under "a", then its fields."""
+    made: dict[str, Any] = {"a": _NAMES[type(one)]}
+    for name, short, codec in _CODECS[made["a"]]:
+        made[short] = codec.write(getattr(one, name))
+    return made
+
+
+def decode(found: Mapping[str, Any]) -> Ask:
+    """Return what `shown` was given. Raises whatever comes for anything else."""
+    name = _text(found["a"])
+    made: Ask = _TYPES[name](*[codec.read(found[short]) for _, short, codec in _CODECS[name]])
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any] = lambda value: value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"this is text, not {value!r}")
+    return value
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"this is a number, not {value!r}")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError(f"this is true or false, not {value!r}")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    found = journal.field_bytes(value)
+    if found is None:
+        raise TypeError("this is JSON as text, not null")
+    return found
+
+
+def _digests(value: Any) -> tuple[bytes, ...]:
+    if type(value) is not list:
+        raise TypeError(f"these are digests, not {value!r}")
+    return tuple(bytes.fromhex(_text(one)) for one in value)
+
+
+_TEXT: Final = _Codec(_text)
+_NUMBER: Final = _Codec(_number)
+_READERS: Final[Mapping[Any, _Codec]] = {
+    str: _TEXT,
+    str | None: _Codec(lambda value: None if value is None else _text(value)),
+    int: _NUMBER,
+    int | None: _Codec(lambda value: None if value is None else _number(value)),
+    bool: _Codec(_flag),
+    bytes: _Codec(_bytes, journal.bytes_field),
+    tuple[bytes, ...]: _Codec(_digests, lambda given: [one.hex() for one in given]),
+    Envelope: _Codec(event_of, raw_event),
+}
+_TYPES: Final[Mapping[str, Callable[..., Any]]] = {
+    "wait": Wait,
+    "withdraw": Withdraw,
+    "met": Met,
+    "expired": Expired,
+    "interest": Interest,
+    "notice": Notice,
+    "confirmed": Confirmed,
+    "flush": Flush,
+    "flushed": Flushed,
+    "invoke": Invoke,
+    "child": Child,
+    "resume": Resume,
+    "cancel": Cancel,
+}
+_NAMES: Final = {kind: name for name, kind in _TYPES.items()}
+_CODECS: Final[Mapping[str, tuple[tuple[str, str, _Codec], ...]]] = {
+    name: tuple((one.name, one.name.removesuffix("_ms"), _READERS[one.type]) for one in fields(kind))  # type: ignore[arg-type]
+    for name, kind in _TYPES.items()
+}
