@@ -121,8 +121,8 @@ class Fault:
 class Outcome:
     """What a step came to: a value (JSON) or a fault.
 
-    The value of an Await is `{"n": condition, "event": raw}` for one, a list of raw events (null for a sleep) for all; a
-    raw event is that of `topics.commands.raw_event`.
+    The value of an Await is `{"n": condition, "event": raw}` for one, a list of raw events (null for a sleep) for all;
+    a raw event is that of `topics.commands.raw_event`.
     """
 
     value: bytes | None
