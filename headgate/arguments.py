@@ -137,13 +137,8 @@ class Reader:
             self.wrong(f"{name} is {found!r}", f"give a short text, for example {name}='2'")
         return found
 
-    def check_starts(self, *, triggers: int, batch_size: int, batch_timeout_seconds: float | None) -> None:
+    def check_starts(self, *, batch_size: int, batch_timeout_seconds: float | None) -> None:
         """Refuse a workflow that would be loaded and not do what its author thinks."""
-        if not triggers:
-            self.wrong(
-                "it has no trigger, so nothing would ever start it",
-                "name the topic of its events: @workflow(trigger_on_event='orders/created')",
-            )
         if batch_timeout_seconds is not None and batch_size == 1:
             self.wrong(
                 "batch_timeout_seconds is given and batch_size is 1, so there is no batch that could wait",

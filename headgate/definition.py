@@ -19,6 +19,7 @@ from headgate.event import Event, Payload
 from headgate.typed import TypedData, payload_type
 from topics.envelope import Envelope
 from topics.patterns import Pattern
+from topics.reserved import start_topic
 
 Function = Callable[..., Any]
 Filter = Callable[[Event[Any]], bool]
@@ -86,8 +87,8 @@ class Workflow:
         return None if self.typed_data is None else self.typed_data.schema()
 
     def matches(self, topic: str) -> bool:
-        """Say whether an event on the logical `topic` triggers it. The filter is not asked."""
-        return any(pattern.matches(topic) for pattern in self.patterns)
+        """Say whether an event on the logical `topic` starts it: by a trigger, or by name. The filter is not asked."""
+        return any(pattern.matches(topic) for pattern in self.patterns) or topic == start_topic(self.id)
 
     def build_payload(self, envelopes: Sequence[Envelope]) -> Payload[Any]:
         """Return what the function receives. Raises Reject when an event's data is not of the declared type."""
@@ -119,8 +120,8 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     """Make a workflow of a function of `(ctx, payload)` or `(ctx)`, async or plain.
 
     - `id`: its name for ever; the function's name by default.
-    - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them. A workflow
-      has one at least: nothing else starts it.
+    - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them. Without one, a
+      workflow is started by name alone: by another workflow, over HTTP, or by an event on `headgate/start/<its id>`.
     - `batch_size`: at most so many events a run.
     - `batch_timeout_seconds`: a run starts when its batch is full or its oldest event is that old; without it, a run
       takes what is there. Above size 1 only.
@@ -135,7 +136,7 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     Raises DefinitionError.
     """
     if len(args) == 1 and not kwargs and not isinstance(args[0], str) and args[0] is not None:
-        return _define(args[0], {})  # no parentheses, so no trigger: it says so
+        return _define(args[0], {})  # no parentheses
     given = dict(zip(arguments.POSITIONAL, args, strict=False)) | kwargs
     too_many = len(args) > len(arguments.POSITIONAL)
     twice = [name for name in arguments.POSITIONAL[: len(args)] if name in kwargs]
@@ -185,9 +186,7 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         source_line=code.co_firstlineno,
         typed_data=payload_type(annotation, inner, fail=read.wrong),
     )
-    read.check_starts(
-        triggers=len(patterns), batch_size=made.batch_size, batch_timeout_seconds=made.batch_timeout_seconds
-    )
+    read.check_starts(batch_size=made.batch_size, batch_timeout_seconds=made.batch_timeout_seconds)
     return made
 
 

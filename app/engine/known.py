@@ -11,6 +11,7 @@ from typing import Any, Self, final
 
 from headgate.definition import BatchBy, Order, Workflow
 from topics.patterns import Pattern
+from topics.reserved import start_topic
 
 
 @final
@@ -65,8 +66,8 @@ class Definition:
         )
 
     def matches(self, topic: str) -> bool:
-        """Say whether an event on the logical `topic` triggers it."""
-        return any(pattern.matches(topic) for pattern in self.patterns)
+        """Say whether an event on the logical `topic` starts it: by a trigger, or by name."""
+        return any(pattern.matches(topic) for pattern in self.patterns) or topic == start_topic(self.id)
 
 
 def described(definition: Definition) -> dict[str, Any]:

@@ -66,6 +66,29 @@ class RunSummary(BaseModel):
     error: dict[str, Any] | None = Field(description="Type and message.")
 
 
+class Result(BaseModel):
+    run_id: str
+    workflow_id: str
+    workflow_version: str
+    status: str = Field(description="completed, failed, rejected or cancelled.")
+    result: Any = Field(description="What the function returned.")
+    error: dict[str, Any] | None = Field(description="Type, message and traceback of what ended the run.")
+    events: list[dict[str, Any]]
+    key: str | None
+    started_at: str
+    finished_at: str
+    attempts: int
+
+
+class Started(BaseModel):
+    run_id: str
+    run: str = Field(description="Path of the run, also in the header Location.")
+
+
+class Taken(BaseModel):
+    event_id: str = Field(description="Of the event that says so in headgate.events.")
+
+
 class RunList(BaseModel):
     runs: list[RunSummary]
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null: there is none.")
@@ -137,3 +160,4 @@ class Ready(BaseModel):
 Responses = dict[int | str, dict[str, Any]]
 NOT_FOUND: Final[Responses] = {404: {"model": Error}}
 WRONG: Final[Responses] = {422: {"model": Error}}
+CALL_ERRORS: Final[Responses] = {status: {"model": Error} for status in (400, 404, 413, 415, 422, 429, 503)}

@@ -74,6 +74,13 @@ class Wire:
         """Learn where the partitions of `topics` are, once for all that follows."""
         await self._client.set_topics(topics)
 
+    def partitions_of(self, topic: str) -> int:
+        """Return how many partitions a topic that is known has. Raises UnknownTopicOrPartitionError."""
+        found = self._client.cluster.partitions_for_topic(topic)
+        if not found:
+            raise errors.UnknownTopicOrPartitionError(topic)
+        return len(found)
+
     def leader(self, topic: str, partition: int) -> int:
         """Return the node that leads the partition. Raises LeaderNotAvailableError, which `retried` waits for."""
         node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))

@@ -80,13 +80,12 @@ def test_everything_can_be_chosen() -> None:
     "decorate",
     [workflow, workflow(), workflow(None), workflow("charge"), workflow("charge", None), workflow(id="charge")],
 )
-def test_a_workflow_that_nothing_would_start_is_refused_with_the_remedy(decorate: Any) -> None:
-    with pytest.raises(DefinitionError) as raised:
-        decorate(charge)
-    assert str(raised.value) == (
-        f"workflow 'charge' ({__file__}:{charge.__code__.co_firstlineno}): it has no trigger, so nothing would ever "
-        "start it; name the topic of its events: @workflow(trigger_on_event='orders/created')"
-    )
+def test_a_workflow_without_trigger_is_started_by_name_alone(decorate: Any) -> None:
+    made = decorate(charge)
+    assert made.triggers == ()
+    assert [topic for topic in ("headgate/start/charge", "headgate/start/mail", "charge") if made.matches(topic)] == [
+        "headgate/start/charge"
+    ]
 
 
 @pytest.mark.parametrize(
