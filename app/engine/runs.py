@@ -186,15 +186,9 @@ def result_record(
     run_id: str, workflow_id: str, status: str, value: bytes, finished_ms: int, parent: str | None
 ) -> Result:
     """Return the record of `results` for a result's value. Derived, so that a takeover makes the same one again."""
-    digest = run_id[-2 * keys.DIGEST_BYTES :]
-    headers = facts.result_headers(
-        run_id=run_id,
-        workflow_id=workflow_id,
-        status=status,
-        finished_at_ms=finished_ms,
-        traceparent=keys.traceparent_of(parent, digest),
-    )
-    return run_id.encode(), value, headers, parent
+    key = run_id.encode()
+    headers = facts.ResultHeaders(facts.shared_headers(workflow_id, status, finished_ms), key, parent)
+    return key, value, headers, parent
 
 
 def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:
