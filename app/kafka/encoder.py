@@ -1,8 +1,7 @@
 """Record batches as bytes (Kafka's format 2), as producers of a claim append them.
 
-aiokafka's compiled builder takes one record at a time and each of its headers as Python objects. The results of a round
-share all headers but two, so here those are encoded once: 0.8 us a result instead of 1.3, and no list of headers made
-for it before (1.1 us). `tests/unit/app/kafka/test_encoder.py` compares the bytes.
+aiokafka's compiled builder wants a list of headers for each record and encodes each of them. The results of a round
+share all headers but two, so here those are encoded once, and no lists are made: 0.6 us less for each result.
 """
 
 import time
@@ -64,11 +63,11 @@ def record_batch(
                 between = _header(shared.time) + _text("traceparent")
             run_id = headers.run_id
             trace = headers.traceparent
-            own = (before, varints[len(run_id)], run_id, between, varints[len(trace)], trace)
-            record = join((b"\0\0", varints[at], varints[len(key)], key, varints[len(value)], value, *own))
+            head = (b"\0\0", varints[at], varints[len(key)], key, varints[len(value)], value)
+            record = join((*head, before, varints[len(run_id)], run_id, between, varints[len(trace)], trace))
         else:
-            head = (b"\0\0", varints[at], _bytes(key), _bytes(value), varints[len(headers)])
-            record = join((*head, *map(_header, headers)))
+            encoded = map(_header, headers)
+            record = join((b"\0\0", varints[at], _bytes(key), _bytes(value), varints[len(headers)], *encoded))
         parts.append(varints[len(record)])
         parts.append(record)
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
