@@ -31,6 +31,11 @@ class DedupPolicy:
         return max(1, self.window_ms // GENERATIONS)
 
 
+def _number(digest: bytes) -> int:
+    """Return what chooses a digest's bucket. The same on every machine: snapshots hold buckets."""
+    return digest[0] << 16 | digest[1] << 8 | digest[2]
+
+
 class Generation:
     """The ids of one stretch of time.
 
@@ -53,7 +58,7 @@ class Generation:
         self.fresh: list[bytes] = []
 
     def holds(self, digest: bytes) -> bool:
-        bucket = self.buckets[(digest[0] << 16 | digest[1] << 8 | digest[2]) & self.mask]
+        bucket = self.buckets[_number(digest) & self.mask]
         if bucket is None:
             return False
         at = bucket.find(digest)
@@ -62,7 +67,9 @@ class Generation:
         return at >= 0
 
     def add(self, digest: bytes) -> None:
-        slot = (digest[0] << 16 | digest[1] << 8 | digest[2]) & self.mask
+        self.add_to(_number(digest) & self.mask, digest)
+
+    def add_to(self, slot: int, digest: bytes) -> None:
         bucket = self.buckets[slot]
         if bucket is None:
             self.buckets[slot] = bytearray(digest)
@@ -90,11 +97,13 @@ class Dedup:
 
     def seen(self, digest: bytes, now_ms: int) -> bool:
         """Whether the id was there; if it was not, it is from now on."""
+        number = _number(digest)
         for generation in reversed(self.generations):
-            if generation.holds(digest):
+            bucket = generation.buckets[number & generation.mask]
+            if bucket is not None and digest in bucket and generation.holds(digest):
                 return True
         current = self._current(now_ms)
-        current.add(digest)
+        current.add_to(number & current.mask, digest)
         current.fresh.append(digest)
         self.count += 1
         return False

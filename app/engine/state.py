@@ -28,6 +28,10 @@ class RunStatus(Enum):
     """Its workflow is loaded or retired, and its events are being read back."""
 
 
+_RUNNING: Final = RunStatus.RUNNING
+"""To look a member up takes 0.1 us until Python 3.12, and runs are many."""
+
+
 class Held:
     """An event that outlives its round: its body is an entity of its own, shared by all that still need it."""
 
@@ -76,7 +80,7 @@ class Run:
         self.key = events[0].key
         self.attempt = 1
         self.started_ms = started_ms
-        self.status = RunStatus.RUNNING
+        self.status = _RUNNING
         self.due_ms = 0
         self.deadline_ms: int | None = None
         self.published: dict[str, str] | None = None

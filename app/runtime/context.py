@@ -47,12 +47,13 @@ _DURABLE: Final = (
 class RunContext:
     """One attempt of one run, as its author sees it (headgate.Context)."""
 
-    __slots__ = ("__dict__", "_limits", "_report", "_run", "attempt")
+    __slots__ = ("__dict__", "_limits", "_report", "_run", "_steps", "attempt")
 
     def __init__(self, run: Run, report: Callable[[Published], None], limits: StepLimits) -> None:
         self._run = run
         self._report = report
         self._limits = limits
+        self._steps: Steps | None = None
         self.attempt = run.attempt
 
     @property
@@ -71,15 +72,16 @@ class RunContext:
     def log(self) -> "AuthorLog":
         return AuthorLog(self._run.id, self._run.workflow.id, self.attempt)
 
-    @cached_property
+    @property
     def step(self) -> "Steps":
-        return Steps(self._run, self.attempt, self._report, self._limits)
+        if self._steps is None:
+            self._steps = Steps(self._run, self.attempt, self._report, self._limits)
+        return self._steps
 
     def close(self) -> None:
         """The function returned: steps that it left behind in other tasks come too late."""
-        steps = self.__dict__.get("step")
-        if steps is not None:
-            steps.closed = True
+        if self._steps is not None:
+            self._steps.closed = True
 
 
 class AuthorLog:
