@@ -81,8 +81,10 @@ class Reader:
         """What was read takes so much memory, by estimate."""
         return self.entities.weight + (0 if self.remembered is None else self.remembered.dedup.weight)
 
-    async def read_on(self, *, end: int | None = None, most_bytes: int | None = None, sure: bool = False) -> None:
+    async def read_on(self, *, end: int | None = None, most_bytes: int | None = None, sure: bool = False) -> int:
         """Read to `end`, without it to the present end of the journal; no further than needed for `most_bytes`.
+
+        Return how many bytes there were.
 
         `sure`: where compaction has taken the record to compare, nothing else is trusted either. Raises Diverged.
         """
@@ -92,7 +94,7 @@ class Reader:
         if end < self.next_offset:
             raise self._diverged(f"it ends at offset {end}")
         if end == self.next_offset:
-            return
+            return 0
         last = self._last
         begin = self.next_offset if last is None else last.offset
         reading: Any = self.log.read("journal", max(start, begin), end)
@@ -117,6 +119,7 @@ class Reader:
                 self.next_offset = end
         if self._unkept is not None and len(self.entities.at_hand) == len(self.entities.bodies):
             self._unkept = None
+        return taken
 
     async def fold(self) -> None:
         """Take the packed ids into tables, a few at a time: others have their turn between."""

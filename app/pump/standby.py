@@ -22,10 +22,8 @@ from topics.journal import UnreadableJournal
 log = logs.get(__name__)
 
 TURN_SECONDS: Final = 1.0
-TURN_BYTES: Final = 4 * 1024 * 1024
+TURN_BYTES: Final = 2 * 1024 * 1024
 """What is read in one turn, of all partitions: it bounds what standbys take of the CPU, however busy the others are."""
-LEAST_BYTES: Final = 128 * 1024
-"""The least of one partition in a turn."""
 _UNREADABLE: Final = (UnreadableJournal, LookupError, TypeError, ValueError)
 
 
@@ -70,7 +68,9 @@ class Standby:
         self._left_out: set[int] = set()
         """What does not fit; tried again once other partitions are owned."""
         self._readers: dict[int, Reader] = {}
-        self._reading: tuple[int, asyncio.Task[None]] | None = None
+        self._first = -1
+        """The partition that is the first to be read in the next turn: there was no room for it in the last."""
+        self._reading: tuple[int, asyncio.Task[int]] | None = None
 
     @property
     def numbers(self) -> frozenset[int]:
@@ -116,8 +116,10 @@ class Standby:
             return
         asked_ms = self._now_ms()
         ends = await self._sources.ends(wanted)
-        most_bytes = max(self._turn_bytes // len(wanted), min(LEAST_BYTES, self._turn_bytes))
-        for number in wanted:
+        left = self._turn_bytes
+        late: list[int] = []
+        at = wanted.index(self._first) if self._first in wanted else 0
+        for number in (*wanted[at:], *wanted[:at]):
             end = ends.get(number)
             if not end or number not in self._wanted:
                 continue  # nothing there, or taken meanwhile
@@ -126,34 +128,41 @@ class Standby:
                 del self._readers[number]
                 reader = None
             if reader is None or end != reader.next_offset:
-                task = asyncio.create_task(self._step(number, end, most_bytes), name=f"standby-{number}")
-                self._reading = (number, task)
-                try:
-                    await asyncio.wait({task})
-                finally:
-                    self._reading = None
-                    if not task.done():
-                        task.cancel()
-                        await asyncio.gather(task, return_exceptions=True)
-                if task.cancelled():
+                if left <= 0:
+                    late.append(number)
                     continue
-                task.result()
-            reader = self._readers.get(number)
+                left -= await self._reading_on(number, end, left)
+                reader = self._readers.get(number)
+                self._keep_within_bounds()
             if reader is not None and reader.next_offset >= end:
                 reader.fresh_ms = asked_ms
-            self._keep_within_bounds()
+        self._first = late[0] if late else -1
 
-    async def _step(self, number: int, end: int, most_bytes: int) -> None:
+    async def _reading_on(self, number: int, end: int, most_bytes: int) -> int:
+        """Take one step as a task of its own, which `take` may end; return how much was read."""
+        task = asyncio.create_task(self._step(number, end, most_bytes), name=f"standby-{number}")
+        self._reading = (number, task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            self._reading = None
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        return 0 if task.cancelled() else task.result()
+
+    async def _step(self, number: int, end: int, most_bytes: int) -> int:
         """Read on in one journal. What cannot be trusted is dropped, and begun anew in the next turn."""
         reader = self._readers.get(number)
         if reader is None:
             reader = await self._begin(number)
             if number not in self._wanted:
-                return
+                return 0
             self._readers[number] = reader
         try:
-            await reader.read_on(end=end, most_bytes=most_bytes, sure=True)
+            taken = await reader.read_on(end=end, most_bytes=most_bytes, sure=True)
             await reader.fold()
+            return taken
         except Diverged as error:
             log.debug("standby_dropped", partition=number, reason=str(error))
             self._readers.pop(number, None)
@@ -161,6 +170,7 @@ class Standby:
             log.debug("standby_dropped", partition=number, reason=f"{type(error).__name__}: {error}")
             self._readers.pop(number, None)
             self._left_out.add(number)
+        return 0
 
     async def _begin(self, number: int) -> Reader:
         partition_log = self._sources.open_log(number)

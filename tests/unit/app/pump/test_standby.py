@@ -156,6 +156,21 @@ async def test_what_is_read_in_a_turn_is_bounded(room: Room, owner: Pump) -> Non
     assert owner.state.round
 
 
+async def test_what_had_no_room_in_a_turn_is_the_first_in_the_next(room: Room) -> None:
+    for partition in (0, 1):
+        room.cluster.produce("journal", partition, [Entry(b"run:%d" % number, b"{}") for number in range(7)])
+    standbys = Standbys(room, turn_bytes=1)
+    standbys.standby.follow({0, 1})
+    seen = []
+    for _ in range(6):
+        await standbys.turns()
+        seen.append({one.partition: len(set(one.offsets)) for one in standbys.logs})
+    first, second = (one.partition for one in standbys.logs)
+
+    assert seen[:2] == [{first: 3}, {first: 3, second: 3}]
+    assert seen[-1] == {first: 7, second: 7}
+
+
 async def test_a_partition_that_is_owned_is_followed_no_more_and_anew_when_it_has_left(room: Room, owner: Pump) -> None:
     standbys = Standbys(room)
     standbys.standby.follow({0, 1})
