@@ -11,8 +11,11 @@ from typing import Final
 
 DIGEST_BYTES: Final = 12
 GENERATIONS: Final = 4
+ID_BYTES: Final = 18
+"""What an id takes in memory, its share of the table included."""
 _BUCKET_IDS: Final = 24
 _MIN_BUCKETS: Final = 256
+_SLOT_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,11 @@ class Dedup:
         if packed:
             found.packs += 1
         self.count += len(digests)
+
+    @property
+    def weight(self) -> int:
+        """What the tables take in memory, by estimate."""
+        return self.count * ID_BYTES + sum([len(one.buckets) for one in self.generations]) * _SLOT_BYTES
 
     def expire(self, now_ms: int) -> list[Generation]:
         """Forget generations that are past the window or the bound, and return them."""

@@ -14,12 +14,25 @@ from topics.envelope import Envelope
 _BODY: Final = b"body:"
 _PENDING: Final = b"pending:"
 _ROUND: Final = b'"r":'
+_ENTRY_BYTES: Final = 200
+"""What a key and its value take beside their bytes."""
+_NUMBER_BYTES: Final = 8
 
 
 class Entities:
     """What a journal holds. `most_bytes` of bodies are kept, all of them without it."""
 
-    __slots__ = ("_at_hand_bytes", "_most_bytes", "at_hand", "bodies", "newest", "newest_keys", "others", "waiting")
+    __slots__ = (
+        "_at_hand_bytes",
+        "_most_bytes",
+        "_others_bytes",
+        "at_hand",
+        "bodies",
+        "newest",
+        "newest_keys",
+        "others",
+        "waiting",
+    )
 
     def __init__(self, given: Mapping[bytes, bytes] | None = None, *, most_bytes: int | None = None) -> None:
         self.others: dict[bytes, bytes] = {}
@@ -35,6 +48,7 @@ class Entities:
         self.newest_keys: list[bytes] = []
         self._most_bytes = most_bytes
         self._at_hand_bytes = 0
+        self._others_bytes = 0
         for key, value in (given or {}).items():
             self.put(key, value)
 
@@ -42,7 +56,9 @@ class Entities:
         """Take an entity. Return False for a body that was not kept."""
         place = _place_of(key)
         if place is None or not self._is_counted(key, value):
+            self._let_go(key)
             self.others[key] = value
+            self._others_bytes += len(key) + len(value)
             return True
         number, workflow_id = place
         if workflow_id is not None:
@@ -58,7 +74,7 @@ class Entities:
 
     def remove(self, key: bytes) -> None:
         """Take the end of an entity."""
-        self.others.pop(key, None)
+        self._let_go(key)
         place = _place_of(key)
         if place is None:
             return
@@ -77,6 +93,18 @@ class Entities:
             return False
         number, workflow_id = place
         return number in (self.bodies if workflow_id is None else self.waiting.get(workflow_id, ()))
+
+    @property
+    def weight(self) -> int:
+        """What all of it takes in memory, by estimate."""
+        numbers = len(self.bodies) + sum(map(len, self.waiting.values()))
+        entries = len(self.others) + len(self.at_hand) + len(self.newest_keys)
+        return self._others_bytes + self._at_hand_bytes + numbers * _NUMBER_BYTES + entries * _ENTRY_BYTES
+
+    def _let_go(self, key: bytes) -> None:
+        value = self.others.pop(key, None)
+        if value is not None:
+            self._others_bytes -= len(key) + len(value)
 
     def _drop(self, number: int) -> None:
         value = self.at_hand.pop(number, None)

@@ -15,7 +15,7 @@ from app.kafka.encoder import record_batch
 from app.kafka.log import AppendFailed, Entry, Fenced, LogRecord, Producer, RecordTooLarge
 from app.kafka.requests import Batch
 from app.kafka.sender import Sender
-from app.kafka.wire import Wire
+from app.kafka.wire import FETCH_BYTES, Wire
 from topics import journal as records
 
 MAX_BATCH_BYTES: Final = 7 * 1024 * 1024
@@ -39,8 +39,10 @@ class KafkaLog:
         appender: Appender,
         sender: Sender,
         topic_ids: Mapping[str, str],
+        fetch_bytes: int = FETCH_BYTES,
     ) -> None:
         self.partition = partition
+        self._fetch_bytes = fetch_bytes
         self._prefix = prefix
         self._wire = wire
         self._appender = appender
@@ -57,7 +59,7 @@ class KafkaLog:
         return await self._wire.bounds(self._prefix + topic, self.partition)
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        return self._wire.read(self._prefix + topic, self.partition, start, end)
+        return self._wire.read(self._prefix + topic, self.partition, start, end, most_bytes=self._fetch_bytes)
 
     async def fence(self) -> Producer:
         self._claimed = None

@@ -7,7 +7,8 @@ still do what is relied on here.
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from aiokafka import errors
@@ -152,12 +153,42 @@ class Wire:
 
         return await self.patiently(f"the offsets of {topic}-{partition}", ask)
 
-    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        """Yield committed records of `[start, end)` in order, without those that retention took. Raises LogError."""
+    async def ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Return the offset after the last record of each, by one request for each broker; none where it fails.
+
+        Raises LogError for what no later request could mend.
+        """
+        found: dict[int, int] = {}
+        by_node: dict[int, list[int]] = {}
+        for partition in partitions:
+            with suppress(errors.LeaderNotAvailableError):
+                by_node.setdefault(self.leader(topic, partition), []).append(partition)
+        for node, numbers in by_node.items():
+            request = OffsetRequest(-1, 0, [(topic, [(number, _LATEST) for number in numbers])])
+            try:
+                if not await self._client.ready(node):
+                    continue
+                reply: Any = await self._client.send(node, request)
+            except errors.KafkaError as error:
+                if not may_work_later(error):
+                    raise LogError(f"the ends of {topic}: {type(error).__name__}: {error}") from error
+                continue
+            found.update({one[0]: one[3] for one in reply.topics[0][1] if not one[1]})
+        if len(found) < len(partitions):
+            await self.look_again()
+        return found
+
+    async def read(
+        self, topic: str, partition: int, start: int, end: int, *, most_bytes: int = FETCH_BYTES
+    ) -> AsyncIterator[list[LogRecord]]:
+        """Yield committed records of `[start, end)` in order, without those that retention took. Raises LogError.
+
+        `most_bytes`: of one answer, though a broker gives a whole batch at least.
+        """
         position = start
         while position < end:
             try:
-                records, position = await self._fetch(topic, partition, position)
+                records, position = await self._fetch(topic, partition, position, most_bytes)
             except OffsetGone:
                 first, _ = await self.bounds(topic, partition)
                 if first <= position:
@@ -168,10 +199,10 @@ class Wire:
             if wanted:
                 yield wanted
 
-    async def _fetch(self, topic: str, partition: int, position: int) -> tuple[list[LogRecord], int]:
+    async def _fetch(self, topic: str, partition: int, position: int, most_bytes: int) -> tuple[list[LogRecord], int]:
         async def ask() -> tuple[list[LogRecord], int]:
             asked = [Asked(topic, partition, position)]
-            request = Fetch(asked, wait_ms=100, most_bytes=FETCH_BYTES, partition_bytes=FETCH_BYTES)
+            request = Fetch(asked, wait_ms=100, most_bytes=most_bytes, partition_bytes=most_bytes)
             answer = await self._ask(self.leader(topic, partition), _Use.READS, request)
             if not answer:
                 return [], position

@@ -17,6 +17,8 @@ from app.kafka.memory import MemoryLog
 from app.kafka.memory_cluster import MemoryPartition
 from app.pump import takeover
 from app.pump.pump import Pump
+from app.pump.reader import Reader
+from app.pump.standby import Standby
 from topics import keys
 
 Patch = Callable[[], Any]
@@ -100,15 +102,15 @@ def _no_kill_record() -> Any:
 
 def _claim_late() -> Any:
     """The journal is not read again after the claim."""
-    before = takeover._Reader.read_on
+    before = Reader.read_on
 
-    async def once(self: Any) -> None:
-        if self.entities or self.next_offset:
-            _, self.next_offset = await self._log.bounds("journal")
+    async def once(self: Any, **options: Any) -> None:
+        if self.next_offset:
+            _, self.next_offset = await self.log.bounds("journal")
             return
-        await before(self)
+        await before(self, **options)
 
-    return mock.patch.object(takeover._Reader, "read_on", once)
+    return mock.patch.object(Reader, "read_on", once)
 
 
 def _offsets_first() -> Any:
@@ -265,6 +267,19 @@ def _go_on_after_lost_answers() -> Any:
     return mock.patch.object(MemoryLog, "_append", append)
 
 
+def _standby_keeps_what_went() -> Any:
+    """A standby takes what is written, and not what is removed."""
+    before = Standby._begin
+
+    async def begin(self: Any, number: int) -> Reader:
+        reader: Any = await before(self, number)
+        take = reader._take
+        reader._take = lambda one: None if one.value is None else take(one)
+        return reader  # type: ignore[no-any-return]
+
+    return mock.patch.object(Standby, "_begin", begin)
+
+
 MUTATIONS: Final[dict[str, Patch]] = {
     "deliver-first": _deliver_first,
     "no-tail-check": _no_tail_check,
@@ -288,6 +303,7 @@ MUTATIONS: Final[dict[str, Patch]] = {
     "mark-early": _mark_early,
     "lose-tombstones": _lose_tombstones,
     "go-on-after-lost-answers": _go_on_after_lost_answers,
+    "standby-keeps-what-went": _standby_keeps_what_went,
 }
 
 

@@ -110,6 +110,7 @@ class Scenario:
 
     def _shape(self, chance: random.Random) -> Shape:
         small = chance.random() < 0.4
+        apart = random.Random(self.seed ^ 0x57A4DB1)  # so that what else a seed means stays as it was
         return Shape(
             limits=Limits(
                 partitions=self.partitions,
@@ -137,6 +138,10 @@ class Scenario:
             send_records=chance.choice((1, 3, 500)),
             claim_every_ms=chance.choice((3_600_000, 3_600_000, 700)),
             snapshot_every_ms=chance.choice((None, None, 300)),
+            tail_ids=apart.choice((4_096, 4_096, 5, 2)),
+            standby_turn_seconds=apart.choice((None, 0.02, 0.02, 0.1, 0.5, 2.0)),
+            standby_turn_bytes=apart.choice((1, 300, 3_000, 4_000_000)),
+            standby_most_bytes=apart.choice((5_000, 20_000, 100_000_000, 100_000_000)),
         )
 
     def disk(self, instance: str) -> dict[str, bytes]:
@@ -337,6 +342,7 @@ class Scenario:
         try:
             with (
                 mock.patch.object(commit, "BATCH_BYTES", self.shape.commit_bytes),
+                mock.patch.object(commit, "_TAIL_IDS", self.shape.tail_ids),
                 mock.patch.object(recall, "SCAN_BYTES", self.shape.scan_bytes),
             ):
                 self._run()
