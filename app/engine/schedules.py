@@ -21,6 +21,8 @@ from topics.timestamps import rfc3339
 
 MOST_MISSED: Final = 1_000
 """Instants that are caught up with at a time, the latest ones; a dead letter names the others."""
+MOST_WAITING: Final = 1_000
+"""Instants that wait for their turn; while there are so many, others count as missed."""
 _SOURCE: Final = "headgate/schedule"
 
 
@@ -68,13 +70,15 @@ def due(state: State, workflow_id: str, due_ms: int, effects: Effects) -> None:
     if followed is None or followed.armed_ms != due_ms:
         return
     workflow = state.loaded[workflow_id]
-    _start_missed(state, workflow, followed, effects)
+    lane = state.lanes.get((workflow_id, workflow_id))
+    if lane is None or len(lane.pending) < MOST_WAITING:
+        _start_missed(state, workflow, followed, effects)
     _arm(state, workflow, followed)
 
 
 def _arm(state: State, workflow: Workflow, followed: Followed) -> None:
     assert workflow.schedule is not None
-    followed.armed_ms = workflow.schedule.read().next_after(followed.last_ms)
+    followed.armed_ms = workflow.schedule.read().next_after(max(followed.last_ms, state.now_ms))
     timers.arm(state, followed.armed_ms, Timer.SCHEDULE, workflow.id)
 
 

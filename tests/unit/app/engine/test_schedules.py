@@ -291,6 +291,26 @@ def test_runs_of_one_schedule_overlap_only_without_order(order: str, together: i
     assert of_instant(NOW + 2 * MINUTE) in partition.in_hand
 
 
+@pytest.mark.parametrize(("catch_up", "caught"), [("once", [9]), ("all", [5, 6, 7, 8, 9])])
+def test_while_too_many_wait_for_their_turn_others_count_as_missed(
+    catch_up: str, caught: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "MOST_WAITING", 3)
+    partition = Partition(tick(catch_up=catch_up))
+    for _ in range(8):
+        partition.wait(MINUTE)
+    assert len(partition.state.lanes["tick", "tick"].pending) == 3
+
+    partition.complete(*partition.in_hand)
+    partition.wait(MINUTE)
+    ran = []
+    while partition.in_hand:
+        ran += list(partition.in_hand)
+        partition.complete(*partition.in_hand)
+    assert ran == [of_instant(NOW + n * MINUTE) for n in (2, 3, 4, *caught)]
+    assert armed(partition) == NOW + 10 * MINUTE
+
+
 def test_those_that_wait_for_their_turn_go_on_in_order_after_a_restart() -> None:
     partition = Partition(tick())
     for _ in range(3):
