@@ -5,7 +5,7 @@ Everything that can be wrong with a workflow is a DefinitionError when its modul
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from headgate import arguments
 from headgate.errors import DefinitionError
 from headgate.event import Event, Payload
+from headgate.schedule import Schedule
 from headgate.typed import TypedData, payload_type
 from topics.envelope import Envelope
 from topics.patterns import Pattern
@@ -55,6 +56,7 @@ class Workflow:
     fn: Function
     triggers: tuple[str, ...]
     patterns: tuple[Pattern, ...]
+    schedule: Schedule | None
     batch_size: int
     batch_timeout_seconds: float | None
     batch_by: BatchBy
@@ -113,7 +115,7 @@ def workflow(
     order: str = "key",
     max_retries: int = 3,
     timeout: float | timedelta | None = None,
-    schedule: None = None,
+    schedule: str | Mapping[str, str] | None = None,
     version: str = "1",
 ) -> Callable[[Function], Workflow]: ...
 def workflow(*args: Any, **kwargs: Any) -> Any:
@@ -121,7 +123,8 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
 
     - `id`: its name for ever; the function's name by default.
     - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them. Without one, a
-      workflow is started by name alone: by another workflow, over HTTP, or by an event on `headgate/start/<its id>`.
+      workflow is started by its schedule, or by name: by another workflow, over HTTP, or by an event on
+      `headgate/start/<its id>`.
     - `batch_size`: at most so many events a run.
     - `batch_timeout_seconds`: a run starts when its batch is full or its oldest event is that old; without it, a run
       takes what is there. Above size 1 only.
@@ -131,6 +134,8 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     - `max_retries`: further attempts after an exception, RetryLater included, with growing delays; then the run has
       failed.
     - `timeout`: seconds that a run may take in all, pauses between attempts included.
+    - `schedule`: cron text (`0 9 * * MON-FRI`, UTC), or `{"cron", "timezone", "catch_up"}`; a run starts once per
+      instant, however many workers there are. `catch_up` is "skip", "once" or "all" (see CatchUp).
     - `version`: recorded with each run.
 
     Raises DefinitionError.
@@ -165,12 +170,14 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
     read.check_names(too_many=too_many, twice=twice)
     workflow_id = read.workflow_id_of(inner.__name__)
     patterns = read.patterns("trigger_on_event")
+    schedule = read.schedule("schedule")
     takes_payload, annotation = read.parameters(fn, inner)
     made = Workflow(
         id=workflow_id,
         fn=fn,
         triggers=tuple(pattern.text for pattern in patterns),
         patterns=patterns,
+        schedule=schedule,
         batch_size=read.integer("batch_size", default=1, least=1, most=MAX_BATCH_SIZE),
         batch_timeout_seconds=read.seconds("batch_timeout_seconds"),
         batch_by=BatchBy(read.choice("batch_by", BatchBy, default=BatchBy.WORKFLOW)),
@@ -186,7 +193,11 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         source_line=code.co_firstlineno,
         typed_data=payload_type(annotation, inner, fail=read.wrong),
     )
-    read.check_starts(batch_size=made.batch_size, batch_timeout_seconds=made.batch_timeout_seconds)
+    read.check_starts(
+        schedule=schedule,
+        batch_size=made.batch_size,
+        batch_timeout_seconds=made.batch_timeout_seconds,
+    )
     return made
 
 

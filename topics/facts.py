@@ -290,8 +290,12 @@ def workflow_announced(
     schema: dict[str, Any] | None,
     announced_at_ms: int,
     announced_by: str,
+    schedule: dict[str, str] | None = None,
 ) -> Record:
-    """Return the announcement of a workflow by the worker `announced_by` (its instance id)."""
+    """Return the announcement of a workflow by the worker `announced_by` (its instance id).
+
+    One without a schedule does not mention it: so it is the same that a release wrote which knew no schedules.
+    """
     value = _dumps(
         {
             "id": workflow_id,
@@ -309,5 +313,6 @@ def workflow_announced(
             "announced_at": rfc3339(announced_at_ms),
             "announced_by": announced_by,
         }
+        | ({} if schedule is None else {"schedule": schedule})
     )
     return Record(workflow_id.encode(), value, [("content-type", b"application/json")])

@@ -7,7 +7,7 @@ then the inputs in order, then the lanes that something happened to.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from app.engine import errors, inputs, lanes, letters, runs, timers, waking, workflows
+from app.engine import errors, inputs, lanes, letters, runs, schedules, timers, waking, workflows
 from app.engine.effects import Effects
 from app.engine.state import State, Timer
 from topics import keys
@@ -23,6 +23,8 @@ def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
             lanes.batch_due(state, (name, group), due_ms)
         elif kind is Timer.RETRY:
             runs.retry_due(state, name, due_ms, effects)
+        elif kind is Timer.SCHEDULE:
+            schedules.due(state, name, due_ms, effects)
         else:
             runs.deadline_due(state, name, effects)
     for one in given:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, runs
+from app.engine import asleep, known, runs, schedules
 from app.engine.effects import Commit
 from app.engine.outgoing import Outgoing, Record
 from app.engine.state import Held, OutSlot, Run, RunStatus, State
@@ -51,6 +51,7 @@ def commit(state: State) -> Commit | None:
         anew = run.journaled or journal.run_key(run.id) in gone
         _run(state, run, bodies, batch if anew else fresh)
     state.touched_runs.clear()
+    batch.extend(schedules.changes(state))
     _ids(state, bodies, batch)
     _commands(state)
     outgoing, state.outgoing = state.outgoing, Outgoing(0)

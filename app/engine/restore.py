@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import orjson
 
-from app.engine import asleep, errors, known, runs, waking
+from app.engine import asleep, errors, known, runs, schedules, waking
 from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
 from app.engine.entities import Entities
@@ -101,6 +101,8 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
     _ids(state, records, remembered=remembered is not None)
     for key, _, found in records.of(b"run"):
         _run(state, key[len(b"run:") :].decode(), found, entities.bodies)
+    for key, _, found in records.of(b"schedule"):
+        state.schedules[key[len(b"schedule:") :].decode()] = schedules.from_journal(found)
     for kind in (b"body", b"pending"):
         for _ in records.of(kind):
             raise ValueError("it does not say which round wrote it")

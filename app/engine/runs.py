@@ -168,7 +168,9 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
             run.events,
             code="run_rejected" if status == _REJECTED else "run_failed",
             reason=f"{failure.type}: {failure.message}",
-            remedy=f"mend workflow {workflow.id!r} or the event, then produce the event again with a new id",
+            remedy=f"mend workflow {workflow.id!r}; its next run starts at the next instant of its schedule"
+            if run.events[0].scheduled
+            else f"mend workflow {workflow.id!r} or the event, then produce the event again with a new id",
             run_id=run.id,
             workflow_id=workflow.id,
         )

@@ -179,6 +179,21 @@ class Timer(Enum):
     RETRY = 0
     DEADLINE = 1
     BATCH = 2
+    SCHEDULE = 3
+
+
+@dataclass(slots=True)
+class Followed:
+    """How far a workflow's schedule was followed."""
+
+    cron: str
+    timezone: str
+    last_ms: int
+    """Up to here every instant was handled, or is none of this schedule's."""
+    ran_ms: int | None = None
+    """The latest instant that started a run."""
+    armed_ms: int | None = None
+    """The next instant, where this owner has the workflow's code."""
 
 
 @dataclass(slots=True)
@@ -253,6 +268,9 @@ class State:
     """Workflows whose sleeping events are read back, and the first body that was not looked at yet."""
     waking_runs: dict[str, Run] = field(default_factory=dict)
     """Runs whose events are read back."""
+    schedules: dict[str, Followed] = field(default_factory=dict)
+    """By the ids of workflows whose home is here, loaded or not."""
+    touched_schedules: dict[str, Followed] = field(default_factory=dict)
     retired: set[str] = field(default_factory=set)
     """Workflows that somebody retired: what sleeps for them is read back to be given up."""
     shared: dict[int, Held] = field(default_factory=dict)

@@ -45,6 +45,9 @@ def _holds(state: State, timer: tuple[int, int, Timer, str, str | None]) -> bool
     if kind is Timer.BATCH:
         lane = state.lanes.get((name, group))
         return lane is not None and lane.armed_ms == due_ms
+    if kind is Timer.SCHEDULE:
+        followed = state.schedules.get(name)
+        return followed is not None and followed.armed_ms == due_ms
     run = state.runs.get(name)
     if run is None:
         return False

@@ -27,6 +27,12 @@ class ReadModelState(BaseModel):
     rebuilding: bool = Field(description="Whether older records are still being read; answers lack some until then.")
 
 
+class Schedule(BaseModel):
+    cron: str
+    timezone: str
+    catch_up: str = Field(description="What becomes of instants that passed while no worker ran it: skip, once or all.")
+
+
 class Workflow(BaseModel):
     id: str
     version: str
@@ -42,6 +48,7 @@ class Workflow(BaseModel):
     schema_: dict[str, Any] | None = Field(alias="schema", description="JSON schema of the event data, if declared.")
     announced_at: str
     announced_by: str
+    schedule: Schedule | None = Field(default=None, description="When it starts by itself, if it does.")
 
 
 class WorkflowList(BaseModel):

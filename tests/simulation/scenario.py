@@ -58,6 +58,8 @@ class Seen:
     journaled: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     """With which events owners have called the function of each run, since it was journaled."""
     failures: list[tuple[float, str, str]] = field(default_factory=list)
+    ticks_from: int | None = None
+    """The time (ms) from which on the journal says that the schedule is followed."""
     trouble: list[tuple[float, str]] = field(default_factory=list)
 
 
@@ -88,6 +90,10 @@ class Scenario:
         self.programs = [programs.draw(chance, number) for number in range(chance.choice((1, 2, 3, 4)))]
         self.seen = Seen()
         self.workflows = {one.id: programs.make(one, self._called) for one in self.programs}
+        apart = random.Random(f"schedule of seed {seed}")  # so that seeds without one are what they were
+        self.ticks = apart.random() < 0.25
+        if self.ticks:
+            self.workflows[programs.TICK] = programs.ticking(apart)
         self.late = self.programs[-1].id if len(self.programs) > 1 and chance.random() < 0.3 else None
         """A workflow that is added while the system runs."""
         self.rolled = chance.choice(self.programs).id if chance.random() < 0.35 else None
@@ -231,6 +237,8 @@ class Scenario:
                 continue
             if key.startswith(b"run:"):
                 self.seen.journaled.setdefault(key[4:].decode(), set())
+            elif key == journal.schedule_key(programs.TICK) and self.seen.ticks_from is None:
+                self.seen.ticks_from = orjson.loads(value)["last"]
             elif key == journal.HEAD:
                 head = orjson.loads(value)
                 self._check_head(number, owner.head, head)
@@ -364,7 +372,7 @@ class Scenario:
         if self.rolled is not None:
             loop.call_at(self.rolled_at, self._roll)
         loop.call_at(until + 0.3, self._heal)
-        self._until_quiet(until + 0.4)
+        self._until_quiet(max(until + 0.4, programs.LAST_TICK + 0.1 if self.ticks else 0.0))
         if chance.random() < 0.4:
             self._begin_anew()
         if loop.problems:

@@ -102,6 +102,24 @@ def test_the_worker_may_die_at_every_await() -> None:
     assert lives > 30
 
 
+@workflow(schedule="0 * * * *")
+def hourly(ctx: Any, payload: Any) -> Any:
+    return payload["events"][0]["data"]["scheduled_at"]
+
+
+def test_a_schedule_runs_once_for_each_instant_wherever_the_worker_dies() -> None:
+    lives = 0
+    for service in crashes(hourly):
+        lives += 1
+        service.advance(hours=2)
+        service.restart()
+        service.advance(hours=1)
+        assert [one.result for one in service.results(hourly)] == [
+            f"2026-01-01T0{hour}:00:00.000Z" for hour in (1, 2, 3)
+        ]
+    assert lives > 10
+
+
 def test_the_plugin_closes_what_a_test_makes(headgate_service: Callable[..., Service]) -> None:
     service = headgate_service(charge, partitions=1)
     service.send("orders/created", {"id": 1, "total": 5})
