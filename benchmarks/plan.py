@@ -22,6 +22,7 @@ class Plan:
     quick: bool
     workers_by_side: Mapping[str, int] = field(default_factory=dict)
     events_by_side: Mapping[str, int] = field(default_factory=dict)
+    durable_sides: tuple[str, ...] = ()
 
     @property
     def live_seconds(self) -> float:
