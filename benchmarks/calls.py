@@ -6,7 +6,7 @@ Restate and DBOS answer the same three-step run over HTTP, which is all that the
 from typing import Any
 
 from benchmarks import durable, plan, rounds
-from benchmarks.durable_sides import Kind, Running
+from benchmarks.running import Kind, Running
 
 RATE = 500
 
@@ -20,9 +20,8 @@ def run(given: plan.Plan) -> dict[str, Any]:
             for over in ("http", "reply_topic") if side.name == "headgate" else ("http",):
 
                 def measure(running: Running, asked: plan.Plan, over: str = over) -> dict[str, Any]:
-                    seconds = ["--seconds", "3" if asked.quick else "20"]
-                    seconds += ["--warm-up-seconds", "1" if asked.quick else "5"]
-                    return durable.measured(running, "open", Kind.ORDER, *seconds, "--rate", str(RATE), over=over)
+                    options = [*durable.lasting(asked), "--rate", str(RATE)]
+                    return durable.measured(running, "open", Kind.ORDER, *options, over=over)
 
                 figures = durable.attempt(side, given, f"{over}{number}", measure, failures)
                 if figures is not None:

@@ -1,17 +1,19 @@
 """Three-step durable runs beside Restate and DBOS: runs per second, and how long one takes at a fixed rate.
 
 Throughput is a closed loop with as many runs in flight as the side makes use of; latency an open loop at 400 runs/s
-from the intended send time. Every answer is compared with what it must be, and the diary with one line for each step.
+from the intended send time, and once more at half of what the side can do. Every answer is compared with what it must
+be, and the diary with one line for each step.
 """
 
 import collections
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from benchmarks import durable_sides, plan, processes, rounds
-from benchmarks.durable_sides import Kind, Running, Side
+from benchmarks.running import Kind, Running, Side
 from benchmarks.sides import diary
 
 RATE = 400
@@ -24,28 +26,42 @@ def run(given: plan.Plan) -> dict[str, Any]:
     failures: list[dict[str, Any]] = []
     for number in range(1, given.rounds + 1):
         for side in turn(given, number):
-            for form, measure in (("throughput", throughput), ("latency", latency)):
-                figures = attempt(side, given, f"{form}{number}", measure, failures)
+            for form, measure in FORMS.items():
+                rate = rate_of(form, side, runs)
+                if rate is None:
+                    continue
+                figures = attempt(side, given, f"{form}{number}", partial(measure, rate=rate), failures)
                 if figures is not None:
                     runs.append({"round": number, "form": form, **figures})
                     rounds.say(
                         f"  round {number} {side.name:<11} {form:<10} {figures['per_second']:>7,.0f} runs/s"
                         f"  p50 {figures.get('p50_ms', 0):>8.2f}  p99 {figures.get('p99_ms', 0):>8.2f} ms"
-                        f"  lost {figures['lost']}  wrong {figures['wrong']}  steps {figures['steps']}"
+                        f"  lost {figures['lost']}  wrong {figures['wrong']}  repeated {figures['steps_repeated']}"
                     )
     return {"rate": RATE, **sides(given), "runs": runs, "failures": failures, "summary": summary(runs)}
 
 
-def throughput(running: Running, given: plan.Plan) -> dict[str, Any]:
+def throughput(running: Running, given: plan.Plan, *, rate: int = 0) -> dict[str, Any]:  # noqa: ARG001 - closed loop
     """Keep runs in flight for some seconds, after some of warming up."""
-    seconds = ["--seconds", "3" if given.quick else "20", "--warm-up-seconds", "1" if given.quick else "5"]
-    return measured(running, "closed", Kind.ORDER, *seconds, "--in-flight", str(running.side.in_flight))
+    return measured(running, "closed", Kind.ORDER, *lasting(given), "--in-flight", str(running.side.in_flight))
 
 
-def latency(running: Running, given: plan.Plan) -> dict[str, Any]:
+def latency(running: Running, given: plan.Plan, *, rate: int) -> dict[str, Any]:
     """Start runs at the rate, after some of warming up."""
-    seconds = ["--seconds", "3" if given.quick else "20", "--warm-up-seconds", "1" if given.quick else "5"]
-    return measured(running, "open", Kind.ORDER, *seconds, "--rate", str(RATE))
+    return {"rate": rate, **measured(running, "open", Kind.ORDER, *lasting(given), "--rate", str(rate))}
+
+
+def rate_of(form: str, side: Side, runs: Sequence[dict[str, Any]]) -> int | None:
+    """Return the rate of a form: "half" is half of the side's last closed loop, and none where it can do the rate."""
+    if form != "half":
+        return RATE
+    mine = [one["per_second"] for one in runs if (one["side"], one["form"]) == (side.name, "throughput")]
+    return max(1, round(mine[-1] / 2)) if mine and mine[-1] < 2 * RATE else None
+
+
+def lasting(given: plan.Plan) -> list[str]:
+    """Return for how long the driver warms up and measures."""
+    return ["--seconds", "3" if given.quick else "20", "--warm-up-seconds", "1" if given.quick else "5"]
 
 
 def measured(
@@ -83,6 +99,7 @@ def warm_up(running: Running, kind: Kind, *options: str, over: str = "") -> None
 
 
 KEPT = ("--data", "--check")
+FORMS = {"throughput": throughput, "latency": latency, "half": latency}
 
 
 def answer(driver: processes.Child, running: Running, *, timeout_seconds: float) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def account(before: diary.Reader, answered: int, steps: int) -> dict[str, Any]:
     return {
         "steps": len(ran),
         "steps_repeated": sum(count - 1 for count in ran.values()),
-        "runs_without_a_step": answered - sum(count == steps for count in of_run.values()),
+        "runs_without_a_step": max(0, answered - sum(count == steps for count in of_run.values())),
     }
 
 
@@ -151,7 +168,7 @@ def sides(given: plan.Plan) -> dict[str, Any]:
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return medians by side and form, and the ratio Headgate / side of each round, of which the median counts."""
     table: dict[str, Any] = {}
-    for form in ("throughput", "latency"):
+    for form in FORMS:
         rates = {(one["side"], one["round"]): one["per_second"] for one in runs if one["form"] == form}
         for side in dict.fromkeys(one["side"] for one in runs):
             mine = [one for one in runs if (one["side"], one["form"]) == (side, form)]
@@ -163,7 +180,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 if name == side and rate > 0 and ("headgate", number) in rates
             ]
             table[f"{side}/{form}"] = {
-                **{name: _median(mine, name) for name in ("per_second", "p50_ms", "p99_ms", "max_ms")},
+                **{name: _median(mine, name) for name in ("rate", "per_second", "p50_ms", "p99_ms", "max_ms")},
                 "cpu_ms_per_run": round(rounds.median(map(cpu_ms_per_run, mine)), 3),
                 "memory_mb": round(rounds.median(map(memory_mb, mine)), 1),
                 "processes": by_process(mine),

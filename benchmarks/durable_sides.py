@@ -1,98 +1,15 @@
-"""The sides of durable runs: how each is started, what its processes are, and how the driver reaches it.
+"""The sides of durable runs: Headgate on the broker, and the list of all with what the modes ask of each."""
 
-Headgate on the broker, Restate with its server, DBOS with a PostgreSQL cluster of its own in a temporary folder.
-"""
-
-import getpass
-import json
-import os
-import pwd
-import shutil
-import signal
-import subprocess
-import tempfile
 import time
-import urllib.error
-import urllib.request
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
 
-from benchmarks import broker, catalog, plan, processes
+from benchmarks import broker, catalog, durable_peers, plan, processes
+from benchmarks.running import Kind, Running, Side
 from benchmarks.sides import diary
 
-PYTHON = processes.ROOT / ".venv-durable-peers" / "bin" / "python"
-NPM = processes.ROOT / "benchmarks" / "npm"
 WORKFLOWS = processes.ROOT / "benchmarks" / "sides" / "headgate_durable.py"
 TOKEN = "test-token"
-
-
-class Kind(Enum):
-    """What a run does, by the name of its logical topic."""
-
-    ORDER = "order"
-    WAIT = "wait"
-    WAKE = "wake"
-    TIMER = "timer"
-    JOURNAL = "journal"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One side. `in_flight` is what the closed loop keeps going: more made no more runs per second (measured)."""
-
-    name: str
-    title: str
-    durability: str
-    start: Callable[["Side", plan.Plan, str, Mapping[str, str]], "Running"] = field(repr=False)
-    in_flight: int
-    workers: int = 1
-    needs: str = ""
-    most_waiting: int = 1_000_000
-    """More waiting runs than this are not asked of the side: each is a task and a poll in its process."""
-
-
-class Running(ABC):
-    """A side that runs."""
-
-    def __init__(self, side: Side, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.side = side
-        self.folder = folder
-        self.diary = folder / "diary"
-        self.diary.touch()
-        self.diary.chmod(0o666)
-        self.restarted_ns = 0
-
-    @abstractmethod
-    def named(self) -> dict[str, int]:
-        """Return the side's processes by name, the store's included."""
-
-    @abstractmethod
-    def workers(self) -> list[processes.Child]:
-        """Return the processes that run the author's code."""
-
-    @abstractmethod
-    def target(self, kind: Kind, *, over: str = "") -> list[str]:
-        """Return how the driver reaches runs of this kind."""
-
-    @abstractmethod
-    def restart(self) -> None:
-        """Kill the workers at once, and start them again."""
-
-    @abstractmethod
-    def stop(self) -> None:
-        """End everything and leave nothing behind."""
-
-    def drive(self, how: str, run: str, kind: Kind, *options: str, over: str = "") -> processes.Child:
-        """Start the driver."""
-        command = processes.python("benchmarks.drive", how, "--run", run, "--topic", f"bench/{kind.value}")
-        return processes.Child(
-            f"drive-{run.strip('-')}", [*command, *self.target(kind, over=over), *options], cwd=self.folder, talks=True
-        )
 
 
 class Headgate(Running):
@@ -111,7 +28,7 @@ class Headgate(Running):
         self._stage = replace(made, workflows=WORKFLOWS, settings=options)
         self._stage.prepare()
         broker.create(given.broker, [self._replies], partitions=self._stage.partitions)
-        self._count = given.workers_by_side.get("headgate", side.workers)
+        self._count = given.workers_by_side.get(side.name, side.workers)
         self._gateway: processes.Child | None = None
         self._port = 0
         self._workers: list[processes.Child] = []
@@ -169,181 +86,6 @@ class Headgate(Running):
         broker.delete(self._stage.broker, self._replies)
 
 
-class Restate(Running):
-    """A Restate server with a fresh folder, and Hypercorn with the services."""
-
-    PATHS: ClassVar = {
-        Kind.ORDER: "/orders/order",
-        Kind.WAIT: "/waiters/{id}/run/send",
-        Kind.WAKE: "/waiters/{key}/wake",
-        Kind.TIMER: "/timers/timer/send",
-        Kind.JOURNAL: "/journals/journal",
-    }
-
-    def __init__(self, side: Side, given: plan.Plan, label: str, settings: Mapping[str, str]) -> None:
-        super().__init__(side, given.folder / f"{side.name}-{label}")
-        self._ingress, self._admin, self._node, self._port = (catalog.free_port() for _ in range(4))
-        self._services_count = given.workers_by_side.get(side.name, side.workers)
-        environment = {
-            "RESTATE_BASE_DIR": str(self.folder / "restate-data"),
-            "RESTATE_LISTEN_MODE": "tcp",
-            "RESTATE_BIND_ADDRESS": f"127.0.0.1:{self._node}",
-            "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{self._ingress}",
-            "RESTATE_ADMIN__BIND_ADDRESS": f"127.0.0.1:{self._admin}",
-            "RESTATE_DISABLE_TELEMETRY": "true",
-            "RESTATE_DEFAULT_NUM_PARTITIONS": str(os.cpu_count() or 2),
-            "RESTATE_LOG_FILTER": "warn",
-            **settings,
-        }
-        self._server = processes.Child("restate-server", [str(_restate_server())], cwd=self.folder, env=environment)
-        (self.folder / "hypercorn.toml").write_text(
-            f'bind = "127.0.0.1:{self._port}"\nworkers = {self._services_count}\nworker_class = "uvloop"\n'
-            "h2_max_concurrent_streams = 2147483647\nkeep_alive_max_requests = 2147483647\n"
-            "keep_alive_timeout = 2147483647\n"
-        )
-        self._services = self._serve()
-        _until_answers(self._server, f"http://127.0.0.1:{self._admin}/health")
-        uri = {"uri": f"http://127.0.0.1:{self._port}", "force": True}
-        _until_answers(self._services, f"http://127.0.0.1:{self._admin}/deployments", body=uri)
-        _until_answers(self._server, f"http://127.0.0.1:{self._ingress}/restate/health")
-
-    def _serve(self) -> processes.Child:
-        command = [
-            str(PYTHON),
-            "-m",
-            "hypercorn",
-            "--config",
-            "hypercorn.toml",
-            "benchmarks.sides.restate_services:app",
-        ]
-        return processes.Child("services", command, cwd=self.folder, env={diary.VARIABLE: str(self.diary)})
-
-    def named(self) -> dict[str, int]:
-        """Services and server."""
-        return {"services": self._services.pid, "restate-server": self._server.pid}
-
-    def workers(self) -> list[processes.Child]:
-        """The services."""
-        return [self._services]
-
-    def target(self, kind: Kind, *, over: str = "") -> list[str]:  # noqa: ARG002 - there is one way alone
-        """The ingress."""
-        return ["--port", str(self._ingress), "--path", self.PATHS[kind]]
-
-    def restart(self) -> None:
-        """The services alone: what waits is in the server."""
-        self._services.kill()
-        self.restarted_ns = time.monotonic_ns()
-        self._services = self._serve()
-
-    def stop(self) -> None:
-        """End both."""
-        self._services.kill()
-        self._server.kill()
-        shutil.rmtree(self.folder / "restate-data", ignore_errors=True)
-
-
-class Dbos(Running):
-    """A private PostgreSQL cluster, and uvicorn with the application."""
-
-    def __init__(self, side: Side, given: plan.Plan, label: str, settings: Mapping[str, str]) -> None:
-        super().__init__(side, given.folder / f"{side.name}-{label}")
-        self._data = Path(tempfile.mkdtemp(prefix="headgate-bench-pg-"))
-        self._postgres = self._start_cluster(settings)
-        self._count = given.workers_by_side.get(side.name, side.workers)
-        self._port = catalog.free_port()
-        self._application = self._serve()
-        _until_answers(self._application, f"http://127.0.0.1:{self._port}/health")
-
-    def _start_cluster(self, settings: Mapping[str, str]) -> processes.Child:
-        """PostgreSQL refuses to run as root: then it runs as its own user, or as nobody."""
-        user = None
-        if os.getuid() == 0:
-            known = {entry.pw_name for entry in pwd.getpwall()}
-            user = next(name for name in ("postgres", "nobody") if name in known)
-            shutil.chown(self._data, user)
-        bin_folder = _postgres_programs()
-        made = subprocess.run(
-            [bin_folder / "initdb", "-D", self._data / "db", "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            cwd=self._data,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode:
-            raise processes.SideDied(f"initdb failed as {user or getpass.getuser()}:\n{made.stdout}{made.stderr}")
-        options = {
-            "listen_addresses": "",
-            "unix_socket_directories": str(self._data),
-            "shared_buffers": "512MB",
-            "max_connections": "200",
-            "max_wal_size": "8GB",
-            "checkpoint_timeout": "30min",
-            **settings,
-        }
-        (self._data / "log").mkdir(mode=0o777)
-        command = [str(bin_folder / "postgres"), "-D", str(self._data / "db")]
-        for name, value in options.items():
-            command += ["-c", f"{name}={value}"]
-        server = processes.Child("postgres", command, cwd=self._data / "log", user=user)
-        until = time.monotonic() + 30
-        asked = [str(bin_folder / "pg_isready"), "-q", "-h", str(self._data), "-U", "bench", "-d", "postgres"]
-        while subprocess.run(asked, check=False).returncode:
-            server.check()
-            if time.monotonic() > until:
-                raise processes.SideDied(f"postgres was not ready in 30 s; its log says:\n{server.tail()}")
-            time.sleep(0.1)
-        return server
-
-    def _serve(self) -> processes.Child:
-        command = [str(PYTHON), "-m", "uvicorn", "benchmarks.sides.dbos_app:app", "--port", str(self._port)]
-        command += ["--workers", str(self._count), "--loop", "uvloop", "--http", "httptools", "--log-level", "warning"]
-        environment = {
-            diary.VARIABLE: str(self.diary),
-            "BENCH_POSTGRES": f"postgresql+psycopg://bench@/bench?host={self._data}",
-        }
-        return processes.Child("application", command, cwd=self.folder, env=environment)
-
-    def named(self) -> dict[str, int]:
-        """Application and store."""
-        return {"application": self._application.pid, "postgres": self._postgres.pid}
-
-    def workers(self) -> list[processes.Child]:
-        """The application."""
-        return [self._application]
-
-    def target(self, kind: Kind, *, over: str = "") -> list[str]:  # noqa: ARG002 - there is one way alone
-        """The application's port."""
-        return ["--port", str(self._port), "--path", f"/{kind.value}"]
-
-    def restart(self) -> None:
-        """The application alone."""
-        self._application.kill()
-        self.restarted_ns = time.monotonic_ns()
-        self._application = self._serve()
-
-    def stop(self) -> None:
-        """End both; SIGQUIT lets PostgreSQL free its shared memory."""
-        self._application.kill()
-        self._postgres.terminate(how=signal.SIGQUIT)
-        shutil.rmtree(self._data, ignore_errors=True)
-
-
-def _restate_os(side: Side, given: plan.Plan, label: str, settings: Mapping[str, str]) -> Running:
-    relaxed = {
-        "RESTATE_BIFROST__LOCAL__ROCKSDB_DISABLE_WAL_FSYNC": "true",
-        "RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC": "true",
-    }
-    return Restate(side, given, label, relaxed | dict(settings))
-
-
-def _dbos_os(side: Side, given: plan.Plan, label: str, settings: Mapping[str, str]) -> Running:
-    return Dbos(side, given, label, {"synchronous_commit": "off"} | dict(settings))
-
-
 SIDES = {
     side.name: side
     for side in (
@@ -353,80 +95,47 @@ SIDES = {
             durability="acks=all, flushed by the operating system",
             start=Headgate,
             in_flight=256,
+            workers=2,
         ),
         Side(
             name="restate",
-            title="Restate (fsync)",
-            durability="log flushed before each acknowledgement",
-            start=Restate,
+            title="Restate",
+            durability="fsync before each acknowledgement",
+            start=durable_peers.Restate,
             in_flight=64,
+            workers=2,
             needs="restate",
             most_waiting=100_000,
         ),
         Side(
             name="restate-os",
-            title="Restate (no fsync)",
-            durability="log flushed by the operating system",
-            start=_restate_os,
+            title="Restate",
+            durability="flushed by the operating system",
+            start=durable_peers.restate_os,
             in_flight=64,
+            workers=2,
             needs="restate",
             most_waiting=100_000,
         ),
         Side(
             name="dbos",
-            title="DBOS on PostgreSQL (fsync)",
-            durability="synchronous_commit=on",
-            start=Dbos,
+            title="DBOS on PostgreSQL",
+            durability="fsync at each commit",
+            start=durable_peers.Dbos,
             in_flight=32,
+            workers=2,
             needs="dbos",
             most_waiting=1_000,
         ),
         Side(
             name="dbos-os",
-            title="DBOS on PostgreSQL (no fsync)",
-            durability="synchronous_commit=off",
-            start=_dbos_os,
+            title="DBOS on PostgreSQL",
+            durability="flushed by the operating system (synchronous_commit=off)",
+            start=durable_peers.dbos_os,
             in_flight=32,
+            workers=2,
             needs="dbos",
             most_waiting=1_000,
         ),
     )
 }
-
-
-def programs() -> dict[str, str]:
-    """Return the versions of the peers' servers that are installed."""
-    asked = {"restate-server": _restate_server(), "postgresql": _postgres_programs() / "postgres"}
-    return {
-        name: subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.split()[-1]
-        for name, path in asked.items()
-        if path.exists()
-    }
-
-
-def _restate_server() -> Path:
-    """The program itself: the package's own script is Node.js around it."""
-    found = sorted(NPM.glob("node_modules/@restatedev/restate-server-*/bin/restate-server"))
-    return found[0] if found else NPM / "restate-server"
-
-
-def _postgres_programs() -> Path:
-    """Debian keeps them by version, beside the path."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: int(one.parts[-3]))
-    return found[-1].parent if found else Path(shutil.which("initdb") or "/").resolve().parent
-
-
-def _until_answers(child: processes.Child, url: str, *, body: object = None, timeout_seconds: float = 60) -> None:
-    """Ask until the answer is a success."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
-    until = time.monotonic() + timeout_seconds
-    while True:
-        child.check()
-        try:
-            with urllib.request.urlopen(request, timeout=10):
-                return
-        except (urllib.error.URLError, OSError) as error:
-            if time.monotonic() > until:
-                raise processes.SideDied(f"{url}: {error}; {child.name}'s log says:\n{child.tail()}") from error
-        time.sleep(0.1)

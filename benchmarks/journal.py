@@ -5,7 +5,7 @@ import itertools
 from typing import Any
 
 from benchmarks import durable, plan, processes, rounds
-from benchmarks.durable_sides import Kind, Running
+from benchmarks.running import Kind, Running
 from benchmarks.sides import diary
 
 STEPS = 1_000

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import broker, catalog, durable_sides, processes
+from benchmarks import broker, catalog, durable_peers, processes
 
 OURS = ("aiokafka", "confluent-kafka", "faust-streaming", "fastapi", "orjson", "uvicorn", "uvloop")
 DURABLE_PEERS = ("dbos", "hypercorn", "restate-sdk", "uvicorn")
@@ -32,7 +32,7 @@ def facts(node: broker.Broker) -> dict[str, Any]:
         "commit": _output(["git", "-C", str(processes.ROOT), "rev-parse", "--short", "HEAD"]),
         "packages": {name: metadata.version(name) for name in OURS},
         "peers": _versions(catalog.PEERS_PYTHON, PEERS),
-        "durable_peers": _versions(durable_sides.PYTHON, DURABLE_PEERS) | durable_sides.programs(),
+        "durable_peers": _versions(durable_peers.PYTHON, DURABLE_PEERS) | durable_peers.programs(),
     }
 
 

@@ -4,10 +4,11 @@ A timer's lateness is from the moment for which it was set to the workflow's nex
 """
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import durable, plan, rounds, waiting, watch
-from benchmarks.durable_sides import Kind, Running
+from benchmarks.running import Kind, Running
 from benchmarks.sides import diary, work
 
 PENDING = 1_000_000
@@ -22,7 +23,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
     failures: list[dict[str, Any]] = []
     for number in range(1, given.rounds + 1):
         for side in durable.turn(given, number):
-            figures = durable.attempt(side, given, f"timers{number}", _measure, failures)
+            figures = durable.attempt(replace(side, workers=1), given, f"timers{number}", _measure, failures)
             if figures is not None:
                 runs.append({"round": number, **figures})
                 rounds.say(

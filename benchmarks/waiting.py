@@ -4,11 +4,13 @@ Memory is the resident memory that the operating system tells of the processes t
 with the waiting runs. A wake counts from the intended send time of its event to the workflow's next line.
 """
 
+import collections
 import time
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import durable, plan, processes, rounds, watch
-from benchmarks.durable_sides import Kind, Running
+from benchmarks.running import Kind, Running
 from benchmarks.sides import diary
 
 WAITING = 1_000_000
@@ -23,7 +25,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
     failures: list[dict[str, Any]] = []
     for number in range(1, given.rounds + 1):
         for side in durable.turn(given, number):
-            figures = durable.attempt(side, given, f"waiting{number}", _measure, failures)
+            figures = durable.attempt(replace(side, workers=1), given, f"waiting{number}", _measure, failures)
             if figures is not None:
                 runs.append({"round": number, **figures})
                 rounds.say(
@@ -46,7 +48,7 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     parked_seconds = time.monotonic() - began
     settle(running)
     held = rss_mb(running)
-    wakes = _wake(running, reader, count, WAKES if not given.quick else 100)
+    wakes = _wake(running, reader, "k-", count, 100 if given.quick else WAKES)
     fresh = durable.throughput(running, given)["per_second"]
     return {
         "waiting": count,
@@ -59,7 +61,7 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
         "fresh_ratio": round(fresh / fresh_before, 3) if fresh_before else 0.0,
         "restart_seconds": _restart(running, reader),
         "rss_mb_after_restart": rss_mb(running),
-        "wake_after_restart": _wake(running, reader, count, 50, first=count // 2, spread=count // 4)["wake"],
+        "wake_after_restart": _wake(running, reader, "m-", count, 50, first=count // 2)["wake"],
     }
 
 
@@ -99,21 +101,20 @@ def settle(running: Running) -> None:
 
 
 def _wake(
-    running: Running, reader: diary.Reader, waiting: int, count: int, *, first: int = 0, spread: int = 0
+    running: Running, reader: diary.Reader, run: str, waiting: int, count: int, *, first: int = 0
 ) -> dict[str, Any]:
     """Wake `count` of the waiting runs, from number `first` on; return the times and what was missed or woken twice."""
     count = min(count, max(waiting // 4, 1))
-    list(reader.new())
-    options = ["--fire", "--check", "any", "--key-run", "p-", "--first", str(first + spread), "--count", str(count)]
-    driver = running.drive(
-        "open", f"k{first % 7}-", Kind.WAKE, *options, "--rate", str(WAKES_PER_SECOND), "--seconds", "1000"
-    )
+    collections.deque(reader.new(), maxlen=0)
+    options = ["--fire", "--check", "any", "--key-run", "p-", "--first", str(first), "--count", str(count)]
+    options += ["--rate", str(WAKES_PER_SECOND), "--seconds", "3600"]
+    driver = running.drive("open", run, Kind.WAKE, *options)
     started_ns = 0
+    woken: dict[str, int] = {}
+    twice = 0
     try:
         while "asked" not in (line := durable.answer(driver, running, timeout_seconds=120)):
             started_ns = started_ns or int(line["at_ns"])
-        woken: dict[str, int] = {}
-        twice = 0
         until = time.monotonic() + 10
         while len(woken) < count and time.monotonic() < until:
             for noted in reader.new():
@@ -123,16 +124,18 @@ def _wake(
             time.sleep(0.05)
     finally:
         driver.kill()
-    begin = first + spread
-    waits = sorted(
-        at - started_ns - (_number(run_id) - begin) * 10**9 // WAKES_PER_SECOND for run_id, at in woken.items()
-    )
+    waits = sorted(at - started_ns - _after_ns(run_id, first) for run_id, at in woken.items())
     return {"wakes": count, "missed": count - len(woken), "twice": twice, "wake": watch.percentiles(waits)}
+
+
+def _after_ns(run_id: str, first: int) -> int:
+    """Return how long after the first wake that of `run_id` is sent."""
+    return (int(run_id.rpartition("-")[2]) - first) * 1_000_000_000 // WAKES_PER_SECOND
 
 
 def _restart(running: Running, reader: diary.Reader) -> float:
     """Kill the workers; return how long it takes from their start until a fresh run's first step."""
-    list(reader.new())
+    collections.deque(reader.new(), maxlen=0)
     began_ns = time.monotonic_ns()
     options = ["--fire", "--check", "any", "--rate", "20", "--seconds", "600"]
     driver = running.drive("open", "f-", Kind.ORDER, *options)
@@ -154,10 +157,6 @@ def _restart(running: Running, reader: diary.Reader) -> float:
 def rss_mb(running: Running) -> float:
     """Return the resident memory of the processes that run the author's code."""
     return round(sum(processes.rss(worker.pid) for worker in running.workers()) / 1e6, 1)
-
-
-def _number(run_id: str) -> int:
-    return int(run_id.rpartition("-")[2])
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

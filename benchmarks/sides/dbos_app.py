@@ -22,7 +22,7 @@ DBOS(
         "system_database_url": os.environ["BENCH_POSTGRES"],
         "sys_db_pool_size": 20,
         "log_level": "ERROR",
-        "executor_id": f"bench-{os.getpid()}",
+        "executor_id": os.environ.get("BENCH_EXECUTOR") or f"bench-{os.getpid()}",
         "application_version": "1",
     }
 )
