@@ -71,7 +71,7 @@ def measured(
     warm_up(running, kind, *options, over=over)
     before = diary.Reader(running.diary)
     collections.deque(before.new(), maxlen=0)
-    driver = running.drive(how, "t-", kind, *options, over=over)
+    driver = running.drive(how, running.fresh("t"), kind, *options, over=over)
     snapshots: list[rounds.Snapshot] = []
     try:
         while "asked" not in (line := answer(driver, running, timeout_seconds=300)):
@@ -88,7 +88,7 @@ def warm_up(running: Running, kind: Kind, *options: str, over: str = "") -> None
     """Let the side do some of the work: until it has answered, and its code and caches are warm."""
     data = [value for pair in zip(options[::2], options[1::2], strict=True) for value in pair if pair[0] in KEPT]
     wanted = ["--seconds", "1.5", "--in-flight", "16", "--patience-seconds", "60"]
-    driver = running.drive("closed", "w-", kind, *wanted, *data, over=over)
+    driver = running.drive("closed", running.fresh("w"), kind, *wanted, *data, over=over)
     try:
         while "asked" not in (line := answer(driver, running, timeout_seconds=120)):
             pass

@@ -84,15 +84,17 @@ class Restate(Running):
         """The ingress."""
         return ["--port", str(self._ingress), "--path", self.PATHS[kind]]
 
-    def restart(self) -> None:
+    def kill_workers(self) -> None:
         """The services alone: what waits is in the server."""
         self._services.kill()
-        self.restarted_ns = time.monotonic_ns()
+
+    def start_workers(self) -> None:
+        """As it was."""
         self._services = self._serve()
 
     def stop(self) -> None:
-        """End both."""
-        self._services.kill()
+        """End both; the services by SIGTERM first, for the semaphores of their processes outlive kill -9."""
+        self._services.terminate(timeout_seconds=5)
         self._server.kill()
         shutil.rmtree(self.folder / "restate-data", ignore_errors=True)
 
@@ -175,15 +177,17 @@ class Dbos(Running):
         """The application's port."""
         return ["--port", str(self._port), "--path", f"/{kind.value}"]
 
-    def restart(self) -> None:
-        """The application alone."""
+    def kill_workers(self) -> None:
+        """The application alone: what waits is in the database."""
         self._application.kill()
-        self.restarted_ns = time.monotonic_ns()
+
+    def start_workers(self) -> None:
+        """As it was."""
         self._application = self._serve()
 
     def stop(self) -> None:
-        """End both; SIGQUIT lets PostgreSQL free its shared memory."""
-        self._application.kill()
+        """End both, as with Restate; SIGQUIT lets PostgreSQL free its shared memory."""
+        self._application.terminate(timeout_seconds=5)
         self._postgres.terminate(how=signal.SIGQUIT)
         shutil.rmtree(self._data, ignore_errors=True)
 

@@ -1,6 +1,5 @@
 """The sides of durable runs: Headgate on the broker, and the list of all with what the modes ask of each."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -32,9 +31,10 @@ class Headgate(Running):
         self._gateway: processes.Child | None = None
         self._port = 0
         self._workers: list[processes.Child] = []
-        self._start()
+        self.start_workers()
 
-    def _start(self) -> None:
+    def start_workers(self) -> None:
+        """All of them, until they are ready."""
         ports = [catalog.free_port() for _ in range(self._count)]
         self._workers = [self._stage.start(number + 1, metrics_port=port) for number, port in enumerate(ports)]
         for worker, port in zip(self._workers, ports, strict=True):
@@ -71,12 +71,10 @@ class Headgate(Running):
         self._gateway = processes.Child("gateway", command, cwd=self.folder, env=self._stage.environment())
         catalog.wait_until_ready(self._gateway, self._port)
 
-    def restart(self) -> None:
-        """kill -9, and start."""
+    def kill_workers(self) -> None:
+        """The gateway stays."""
         for worker in self._workers:
             worker.kill()
-        self.restarted_ns = time.monotonic_ns()
-        self._start()
 
     def stop(self) -> None:
         """End the processes, delete the topics."""

@@ -6,6 +6,9 @@ from typing import cast
 
 import httptools
 
+PATIENCE_SECONDS = 60.0
+"""How long a side that starts may take until it listens."""
+
 Answered = Callable[[int, bytes], None]
 
 
@@ -65,10 +68,17 @@ class Pool:
         self._line: list[tuple[bytes, Answered]] = []
 
     async def open(self) -> None:
-        """Open all connections: none is opened while time is taken."""
+        """Open all connections, once somebody listens: none is opened while time is taken."""
         loop = asyncio.get_running_loop()
-        for _ in range(self._size):
-            _, connection = await loop.create_connection(lambda: Connection(self._release), self._host, self._port)
+        until = loop.time() + PATIENCE_SECONDS
+        while len(self._free) < self._size:
+            try:
+                _, connection = await loop.create_connection(lambda: Connection(self._release), self._host, self._port)
+            except ConnectionRefusedError:
+                if loop.time() > until:
+                    raise
+                await asyncio.sleep(0.01)
+                continue
             self._free.append(connection)
 
     def ask(self, request: bytes, answered: Answered) -> None:

@@ -1,5 +1,6 @@
 """A side of durable runs that runs: what the modes ask of it, whatever it is."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,11 @@ class Running(ABC):
         self.diary = folder / "diary"
         self.diary.touch()
         self.diary.chmod(0o666)
-        self.restarted_ns = 0
+        self._numbers = itertools.count(1)
+
+    def fresh(self, letter: str) -> str:
+        """Return a prefix for ids of runs that this side has not seen: to one that it knows it answers from memory."""
+        return f"{letter}{next(self._numbers)}-"
 
     @abstractmethod
     def named(self) -> dict[str, int]:
@@ -59,8 +64,12 @@ class Running(ABC):
         """Return how the driver reaches runs of this kind."""
 
     @abstractmethod
-    def restart(self) -> None:
-        """Kill the workers at once, and start them again."""
+    def kill_workers(self) -> None:
+        """kill -9."""
+
+    @abstractmethod
+    def start_workers(self) -> None:
+        """Start them, again or for the first time."""
 
     @abstractmethod
     def stop(self) -> None:

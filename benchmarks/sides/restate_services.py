@@ -2,11 +2,13 @@
 
 Fast settings: the Hypercorn that Restate's page on serving names, with its limits for production (no bound on streams
 or requests of a connection), on uvloop and HTTP/2, so that the SDK streams both ways; as many of its processes as the
-harness says; async steps (plain ones go through a thread pool); log level WARNING. The server: one partition for each
-core and not 24, which measured best on two cores; no telemetry. Each run comes with an idempotency key, for Headgate
-and DBOS know each run by its id as well. Durability: the log of the server calls fsync before it acknowledges (its
-default), or leaves that to the operating system, as Kafka does (`restate-os`, `bifrost.local.rocksdb-disable-wal-fsync`
-and its like of the log server).
+harness says; async steps (plain ones go through a thread pool); log level WARNING. Runs that wait or sleep are
+suspended at once (`inactivity_timeout` 0): by default each holds one of 1,000 places for a minute, so that no more
+than 33 a second could begin to wait. The server: a partition for each core and not 24, for there is one server; no
+telemetry. Each run comes with an idempotency key, for Headgate and DBOS know each run by its id as well.
+
+Durability: the log calls fsync before it acknowledges (the server's default), or leaves that to the operating system as
+Kafka does (`restate-os`: `rocksdb-disable-wal-fsync` of `bifrost.local` and of `log-server`).
 """
 
 import logging
@@ -21,8 +23,8 @@ logging.basicConfig(level=logging.WARNING)
 
 orders = restate.Service("orders")
 journals = restate.Service("journals")
-timers = restate.Service("timers")
-waiters = restate.Workflow("waiters")
+timers = restate.Service("timers", inactivity_timeout=timedelta(0))
+waiters = restate.Workflow("waiters", inactivity_timeout=timedelta(0))
 
 
 @orders.handler()  # type: ignore[untyped-decorator]
