@@ -16,7 +16,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
     """Let each side do long runs."""
     runs: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
-    for number in range(1, given.rounds + 1):
+    for number in range(1, given.long_rounds + 1):
         for side in durable.turn(given, number):
             figures = durable.attempt(side, given, f"journal{number}", _measure, failures)
             if figures is not None:

@@ -30,6 +30,11 @@ class Plan:
         return 2.0 if self.quick else 12.0
 
     @property
+    def long_rounds(self) -> int:
+        """How often a mode runs whose one round takes many minutes."""
+        return max(1, self.rounds // 2)
+
+    @property
     def live_events(self) -> int:
         """More events than a producer can send in `live_seconds`."""
         return int(self.live_seconds * 300_000)
