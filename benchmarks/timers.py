@@ -47,7 +47,7 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     waiting.settle(running)
     # Far enough for all of them to be asleep by then, by three times.
     moment = time.time() + 5 + 3 * due / per_second
-    stride = DUE // due  # fewer runs than places in the second: the numbers leave places out
+    stride = work.SPREAD // due  # fewer runs than places in the second: the numbers leave places out
     waiting.park(running, reader, Kind.TIMER, "d-", due, "--data", f'{{"due": {moment}, "stride": {stride}}}')
     left = moment - time.time()
     if left < 0:
