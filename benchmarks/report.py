@@ -202,17 +202,23 @@ def _durable(measured: dict[str, Any]) -> str:
 
 def _waiting(measured: dict[str, Any]) -> str:
     text = (
-        "## Waiting runs\n\nMemory of the processes that run the author's code. A wake counts from the intended send "
-        "time of its event to the workflow's next line; fresh runs: their throughput beside the waiting ones to that "
-        "before; restart: kill -9 of these processes, and from their start to the first step of a fresh run.\n\n"
+        "## Waiting runs\n\nMemory of the processes that run the author's code, and with the store. A wake counts from "
+        "the intended send time of its event to the workflow's next line; fresh runs: their throughput beside the "
+        "waiting ones to that before; restart: kill -9 of these processes, and from their start to the first step of a "
+        "fresh run.\n\n"
     )
-    columns = ("side", "waiting", "MB before", "MB", "wake p50 ms", "p99", "missed", "fresh runs", "restart s")
+    columns = (
+        *("side", "waiting", "MB before", "MB", "with store before", "with store"),
+        *("wake p50 ms", "p99", "missed", "fresh runs", "restart s"),
+    )
     rows = [
         (
             _side(measured, name),
             f"{one['waiting']:,.0f}",
             f"{one['rss_mb_before']:,.0f}",
             f"{one['rss_mb']:,.0f}",
+            f"{one['all_mb_before']:,.0f}",
+            f"{one['all_mb']:,.0f}",
             one["wake_p50_ms"],
             one["wake_p99_ms"],
             one["missed"],

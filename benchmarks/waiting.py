@@ -17,6 +17,10 @@ WAITING = 1_000_000
 QUICK = 20_000
 WAKES = 1_000
 WAKES_PER_SECOND = 50
+MEDIANS = (
+    *("waiting", "parked_per_second", "rss_mb_before", "rss_mb", "all_mb_before", "all_mb"),
+    *("fresh_ratio", "restart_seconds"),
+)
 
 
 def run(given: plan.Plan) -> dict[str, Any]:
@@ -41,13 +45,13 @@ def run(given: plan.Plan) -> dict[str, Any]:
 def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     count = min(QUICK if given.quick else WAITING, running.side.most_waiting)
     fresh_before = durable.throughput(running, given)["per_second"]
-    before = rss_mb(running)
+    before, all_before = rss_mb(running), all_mb(running)
     reader = diary.Reader(running.diary)
     began = time.monotonic()
     park(running, reader, Kind.WAIT, "p-", count)
     parked_seconds = time.monotonic() - began
     settle(running)
-    held = rss_mb(running)
+    held, all_held = rss_mb(running), all_mb(running)
     wakes = _wake(running, reader, "k-", count, 100 if given.quick else WAKES)
     fresh = durable.throughput(running, given)["per_second"]
     return {
@@ -55,6 +59,8 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
         "parked_per_second": round(count / parked_seconds),
         "rss_mb_before": before,
         "rss_mb": held,
+        "all_mb_before": all_before,
+        "all_mb": all_held,
         **wakes,
         "fresh_per_second_before": fresh_before,
         "fresh_per_second": fresh,
@@ -161,12 +167,16 @@ def rss_mb(running: Running) -> float:
     return round(sum(processes.rss(worker.pid) for worker in running.workers()) / 1e6, 1)
 
 
+def all_mb(running: Running) -> float:
+    """Return the memory of the side's processes with its store, shared pages once."""
+    return round(sum(processes.pss(pid) for pid in running.named().values()) / 1e6, 1)
+
+
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for side in dict.fromkeys(one["side"] for one in runs):
         mine = [one for one in runs if one["side"] == side]
-        names = ("waiting", "parked_per_second", "rss_mb_before", "rss_mb", "fresh_ratio", "restart_seconds")
-        table[side] = {name: round(rounds.median(one[name] for one in mine), 3) for name in names}
+        table[side] = {name: round(rounds.median(one[name] for one in mine), 3) for name in MEDIANS}
         for name in ("p50_ms", "p99_ms", "max_ms"):
             values = [one["wake"][name] for one in mine if name in one["wake"]]
             table[side]["wake_" + name] = round(rounds.median(values), 3) if values else None

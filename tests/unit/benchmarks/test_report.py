@@ -66,13 +66,15 @@ DURABLE = {
                 "waiting": 1_000_000,
                 "rss_mb_before": 90.0,
                 "rss_mb": 480.0,
+                "all_mb_before": 800.0,
+                "all_mb": 1_300.0,
                 "fresh_ratio": 0.95,
                 "restart_seconds": 4.5,
                 "wake_p50_ms": 3.5,
                 "wake_p99_ms": 12.5,
             }
         },
-        "| Headgate: acks=all | 1,000,000 | 90 | 480 | 3.5 | 12.5 | 0 | 0.95 | 4.5 |",
+        "| Headgate: acks=all | 1,000,000 | 90 | 480 | 800 | 1,300 | 3.5 | 12.5 | 0 | 0.95 | 4.5 |",
     ),
     "timers": (
         {"headgate": {**TIMES, "pending": 10**6, "due": 10_000, "rss_mb": 400.0, "early": 0, "missed": 0, "twice": 0}},
