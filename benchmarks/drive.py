@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 import uvloop
-from confluent_kafka import OFFSET_END, Message
+from confluent_kafka import OFFSET_END, Message, TopicPartition
 
 from benchmarks import accounts, events, httpclient, load, watch
 from benchmarks.sides import work
@@ -153,10 +153,11 @@ def over_kafka(given: argparse.Namespace) -> dict[str, Any]:
     sink.list_topics(given.input, timeout=10)
     answers = None
     if not given.fire:
-        answers = watch.consumer(
-            given.bootstrap, given.reply_topic or given.results, offset=OFFSET_END, lowest_latency=True
-        )
-        answers.poll(1.0)
+        topic = given.reply_topic or given.results
+        answers = watch.consumer(given.bootstrap, topic, offset=OFFSET_END, lowest_latency=True)
+        # The end by number: "the end" is looked up at the first fetch, which may be after the first answers.
+        ends = ((part, answers.get_watermark_offsets(part, timeout=30)[1]) for part in answers.assignment())
+        answers.assign([TopicPartition(part.topic, part.partition, end) for part, end in ends])
     book = accounts.Accounts()
     source = stream(given)
     schedule = Schedule(given, time.monotonic_ns() + LEAD_NANOSECONDS)

@@ -128,7 +128,12 @@ def account(before: diary.Reader, answered: int, steps: int) -> dict[str, Any]:
 @contextmanager
 def started(side: Side, given: plan.Plan, label: str, **settings: str) -> Iterator[Running]:
     """Start the side, stop it whatever comes."""
-    running = side.start(side, given, label, settings)
+    before = processes.children()
+    try:
+        running = side.start(side, given, label, settings)
+    except BaseException:
+        processes.end(processes.children() - before)  # half a side would take its part of the cores from the next one
+        raise
     try:
         yield running
     finally:
