@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import (
     broker,
+    calls,
     catalog,
     dedup,
+    durable,
+    durable_sides,
     gateway,
     idle,
+    journal,
     latency,
     machine,
     plan,
@@ -24,6 +29,8 @@ from benchmarks import (
     rounds,
     scaling,
     throughput,
+    timers,
+    waiting,
 )
 
 MODES = {
@@ -34,7 +41,13 @@ MODES = {
     "scaling": scaling.run,
     "dedup": dedup.run,
     "restart": restart.run,
+    "durable": durable.run,
+    "waiting": waiting.run,
+    "timers": timers.run,
+    "calls": calls.run,
+    "journal": journal.run,
 }
+DURABLE = ("durable", "waiting", "timers", "calls", "journal")
 RESULTS = processes.ROOT / "benchmarks" / "results"
 
 
@@ -46,7 +59,10 @@ def main() -> int:
         return 0
     modes = list(MODES) if "all" in given.modes else given.modes
     if "throughput" in modes or "latency" in modes:
-        subprocess.run([processes.ROOT / "benchmarks" / "setup_peers.sh"], check=True)
+        _lay_down()
+    needed = {durable_sides.SIDES[name].needs for name in given.durable_sides} - {""}
+    if needed and not {*DURABLE}.isdisjoint(modes):
+        _lay_down("durable", *sorted(needed))
     out = given.out or (Path(tempfile.gettempdir()) / "headgate-bench" if given.quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what ends the children
@@ -62,16 +78,23 @@ def main() -> int:
             quick=given.quick,
             workers_by_side=given.workers,
             events_by_side=given.events,
+            durable_sides=tuple(given.durable_sides),
         )
-        needed = processes.children()
+        kept = processes.children()
         try:
             _measure(modes, asked, out)
         except processes.SideDied as error:
             rounds.say(f"benchmark stopped: {error}")
             return 1
         finally:
-            processes.end(processes.children() - needed)
+            processes.end(processes.children() - kept)
     return 0
+
+
+def _lay_down(*peers: str) -> None:
+    done = subprocess.run([processes.ROOT / "benchmarks" / "setup_peers.sh", *peers], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)  # it has said why
 
 
 def _measure(modes: list[str], asked: plan.Plan, out: Path) -> None:
@@ -102,6 +125,13 @@ def _arguments() -> argparse.Namespace:
         default=[one.name for one in catalog.SIDES.values() if one.by_default],
         help=f"of {', '.join(catalog.SIDES)}",
     )
+    parser.add_argument(
+        "--durable-sides",
+        type=_durable_sides,
+        default=list(durable_sides.SIDES),
+        metavar="SIDES",
+        help=f"for {', '.join(DURABLE)}: of {', '.join(durable_sides.SIDES)}",
+    )
     parser.add_argument("--workers", type=_numbers, default={}, help="worker processes by side, e.g. headgate=2,quix=2")
     parser.add_argument("--events", type=_numbers, default={}, help="events by side, e.g. headgate=100000")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker that runs already (default: an embedded one)")
@@ -114,17 +144,21 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _sides(text: str) -> list[str]:
+def _sides(text: str, known: Mapping[str, Any] = catalog.SIDES) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in catalog.SIDES:
-            raise argparse.ArgumentTypeError(f"unknown side {name!r}; there are {', '.join(catalog.SIDES)}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"unknown side {name!r}; there are {', '.join(known)}")
     return names
+
+
+def _durable_sides(text: str) -> list[str]:
+    return _sides(text, durable_sides.SIDES)
 
 
 def _numbers(text: str) -> dict[str, int]:
     pairs: dict[str, Any] = dict(part.split("=", 1) for part in text.split(","))
-    return {name: int(pairs[name]) for name in _sides(",".join(pairs))}
+    return {name: int(pairs[name]) for name in _sides(",".join(pairs), catalog.SIDES | durable_sides.SIDES)}
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ class Stage:
     folder: Path
     partitions: int = PARTITIONS
     settings: Mapping[str, str] = field(default_factory=dict)
+    workflows: Path = WORKFLOWS
 
     @property
     def input(self) -> str:
@@ -135,7 +136,7 @@ class Stage:
         folder = self.folder / name
         if not self.side.module:
             port = metrics_port or free_port()
-            command = [str(HEADGATE), "worker", str(WORKFLOWS), "--kafka", self.broker.bootstrap]
+            command = [str(HEADGATE), "worker", str(self.workflows), "--kafka", self.broker.bootstrap]
             command += ["--instance-id", name, "--metrics-port", str(port)]
             return processes.Child(name, command, cwd=folder, env=self.environment())
         if not PEERS_PYTHON.exists():

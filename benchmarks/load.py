@@ -40,6 +40,16 @@ def producer(bootstrap: str, *, linger_ms: float) -> Producer:
     )
 
 
+def produce(sink: Producer, topic: str, value: bytes, key: bytes, **options: Any) -> None:
+    """Hand a record to the producer, as soon as it has room for one."""
+    while True:
+        try:
+            sink.produce(topic, value, key, **options)
+            return
+        except BufferError:
+            sink.poll(0.05)
+
+
 def full(given: argparse.Namespace) -> dict[str, Any]:
     """Produce as fast as the broker takes it: `count` events, or for `seconds` if that is shorter."""
     sink = producer(given.bootstrap, linger_ms=20)
@@ -48,12 +58,7 @@ def full(given: argparse.Namespace) -> dict[str, Any]:
     until = began + given.seconds if given.seconds else float("inf")
     sent = 0
     for key, value in events.events(given.run, given.first, given.count, size_bytes=given.size_bytes):
-        while True:
-            try:
-                sink.produce(given.topic, value, key, on_delivery=failures)
-                break
-            except BufferError:
-                sink.poll(0.05)
+        produce(sink, given.topic, value, key, on_delivery=failures)
         sent += 1
         if sent % 2_000 == 0:
             sink.poll(0)

@@ -11,9 +11,10 @@ from typing import Any
 
 import psutil
 
-from benchmarks import broker, catalog, processes
+from benchmarks import broker, catalog, durable_peers, processes
 
 OURS = ("aiokafka", "confluent-kafka", "faust-streaming", "fastapi", "orjson", "uvicorn", "uvloop")
+DURABLE_PEERS = ("dbos", "hypercorn", "restate-sdk", "uvicorn")
 PEERS = ("aiokafka", "confluent-kafka", "faststream", "faust-streaming", "quixstreams", "uvloop")
 
 
@@ -30,7 +31,8 @@ def facts(node: broker.Broker) -> dict[str, Any]:
         "java": _java(node),
         "commit": _output(["git", "-C", str(processes.ROOT), "rev-parse", "--short", "HEAD"]),
         "packages": {name: metadata.version(name) for name in OURS},
-        "peers": _peers(),
+        "peers": _versions(catalog.PEERS_PYTHON, PEERS),
+        "durable_peers": _versions(durable_peers.PYTHON, DURABLE_PEERS) | durable_peers.programs(),
     }
 
 
@@ -60,11 +62,11 @@ def _java(node: broker.Broker) -> str | None:
     return " ".join([(first.splitlines() or [""])[0], *options])
 
 
-def _peers() -> dict[str, str]:
-    if not catalog.PEERS_PYTHON.exists():
+def _versions(python: Path, names: tuple[str, ...]) -> dict[str, str]:
+    if not python.exists():
         return {}
-    program = f"import json, importlib.metadata as m; print(json.dumps({{n: m.version(n) for n in {PEERS!r}}}))"
-    answer: dict[str, str] = json.loads(_output([str(catalog.PEERS_PYTHON), "-c", program]) or "{}")
+    program = f"import json, importlib.metadata as m; print(json.dumps({{n: m.version(n) for n in {names!r}}}))"
+    answer: dict[str, str] = json.loads(_output([str(python), "-c", program]) or "{}")
     return answer
 
 

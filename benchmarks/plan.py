@@ -22,11 +22,17 @@ class Plan:
     quick: bool
     workers_by_side: Mapping[str, int] = field(default_factory=dict)
     events_by_side: Mapping[str, int] = field(default_factory=dict)
+    durable_sides: tuple[str, ...] = ()
 
     @property
     def live_seconds(self) -> float:
         """How long the producer runs in the live form."""
         return 2.0 if self.quick else 12.0
+
+    @property
+    def long_rounds(self) -> int:
+        """How often a mode runs whose one round takes many minutes."""
+        return max(1, self.rounds // 2)
 
     @property
     def live_events(self) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -40,6 +41,7 @@ class Child:
         cwd: Path,
         env: Mapping[str, str] | None = None,
         talks: bool = False,
+        user: str | None = None,
     ) -> None:
         cwd.mkdir(parents=True, exist_ok=True)
         self.name = name
@@ -53,6 +55,9 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else log,
                 stderr=log,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
         self.pid = self.process.pid
         if talks:
@@ -99,10 +104,10 @@ class Child:
                 pass
         self.process.wait()
 
-    def terminate(self, *, timeout_seconds: float = 15) -> None:
+    def terminate(self, *, timeout_seconds: float = 15, how: signal.Signals = signal.SIGTERM) -> None:
         """Ask the process to end, insist after `timeout_seconds`."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(how)
             try:
                 self.process.wait(timeout_seconds)
             except subprocess.TimeoutExpired:
@@ -144,6 +149,17 @@ def usage(pid: int) -> Usage:
 def rss(pid: int) -> int:
     """Return the resident memory of the process and its children now."""
     return sum(process.memory_info().rss for process in _family(pid))
+
+
+def pss(pid: int) -> int:
+    """Return the memory of the process and its children now, each page that they share counted once (PSS)."""
+    total = 0
+    for process in _family(pid):
+        try:
+            total += int(process.memory_full_info().pss)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, AttributeError):  # AttributeError: not Linux
+            continue
+    return total
 
 
 def wait_until_free(*, load: float, limit_seconds: float) -> float:

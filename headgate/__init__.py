@@ -25,12 +25,15 @@ from headgate.errors import (
     WorkflowTimeout,
 )
 from headgate.event import Event, Payload
+from headgate.schedule import CatchUp, Schedule
 
 __all__ = [
     "workflow",
     "Workflow",
     "BatchBy",
     "Order",
+    "Schedule",
+    "CatchUp",
     "Context",
     "Step",
     "Event",

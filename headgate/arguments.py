@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from headgate.errors import DefinitionError
+from headgate.schedule import CatchUp, Schedule
+from topics.cron import EXAMPLE, CronError
 from topics.patterns import Pattern, PatternError
 from topics.verdicts import MAX_DELAY_SECONDS
 
@@ -26,6 +28,7 @@ NAMES: Final = (
     "schedule",
     "version",
 )
+_OF_SCHEDULE: Final = ("cron", "timezone", "catch_up")
 _NOT_FIRST: Final = ("payload", "event", "events")
 MAX_ID: Final = 200
 _ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
@@ -44,7 +47,7 @@ class Reader:
         raise DefinitionError(self._workflow_id, self._place, problem, remedy)
 
     def check_names(self, *, too_many: bool, twice: Sequence[str]) -> None:
-        """Refuse arguments that do not exist, or not yet."""
+        """Refuse arguments that do not exist."""
         if too_many:
             self.wrong("too many arguments without a name", "name them: @workflow(id=..., trigger_on_event=..., ...)")
         if twice:
@@ -55,8 +58,6 @@ class Reader:
                 self.wrong(
                     f"there is no argument {name!r}", f"write {near[0]}=" if near else f"there are: {', '.join(NAMES)}"
                 )
-        if self._given.get("schedule") is not None:
-            self.wrong("schedule is not available yet", "leave it out, and start the workflow by an event")
 
     def workflow_id_of(self, function_name: str) -> str:
         """Return the id that was given, else the function's name."""
@@ -137,12 +138,44 @@ class Reader:
             self.wrong(f"{name} is {found!r}", f"give a short text, for example {name}='2'")
         return found
 
-    def check_starts(self, *, triggers: int, batch_size: int, batch_timeout_seconds: float | None) -> None:
-        """Refuse a workflow that would be loaded and not do what its author thinks."""
-        if not triggers:
+    def schedule(self, name: str) -> Schedule | None:
+        """Return when the workflow starts by itself, None for never."""
+        found = self._given.get(name)
+        if found is None:
+            return None
+        given = {"cron": found} if isinstance(found, str) else found
+        if not isinstance(given, Mapping):
+            self.wrong(f"{name} is {found!r}", f"give cron text, {EXAMPLE}; or a dict of {', '.join(_OF_SCHEDULE)}")
+        for one in given:
+            if one not in _OF_SCHEDULE:
+                near = get_close_matches(str(one), _OF_SCHEDULE, 1, 0.5)
+                advice = f"write {near[0]!r}" if near else f"there are: {', '.join(_OF_SCHEDULE)}"
+                self.wrong(f"{name} has no {one!r}", advice)
+        text, timezone = given.get("cron"), given.get("timezone", "UTC")
+        if not isinstance(text, str):
             self.wrong(
-                "it has no trigger, so nothing would ever start it",
-                "name the topic of its events: @workflow(trigger_on_event='orders/created')",
+                f"cron of {name} is {text!r}" if "cron" in given else f"{name} has no cron", f"give text, {EXAMPLE}"
+            )
+        if not isinstance(timezone, str):
+            self.wrong(f"timezone of {name} is {timezone!r}", "give an IANA name, for example 'Europe/Berlin'")
+        catch_up = given.get("catch_up", CatchUp.ONCE)
+        if catch_up not in list(CatchUp):
+            self.wrong(
+                f"catch_up of {name} is {catch_up!r}", f"there are: {', '.join(repr(one.value) for one in CatchUp)}"
+            )
+        made = Schedule(cron=text.strip(), timezone=timezone, catch_up=CatchUp(catch_up))
+        try:
+            made.read()
+        except CronError as error:
+            self.wrong(f"{name}: {error.problem}", error.remedy)
+        return made
+
+    def check_starts(self, *, schedule: Schedule | None, batch_size: int, batch_timeout_seconds: float | None) -> None:
+        """Refuse a workflow that would be loaded and not do what its author thinks."""
+        if schedule is not None and batch_size > 1:
+            self.wrong(
+                "it has a schedule and batch_size above 1, and a scheduled run has one event, of its own",
+                "make two workflows of it",
             )
         if batch_timeout_seconds is not None and batch_size == 1:
             self.wrong(

@@ -5,7 +5,7 @@ Everything that can be wrong with a workflow is a DefinitionError when its modul
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -16,9 +16,11 @@ from weakref import WeakKeyDictionary
 from headgate import arguments
 from headgate.errors import DefinitionError
 from headgate.event import Event, Payload
+from headgate.schedule import Schedule
 from headgate.typed import TypedData, payload_type
 from topics.envelope import Envelope
 from topics.patterns import Pattern
+from topics.reserved import start_topic
 
 Function = Callable[..., Any]
 Filter = Callable[[Event[Any]], bool]
@@ -54,6 +56,7 @@ class Workflow:
     fn: Function
     triggers: tuple[str, ...]
     patterns: tuple[Pattern, ...]
+    schedule: Schedule | None
     batch_size: int
     batch_timeout_seconds: float | None
     batch_by: BatchBy
@@ -86,8 +89,8 @@ class Workflow:
         return None if self.typed_data is None else self.typed_data.schema()
 
     def matches(self, topic: str) -> bool:
-        """Say whether an event on the logical `topic` triggers it. The filter is not asked."""
-        return any(pattern.matches(topic) for pattern in self.patterns)
+        """Say whether an event on the logical `topic` starts it: by a trigger, or by name. The filter is not asked."""
+        return any(pattern.matches(topic) for pattern in self.patterns) or topic == start_topic(self.id)
 
     def build_payload(self, envelopes: Sequence[Envelope]) -> Payload[Any]:
         """Return what the function receives. Raises Reject when an event's data is not of the declared type."""
@@ -112,15 +115,16 @@ def workflow(
     order: str = "key",
     max_retries: int = 3,
     timeout: float | timedelta | None = None,
-    schedule: None = None,
+    schedule: str | Mapping[str, str] | None = None,
     version: str = "1",
 ) -> Callable[[Function], Workflow]: ...
 def workflow(*args: Any, **kwargs: Any) -> Any:
     """Make a workflow of a function of `(ctx, payload)` or `(ctx)`, async or plain.
 
     - `id`: its name for ever; the function's name by default.
-    - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them. A workflow
-      has one at least: nothing else starts it.
+    - `trigger_on_event`: a logical topic, a pattern (`orders/*`, `orders/**`), or a list of them. Without one, a
+      workflow is started by its schedule, or by name: by another workflow, over HTTP, or by an event on
+      `headgate/start/<its id>`.
     - `batch_size`: at most so many events a run.
     - `batch_timeout_seconds`: a run starts when its batch is full or its oldest event is that old; without it, a run
       takes what is there. Above size 1 only.
@@ -130,12 +134,14 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     - `max_retries`: further attempts after an exception, RetryLater included, with growing delays; then the run has
       failed.
     - `timeout`: seconds that a run may take in all, pauses between attempts included.
+    - `schedule`: cron text (`0 9 * * MON-FRI`, UTC), or `{"cron", "timezone", "catch_up"}`; a run starts once per
+      instant, however many workers there are. `catch_up` is "skip", "once" or "all" (see CatchUp).
     - `version`: recorded with each run.
 
     Raises DefinitionError.
     """
     if len(args) == 1 and not kwargs and not isinstance(args[0], str) and args[0] is not None:
-        return _define(args[0], {})  # no parentheses, so no trigger: it says so
+        return _define(args[0], {})  # no parentheses
     given = dict(zip(arguments.POSITIONAL, args, strict=False)) | kwargs
     too_many = len(args) > len(arguments.POSITIONAL)
     twice = [name for name in arguments.POSITIONAL[: len(args)] if name in kwargs]
@@ -164,12 +170,14 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
     read.check_names(too_many=too_many, twice=twice)
     workflow_id = read.workflow_id_of(inner.__name__)
     patterns = read.patterns("trigger_on_event")
+    schedule = read.schedule("schedule")
     takes_payload, annotation = read.parameters(fn, inner)
     made = Workflow(
         id=workflow_id,
         fn=fn,
         triggers=tuple(pattern.text for pattern in patterns),
         patterns=patterns,
+        schedule=schedule,
         batch_size=read.integer("batch_size", default=1, least=1, most=MAX_BATCH_SIZE),
         batch_timeout_seconds=read.seconds("batch_timeout_seconds"),
         batch_by=BatchBy(read.choice("batch_by", BatchBy, default=BatchBy.WORKFLOW)),
@@ -186,7 +194,9 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         typed_data=payload_type(annotation, inner, fail=read.wrong),
     )
     read.check_starts(
-        triggers=len(patterns), batch_size=made.batch_size, batch_timeout_seconds=made.batch_timeout_seconds
+        schedule=schedule,
+        batch_size=made.batch_size,
+        batch_timeout_seconds=made.batch_timeout_seconds,
     )
     return made
 

@@ -37,6 +37,7 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/engine/mail.py": ("a table of what others are tested for", "tests/unit/app/engine/test_waits.py"),
     "app/engine/waiting.py": ("the journal's form of waits", "tests/unit/app/engine/test_waits.py"),
     "app/engine/limits.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
+    "app/kafka/answers.py": ("reads what a broker has, as it comes", "tests/integration/test_answers.py"),
     "app/kafka/appender.py": ("appends under claims, which need a broker", "tests/integration/test_fence.py"),
     "app/kafka/batches.py": ("what brokers answer, from them", "tests/integration/test_foreign_records.py"),
     "app/kafka/chunks.py": ("Faust's consumer needs a broker", "tests/integration/test_faust_app.py"),

@@ -12,6 +12,7 @@ A test calls `stale()`, so that none of it can be forgotten.
 """
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
@@ -28,7 +29,7 @@ from app.gateway import server
 from app.gateway.metrics import Metrics
 from app.observe.metrics import WorkerMetrics
 from app.settings import shown_default
-from headgate import BatchBy, Context, Event, Order, Reject, RetryLater, Step, definition, workflow
+from headgate import BatchBy, CatchUp, Context, Event, Order, Reject, RetryLater, Schedule, Step, definition, workflow
 from headgate.context import Log
 from tools import chart_docs
 from topics import catalog, envelope, fields, malformed, schemas
@@ -148,7 +149,11 @@ def _choices(choices: type[StrEnum]) -> str:
     (_, *meanings) = (
         str(one.value.value) for one in body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
     )
-    default = next(one.default for one in _definition().parameters.values() if one.default in list(choices))
+    defaults = (
+        *(one.default for one in _definition().parameters.values()),
+        *(one.default for one in dataclasses.fields(Schedule)),
+    )
+    default = next(one for one in defaults if one in list(choices))
     rows = [
         f'| `"{member.value}"`{" (default)" if member == default else ""} | {meaning} |'
         for member, meaning in zip(choices, meanings, strict=True)
@@ -239,6 +244,7 @@ REGIONS: Final[dict[str, Callable[[], str]]] = {
     "bounds": _bounds,
     "batch_by": lambda: _choices(BatchBy),
     "order": lambda: _choices(Order),
+    "catch_up": lambda: _choices(CatchUp),
     "context": _context,
     "publish_event": _publish_event,
     "event": _event,

@@ -315,7 +315,7 @@ def encode_data(value: Any, what: str) -> bytes:
 
 
 def _check_written_depth(value: bytes) -> None:
-    if fields.opens_beyond_depth(value, len(value), len(value)):
+    if len(value) > 2 * MAX_DEPTH and fields.opens_beyond_depth(value, len(value), len(value)):
         fields.check_depth(orjson.loads(value))
 
 

@@ -15,6 +15,12 @@ MAX_HEADERS: Final = 256
 """Of an event. A header of two bytes on the wire takes 80 times as much in memory and 10 times in the journal."""
 
 
+NOWHERE: Final = -1
+"""Partition and offset of an event that is in no topic: that of a schedule."""
+SCHEDULE: Final = "schedule/"
+"""How the logical topic of such an event begins; the workflow's id follows."""
+
+
 class Envelope(NamedTuple):
     """An event and where it landed.
 
@@ -58,15 +64,20 @@ class Envelope(NamedTuple):
 
     @property
     def sequence_id(self) -> str:
-        """`<partition>-<offset>` of the place where it landed."""
-        return f"{self[11]}-{self[12]}"
+        """`<partition>-<offset>` of the place where it landed; the id of one that landed nowhere."""
+        return f"{self[11]}-{self[12]}" if self[12] >= 0 else self[0]
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a schedule made it. Nobody else can: what a producer sends lands somewhere."""
+        return self[12] < 0 and self[3].startswith(SCHEDULE)
 
     def payload(self) -> dict[str, Any]:
         """Return the event as an author's function receives it."""
         given = self[7]
         return {
             "id": self[0],
-            "sequence_id": f"{self[11]}-{self[12]}" if self[2] else self[0],
+            "sequence_id": f"{self[11]}-{self[12]}" if self[2] and self[12] >= 0 else self[0],
             "topic": self[3],
             "event_type": self[4],
             "data": self[6],

@@ -1,16 +1,17 @@
 """What happened, as the public records of `results`, `runs`, `dlq` and `workflows`. Schemas: `topics.schemas`.
 
-Builders return the value, or a `Record` with key and headers as well; `result_value` and `result_headers` are hot.
+Builders return the value, or a `Record` with key and headers as well; `result_value` and `ResultHeaders` are hot.
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from topics import keys
 from topics.codec import Headers
 from topics.envelope import HEADER_BYTES, MAX_HEADERS, Envelope
 from topics.timestamps import rfc3339
@@ -101,26 +102,64 @@ def result_value(
     )
 
 
+class SharedHeaders(NamedTuple):
+    """Headers that all results of one workflow, status and millisecond share."""
+
+    first: tuple[tuple[str, bytes], ...]
+    time: tuple[str, bytes]
+
+
 @lru_cache(maxsize=4096)
-def _fixed_headers(workflow_id: str, status: str) -> tuple[tuple[str, bytes], ...]:
-    return (
+def shared_headers(workflow_id: str, status: str, finished_at_ms: int) -> SharedHeaders:
+    """Return the shared headers of results, always the same object for the same arguments as long as they are used."""
+    first = (
         ("ce_specversion", b"1.0"),
         ("ce_source", f"headgate/{workflow_id}".encode()),
         ("ce_type", f"headgate.run.{status}".encode()),
         ("content-type", b"application/json"),
     )
+    return SharedHeaders(first, ("ce_time", rfc3339(finished_at_ms).encode()))
 
 
-def result_headers(
-    *, run_id: str, workflow_id: str, status: str, finished_at_ms: int, traceparent: str
-) -> list[tuple[str, bytes]]:
-    """Return the headers of a result record, which make it a CloudEvent in binary mode."""
-    return [
-        *_fixed_headers(workflow_id, status),
-        ("ce_id", run_id.encode()),
-        ("ce_time", rfc3339(finished_at_ms).encode()),
-        ("traceparent", traceparent.encode()),
-    ]
+class ResultHeaders(Sequence[tuple[str, bytes]]):
+    """The headers of a result record, which make it a CloudEvent in binary mode.
+
+    Not a list, because they are written once: `app.kafka.encoder` encodes the shared ones once for many results, and
+    what is one run's own is derived then.
+    """
+
+    __slots__ = ("parent", "run_id", "shared")
+
+    def __init__(self, shared: SharedHeaders, run_id: bytes, parent: str | None) -> None:
+        self.shared = shared
+        self.run_id = run_id
+        self.parent = parent
+        """The `traceparent` of the run's first event."""
+
+    @property
+    def traceparent(self) -> bytes:
+        parent, digest = self.parent, self.run_id[-2 * keys.DIGEST_BYTES :]
+        if parent is None:  # nearly always, and a third of the time
+            return b"00-%b%b-%b-01" % (digest, digest[:8], digest[:16])
+        return keys.traceparent_of(parent, digest.decode()).encode()
+
+    def _whole(self) -> list[tuple[str, bytes]]:
+        own = (("ce_id", self.run_id), self.shared.time, ("traceparent", self.traceparent))
+        return [*self.shared.first, *own]
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._whole()[at]
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return iter(self._whole())
+
+    def __len__(self) -> int:
+        return len(self.shared.first) + 3
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ResultHeaders) and self._whole() == other._whole()
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def error_of(kind: str, message: str, traceback: str | None = None) -> dict[str, Any]:
@@ -315,8 +354,12 @@ def workflow_announced(
     schema: dict[str, Any] | None,
     announced_at_ms: int,
     announced_by: str,
+    schedule: dict[str, str] | None = None,
 ) -> Record:
-    """Return the announcement of a workflow by the worker `announced_by` (its instance id)."""
+    """Return the announcement of a workflow by the worker `announced_by` (its instance id).
+
+    One without a schedule does not mention it: so it is the same that a release wrote which knew no schedules.
+    """
     value = _dumps(
         {
             "id": workflow_id,
@@ -334,5 +377,6 @@ def workflow_announced(
             "announced_at": rfc3339(announced_at_ms),
             "announced_by": announced_by,
         }
+        | ({} if schedule is None else {"schedule": schedule})
     )
     return Record(workflow_id.encode(), value, [("content-type", b"application/json")])

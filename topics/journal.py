@@ -65,6 +65,10 @@ def pending_key(number: int, workflow_id: str) -> bytes:
     return b"pending:%d:%b" % (number, workflow_id.encode())
 
 
+def schedule_key(workflow_id: str) -> bytes:
+    return b"schedule:" + workflow_id.encode()
+
+
 def out_key(slot: int) -> bytes:
     return b"out:%d" % slot
 

@@ -12,6 +12,7 @@ DIGEST_BYTES: Final = 12
 
 _JAVA_SEED: Final = 0x9747B28C
 _MAX_ID: Final = 512
+_EMPTY: Final = blake2b(digest_size=DIGEST_BYTES)
 
 
 def murmur2(key: bytes) -> int:
@@ -43,7 +44,9 @@ def event_digest(source: str, key: str | None, event_id: str, *, explicit: bool 
     where = "-" if key is None else len(key)
     mark = "" if explicit else "@"
     text = f"{mark}{len(source)},{where},{source}{'' if key is None else key}{event_id}"
-    return blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
+    hashed = _EMPTY.copy()  # half the time of a new one
+    hashed.update(text.encode())
+    return hashed.digest()
 
 
 def digest_of(event: Envelope) -> bytes:

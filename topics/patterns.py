@@ -8,6 +8,7 @@ segment splits at neither: `orders/**` and `orders.**` both match `orders`.
 from dataclasses import dataclass
 from typing import Final, Self
 
+from topics.reserved import PREFIX
 from topics.verdicts import HeadgateError
 
 MAX_TOPIC: Final = 512
@@ -69,6 +70,8 @@ class Pattern:
         """Say whether the logical `topic` meets this pattern."""
         if self.is_literal:
             return topic == self.text
+        if topic.startswith(PREFIX) and self.segments[0] in (ONE, ANY):
+            return False
         separator = separator_of(topic)
         if separator != self.separator and separator is not None and self.separator is not None:
             return False

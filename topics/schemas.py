@@ -34,10 +34,11 @@ def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = (), descr
 
 _ERROR: Final = _object({"type": _TEXT, "message": _TEXT, "traceback": _TEXT_OR_NULL})
 _ERROR_OR_NULL: Final = {"anyOf": [_ERROR, {"type": "null"}]}
+_PLACE: Final = {"type": "integer", "minimum": -1, "description": "-1 for the event of a schedule, which no topic has"}
 _EVENTS: Final = {
     "type": "array",
     "description": "the events that started the run, and where they landed",
-    "items": _object({"id": _TEXT, "topic": _TEXT, "partition": _COUNT, "offset": _COUNT}),
+    "items": _object({"id": _TEXT, "topic": _TEXT, "partition": _PLACE, "offset": _PLACE}),
 }
 
 RESULT: Final[Schema] = _object(
@@ -89,7 +90,7 @@ DEAD_LETTER: Final[Schema] = _object(
         "code": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
         "reason": _TEXT,
         "remedy": _TEXT,
-        "source": _object({"topic": _TEXT, "partition": _COUNT, "offset": _COUNT, "timestamp": _TIME}),
+        "source": _object({"topic": _TEXT, "partition": _PLACE, "offset": _PLACE, "timestamp": _TIME}),
         "key": _TEXT_OR_NULL,
         "value": _TEXT_OR_NULL,
         "headers": {"type": "array", "items": {"type": "array", "prefixItems": [_TEXT, _TEXT_OR_NULL], "items": False}},
@@ -125,7 +126,12 @@ ANNOUNCEMENT: Final[Schema] = _object(
         "schema": {"type": ["object", "null"], "description": "JSON Schema of the event data"},
         "announced_at": _TIME,
         "announced_by": {"type": "string", "description": "instance id of the worker"},
+        "schedule": _object(
+            {"cron": _TEXT, "timezone": _TEXT, "catch_up": {"enum": ["skip", "once", "all"]}},
+            description="when it starts by itself; absent for never",
+        ),
     },
+    optional=("schedule",),
     description="a workflow that a worker runs",
 )
 

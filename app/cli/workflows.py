@@ -120,13 +120,18 @@ def announced(cluster: "Cluster") -> dict[str, dict[str, Any]]:
     return listening.announcements(cluster.kafka, cluster.admin, odd=odd)
 
 
+def _schedule_of(record: dict[str, Any]) -> tuple[str, ...]:
+    found = record.get("schedule")
+    return (f"{found.get('cron')} ({found.get('timezone')})",) if isinstance(found, dict) else ()
+
+
 def _row(record: dict[str, Any]) -> tuple[object, ...]:
     if record.get("retired_at"):
         return (record["id"], "retired", None, None, None, record["retired_at"], None)
     size = record.get("batch_size") or 1
     timeout = record.get("batch_timeout_seconds")
     batch = None if size == 1 else f"{size}" if timeout is None else f"{size} or {timeout:g} s"
-    triggers = ", ".join(map(str, record.get("triggers") or ())) or "none"
+    triggers = ", ".join([*map(str, record.get("triggers") or ()), *_schedule_of(record)]) or "none"
     return (
         record["id"], record.get("version"), triggers, batch, record.get("order"), record.get("announced_at"),
         record.get("announced_by"),

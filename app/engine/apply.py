@@ -17,6 +17,7 @@ from app.engine import (
     lookbacks,
     mail,
     runs,
+    schedules,
     steps,
     timers,
     waits,
@@ -42,6 +43,8 @@ def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
             waits.due(state, name, due_ms)
         elif kind is Timer.STEP:
             steps.due(state, name, group or "", due_ms, effects)
+        elif kind is Timer.SCHEDULE:
+            schedules.due(state, name, due_ms, effects)
         else:
             runs.deadline_due(state, name, effects)
     for one in given:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, notes, recorded, rising, runs, waiting
+from app.engine import asleep, known, notes, recorded, rising, runs, schedules, waiting
 from app.engine.effects import Commit, Placed
 from app.engine.outgoing import Outgoing, Record
 from app.engine.recorded import NOWHERE, Step
@@ -64,6 +64,7 @@ def commit(state: State) -> Commit | None:
         state.touched_steps.clear()
     if state.touched_waits or state.registry is not None:
         waiting.write(state, gone, fresh, batch)
+    batch.extend(schedules.changes(state))
     _ids(state, bodies, batch)
     _commands(state)
     outgoing, state.outgoing = state.outgoing, Outgoing(0)

@@ -11,8 +11,11 @@ from typing import Final
 
 DIGEST_BYTES: Final = 12
 GENERATIONS: Final = 4
+ID_BYTES: Final = 18
+"""What an id takes in memory, its share of the table included."""
 _BUCKET_IDS: Final = 24
 _MIN_BUCKETS: Final = 256
+_SLOT_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,11 @@ class DedupPolicy:
     @property
     def generation_ms(self) -> int:
         return max(1, self.window_ms // GENERATIONS)
+
+
+def _number(digest: bytes) -> int:
+    """Return what chooses a digest's bucket. The same on every machine: snapshots hold buckets."""
+    return digest[0] << 16 | digest[1] << 8 | digest[2]
 
 
 class Generation:
@@ -53,7 +61,7 @@ class Generation:
         self.fresh: list[bytes] = []
 
     def holds(self, digest: bytes) -> bool:
-        bucket = self.buckets[(digest[0] << 16 | digest[1] << 8 | digest[2]) & self.mask]
+        bucket = self.buckets[_number(digest) & self.mask]
         if bucket is None:
             return False
         at = bucket.find(digest)
@@ -62,7 +70,9 @@ class Generation:
         return at >= 0
 
     def add(self, digest: bytes) -> None:
-        slot = (digest[0] << 16 | digest[1] << 8 | digest[2]) & self.mask
+        self.add_to(_number(digest) & self.mask, digest)
+
+    def add_to(self, slot: int, digest: bytes) -> None:
         bucket = self.buckets[slot]
         if bucket is None:
             self.buckets[slot] = bytearray(digest)
@@ -90,11 +100,13 @@ class Dedup:
 
     def seen(self, digest: bytes, now_ms: int) -> bool:
         """Whether the id was there; if it was not, it is from now on."""
+        number = _number(digest)
         for generation in reversed(self.generations):
-            if generation.holds(digest):
+            bucket = generation.buckets[number & generation.mask]
+            if bucket is not None and digest in bucket and generation.holds(digest):
                 return True
         current = self._current(now_ms)
-        current.add(digest)
+        current.add_to(number & current.mask, digest)
         current.fresh.append(digest)
         self.count += 1
         return False
@@ -121,6 +133,11 @@ class Dedup:
         if packed:
             found.packs += 1
         self.count += len(digests)
+
+    @property
+    def weight(self) -> int:
+        """What the tables take in memory, by estimate."""
+        return self.count * ID_BYTES + sum([len(one.buckets) for one in self.generations]) * _SLOT_BYTES
 
     def expire(self, now_ms: int) -> list[Generation]:
         """Forget generations that are past the window or the bound, and return them."""

@@ -53,12 +53,18 @@ class Places:
         return self._offsets[bisect_left(self._numbers, number)]
 
 
+_ENTRY_BYTES: Final = 200
+"""What a key and its value take beside their bytes."""
+_NUMBER_BYTES: Final = 8
+
+
 class Entities:
     """What a journal holds. `most_bytes` of bodies are kept, all of them without it."""
 
     __slots__ = (
         "_at_hand_bytes",
         "_most_bytes",
+        "_others_bytes",
         "at_hand",
         "bodies",
         "newest",
@@ -87,6 +93,7 @@ class Entities:
         """Offsets of steps."""
         self._most_bytes = most_bytes
         self._at_hand_bytes = 0
+        self._others_bytes = 0
         for key, value in (given or {}).items():
             self.put(key, value)
 
@@ -94,12 +101,12 @@ class Entities:
         """Take an entity that the journal has at `offset`. Return False for a body that was not kept."""
         if key.startswith(_STEP):
             # Of a step that has ended, its offset will do.
-            self.others[key] = recorded.stub(value) if recorded.is_over(value) else value
+            self._keep(key, recorded.stub(value) if recorded.is_over(value) else value)
             self.offsets[key] = offset
             return True
         place = _place_of(key)
         if place is None or not self._is_counted(key, value):
-            self.others[key] = value
+            self._keep(key, value)
             return True
         number, workflow_id = place
         if workflow_id is not None:
@@ -116,8 +123,10 @@ class Entities:
 
     def remove(self, key: bytes) -> None:
         """Take the end of an entity."""
-        if self.others.pop(key, None) is not None and key.startswith(_STEP):
-            del self.offsets[key]
+        self._let_go(key)
+        if key.startswith(_STEP):
+            self.offsets.pop(key, None)
+            return
         place = _place_of(key)
         if place is None:
             return
@@ -136,6 +145,23 @@ class Entities:
             return False
         number, workflow_id = place
         return number in (self.bodies if workflow_id is None else self.waiting.get(workflow_id, ()))
+
+    @property
+    def weight(self) -> int:
+        """What all of it takes in memory, by estimate."""
+        numbers = len(self.bodies) + sum(map(len, self.waiting.values()))
+        entries = len(self.others) + len(self.offsets) + len(self.at_hand) + len(self.newest_keys)
+        return self._others_bytes + self._at_hand_bytes + numbers * _NUMBER_BYTES + entries * _ENTRY_BYTES
+
+    def _keep(self, key: bytes, value: bytes) -> None:
+        self._let_go(key)
+        self.others[key] = value
+        self._others_bytes += len(key) + len(value)
+
+    def _let_go(self, key: bytes) -> None:
+        value = self.others.pop(key, None)
+        if value is not None:
+            self._others_bytes -= len(key) + len(value)
 
     def _drop(self, number: int) -> None:
         value = self.at_hand.pop(number, None)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Self, final
 
 from headgate.definition import BatchBy, Order, Workflow
+from headgate.schedule import CatchUp, Schedule
 from topics.patterns import Pattern
+from topics.reserved import start_topic
 
 
 @final
@@ -28,6 +30,8 @@ class Definition:
     order: Order
     announced_ms: int
     """Of two definitions of one workflow the later announced is the newer; 0 for one that nobody announced."""
+    schedule: Schedule | None = None
+    """As it was announced; only the workflow's code says that this release can read its cron text."""
 
     @classmethod
     def of(cls, workflow: Workflow, *, announced_ms: int = 0) -> Self:
@@ -42,6 +46,7 @@ class Definition:
             batch_by=workflow.batch_by,
             order=workflow.order,
             announced_ms=announced_ms,
+            schedule=workflow.schedule,
         )
 
     @classmethod
@@ -62,16 +67,17 @@ class Definition:
             batch_by=BatchBy(found["batch_by"]),
             order=Order(found["order"]),
             announced_ms=announced_ms,
+            schedule=_schedule_of(found.get("schedule")),
         )
 
     def matches(self, topic: str) -> bool:
-        """Say whether an event on the logical `topic` triggers it."""
-        return any(pattern.matches(topic) for pattern in self.patterns)
+        """Say whether an event on the logical `topic` starts it: by a trigger, or by name."""
+        return any(pattern.matches(topic) for pattern in self.patterns) or topic == start_topic(self.id)
 
 
 def described(definition: Definition) -> dict[str, Any]:
-    """Return the journal's entry of `definition`."""
-    return {
+    """Return the journal's entry of `definition`. What has no schedule is as it was before there were any."""
+    entry: dict[str, Any] = {
         "version": definition.version,
         "triggers": definition.triggers,
         "batch_size": definition.batch_size,
@@ -80,6 +86,20 @@ def described(definition: Definition) -> dict[str, Any]:
         "order": definition.order.value,
         "announced": definition.announced_ms,
     }
+    if definition.schedule is not None:
+        entry["schedule"] = schedule_value(definition.schedule)
+    return entry
+
+
+def schedule_value(schedule: Schedule) -> dict[str, str]:
+    """Return `schedule` as announcements and the journal hold it."""
+    return {"cron": schedule.cron, "timezone": schedule.timezone, "catch_up": schedule.catch_up.value}
+
+
+def _schedule_of(found: Mapping[str, Any] | None) -> Schedule | None:
+    if found is None:
+        return None
+    return Schedule(cron=str(found["cron"]), timezone=str(found["timezone"]), catch_up=CatchUp(found["catch_up"]))
 
 
 def from_journal(workflow_id: str, found: Mapping[str, Any]) -> Definition:

@@ -72,10 +72,15 @@ def judge(state: State, workflow_id: str, envelope: Envelope) -> Verdict:
     workflow = state.loaded.get(workflow_id)
     if workflow is None:
         return Verdict.GIVE_UP if workflow_id in state.retired else Verdict.SLEEP
-    if workflow.matches(envelope.topic):
+    if _takes(workflow, envelope):
         return Verdict.TAKE
     newest = state.definitions.get(workflow_id)
-    return Verdict.SLEEP if newest is not None and newest.matches(envelope.topic) else Verdict.GIVE_UP
+    return Verdict.SLEEP if newest is not None and _takes(newest, envelope) else Verdict.GIVE_UP
+
+
+def _takes(workflow: Match, envelope: Envelope) -> bool:
+    """Say whether it names the event's topic; that of a schedule came to it alone, and it has one still."""
+    return workflow.schedule is not None if envelope.scheduled else workflow.matches(envelope.topic)
 
 
 def admit_by_id(state: State, workflow_id: str, envelope: Envelope, effects: Effects) -> None:
@@ -103,6 +108,8 @@ def give_up(state: State, workflow_id: str, envelope: Envelope) -> None:
 
 def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
     """Ask the filter; and, where the event would join others, whether its data is of the declared type."""
+    if envelope.scheduled:
+        return True  # the filter is for what others produce
     try:
         event = workflow.build_payload((envelope,))["events"][0]
     except Exception as error:  # noqa: BLE001 an author's type may raise anything, and it concerns this event alone

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import orjson
 
-from app.engine import asleep, errors, known, recorded, rising, runs, timers, waiting, waking
+from app.engine import asleep, errors, known, recorded, rising, runs, schedules, timers, waiting, waking
 from app.engine.commit import RESULTS_FIELD
 from app.engine.dedup import DIGEST_BYTES
 from app.engine.entities import Entities
@@ -107,6 +107,8 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
         _step(state, key, found, entities.offsets[key])
     for run in state.runs.values():
         _go_on(state, run)
+    for key, _, found in records.of(b"schedule"):
+        state.schedules[key[len(b"schedule:") :].decode()] = schedules.from_journal(found)
     for kind in (b"body", b"pending"):
         for _ in records.of(kind):
             raise ValueError("it does not say which round wrote it")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, commit, recorded, waiting
+from app.engine import asleep, commit, recorded, schedules, waiting
 from app.engine.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation
 from app.engine.entities import Entities
 from app.engine.numbers import Numbers
@@ -175,6 +175,8 @@ def _entities(state: State) -> dict[bytes, bytes]:
             _body(state, pending.held, made)
             made[asleep.pending_key(pending)] = journal.encode({"r": state.round})
     made.update(waiting.entities(state))
+    for workflow_id, followed in state.schedules.items():
+        made[journal.schedule_key(workflow_id)] = schedules.entity(followed, state.round)
     made[journal.KNOWN] = journal.encode(commit.known_value(state))
     made[journal.HEAD] = journal.encode(commit.head(state))
     return made

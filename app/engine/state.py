@@ -38,6 +38,10 @@ class RunStatus(Enum):
     """Its function no longer matches its steps: somebody must decide."""
 
 
+_RUNNING: Final = RunStatus.RUNNING
+"""To look a member up takes 0.1 us until Python 3.12, and runs are many."""
+
+
 class Held:
     """An event that outlives its round: its body is an entity of its own, shared by all that still need it."""
 
@@ -89,7 +93,7 @@ class Run:
         self.key = events[0].key
         self.attempt = 1
         self.started_ms = started_ms
-        self.status = RunStatus.RUNNING
+        self.status = _RUNNING
         self.due_ms = 0
         self.deadline_ms: int | None = None
         self.steps: Steps | None = None
@@ -199,6 +203,22 @@ class Timer(Enum):
     """Of a step: a sleep is over, its function is tried again, the time for it is over."""
     WAIT = 4
     """The time for a wait that is registered here is over."""
+    SCHEDULE = 5
+    """An instant of a schedule is there."""
+
+
+@dataclass(slots=True)
+class Followed:
+    """How far a workflow's schedule was followed."""
+
+    cron: str
+    timezone: str
+    last_ms: int
+    """Up to here every instant was handled, or is none of this schedule's."""
+    ran_ms: int | None = None
+    """The latest instant that started a run."""
+    armed_ms: int | None = None
+    """The next instant, where this owner has the workflow's code."""
 
 
 @dataclass(slots=True)
@@ -291,6 +311,9 @@ class State:
     """How runs end once their events are read back."""
     stuck: dict[str, str] = field(default_factory=dict)
     """Why runs are stuck."""
+    schedules: dict[str, Followed] = field(default_factory=dict)
+    """By the ids of workflows whose home is here, loaded or not."""
+    touched_schedules: dict[str, Followed] = field(default_factory=dict)
     retired: set[str] = field(default_factory=set)
     """Workflows that somebody retired: what sleeps for them is read back to be given up."""
     shared: dict[int, Held] = field(default_factory=dict)

@@ -49,6 +49,9 @@ def _holds(state: State, timer: tuple[int, int, Timer, str, str | None]) -> bool
         return lane is not None and lane.armed_ms == due_ms
     if kind is Timer.WAIT:
         return state.registry is not None and name in state.registry.waits
+    if kind is Timer.SCHEDULE:
+        followed = state.schedules.get(name)
+        return followed is not None and followed.armed_ms == due_ms
     run = state.runs.get(name)
     if run is None:
         return False

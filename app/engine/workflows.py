@@ -6,7 +6,7 @@ same, as the journal says.
 
 from collections.abc import Mapping
 
-from app.engine import lanes, runs, waking
+from app.engine import lanes, runs, schedules, waking
 from app.engine.effects import Effects
 from app.engine.inputs import WorkflowsLoaded
 from app.engine.known import Definition
@@ -30,6 +30,7 @@ def changed(state: State, given: WorkflowsLoaded, effects: Effects) -> None:
     runs.renew(state)
     runs.retire(state, effects)
     waking.begin(state, sorted(anew), effects)
+    schedules.follow(state, effects)
 
 
 def _learn(state: State, loaded: Mapping[str, Workflow], announced: Mapping[str, Definition]) -> set[str]:

@@ -19,6 +19,7 @@ from app.gateway.metrics import Metrics
 from app.gateway.workflows import Workflows
 from app.kafka.producer import MaybeAccepted, NotAccepted, Outgoing
 from topics import cloudevents, codec
+from topics.catalog import CATALOG
 from topics.fields import MAX_KEY, Found, valid_traceparent
 from topics.malformed import EXAMPLE, Malformed
 
@@ -31,6 +32,8 @@ AT_ONCE: Final = 500
 PLAIN: Final = "application/json"
 CLOUD_EVENT: Final = "application/cloudevents+json"
 CLOUD_EVENTS: Final = "application/cloudevents-batch+json"
+# Kafka counts the batch around a record as well.
+MOST_BYTES: Final = CATALOG["events"].max_message_bytes - 4096
 
 
 class Producer(Protocol):
@@ -329,7 +332,7 @@ class Endpoint:
             await self._producer.produce([one.outgoing for one in posted])
         except NotAccepted as error:
             message = f"{error} Nothing of this request was taken."
-            raise _unavailable("kafka_unavailable", message, "", error.retry_after_seconds) from error
+            raise unavailable("kafka_unavailable", message, "", error.retry_after_seconds) from error
         except MaybeAccepted as error:
             known = request.idempotency_key is not None
             again = "the same Idempotency-Key" if known else f'"id": "{posted[0].event_id}"'
@@ -339,7 +342,7 @@ class Endpoint:
                 "." if len(posted) > 1 and not known else ": equal ids are one event."
             )
             message = f"{error} The events of this request may or may not have been accepted."
-            raise _unavailable("kafka_no_answer", message, remedy, error.retry_after_seconds) from error
+            raise unavailable("kafka_no_answer", message, remedy, error.retry_after_seconds) from error
         self._metrics.events.inc(len(posted))
 
     def _answer(self, one: Posted) -> bytes:
@@ -347,6 +350,7 @@ class Endpoint:
         return b'{"event_id":' + orjson.dumps(one.event_id) + b"," + members + b"}"
 
 
-def _unavailable(code: str, message: str, remedy: str, seconds: int) -> Problem:
+def unavailable(code: str, message: str, remedy: str, seconds: int) -> Problem:
+    """503; `seconds` is when to try again."""
     remedy = f"Repeat the request after the seconds in Retry-After.{remedy} GET /readyz says what is missing."
     return Problem(503, code, message, remedy=remedy, headers={"Retry-After": str(seconds)})

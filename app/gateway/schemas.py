@@ -27,6 +27,12 @@ class ReadModelState(BaseModel):
     rebuilding: bool = Field(description="Whether older records are still being read; answers lack some until then.")
 
 
+class Schedule(BaseModel):
+    cron: str
+    timezone: str
+    catch_up: str = Field(description="What becomes of instants that passed while no worker ran it: skip, once or all.")
+
+
 class Workflow(BaseModel):
     id: str
     version: str
@@ -42,6 +48,7 @@ class Workflow(BaseModel):
     schema_: dict[str, Any] | None = Field(alias="schema", description="JSON schema of the event data, if declared.")
     announced_at: str
     announced_by: str
+    schedule: Schedule | None = Field(default=None, description="When it starts by itself, if it does.")
 
 
 class WorkflowList(BaseModel):
@@ -64,6 +71,29 @@ class RunSummary(BaseModel):
     finished_at: str | None
     attempts: int | None
     error: dict[str, Any] | None = Field(description="Type and message.")
+
+
+class Result(BaseModel):
+    run_id: str
+    workflow_id: str
+    workflow_version: str
+    status: str = Field(description="completed, failed, rejected or cancelled.")
+    result: Any = Field(description="What the function returned.")
+    error: dict[str, Any] | None = Field(description="Type, message and traceback of what ended the run.")
+    events: list[dict[str, Any]]
+    key: str | None
+    started_at: str
+    finished_at: str
+    attempts: int
+
+
+class Started(BaseModel):
+    run_id: str
+    run: str = Field(description="Path of the run, also in the header Location.")
+
+
+class Taken(BaseModel):
+    event_id: str = Field(description="Of the event that says so in headgate.events.")
 
 
 class RunList(BaseModel):
@@ -137,3 +167,4 @@ class Ready(BaseModel):
 Responses = dict[int | str, dict[str, Any]]
 NOT_FOUND: Final[Responses] = {404: {"model": Error}}
 WRONG: Final[Responses] = {422: {"model": Error}}
+CALL_ERRORS: Final[Responses] = {status: {"model": Error} for status in (400, 404, 413, 415, 422, 429, 503)}

@@ -20,18 +20,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
-from app.gateway import connections, errors, events, health, openapi, runs, workflows
+from app.gateway import calls, connections, errors, events, health, openapi, runs, workflows
 from app.gateway.errors import Problem
 from app.gateway.limits import InFlight, TokenBucket
 from app.gateway.metrics import Metrics, page
 from app.settings import GatewaySettings, LimitSettings
-from topics.catalog import CATALOG
 
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
 BACKLOG: Final = 2048
 DRAIN_SECONDS: Final = 20
-# Kafka counts the batch around a record as well.
-MOST_RECORD_BYTES: Final = CATALOG["events"].max_message_bytes - 4096
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -47,6 +44,7 @@ class Gateway:
     producer: events.Producer
     workflows: workflows.Workflows
     read_model: runs.ReadModel
+    answers: calls.Answers
     readiness: health.Readiness
     metrics: Metrics = field(default_factory=Metrics)
     flight: InFlight = field(default_factory=InFlight)
@@ -75,7 +73,7 @@ def _routes() -> FastAPI:
         },
     )
     api.router.routes.append(Route("/metrics", page, methods=["GET"]))
-    for router in (workflows.router, runs.router, health.router):
+    for router in (calls.router, workflows.router, runs.router, health.router):
         api.include_router(router)
     openapi.complete(api)
     return api
@@ -85,20 +83,22 @@ def build(gateway: Gateway) -> "Entrance":
     """Put the routes together."""
     api = _routes()
     rate = gateway.settings.rate_limit_per_second
+    bucket = None if rate is None else TokenBucket(rate, gateway.clock)
     endpoint = events.Endpoint(
         producer=gateway.producer,
         workflows=gateway.workflows,
         bounds=events.Bounds(
             body_bytes=gateway.settings.max_body_bytes,
             events=gateway.settings.max_events,
-            event_bytes=min(gateway.limits.event_bytes, MOST_RECORD_BYTES),
+            event_bytes=min(gateway.limits.event_bytes, events.MOST_BYTES),
         ),
         flight=gateway.flight,
-        bucket=None if rate is None else TokenBucket(rate, gateway.clock),
+        bucket=bucket,
         metrics=gateway.metrics,
     )
     api.router.routes.append(Route(events.PATH, endpoint, methods=["POST"]))
     api.state.gateway = gateway
+    api.state.bucket = bucket
     gateway.metrics.watch(
         in_flight=lambda: gateway.flight.requests, pending_bytes=lambda: gateway.producer.pending_bytes
     )

@@ -13,6 +13,7 @@ from app.gateway.errors import JSON, not_found
 from app.kafka.follow import Record, TopicIdentity, TopicState
 from app.observe import logs
 from topics.patterns import Pattern, PatternError
+from topics.reserved import START
 
 REMEMBERED_TOPICS: Final = 10_000
 
@@ -98,6 +99,8 @@ class Workflows:
 
     def _match(self, topic: str) -> Matches:
         found = {*self._literal.get(topic, ()), *(one for pattern, one in self._patterns if pattern.matches(topic))}
+        if topic.startswith(START) and topic.removeprefix(START) in self._announced:
+            found.add(topic.removeprefix(START))
         workflows = tuple(sorted(found))
         filtered = tuple(one for one in workflows if self._announced[one].has_filter)
         encoded = orjson.dumps({"workflows": workflows, "filter_decides": filtered})

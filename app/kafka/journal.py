@@ -8,17 +8,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from aiokafka import errors
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from app.engine.outgoing import Record, Result
 from app.kafka.appender import Appender
+from app.kafka.encoder import record_batch
 from app.kafka.log import AppendFailed, Entry, Fenced, LogRecord, Producer, RecordTooLarge
 from app.kafka.requests import Batch
 from app.kafka.sender import Sender
-from app.kafka.wire import Wire
+from app.kafka.wire import FETCH_BYTES, Wire
 from topics import journal as records
 
-MOST_BYTES: Final = 8 * 1024 * 1024
 MAX_BATCH_BYTES: Final = 7 * 1024 * 1024
 """Below the topics' limit of 8 MiB: a batch that the broker refuses would break the sequence of appends."""
 RESULTS_BATCH_BYTES: Final = 900 * 1024
@@ -40,8 +39,10 @@ class KafkaLog:
         appender: Appender,
         sender: Sender,
         topic_ids: Mapping[str, str],
+        fetch_bytes: int = FETCH_BYTES,
     ) -> None:
         self.partition = partition
+        self._fetch_bytes = fetch_bytes
         self._prefix = prefix
         self._wire = wire
         self._appender = appender
@@ -61,7 +62,7 @@ class KafkaLog:
         return await self._wire.offset_at(self._prefix + topic, self.partition, timestamp_ms)
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        return self._wire.read(self._prefix + topic, self.partition, start, end)
+        return self._wire.read(self._prefix + topic, self.partition, start, end, most_bytes=self._fetch_bytes)
 
     async def fence(self) -> Producer:
         self._claimed = None
@@ -138,16 +139,9 @@ class KafkaLog:
         return offset
 
 
-def _built(where: str, claimed: Producer, sequence: int, entries: Sequence[Entry | Result]) -> bytearray:
+def _built(where: str, claimed: Producer, sequence: int, entries: Sequence[Entry | Result]) -> bytes:
     """Return the record batch of `entries` under a claim. Raises RecordTooLarge."""
-    builder = DefaultRecordBatchBuilder(2, 0, 0, claimed.producer_id, claimed.epoch, sequence, MOST_BYTES)
-    add = builder.append
-    for at, one in enumerate(entries):
-        # aiokafka's compiled builder takes a list of headers and nothing else
-        headers = one[2] if type(one[2]) is list else list(one[2])
-        if add(at, None, one[0], one[1], headers) is None:
-            raise RecordTooLarge(f"{where}: a batch of {len(entries)} records is above the limit")
-    data: bytearray = builder.build()
+    data = record_batch(claimed, sequence, entries)
     if len(data) > MAX_BATCH_BYTES:
         raise RecordTooLarge(
             f"{where}: a batch of {len(data)} bytes is above the limit of {MAX_BATCH_BYTES}; lower limits.round_bytes"

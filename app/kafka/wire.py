@@ -7,7 +7,8 @@ still do what is relied on here.
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from aiokafka import errors
@@ -73,6 +74,13 @@ class Wire:
     async def know(self, topics: Sequence[str]) -> None:
         """Learn where the partitions of `topics` are, once for all that follows."""
         await self._client.set_topics(topics)
+
+    def partitions_of(self, topic: str) -> int:
+        """Return how many partitions a topic that is known has. Raises UnknownTopicOrPartitionError."""
+        found = self._client.cluster.partitions_for_topic(topic)
+        if not found:
+            raise errors.UnknownTopicOrPartitionError(topic)
+        return len(found)
 
     def leader(self, topic: str, partition: int) -> int:
         """Return the node that leads the partition. Raises LeaderNotAvailableError, which `retried` waits for."""
@@ -150,12 +158,42 @@ class Wire:
 
         return await self.patiently(f"the offsets of {topic}-{partition}", ask)
 
-    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        """Yield committed records of `[start, end)` in order, without those that retention took. Raises LogError."""
+    async def ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Return the offset after the last record of each, by one request for each broker; none where it fails.
+
+        Raises LogError for what no later request could mend.
+        """
+        found: dict[int, int] = {}
+        by_node: dict[int, list[int]] = {}
+        for partition in partitions:
+            with suppress(errors.LeaderNotAvailableError):
+                by_node.setdefault(self.leader(topic, partition), []).append(partition)
+        for node, numbers in by_node.items():
+            request = OffsetRequest(-1, 0, [(topic, [(number, _LATEST) for number in numbers])])
+            try:
+                if not await self._client.ready(node):
+                    continue
+                reply: Any = await self._client.send(node, request)
+            except errors.KafkaError as error:
+                if not may_work_later(error):
+                    raise LogError(f"the ends of {topic}: {type(error).__name__}: {error}") from error
+                continue
+            found.update({one[0]: one[3] for one in reply.topics[0][1] if not one[1]})
+        if len(found) < len(partitions):
+            await self.look_again()
+        return found
+
+    async def read(
+        self, topic: str, partition: int, start: int, end: int, *, most_bytes: int = FETCH_BYTES
+    ) -> AsyncIterator[list[LogRecord]]:
+        """Yield committed records of `[start, end)` in order, without those that retention took. Raises LogError.
+
+        `most_bytes`: of one answer, though a broker gives a whole batch at least.
+        """
         position = start
         while position < end:
             try:
-                records, position = await self._fetch(topic, partition, position)
+                records, position = await self._fetch(topic, partition, position, most_bytes)
             except OffsetGone:
                 first, _ = await self.bounds(topic, partition)
                 if first <= position:
@@ -166,10 +204,10 @@ class Wire:
             if wanted:
                 yield wanted
 
-    async def _fetch(self, topic: str, partition: int, position: int) -> tuple[list[LogRecord], int]:
+    async def _fetch(self, topic: str, partition: int, position: int, most_bytes: int) -> tuple[list[LogRecord], int]:
         async def ask() -> tuple[list[LogRecord], int]:
             asked = [Asked(topic, partition, position)]
-            request = Fetch(asked, wait_ms=100, most_bytes=FETCH_BYTES, partition_bytes=FETCH_BYTES)
+            request = Fetch(asked, wait_ms=100, most_bytes=most_bytes, partition_bytes=most_bytes)
             answer = await self._ask(self.leader(topic, partition), _Use.READS, request)
             if not answer:
                 return [], position

@@ -31,6 +31,9 @@ class WorkerMetrics:
         self.retried = counter("headgate_runs_retried", "Attempts that failed and are followed by another.")
         self.ended = counter("headgate_runs_ended", "Runs that ended.", ("workflow", "status"))
         self.partitions = gauge("headgate_partitions", "Partitions that this worker owns.")
+        self.standbys = gauge(
+            "headgate_standby_partitions", "Partitions of other workers whose journals are read ahead here."
+        )
         self.running = gauge("headgate_runs_running", "Runs whose attempt is going on.", ("partition",))
         self.queued = gauge(
             "headgate_events_queued_bytes", "Memory, by estimate, of events that wait for a run.", ("partition",)

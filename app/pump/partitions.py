@@ -13,6 +13,7 @@ from app.observe import logs
 from app.pump.around import Clock, Runtime
 from app.pump.pump import Bounds, Pump
 from app.pump.snapshots import Snapshots
+from app.pump.standby import Standby
 from app.pump.takeover import Owner, take_over
 from app.pump.upkeep import Upkeep
 
@@ -33,6 +34,7 @@ class Parts:
     runtime: Runtime
     open_log: Callable[[int], PartitionLog]
     observe: Callable[[Counters, State], None]
+    standby: Standby | None = None
     snapshots: Snapshots | None = None
     snapshot_every_ms: int = 60_000
     claim_every_ms: int = 6 * 3_600_000
@@ -98,6 +100,8 @@ class Partitions:
         """Own exactly `partitions`: let go of the others, take over what is new, go on with what stays."""
         await self._release(self.numbers - partitions)
         await asyncio.gather(*(self._acquire(one) for one in sorted(partitions - self.numbers)))
+        if self._parts.standby is not None and not self._draining:
+            self._parts.standby.follow(frozenset(range(self._parts.limits.partitions)) - partitions)
         for one in self._owned.values():
             one.pump.resume()
 
@@ -122,6 +126,7 @@ class Partitions:
     async def _acquire(self, partition: int) -> None:
         parts = self._parts
         partition_log = parts.open_log(partition)
+        standby = None if parts.standby is None else await parts.standby.take(partition)
         try:
             taken = await take_over(
                 partition_log,
@@ -132,6 +137,7 @@ class Partitions:
                 stop_ms=parts.clock_stop_ms,
                 snapshots=parts.snapshots,
                 at_hand_bytes=parts.at_hand_bytes,
+                standby=standby,
             )
         except BaseException:
             await partition_log.close()
@@ -175,6 +181,7 @@ class Partitions:
             runs=len(taken.state.runs),
             asleep=asleep.count(taken.state),
             deliver_again=len(taken.deliver_again),
+            from_standby=taken.from_standby,
         )
 
     async def _release(self, partitions: Iterable[int]) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.entities import Entities
+from app.engine.dedup import DedupPolicy
 from app.engine.limits import Limits
 from app.engine.outgoing import Outgoing
 from app.engine.restore import restore
-from app.engine.snapshot import Remembered, Snapshot
 from app.engine.state import State, policy_of
-from app.kafka.log import Entry, Fenced, LogRecord, PartitionLog, Producer
+from app.kafka.log import Entry, Fenced, PartitionLog, Producer
 from app.observe import logs
+from app.pump.reader import Diverged, Reader, is_kill
 from app.pump.recall import Recall
-from app.pump.snapshots import Snapshots
+from app.pump.snapshots import MOST_AGE_MS, Snapshots
 from topics import journal
 from topics.timestamps import rfc3339
 
@@ -58,6 +58,8 @@ class Taken:
     """The claim record itself."""
     recall: Recall
     """Reads back what sleeps."""
+    from_standby: bool = False
+    """Whether the journal had been read ahead."""
 
 
 async def take_over(
@@ -70,26 +72,27 @@ async def take_over(
     stop_ms: int = 60_000,
     snapshots: Snapshots | None = None,
     at_hand_bytes: int | None = None,
+    standby: Reader | None = None,
 ) -> Taken:
     """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises.
 
-    Of the bodies in the journal `at_hand_bytes` are kept, None for all.
+    Of the bodies in the journal `at_hand_bytes` are kept, None for all. `standby` has read ahead; it is used up.
     """
     topic_ids = await partition_log.topic_ids()
     journal_id = topic_ids.get("journal", "")
-    reader = _Reader(partition_log, at_hand_bytes)
-    snapshot = None
-    if snapshots is not None:
-        snapshot = await snapshots.read(
-            partition_log.partition,
-            policy=policy_of(limits),
+    reader = None if standby is None else await _gone_on(standby, partition_log, journal_id, now_ms())
+    from_standby = reader is not None
+    if reader is None:
+        policy = policy_of(limits)
+        reader = await begin(
+            partition_log,
             journal_id=journal_id,
+            policy=policy,
             now_ms=now_ms(),
-            most_bytes=at_hand_bytes,
+            snapshots=snapshots,
+            at_hand_bytes=at_hand_bytes,
         )
-    if snapshot is not None:
-        await reader.begin_with(snapshot)
-    await reader.read_on()
+        await reader.read_on()
     before = reader.claim
     shut_out = set() if before is None else {before["producer_id"]}
     while True:
@@ -123,60 +126,42 @@ async def take_over(
         term=term,
         claim=reader.claim or {},
         recall=Recall(partition_log, at_hand=reader.entities.at_hand, start=reader.first_unkept),
+        from_standby=from_standby,
     )
 
 
-class _Reader:
-    """The journal's entities as far as they were read."""
+async def begin(
+    partition_log: PartitionLog,
+    *,
+    journal_id: str,
+    policy: DedupPolicy,
+    now_ms: int,
+    snapshots: Snapshots | None,
+    at_hand_bytes: int | None,
+) -> Reader:
+    """Return a reader that begins with the snapshot, if there is one that counts."""
+    reader = Reader(partition_log, journal_id=journal_id, policy=policy, fresh_ms=now_ms, at_hand_bytes=at_hand_bytes)
+    if snapshots is not None:
+        snapshot = await snapshots.read(
+            partition_log.partition, policy=policy, journal_id=journal_id, now_ms=now_ms, most_bytes=at_hand_bytes
+        )
+        if snapshot is not None:
+            await reader.begin_with(snapshot)
+    return reader
 
-    def __init__(self, partition_log: PartitionLog, at_hand_bytes: int | None) -> None:
-        self._log = partition_log
-        self.entities = Entities(most_bytes=at_hand_bytes)
-        self._unkept: int | None = None
-        self.next_offset = 0
-        self.claim: dict[str, Any] | None = None
-        self.claim_ms = 0
-        self.claim_offset = -1
-        self.claimants: set[int] = set()
-        """Producer ids of the claims that were read."""
-        self.remembered: Remembered | None = None
 
-    async def begin_with(self, snapshot: Snapshot) -> None:
-        """Take a snapshot for what stands before its offset, if the journal is that long."""
-        _, end = await self._log.bounds("journal")
-        if snapshot.next_offset <= end:
-            self.entities = snapshot.entities
-            self._unkept = 0 if len(self.entities.at_hand) < len(self.entities.bodies) else None
-            self.next_offset = snapshot.next_offset
-            self.claim = snapshot.about["claim"]
-            self.remembered = snapshot.remembered
-
-    @property
-    def first_unkept(self) -> int:
-        """No body that is not at hand stands before this offset."""
-        return self.next_offset if self._unkept is None else self._unkept
-
-    async def read_on(self) -> None:
-        """Read to the present end of the journal."""
-        start, end = await self._log.bounds("journal")
-        async for records in self._log.read("journal", max(start, self.next_offset), end):
-            for one in records:
-                self._take(one)
-        self.next_offset = end
-
-    def _take(self, one: LogRecord) -> None:
-        if one.key is None or _is_kill(one):
-            return
-        if one.value is None:
-            self.entities.remove(one.key)
-            return
-        if one.key == journal.CLAIM:
-            self.claim = journal.decode(one.key, one.value)
-            self.claimants.add(self.claim["producer_id"])
-            self.claim_ms = one.timestamp
-            self.claim_offset = one.offset
-        elif not self.entities.put(one.key, one.value, one.offset) and self._unkept is None:
-            self._unkept = one.offset
+async def _gone_on(standby: Reader, partition_log: PartitionLog, journal_id: str, now_ms: int) -> Reader | None:
+    """Read on where a standby is; None if it does not count: then the journal is read as if there were none."""
+    if standby.journal_id != journal_id or now_ms - standby.fresh_ms > MOST_AGE_MS:
+        log.info("standby_void", partition=partition_log.partition)
+        return None
+    standby.log = partition_log
+    try:
+        await standby.read_on(sure=True)
+    except Diverged as error:
+        log.info("standby_void", partition=partition_log.partition, reason=str(error))
+        return None
+    return standby
 
 
 async def _fence(partition_log: PartitionLog, older: set[int]) -> Producer:
@@ -227,15 +212,11 @@ async def _require_no_other(partition_log: PartitionLog, start: int, end: int) -
     """Raise Fenced if the journal holds anything but kill records in `[start, end)`."""
     async for records in partition_log.read("journal", start, end):
         for one in records:
-            if not _is_kill(one):
+            if not is_kill(one):
                 raise Fenced(
                     f"journal-{partition_log.partition}: another owner wrote offset {one.offset} since this one did; "
                     "it has the partition"
                 )
-
-
-def _is_kill(one: LogRecord) -> bool:
-    return bool(one.headers) and any(name == journal.FENCE_HEADER for name, _ in one.headers)
 
 
 async def _claim(

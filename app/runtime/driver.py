@@ -62,14 +62,14 @@ class Driver:
         for run in runs:
             if not run.workflow.is_async:
                 alone = True
-                self._spawn(self._run_in_thread(run, report))
+                self._spawn(self._run_in_thread(run, report), contextvars.Context())
             elif run.workflow.id in self._waits:
                 alone = True
-                self._spawn(self._run(deque((run,)), report))
+                self._spawn_runner(deque((run,)), report)
             else:
                 jobs.append(run)
         while jobs:
-            self._spawn(self._run(jobs, report))
+            self._spawn_runner(jobs, report)
             await asyncio.sleep(0)
         if alone:  # those have begun when we return, so that `cancel` finds them
             await asyncio.sleep(0)
@@ -132,13 +132,20 @@ class Driver:
         if attempt is not None:
             attempt.pause()
 
-    def _spawn(self, running: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(running, name="workflow", context=contextvars.Context())
+    def _spawn_runner(self, jobs: deque[Run], report: Report) -> None:
+        variables = contextvars.Context()
+        self._spawn(self._run(jobs, report, variables), variables)
+
+    def _spawn(self, running: Coroutine[Any, Any, None], variables: contextvars.Context) -> None:
+        task = asyncio.create_task(running, name="workflow", context=variables)
         self._runners.add(task)
         task.add_done_callback(self._runners.discard)
 
-    async def _run(self, jobs: deque[Run], report: Report) -> None:
-        """Call the handlers of `jobs` one after the other, until one of them waits and others go on with the rest."""
+    async def _run(self, jobs: deque[Run], report: Report, variables: contextvars.Context) -> None:
+        """Call the handlers of `jobs` one after the other, until one of them waits and others go on with the rest.
+
+        `variables` are the runner's own, empty at first.
+        """
         task = asyncio.current_task()
         assert task is not None
         tasks = self._tasks
@@ -165,7 +172,7 @@ class Driver:
                 return  # cancelled: the engine counts the run as ended already
             del tasks[run.id]
             report(ended)
-            if len(jobs) != left or task.cancelling() or contextvars.copy_context():
+            if len(jobs) != left or task.cancelling() or len(variables):
                 # It waited, so others went on with the rest; or it left something behind that is not the next one's.
                 self._waits.add(workflow.id)
                 return

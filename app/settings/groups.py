@@ -129,6 +129,11 @@ class WorkerSettings(Group):
     data: Path | None = Field(
         default=None, description="Folder for snapshots that shorten a restart; none: no snapshots."
     )
+    standby_bytes: Bytes | None = Field(
+        default=96 * _MIB,
+        description="Most memory, by estimate, for reading ahead in journals of partitions that other workers own, so "
+        "that taking them over is quick; none: nothing is read ahead.",
+    )
     clock_warn_seconds: Seconds = Field(
         default=1, description="Seconds that this clock may differ from the broker's before a warning."
     )

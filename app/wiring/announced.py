@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from app.engine import known
 from app.engine.known import Definition
 from app.engine.outgoing import Record
 from app.kafka.follow import TopicState
@@ -95,6 +96,7 @@ class Announced:
                 schema=one.schema,
                 announced_at_ms=max(now_ms, self._last_ms(one.id) + 1),
                 announced_by=self._instance_id,
+                schedule=None if one.schedule is None else known.schedule_value(one.schedule),
             )
             value = orjson.loads(made.value)
             if _essence(self._known.get(one.id)) != _essence(value):

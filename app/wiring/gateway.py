@@ -10,6 +10,7 @@ from typing import Any, Final
 from app.gateway import server, workflows
 from app.gateway.health import Readiness
 from app.kafka import clients
+from app.kafka.answers import Answers
 from app.kafka.follow import Follower
 from app.kafka.identity import identify_with
 from app.kafka.producer import EventProducer
@@ -91,6 +92,7 @@ class _Parts:
             for source, count in newest.items()
         ]
         model.watch(self._history)
+        self._answers = Answers(self._topic("results"), client=client)
         self._app = server.build(
             server.Gateway(
                 settings=settings.gateway,
@@ -99,12 +101,18 @@ class _Parts:
                 producer=self._events,
                 workflows=known,
                 read_model=model,
+                answers=self._answers,
                 readiness=Readiness(self._report),
             )
         )
 
     async def run(self, listener: Any, stop: asyncio.Event) -> None:
-        parts = [self._events.run(), self._announcements.run(), *(follower.run() for follower in self._history)]
+        parts = [
+            self._events.run(),
+            self._answers.run(),
+            self._announcements.run(),
+            *(follower.run() for follower in self._history),
+        ]
         background = [_started(part) for part in parts]
         serving = asyncio.create_task(server.serve(self._app, listener, stop=stop))
         try:

@@ -9,11 +9,11 @@ import gc
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from app.agents import inputs as agents
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.limits import Limits
 from app.engine.state import Counters, State
 from app.kafka import clients, faust_app, provisioning
 from app.kafka.admin import Admin
@@ -22,7 +22,7 @@ from app.kafka.follow import Follower
 from app.kafka.journal import KafkaLog
 from app.kafka.log import Fenced
 from app.kafka.sender import Sender
-from app.kafka.wire import Wire, is_away
+from app.kafka.wire import FETCH_BYTES, Wire, is_away
 from app.observe import logs
 from app.observe.health import Health, Report
 from app.observe.http import HealthServer
@@ -30,17 +30,17 @@ from app.observe.metrics import WorkerMetrics
 from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Bounds
 from app.pump.snapshots import Snapshots
+from app.pump.standby import Sources, Standby
 from app.pump.takeover import Owner
 from app.runtime import loader
 from app.runtime.driver import Driver
-from app.runtime.limits import StepLimits
 from app.settings import Settings
+from app.wiring import limits
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock
 from app.wiring.reach import KafkaLost, Reach
 from app.wiring.sleepers import Sleepers
 from topics import catalog
-from topics.patterns import Pattern
 
 COMMIT_SECONDS: Final = 2.0
 INBOXES_BYTES: Final = 32 * 1024 * 1024
@@ -50,6 +50,8 @@ M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
 LARGE_BYTES: Final = 4 * 1024 * 1024
 RELOAD_SECONDS: Final = 0.5
+STANDBY_FETCH_BYTES: Final = 256 * 1024
+"""Of a journal that is followed, read at once: the rounds of owned partitions wait for no more than that."""
 
 log = logs.get(__name__)
 
@@ -104,15 +106,16 @@ class _Worker:
         wire, sender = Wire(config), Sender(config, prefix=settings.kafka.prefix)
         reach = Reach(wire, self._health, settings.kafka.bootstrap)
         self._appender = appender = Appender(wire)
-        limits = _limits(settings)
         driver = Driver(
-            limits=_step_limits(settings, limits),
+            limits=limits.of_steps(settings),
             threads=settings.worker.threads,
             blocked_seconds=settings.worker.blocked_seconds,
         )
         await asyncio.gather(wire.start(), sender.start())
         await wire.know([settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned])
-        self._partitions = partitions = Partitions(self._parts(wire, sender, driver, topic_ids), failed=self._fail)
+        parts = self._parts(wire, sender, driver, topic_ids)
+        self._standby = parts.standby
+        self._partitions = partitions = Partitions(parts, failed=self._fail)
         app = faust_app.build(settings, partitions, wire, self._fail)
         agents.declare(app, partitions, self._fail)
         self._announced = Announced(settings.worker.instance_id)
@@ -128,6 +131,8 @@ class _Worker:
             tasks.append(asyncio.create_task(self._watch_assignment(app, ready, server), name="assignment"))
             tasks.append(asyncio.create_task(self._show_progress(app), name="progress"))
             tasks.append(asyncio.create_task(reach.watch(), name="reach"))
+            if self._standby is not None:
+                tasks.append(asyncio.create_task(self._standby.run(), name="standby"))
             if self._reload:
                 tasks.append(asyncio.create_task(self._watch_files(sender), name="reload"))
             for task in tasks:
@@ -150,7 +155,7 @@ class _Worker:
     def _parts(self, wire: Wire, sender: Sender, driver: Driver, topic_ids: dict[str, str]) -> Parts:
         settings = self._settings
 
-        def open_log(partition: int) -> KafkaLog:
+        def open_log(partition: int, fetch_bytes: int = FETCH_BYTES) -> KafkaLog:
             return KafkaLog(
                 partition,
                 prefix=settings.kafka.prefix,
@@ -158,12 +163,29 @@ class _Worker:
                 appender=self._appender,
                 sender=sender,
                 topic_ids=topic_ids,
+                fetch_bytes=fetch_bytes,
             )
 
         held_bytes = max(1024 * 1024, settings.limits.queued_bytes // settings.kafka.partitions)
+        bounds, snapshots, clock = limits.of_partition(settings), _snapshots(settings), SystemClock()
+        standby = None
+        if settings.worker.standby_bytes is not None:
+            journal = settings.kafka.prefix + "journal"
+            standby = Standby(
+                Sources(
+                    open_log=partial(open_log, fetch_bytes=STANDBY_FETCH_BYTES),
+                    ends=partial(wire.ends, journal),
+                    snapshots=snapshots,
+                ),
+                bounds,
+                name=settings.worker.instance_id,
+                now_ms=clock.now_ms,
+                most_bytes=settings.worker.standby_bytes,
+                at_hand_bytes=held_bytes,
+            )
         return Parts(
             owner=Owner(worker=f"{uuid.uuid4()}", instance_id=settings.worker.instance_id),
-            limits=_limits(settings),
+            limits=bounds,
             bounds=Bounds(
                 round_events=settings.limits.round_events,
                 event_bytes=settings.limits.event_bytes,
@@ -172,11 +194,12 @@ class _Worker:
                 held_bytes=held_bytes,
                 inbox_bytes=max(1024 * 1024, INBOXES_BYTES // settings.kafka.partitions),
             ),
-            clock=SystemClock(),
+            clock=clock,
             runtime=driver,
             open_log=open_log,
             observe=self._observe,
-            snapshots=_snapshots(settings),
+            standby=standby,
+            snapshots=snapshots,
             at_hand_bytes=held_bytes,
             claim_every_ms=int(settings.worker.refence_hours * 3_600_000),
             clock_warn_ms=int(settings.worker.clock_warn_seconds * 1000),
@@ -254,6 +277,8 @@ class _Worker:
 
     def _set_gauges(self) -> None:
         metrics = self._metrics
+        if self._standby is not None:
+            metrics.standbys.set(len(self._standby.numbers))
         self._sleepers.observe([one.state for one in self._partitions.pumps()])
         for pump in self._partitions.pumps():
             state, number = pump.state, str(pump.partition)
@@ -339,38 +364,6 @@ def _look_at_topics(settings: Settings) -> dict[str, str]:
 def _snapshots(settings: Settings) -> Snapshots | None:
     folder = settings.worker.data
     return None if folder is None else Snapshots(folder, name=f"{settings.kafka.prefix}journal.")
-
-
-def _limits(settings: Settings) -> Limits:
-    allowed = [Pattern.parse(one) for one in settings.replies.allowed_topics]
-    prefix = settings.kafka.prefix
-
-    def reply_allowed(topic: str) -> bool:
-        return not topic.startswith(prefix) and any(one.matches(topic) for one in allowed)
-
-    partitions = settings.kafka.partitions
-    return Limits(
-        partitions=partitions,
-        prefix=prefix,
-        workflows_per_event=settings.limits.workflows_per_event,
-        batch_bytes=settings.limits.batch_bytes,
-        result_bytes=settings.limits.result_bytes,
-        dedup_ids=max(1, settings.dedup.max_ids // partitions),
-        asleep_events=max(1, settings.limits.asleep_events // partitions),
-        dedup_window_ms=int(settings.dedup.window_hours * 3_600_000),
-        start_from_earliest=settings.worker.start_from == "earliest",
-        reply_allowed=reply_allowed,
-    )
-
-
-def _step_limits(settings: Settings, limits: Limits) -> StepLimits:
-    return StepLimits(
-        partitions=settings.kafka.partitions,
-        event_bytes=settings.limits.event_bytes,
-        result_bytes=settings.limits.result_bytes,
-        suspended=settings.worker.suspended,
-        send_allowed=limits.reply_allowed,
-    )
 
 
 def _tune_allocator() -> None:

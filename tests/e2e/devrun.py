@@ -89,17 +89,17 @@ class DevRun:
 
     def post_all(self, events: Sequence[Mapping[str, Any]]) -> list[str]:
         """Post events in one request; return their ids."""
-        status, body = self._ask("POST", "/api/v1/events", json.dumps(list(events)))
+        status, body = self.ask("POST", "/api/v1/events", json.dumps(list(events)))
         assert status == 202, body
         return [str(one["event_id"]) for one in body["events"]]
 
     def runs(self) -> list[dict[str, Any]]:
         """The runs that the gateway knows."""
-        status, body = self._ask("GET", "/api/v1/runs", None)
+        status, body = self.ask("GET", "/api/v1/runs", None)
         assert status == 200, body
         return list(body["runs"])
 
-    def _ask(self, method: str, path: str, body: str | None) -> tuple[int, dict[str, Any]]:
+    def ask(self, method: str, path: str, body: str | None) -> tuple[int, dict[str, Any]]:
         headers = {"Authorization": "Bearer test-token", "Content-Type": "application/json"}
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.request(method, path, body, headers)

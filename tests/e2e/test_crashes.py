@@ -34,11 +34,20 @@ def test_other_worker_takes_over_from_a_killed_one(service: Service, load: Load,
     share_evenly(killed, other)
     load.start(per_second=150)
     tally.at_least(150)
+    theirs = killed.owned()
+    until(
+        lambda: other.metric("headgate_standby_partitions") == theirs,
+        20.0,
+        "the other one has read ahead what is not its own",
+        else_show=service.tails,
+    )
     killed.kill()
     until(lambda: other.owned() == service.partitions, 20.0, "the other one owns everything", else_show=service.tails)
     load.send_many(50)
     load.stop()
     tally.confirm(load)
+    claimed = other.events("partition_claimed")[-theirs:]
+    assert [one["from_standby"] for one in claimed] == [True] * theirs
     assert other.stop() == 0
 
 

@@ -90,7 +90,7 @@ async def partition(
         )
 
 
-def entries(*keys: str, value: bytes = b'{"r":1}', **options: Any) -> list[Entry]:
+def entries(*keys: str, value: bytes | None = b'{"r":1}', **options: Any) -> list[Entry]:
     return [Entry(key.encode(), value, **options) for key in keys]
 
 

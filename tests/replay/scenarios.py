@@ -242,10 +242,53 @@ def known_and_unheard_of() -> dict[str, Any]:
     return made.done()
 
 
+def schedules_and_downtime() -> dict[str, Any]:
+    """Instants that start runs, queue behind them, pass without code, and end with their schedule."""
+    each = {"id": "each", "schedule": {"cron": "*/5 * * * * *", "catch_up": "all"}, "max_retries": 0}
+    latest = {
+        "id": "latest",
+        "trigger_on_event": "orders",
+        "schedule": {"cron": "0 * * * * *", "timezone": "Asia/Tokyo"},
+        "order": "none",
+    }
+    other = latest | {"schedule": {"cron": "30 * * * * *", "timezone": "Asia/Tokyo"}}
+    made = Recording(([each, latest], []), ([], []), ([each, other], []), ([{"id": "each"}, other], []))
+    made.commit()
+    (first,) = made.step(after_ms=5_000)
+    made.commit()
+    made.step(after_ms=5_000)  # waits behind the first one
+    made.events(made.raw("orders", 1, key="k"))
+    made.commit()
+    made.end(first)
+    made.commit()
+    made.end(*sorted(made.player.state.runs), failure=FAILS)
+    made.load(1)
+    made.commit()
+    made.step(after_ms=130_000)
+    made.load(0)
+    made.commit()
+    made.end(*sorted(run for run, one in made.player.state.runs.items() if one.workflow.id == "latest"))
+    made.commit()
+    made.load(2)
+    made.commit()
+    made.step(after_ms=30_000)
+    made.end(*sorted(made.player.state.runs))
+    made.commit()
+    made.load(3)  # what waited for its turn is given up
+    made.commit()
+    while made.player.state.runs:
+        made.end(*sorted(made.player.state.runs))
+        made.commit()
+    made.load(1)
+    made.commit()
+    return made.done()
+
+
 ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "1-retries-and-published-events": retries_and_published_events,
     "1-lanes-and-batches": lanes_and_batches,
     "1-forwards-and-gathers": forwards_and_gathers,
     "1-asleep-and-reloaded": asleep_and_reloaded,
     "1-known-and-unheard-of": known_and_unheard_of,
+    "1-schedules-and-downtime": schedules_and_downtime,
 }

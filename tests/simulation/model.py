@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
-from tests.simulation.programs import Program
+from tests.simulation.programs import LAST_TICK, TICK, Program
 from tests.simulation.scenario import Scenario, Violation
+from tests.simulation.worker import EPOCH_MS
 from topics import codec, keys
 from topics.envelope import Envelope
 from topics.timestamps import milliseconds
@@ -51,13 +52,17 @@ class Check:
         self.malformed: dict[tuple[int, int], str] = {}
         self.known: dict[int, dict[str, int]] = {}
         self._read_events()
-        self.results = list(self._results())
-        self.letters = [
+        results = list(self._results())
+        letters = [
             orjson.loads(one.value)
             for number in range(sim.cluster.count("dlq"))
             for one in sim.cluster.read("dlq", number)
             if one.value is not None
         ]
+        self.results = [one for one in results if one.workflow != TICK]
+        self.letters = [one for one in letters if one["workflow_id"] != TICK]
+        self.ticks = [one for one in results if one.workflow == TICK]
+        self.tick_letters = [one for one in letters if one["workflow_id"] == TICK]
         for number in range(sim.partitions):
             worker = next(one for one in sim.workers.values() if not one.process.dead and number in one.partitions)
             pump = worker.partitions.pump(number)
@@ -116,6 +121,8 @@ class Check:
         self.dead_letters_are_right()
         self.replies_are_there()
         self.facts_match_results()
+        if self.sim.ticks:
+            self.each_instant_has_its_run()
 
     def expected(self, identity: Identity, program: Program) -> tuple[int, int]:
         """Return how many results (fewest, most) an event must have of a workflow."""
@@ -377,7 +384,7 @@ class Check:
         started = Counter(one["run_id"] for one in self.facts() if one["fact"] == "run_started")
         if self.sim.tight_dedup:
             return
-        ended = {result.value["run_id"] for result in self.results}
+        ended = {result.value["run_id"] for result in (*self.results, *self.ticks)}
         for run, count in started.items():
             if count > 1:
                 raise Violation(f"DOUBLED: {count} facts say that {run} started")
@@ -388,6 +395,31 @@ class Check:
         for run in finished:
             if run not in started:
                 raise Violation(f"{run} finished, but no fact says that it started")
+
+    def each_instant_has_its_run(self) -> None:
+        schedule = self.sim.workflows[TICK].schedule
+        since = self.sim.seen.ticks_from
+        assert schedule is not None
+        if since is None:
+            raise Violation("nobody follows the schedule")
+        found = [milliseconds(one.value["result"]["scheduled_at"]) for one in self.ticks]
+        due = [one for one in (EPOCH_MS + 1000 * second for second in range(LAST_TICK + 1)) if one > since]
+        # What slept for code and was too much is a dead letter.
+        buried = [milliseconds(orjson.loads(one["value"])["data"]["scheduled_at"]) for one in self.tick_letters]
+        if len(set(found)) != len(found):
+            raise Violation(f"DOUBLED: the schedule has runs of {found}")
+        if strangers := {*found, *buried} - {*due}:
+            raise Violation(f"the schedule has runs of {strangers}, when nothing was due since {since}")
+        needed = due if schedule.catch_up == "all" else due[-1:]
+        if lost := {*needed} - {*found, *buried}:
+            raise Violation(f"LOST: the schedule has no run of {lost} since {since}")
+        home = keys.partition_of(TICK.encode(), self.sim.partitions)
+        for before, after in pairwise(self.ticks):
+            if milliseconds(after.value["started_at"]) < milliseconds(before.value["finished_at"]):
+                raise Violation(f"ORDER: {after.value['run_id']} started before {before.value['run_id']} finished")
+        for one, instant in zip(self.ticks, found, strict=True):
+            if one.partition != home or milliseconds(one.value["started_at"]) < instant:
+                raise Violation(f"{one.value} ended at partition {one.partition}, its home is {home}")
 
 
 def _bytes(text: str | None, encoding: str | None) -> bytes | None:

@@ -6,8 +6,9 @@ from typing import Any, Final
 from unittest import mock
 
 from app.engine import apply as engine
-from app.engine import asleep, commit, lanes, restore, runs, waking
+from app.engine import asleep, commit, lanes, restore, runs, schedules, waking
 from app.engine.dedup import Dedup
+from app.engine.effects import Effects
 from app.engine.inputs import CommandsRead
 from app.engine.matching import Matcher
 from app.engine.outgoing import Outgoing
@@ -17,6 +18,9 @@ from app.kafka.memory import MemoryLog
 from app.kafka.memory_cluster import MemoryPartition
 from app.pump import takeover
 from app.pump.pump import Pump
+from app.pump.reader import Reader
+from app.pump.standby import Standby
+from headgate.definition import Workflow
 from topics import keys
 
 Patch = Callable[[], Any]
@@ -100,15 +104,15 @@ def _no_kill_record() -> Any:
 
 def _claim_late() -> Any:
     """The journal is not read again after the claim."""
-    before = takeover._Reader.read_on
+    before = Reader.read_on
 
-    async def once(self: Any) -> None:
-        if self.entities or self.next_offset:
-            _, self.next_offset = await self._log.bounds("journal")
+    async def once(self: Any, **options: Any) -> None:
+        if self.next_offset:
+            _, self.next_offset = await self.log.bounds("journal")
             return
-        await before(self)
+        await before(self, **options)
 
-    return mock.patch.object(takeover._Reader, "read_on", once)
+    return mock.patch.object(Reader, "read_on", once)
 
 
 def _offsets_first() -> Any:
@@ -259,6 +263,44 @@ def _go_on_after_lost_answers() -> Any:
     return mock.patch.object(MemoryLog, "_append", append)
 
 
+def _standby_keeps_what_went() -> Any:
+    """A standby takes what is written, and not what is removed."""
+    before = Standby._begin
+
+    async def begin(self: Any, number: int) -> Reader:
+        reader: Any = await before(self, number)
+        take = reader._take
+        reader._take = lambda one: None if one.value is None else take(one)
+        return reader  # type: ignore[no-any-return]
+
+    return mock.patch.object(Standby, "_begin", begin)
+
+
+def _miss_instants() -> Any:
+    """What passed while nobody had a workflow's code is passed over, whatever its schedule says."""
+    before = schedules._follow
+
+    def follow(state: State, workflow: Workflow, effects: Effects) -> None:
+        followed = state.schedules.get(workflow.id)
+        if followed is not None and followed.armed_ms is None:
+            followed.last_ms = max(followed.last_ms, state.now_ms)
+            schedules._touch(state, workflow.id, followed)
+        before(state, workflow, effects)
+
+    return mock.patch.object(schedules, "_follow", follow)
+
+
+def _schedules_everywhere() -> Any:
+    """Every owner follows every schedule."""
+    before = schedules.follow
+
+    def follow(state: State, effects: Effects) -> None:
+        with mock.patch.object(keys, "partition_of", return_value=state.partition):
+            before(state, effects)
+
+    return mock.patch.object(schedules, "follow", follow)
+
+
 MUTATIONS: Final[dict[str, Patch]] = {
     "deliver-first": _deliver_first,
     "no-tail-check": _no_tail_check,
@@ -281,7 +323,10 @@ MUTATIONS: Final[dict[str, Patch]] = {
     "publish-anew": _publish_anew,
     "mark-early": _mark_early,
     "lose-tombstones": _lose_tombstones,
+    "miss-instants": _miss_instants,
+    "schedules-everywhere": _schedules_everywhere,
     "go-on-after-lost-answers": _go_on_after_lost_answers,
+    "standby-keeps-what-went": _standby_keeps_what_went,
 }
 
 

@@ -138,5 +138,23 @@ def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, A
     )(run_plainly if program.plain else run)
 
 
+TICK = "tick"
+LAST_TICK = 4
+"""Seconds after the beginning (22:13:20) at which the schedule is due for the last time."""
+
+
+def ticking(random: Random) -> Workflow:
+    """Return a workflow that starts by itself in each of the first seconds, and may take longer than one."""
+    seconds = random.choice((0.0, 0.3, 1.2))
+
+    async def tick(ctx: Any, payload: Any) -> dict[str, Any]:
+        await asyncio.sleep(seconds)
+        data: dict[str, Any] = payload["events"][0]["data"]
+        return data
+
+    schedule = {"cron": f"20-{20 + LAST_TICK} 13 22 14 11 *", "catch_up": random.choice(("all", "all", "once"))}
+    return workflow(TICK, schedule=schedule)(tick)
+
+
 def _weight(value: Any) -> int:
     return zlib.crc32(repr(value).encode())

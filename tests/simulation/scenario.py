@@ -58,6 +58,8 @@ class Seen:
     journaled: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     """With which events owners have called the function of each run, since it was journaled."""
     failures: list[tuple[float, str, str]] = field(default_factory=list)
+    ticks_from: int | None = None
+    """The time (ms) from which on the journal says that the schedule is followed."""
     trouble: list[tuple[float, str]] = field(default_factory=list)
 
 
@@ -88,6 +90,10 @@ class Scenario:
         self.programs = [programs.draw(chance, number) for number in range(chance.choice((1, 2, 3, 4)))]
         self.seen = Seen()
         self.workflows = {one.id: programs.make(one, self._called) for one in self.programs}
+        apart = random.Random(f"schedule of seed {seed}")  # so that seeds without one are what they were
+        self.ticks = apart.random() < 0.25
+        if self.ticks:
+            self.workflows[programs.TICK] = programs.ticking(apart)
         self.late = self.programs[-1].id if len(self.programs) > 1 and chance.random() < 0.3 else None
         """A workflow that is added while the system runs."""
         self.rolled = chance.choice(self.programs).id if chance.random() < 0.35 else None
@@ -110,6 +116,7 @@ class Scenario:
 
     def _shape(self, chance: random.Random) -> Shape:
         small = chance.random() < 0.4
+        apart = random.Random(self.seed ^ 0x57A4DB1)  # so that what else a seed means stays as it was
         return Shape(
             limits=Limits(
                 partitions=self.partitions,
@@ -137,6 +144,10 @@ class Scenario:
             send_records=chance.choice((1, 3, 500)),
             claim_every_ms=chance.choice((3_600_000, 3_600_000, 700)),
             snapshot_every_ms=chance.choice((None, None, 300)),
+            tail_ids=apart.choice((4_096, 4_096, 5, 2)),
+            standby_turn_seconds=apart.choice((None, 0.02, 0.02, 0.1, 0.5, 2.0)),
+            standby_turn_bytes=apart.choice((1, 300, 3_000, 4_000_000)),
+            standby_most_bytes=apart.choice((5_000, 20_000, 100_000_000, 100_000_000)),
         )
 
     def disk(self, instance: str) -> dict[str, bytes]:
@@ -226,6 +237,8 @@ class Scenario:
                 continue
             if key.startswith(b"run:"):
                 self.seen.journaled.setdefault(key[4:].decode(), set())
+            elif key == journal.schedule_key(programs.TICK) and self.seen.ticks_from is None:
+                self.seen.ticks_from = orjson.loads(value)["last"]
             elif key == journal.HEAD:
                 head = orjson.loads(value)
                 self._check_head(number, owner.head, head)
@@ -337,6 +350,7 @@ class Scenario:
         try:
             with (
                 mock.patch.object(commit, "BATCH_BYTES", self.shape.commit_bytes),
+                mock.patch.object(commit, "_TAIL_IDS", self.shape.tail_ids),
                 mock.patch.object(recall, "SCAN_BYTES", self.shape.scan_bytes),
             ):
                 self._run()
@@ -358,7 +372,7 @@ class Scenario:
         if self.rolled is not None:
             loop.call_at(self.rolled_at, self._roll)
         loop.call_at(until + 0.3, self._heal)
-        self._until_quiet(until + 0.4)
+        self._until_quiet(max(until + 0.4, programs.LAST_TICK + 0.1 if self.ticks else 0.0))
         if chance.random() < 0.4:
             self._begin_anew()
         if loop.problems:

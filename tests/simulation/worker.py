@@ -1,7 +1,7 @@
 """One simulated worker process: group membership, fetching and agents as Faust does them, around the real pumps."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Bounds
 from app.pump.snapshots import Snapshots
+from app.pump.standby import Sources, Standby
 from app.pump.takeover import Owner
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
@@ -92,6 +93,12 @@ class Shape:
     send_records: int
     claim_every_ms: int
     snapshot_every_ms: int | None
+    tail_ids: int
+    """After so many ids they are packed."""
+    standby_turn_seconds: float | None
+    """How often standbys read on; None: there are none."""
+    standby_turn_bytes: int
+    standby_most_bytes: int
 
 
 class Worker:
@@ -132,6 +139,19 @@ class Worker:
                 fetch_records=shape.journal_fetch_records,
             )
 
+        snapshots = None if shape.snapshot_every_ms is None else SimSnapshots(sim.disk(self.instance))
+        standby = None
+        if shape.standby_turn_seconds is not None:
+            standby = Standby(
+                Sources(open_log=open_log, ends=self._ends, snapshots=snapshots),
+                shape.limits,
+                name=self.instance,
+                now_ms=clock.now_ms,
+                most_bytes=shape.standby_most_bytes,
+                at_hand_bytes=shape.at_hand_bytes,
+                turn_seconds=shape.standby_turn_seconds,
+                turn_bytes=shape.standby_turn_bytes,
+            )
         self.partitions = Partitions(
             Parts(
                 owner=Owner(worker=self.name, instance_id=self.instance),
@@ -143,7 +163,8 @@ class Worker:
                 observe=lambda counters, state: sim.observe(self, counters, state),
                 claim_every_ms=shape.claim_every_ms,
                 at_hand_bytes=shape.at_hand_bytes,
-                snapshots=None if shape.snapshot_every_ms is None else SimSnapshots(sim.disk(self.instance)),
+                standby=standby,
+                snapshots=snapshots,
                 snapshot_every_ms=shape.snapshot_every_ms or 60_000,
             ),
             failed=self.fail,
@@ -159,6 +180,8 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._belong())
                 tasks.create_task(self._fetch())
+                if standby is not None:
+                    tasks.create_task(standby.run())
                 for topic in self._queues:
                     tasks.create_task(self._agent(topic))
         except BaseExceptionGroup as group:
@@ -226,6 +249,12 @@ class Worker:
                 return await self._network.call(what, do)
             except LogError:
                 continue
+
+    async def _ends(self, numbers: Collection[int]) -> dict[int, int]:
+        cluster = self._sim.cluster
+        return await self._network.call(
+            "ends", lambda: {number: cluster.partition("journal", number).end for number in numbers}
+        )
 
     # --- fetching and agents ----------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ MACHINE = {
     "java": "Java 25",
     "packages": {"aiokafka": "0.14.0"},
     "peers": {"faststream": "1", "quixstreams": "3"},
+    "durable_peers": {"dbos": "3.4.0", "restate-server": "1.7.12"},
 }
 
 
@@ -37,3 +38,70 @@ def test_the_page_has_a_section_for_what_was_measured_and_none_for_the_rest(
 def test_without_results_nothing_is_written_and_the_way_to_get_some_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="make bench"):
         report.write(tmp_path)
+
+
+SIDES = {"headgate": {"title": "Headgate", "durability": "acks=all", "in_flight": 256}}
+TIMES = {"p50_ms": 1.5, "p99_ms": 9.5, "max_ms": 20.5}
+DURABLE = {
+    "durable": (
+        {
+            f"headgate/{form}": {
+                **TIMES,
+                "rate": 400,
+                "per_second": 3210.4,
+                "headgate_ratio": 1.0,
+                "cpu_ms_per_run": 0.4,
+                "memory_mb": 1234.5,
+                "processes": {"headgate-1": {"cpu_ms_per_run": 0.25, "peak_rss_mb": 200.4, "memory_mb": 150.0}},
+                **dict.fromkeys(("lost", "wrong", "doubled", "steps_repeated"), 0),
+            }
+            for form in ("throughput", "latency", "half")
+        },
+        "| Headgate: acks=all | 3,210 | 1.00 | 256 | 0.4 | 1,234 | 0 | 0 | 0 |",
+    ),
+    "waiting": (
+        {
+            "headgate": {
+                **dict.fromkeys(("parked_per_second", "max_ms", "twice", "missed"), 0),
+                "waiting": 1_000_000,
+                "rss_mb_before": 90.0,
+                "rss_mb": 480.0,
+                "all_mb_before": 800.0,
+                "all_mb": 1_300.0,
+                "fresh_ratio": 0.95,
+                "restart_seconds": 4.5,
+                "wake_p50_ms": 3.5,
+                "wake_p99_ms": 12.5,
+            }
+        },
+        "| Headgate: acks=all | 1,000,000 | 90 | 480 | 800 | 1,300 | 3.5 | 12.5 | 0 | 0.95 | 4.5 |",
+    ),
+    "timers": (
+        {"headgate": {**TIMES, "pending": 10**6, "due": 10_000, "rss_mb": 400.0, "early": 0, "missed": 0, "twice": 0}},
+        "| Headgate: acks=all | 1,000,000 | 10,000 | 1.5 | 9.5 | 20.5 | 0 | 0 | 0 | 400 |",
+    ),
+    "calls": (
+        {"headgate/reply_topic": {**TIMES, "per_second": 500.0, "lost": 0, "wrong": 0}},
+        "| Headgate: acks=all | Kafka, reply_topic | 1.5 | 9.5 | 20.5 | 0 |",
+    ),
+    "journal": (
+        {"headgate": {"us_per_step_by_hundred": [900.0] * 9 + [1_080.0], "last_to_first": 1.2, "repeated": 0}},
+        "| Headgate: acks=all | 900 | 900 | 1,080 | 1.2 |",
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", DURABLE)
+def test_a_mode_of_durable_runs_has_its_table_its_failures_and_the_versions_of_its_peers(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary, row = DURABLE[mode]
+    failures = [{"side": "dbos", "label": f"{mode}2", "reason": "its log"}]
+    measured = {"quick": False, "machine": MACHINE, "sides": SIDES, "summary": summary, "failures": failures}
+    (tmp_path / f"{mode}.json").write_text(json.dumps({**measured, "rate": 400, "steps": 1_000}))
+    monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
+    page = report.write(tmp_path).read_text()
+    assert row in page.splitlines()
+    assert f"{mode}2 of dbos failed and is not in the medians." in page
+    assert "restate-server 1.7.12" in page
+    assert "faststream" not in page.partition("<sub>")[2]

@@ -8,6 +8,7 @@ import pytest
 
 from headgate import BatchBy, DefinitionError, Order, Workflow, workflow
 from headgate.event import Event
+from headgate.schedule import CatchUp, Schedule
 from topics.codec import decode
 from topics.envelope import Envelope
 from topics.patterns import Pattern
@@ -36,6 +37,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "fn": charge,
         "triggers": ("orders/created",),
         "patterns": (Pattern.parse("orders/created"),),
+        "schedule": None,
         "batch_size": 1,
         "batch_timeout_seconds": None,
         "batch_by": BatchBy.WORKFLOW,
@@ -80,13 +82,30 @@ def test_everything_can_be_chosen() -> None:
     "decorate",
     [workflow, workflow(), workflow(None), workflow("charge"), workflow("charge", None), workflow(id="charge")],
 )
-def test_a_workflow_that_nothing_would_start_is_refused_with_the_remedy(decorate: Any) -> None:
-    with pytest.raises(DefinitionError) as raised:
-        decorate(charge)
-    assert str(raised.value) == (
-        f"workflow 'charge' ({__file__}:{charge.__code__.co_firstlineno}): it has no trigger, so nothing would ever "
-        "start it; name the topic of its events: @workflow(trigger_on_event='orders/created')"
-    )
+def test_a_workflow_without_trigger_is_started_by_name_alone(decorate: Any) -> None:
+    made = decorate(charge)
+    assert made.triggers == ()
+    assert [topic for topic in ("headgate/start/charge", "headgate/start/mail", "charge") if made.matches(topic)] == [
+        "headgate/start/charge"
+    ]
+
+
+@pytest.mark.parametrize("triggers", [{}, {"trigger_on_event": "reports/wanted"}])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        (" 0 9 * * mon ", Schedule(cron="0 9 * * mon", timezone="UTC", catch_up=CatchUp.ONCE)),
+        (
+            {"cron": "@daily", "timezone": "Europe/Berlin", "catch_up": "all"},
+            Schedule(cron="@daily", timezone="Europe/Berlin", catch_up=CatchUp.ALL),
+        ),
+    ],
+)
+def test_a_schedule_is_text_or_a_dict_beside_triggers_or_alone(given: Any, expected: Any, triggers: Any) -> None:
+    made: Workflow = workflow(schedule=given, **triggers)(charge)
+
+    assert (made.schedule, made.triggers) == (expected, tuple(triggers.values()))
 
 
 @pytest.mark.parametrize(

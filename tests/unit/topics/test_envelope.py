@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from topics.codec import decode
-from topics.envelope import COMMA_BYTES, HEADER_BYTES, Envelope
+from topics.envelope import COMMA_BYTES, HEADER_BYTES, NOWHERE, Envelope
 
 
 def event(**body: Any) -> Envelope:
@@ -32,6 +32,22 @@ def test_an_event_without_id_and_time_takes_its_place_and_append_time() -> None:
         "2026-01-31T12:00:00.123Z",
     )
     assert event(id="x").sequence_id == "3-17"
+
+
+def test_an_event_of_a_schedule_landed_nowhere_and_no_producer_can_send_one() -> None:
+    value = orjson.dumps({"topic": "schedule/tick", "id": "schedule/tick/then", "data": None})
+
+    def landed(place: int) -> Envelope:
+        return decode(value, None, [], partition=place, offset=place, timestamp_ms=0, max_bytes=None)
+
+    assert [(one.scheduled, one.sequence_id) for one in (landed(NOWHERE), landed(0))] == [
+        (True, "schedule/tick/then"),
+        (False, "0-0"),
+    ]
+    assert landed(NOWHERE).payload()["sequence_id"] == "schedule/tick/then"
+    assert not decode(
+        b'{"topic": "a", "data": 1}', None, [], partition=NOWHERE, offset=NOWHERE, timestamp_ms=0, max_bytes=None
+    ).scheduled
 
 
 def test_the_weight_counts_key_commas_and_headers() -> None:

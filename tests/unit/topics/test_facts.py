@@ -4,12 +4,13 @@ from typing import Any
 import orjson
 import pytest
 
-from topics import facts
+from topics import facts, keys
 from topics.codec import decode
 from topics.envelope import Envelope
 
 RUN = "charge:0123456789abcdef01234567"
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-0123456789abcdef-01"
 AT = 1_769_860_800_123
 AT_TEXT = "2026-01-31T12:00:00.123Z"
 
@@ -64,9 +65,7 @@ def test_a_failed_run_has_its_error_and_a_null_result() -> None:
 
 
 def test_the_headers_of_a_result_make_it_a_cloud_event() -> None:
-    headers = facts.result_headers(
-        run_id=RUN, workflow_id="charge", status="completed", finished_at_ms=AT, traceparent=TRACE
-    )
+    headers = facts.ResultHeaders(facts.shared_headers("charge", "completed", AT), RUN.encode(), PARENT)
     assert dict(headers) == {
         "ce_specversion": b"1.0",
         "ce_id": RUN.encode(),
@@ -76,13 +75,17 @@ def test_the_headers_of_a_result_make_it_a_cloud_event() -> None:
         "content-type": b"application/json",
         "traceparent": TRACE.encode(),
     }
-    assert len(headers) == 7
+    assert len(headers) == len(list(headers)) == 7
+    assert (headers[0], headers[-1]) == (("ce_specversion", b"1.0"), ("traceparent", TRACE.encode()))
+
+
+def test_a_result_without_a_parent_begins_a_trace_of_its_own() -> None:
+    headers = facts.ResultHeaders(facts.shared_headers("charge", "completed", AT), RUN.encode(), None)
+    assert headers.traceparent == keys.traceparent_of(None, "0123456789abcdef01234567").encode()
 
 
 def test_a_result_can_be_sent_on_as_an_event_once_it_has_a_topic() -> None:
-    headers = facts.result_headers(
-        run_id=RUN, workflow_id="charge", status="completed", finished_at_ms=AT, traceparent=TRACE
-    )
+    headers = facts.ResultHeaders(facts.shared_headers("charge", "completed", AT), RUN.encode(), PARENT)
     found = decode(
         b"{}", RUN.encode(), [*headers, ("topic", b"runs/done")], partition=0, offset=0, timestamp_ms=0, max_bytes=None
     )

@@ -103,6 +103,17 @@ def test_what_the_builders_write_is_what_the_schemas_promise(topic: str, value: 
         validator.validate({**record, "more": 1})
 
 
+def test_an_announcement_has_a_schedule_or_does_not_mention_it() -> None:
+    validator = Draft202012Validator(SCHEMAS["workflows"])
+    record = orjson.loads(dict(RECORDS)["workflows"])
+    schedule = {"cron": "0 9 * * MON", "timezone": "Europe/Berlin", "catch_up": "all"}
+
+    validator.validate(record | {"schedule": schedule})
+    for name in schedule:
+        with pytest.raises(ValidationError):
+            validator.validate(record | {"schedule": schedule | {name: 1}})
+
+
 def test_each_schema_is_a_schema_and_belongs_to_a_topic() -> None:
     assert set(SCHEMAS) <= set(CATALOG)
     for schema in SCHEMAS.values():

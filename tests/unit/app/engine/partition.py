@@ -326,6 +326,7 @@ def canonical(state: State) -> dict[str, Any]:
         "now": state.now_ms,
         "known": (state.known, state.definitions),
         "retired": state.retired,
+        "schedules": state.schedules,
         "loaded": sorted(state.loaded),
         "received": state.received,
         "sent": state.sent,
@@ -399,6 +400,7 @@ def _live_timers(state: State) -> set[tuple[int, str, str, str]]:
             Timer.DEADLINE: run is not None and run.deadline_ms == due_ms,
             Timer.STEP: run is not None and run.steps is not None and _is_due(run, group, due_ms),
             Timer.BATCH: lane is not None and _armed(lane) == due_ms,
+            Timer.SCHEDULE: name in state.schedules and state.schedules[name].armed_ms == due_ms,
         }
         if holds[kind]:
             live.add((due_ms, kind.name, name, group or ""))

@@ -84,3 +84,16 @@ def test_the_event_of_a_body_comes_back_and_what_is_none_is_refused_in_words() -
     with pytest.raises(journal.UnreadableJournal) as caught:
         event_of(7, b'{"r":1}')
     assert caught.value.key == "body:7"
+
+
+@given(st.lists(st.tuples(KEYS, st.integers(0, 5), st.booleans()), max_size=60))
+def test_what_is_taken_away_again_weighs_nothing(given: list[tuple[bytes, int, bool]]) -> None:
+    entities = Entities()
+    for key, round_, there in given:
+        entities.put(key, body(round_)) if there else entities.remove(key)
+    assert entities.weight >= sum(len(key) + len(value) for key, value in entities.others.items())
+    for key, _, _ in given:
+        entities.remove(key)
+    entities.newest_keys.clear()
+
+    assert entities.weight == 0

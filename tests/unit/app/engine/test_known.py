@@ -26,7 +26,10 @@ def test_a_definition_takes_the_topics_that_the_workflow_takes() -> None:
     assert not UNTRIGGERED.matches("x")
 
 
-@pytest.mark.parametrize("found", [Definition.of(GATHERING), Definition.of(flow()), UNTRIGGERED])
+TICKING = Definition.of(flow("tick", None, schedule={"cron": "@daily", "timezone": "Asia/Tokyo", "catch_up": "all"}))
+
+
+@pytest.mark.parametrize("found", [Definition.of(GATHERING), Definition.of(flow()), UNTRIGGERED, TICKING])
 def test_a_definition_comes_back_from_the_journal_as_it_was(found: Definition) -> None:
     definition = replace(found, announced_ms=7)
 
@@ -65,6 +68,15 @@ def test_the_journal_holds_what_decides_whether_and_how_an_event_is_taken() -> N
     assert (definition.batch_by, definition.order) == (BatchBy.KEY, Order.NONE)
 
 
+def test_a_definition_without_a_schedule_does_not_mention_it_and_one_with_cron_of_a_newer_release_is_read() -> None:
+    later = known.described(TICKING) | {"schedule": {"cron": "0 0 LW * *", "timezone": "Moon/Sea", "catch_up": "skip"}}
+
+    assert "schedule" not in known.described(Definition.of(flow()))
+    found = known.from_journal("tick", later).schedule
+    assert found is not None
+    assert (found.cron, found.timezone) == ("0 0 LW * *", "Moon/Sea")
+
+
 def test_fields_of_a_newer_release_are_passed_over() -> None:
     found = known.described(Definition.of(flow())) | {"waits_for": ["x"]}
 
@@ -72,7 +84,15 @@ def test_fields_of_a_newer_release_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"triggers": None}, {"triggers": [""]}, {"batch_by": "galaxy"}, {"order": 7}, {"announced": "then"}]
+    "changed",
+    [
+        {"triggers": None},
+        {"triggers": [""]},
+        {"batch_by": "galaxy"},
+        {"order": 7},
+        {"announced": "then"},
+        {"schedule": {}},
+    ],
 )
 def test_what_cannot_be_read_raises(changed: dict[str, Any]) -> None:
     with pytest.raises((LookupError, TypeError, ValueError)):

@@ -18,6 +18,7 @@ from topics.envelope import Envelope
 FLOWS = (
     flow("charge", "orders/created", max_retries=2),
     flow("gather", "orders/*", batch_size=3, batch_timeout_seconds=5),
+    flow("tick", None, schedule="*/7 * * * * *"),
 )
 
 

@@ -1,5 +1,6 @@
 """The gateway in process: its ASGI application, with a producer and a read model in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -64,6 +65,26 @@ class MemoryReadModel:
         return self.letters[:limit]
 
 
+@dataclass
+class MemoryAnswers:
+    """Answers every run that is waited for with what a test gave it, else never."""
+
+    results: dict[str, bytes] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def expected(self, run_id: str) -> "AsyncIterator[asyncio.Future[bytes]]":
+        self.waiting.append(run_id)
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        workflow_id = run_id.partition(":")[0]
+        if workflow_id in self.results:
+            future.set_result(self.results[workflow_id])
+        try:
+            yield future
+        finally:
+            self.waiting.remove(run_id)
+
+
 @dataclass(kw_only=True)
 class Served:
     """A gateway and a client that shows its token."""
@@ -72,6 +93,7 @@ class Served:
     producer: MemoryProducer
     read_model: MemoryReadModel
     workflows: Workflows
+    answers: MemoryAnswers
     app: Any
     client: httpx.AsyncClient
 
@@ -101,6 +123,7 @@ def serve() -> Serve:
             return Report(checks=checks or {"kafka": Check(up=True)})
 
         producer, read_model, workflows = MemoryProducer(), MemoryReadModel(), Workflows()
+        answers = MemoryAnswers()
         gateway = Gateway(
             settings=GatewaySettings(**settings),
             limits=limits or LimitSettings(),
@@ -108,6 +131,7 @@ def serve() -> Serve:
             producer=producer,
             workflows=workflows,
             read_model=read_model,
+            answers=answers,
             readiness=Readiness(report),
             clock=clock,
         )
@@ -120,6 +144,7 @@ def serve() -> Serve:
                 producer=producer,
                 read_model=read_model,
                 workflows=workflows,
+                answers=answers,
                 app=app,
                 client=client,
             )

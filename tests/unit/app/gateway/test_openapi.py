@@ -27,10 +27,10 @@ async def test_a_running_gateway_serves_it(serve: Any) -> None:
 def test_the_page_names_every_path_every_code_and_every_metric() -> None:
     page = (DOCS / "http.md").read_text(encoding="utf-8")
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app" / "gateway").glob("*.py"))
-    codes = set(re.findall(r'(?:Problem|_unavailable)\(\s*(?:\d{3},\s*)?"([a-z_]+)"', sources))
+    codes = set(re.findall(r'(?:Problem|unavailable)\(\s*(?:\d{3},\s*)?"([a-z_]+)"', sources))
     metrics = set(re.findall(r'"(headgate_[a-z_]+)"', sources))
     assert {"not_json", "wrong_fields", "kafka_unavailable", "kafka_no_answer"} <= codes
-    paths = {re.sub(r"\{\w+\}", "{id}", path) for path in server.describe()["paths"]}
+    paths = {re.sub(r"\{\w+(?::path)?\}", "{id}", path) for path in server.describe()["paths"]}
     assert [name for name in sorted(paths | codes | metrics) if name not in page] == []
 
 

@@ -22,9 +22,12 @@ def test_a_workflow_has_the_fields_of_its_announcement() -> None:
         schema=None,
         announced_at_ms=0,
         announced_by="a",
+        schedule={"cron": "@daily", "timezone": "UTC", "catch_up": "once"},
     )
     described = {info.alias or name for name, info in schemas.Workflow.model_fields.items()}
-    assert described == set(orjson.loads(announced.value))
+    found = orjson.loads(announced.value)
+    assert described == set(found)
+    assert set(schemas.Schedule.model_fields) == set(found["schedule"])
 
 
 def test_the_events_have_the_fields_that_are_taken() -> None:

@@ -43,6 +43,7 @@ PROMISED = {
     "worker.blocked_seconds": 1,
     "worker.start_from": "earliest",
     "worker.data": None,
+    "worker.standby_bytes": 96 * MIB,
     "worker.clock_warn_seconds": 1,
     "worker.clock_stop_seconds": 60,
     "worker.refence_hours": 6,

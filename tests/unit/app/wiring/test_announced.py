@@ -140,6 +140,21 @@ def test_only_what_is_not_announced_as_it_is_is_announced() -> None:
     assert worker.missing([flow("same"), flow("older", version="2"), flow("new")], NOW + 1) == []
 
 
+def test_a_schedule_is_announced_and_what_has_none_is_as_releases_before_it_wrote_it() -> None:
+    worker, other = Announced("w1"), Announced("w2")
+    tick = flow("tick", None, schedule={"cron": "@hourly", "timezone": "Asia/Tokyo"})
+
+    made = worker.missing([tick, flow()], NOW)
+    values = [orjson.loads(one.value or b"") for one in made]
+    other.take([Read(one.key, one.value) for one in made])
+
+    assert values[0]["schedule"] == {"cron": "@hourly", "timezone": "Asia/Tokyo", "catch_up": "once"}
+    assert "schedule" not in values[1]
+    assert [(one.id, one.schedule) for one in other.definitions()] == [("charge", None), ("tick", tick.schedule)]
+    assert other.missing([tick, flow()], NOW) == []
+    assert [one.key for one in other.missing([flow("tick", None, schedule="@daily")], NOW)] == [b"tick"]
+
+
 async def test_a_topic_that_is_read_anew_is_read_from_its_beginning() -> None:
     others = Announced("w2")
     others.take([*announced(flow()), Read(b"gone", None)])

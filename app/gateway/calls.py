@@ -1,0 +1,194 @@
+"""Starting, resuming and cancelling runs over HTTP. Each is an event on one of Headgate's own topics, so it is durable
+before the answer, and any Kafka client can do the same.
+"""
+
+import asyncio
+import re
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any, Final, Protocol
+
+import orjson
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.gateway import events, schemas
+from app.gateway.errors import JSON, Problem, not_found
+from app.gateway.limits import Body, rate_limited
+from app.kafka.producer import MaybeAccepted, NotAccepted
+from topics import codec, fields, keys, reserved
+from topics.malformed import Malformed
+
+LONGEST_SECONDS: Final = 60.0
+SOURCE: Final = "headgate/gateway"
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?", re.ASCII)
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+
+router = APIRouter()
+
+
+class Answers(Protocol):
+    """Who hears of results at once (app.kafka.answers)."""
+
+    def expected(self, run_id: str) -> AbstractAsyncContextManager["asyncio.Future[bytes]"]:
+        """A future of the run's result record, for what is produced within the block."""
+        ...
+
+
+@router.post(
+    "/api/v1/workflows/{workflow_id}/call",
+    status_code=200,
+    responses={200: {"model": schemas.Result}, 202: {"model": schemas.Started}, **schemas.CALL_ERRORS},
+)
+async def call_workflow(
+    request: Request,
+    workflow_id: str,
+    wait: Annotated[
+        str, Query(description="How long to wait for the result: 500ms, 10s, 1m; 0 for not at all.")
+    ] = "10s",
+) -> Response:
+    """Start a run with the body as its event's data, and answer with its result, or with its address when that takes
+    longer. Equal Idempotency-Keys are one run.
+    """
+    seconds = _seconds(wait)
+    gateway = request.app.state.gateway
+    if gateway.workflows.get(workflow_id) is None:
+        remedy = "GET /api/v1/workflows lists those that are known; a worker that loads it announces it."
+        raise not_found("workflow", workflow_id, remedy)
+    given, data = await _body(request)
+    event_id = next(events.fresh_ids(1))
+    if given.idempotency_key is not None:
+        event_id = events.derived_id(f"{workflow_id}/{given.idempotency_key}", None)
+    run_id = keys.run_id(workflow_id, keys.event_digest(SOURCE, None, event_id))
+    topic = reserved.start_topic(workflow_id)
+    began = asyncio.get_running_loop().time()
+    if not seconds:
+        await _produce(request, given, topic, data, event_id=event_id)
+        return _started(run_id)
+    try:
+        async with asyncio.timeout(seconds) as patience, gateway.answers.expected(run_id) as answer:
+            patience.reschedule(None)  # what is on its way to Kafka is waited for: the producer has its own patience
+            await _produce(request, given, topic, data, event_id=event_id)
+            if given.idempotency_key is not None:
+                ended = await gateway.read_model.run(run_id)
+                if ended is not None and b'"result":' in ended[0]:
+                    return Response(ended[0], media_type=JSON)
+            patience.reschedule(began + seconds)
+            return Response(await answer, media_type=JSON)
+    except TimeoutError:
+        return _started(run_id)
+
+
+@router.post(
+    "/api/v1/runs/{run_id}/resume/{step_key:path}",
+    status_code=202,
+    responses={202: {"model": schemas.Taken}, **schemas.CALL_ERRORS},
+)
+async def resume_run(request: Request, run_id: str, step_key: str) -> Response:
+    """Resume a suspended step with the body as its value. The first one counts; one that waits no more ignores it."""
+    given, data = await _body(request)
+    event_id = _id_of(given)
+    await _produce(request, given, reserved.resume_topic(run_id, step_key), data, event_id=event_id)
+    return Response(orjson.dumps({"event_id": event_id}), 202, media_type=JSON)
+
+
+@router.post(
+    "/api/v1/runs/{run_id}/cancel",
+    status_code=202,
+    responses={202: {"model": schemas.Taken}, **schemas.CALL_ERRORS},
+)
+async def cancel_run(request: Request, run_id: str) -> Response:
+    """Cancel a run, wherever it is. One that has ended stays as it is."""
+    given, data = await _body(request, empty=True)
+    event_id = _id_of(given)
+    await _produce(request, given, reserved.CANCEL, data, event_id=event_id, key=run_id)
+    return Response(orjson.dumps({"event_id": event_id}), 202, media_type=JSON)
+
+
+def _id_of(given: events.Request) -> str:
+    return (
+        next(events.fresh_ids(1)) if given.idempotency_key is None else events.derived_id(given.idempotency_key, None)
+    )
+
+
+async def _body(request: Request, *, empty: bool = False) -> tuple[events.Request, Any]:
+    """Return the request's headers and the JSON of its body. Raises Problem."""
+    gateway = request.app.state.gateway
+    headers = dict(request.scope["headers"])
+    given = events.Request.of(headers)
+    if given.content_type != events.PLAIN:
+        raise Problem(
+            415, "unsupported_media_type", f"The body is {given.content_type}.", remedy=f"Send {events.PLAIN}."
+        )
+    body = Body(request.receive, gateway.flight, gateway.settings.max_body_bytes)
+    try:
+        raw = await body.read(headers.get(b"content-length"))
+    finally:
+        body.close()
+    if empty and not raw.strip():
+        return given, None
+    return given, events.parse(raw)
+
+
+async def _produce(
+    request: Request, given: events.Request, topic: str, data: Any, *, event_id: str, key: str | None = None
+) -> None:
+    """Write one event and return once Kafka has acknowledged it. Raises Problem."""
+    gateway, bucket = request.app.state.gateway, request.app.state.bucket
+    if bucket is not None and (seconds := bucket.take(1)):
+        raise rate_limited(seconds)
+    try:
+        record_key, value, headers = codec.produce_form(
+            topic,
+            data,
+            event_id=event_id,
+            key=fields.checked_key(key, "the run id"),
+            source=SOURCE,
+            traceparent=given.traceparent,
+        )
+    except Malformed as wrong:
+        raise Problem(
+            422,
+            "wrong_fields",
+            "The body cannot be taken.",
+            remedy=wrong.remedy,
+            details=[{"pointer": "", "issue": wrong.reason}],
+        ) from None
+    most = min(gateway.limits.event_bytes, events.MOST_BYTES)
+    if len(value) > most:
+        raise Problem(
+            413,
+            "event_too_large",
+            f"The body makes an event of {len(value)} bytes, limits.event_bytes allows {most}.",
+            remedy="Send the large part elsewhere and its address here, or raise limits.event_bytes.",
+        )
+    try:
+        await gateway.producer.produce([(record_key, event_id, value, headers)])
+    except NotAccepted as error:
+        raise events.unavailable(
+            "kafka_unavailable", f"{error} Nothing of this request was taken.", "", error.retry_after_seconds
+        ) from error
+    except MaybeAccepted as error:
+        remedy = " Repeat it with the same Idempotency-Key: equal keys are one event."
+        message = f"{error} The event of this request may or may not have been accepted."
+        raise events.unavailable("kafka_no_answer", message, remedy, error.retry_after_seconds) from error
+
+
+def _started(run_id: str) -> Response:
+    address = f"/api/v1/runs/{run_id}"
+    return Response(orjson.dumps({"run_id": run_id, "run": address}), 202, {"Location": address}, JSON)
+
+
+def _seconds(text: str) -> float:
+    """Return a duration in seconds. Raises Problem."""
+    found = _DURATION.fullmatch(text)
+    seconds = -1.0 if found is None else float(found[1]) * _UNITS[found[2]]
+    if not 0 <= seconds <= LONGEST_SECONDS:
+        raise Problem(
+            422,
+            "wrong_parameters",
+            f"wait={text!r} is not a time between 0 and {LONGEST_SECONDS:g} s.",
+            remedy="Write it as 500ms, 10s or 1m; a run that takes longer is asked for at the address in the answer.",
+            details=[{"pointer": "/query/wait", "issue": "not a time that a request may wait"}],
+        )
+    return seconds

@@ -1,0 +1,104 @@
+"""Waits for results by run id, for callers who want to hear at once: reads the end of `results` while anybody waits.
+
+The read model hears of a result some time later, through a database. Here a record's key decides, and nothing of it is
+decoded; while nobody waits, nothing is read.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import errors
+
+from app.kafka.fetching import Fetching
+from app.kafka.log import LogError
+from app.kafka.wire import Wire
+from app.observe import logs
+
+LINGER_SECONDS: Final = 5.0
+"""How long reading goes on after the last caller: to find the ends again costs a caller a request for each of them."""
+POLL_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 0.5
+
+log = logs.get(__name__)
+
+
+class Answers:
+    """The results topic, as far as somebody waits. Its owner runs `run()` as a task."""
+
+    def __init__(self, topic: str, *, client: Mapping[str, Any]) -> None:
+        self._topic, self._client = topic, client
+        self._waiting: dict[bytes, list[asyncio.Future[bytes]]] = {}
+        self._wanted = asyncio.Event()
+        self._listening = asyncio.Event()
+        self._count = 0
+
+    @asynccontextmanager
+    async def expected(self, run_id: str) -> "AsyncIterator[asyncio.Future[bytes]]":
+        """Give a future of the run's result record. What is produced within the block is answered, not what was before.
+
+        While Kafka is away the future stays open, and so does this: the caller bounds its patience.
+        """
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        key = run_id.encode()
+        self._waiting.setdefault(key, []).append(future)
+        self._count += 1
+        self._wanted.set()
+        try:
+            await self._listening.wait()
+            yield future
+        finally:
+            self._count -= 1
+            left = self._waiting.get(key, [])
+            if future in left:
+                left.remove(future)
+            if not left:
+                self._waiting.pop(key, None)
+
+    @property
+    def reading(self) -> bool:
+        """Whether the topic is read just now."""
+        return self._listening.is_set()
+
+    async def run(self) -> None:
+        """Read whenever somebody waits, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            try:
+                await self._read()
+            except (errors.KafkaError, LogError, OSError) as error:
+                log.warning("answers_retried", topic=self._topic, reason=str(error) or type(error).__name__)
+                await asyncio.sleep(PAUSE_SECONDS)
+            finally:
+                self._listening.clear()
+
+    async def _read(self) -> None:
+        """Read from the present ends until nobody has waited for a while."""
+        wire = Wire(self._client)
+        fetching = Fetching(wire)
+        try:
+            await wire.start()
+            await wire.know([self._topic])
+            where = [(self._topic, number) for number in range(wire.partitions_of(self._topic))]
+            bounds = await asyncio.gather(*(wire.bounds(*one) for one in where))
+            fetching.seek({one: end for one, (_, end) in zip(where, bounds, strict=True)})
+            self._listening.set()
+            idle_since = None
+            loop = asyncio.get_running_loop()
+            while True:
+                for found in await fetching.some(where, crowded=False, timeout=POLL_SECONDS):
+                    for record in found.records:
+                        for future in self._waiting.pop(record.key, ()):
+                            if not future.done():
+                                future.set_result(record.value)
+                if self._count:
+                    idle_since = None
+                elif idle_since is None:
+                    idle_since = loop.time()
+                elif loop.time() - idle_since > LINGER_SECONDS:
+                    self._wanted.clear()
+                    return
+        finally:
+            await fetching.close()
+            await wire.close()

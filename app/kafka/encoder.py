@@ -1,0 +1,90 @@
+"""Record batches as bytes (Kafka's format 2), as producers of a claim append them.
+
+aiokafka's compiled builder wants a list of headers for each record and encodes each of them. The results of a round
+share all headers but two, so here those are encoded once, and no lists are made: 0.6 us less for each result.
+"""
+
+import time
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final
+
+import google_crc32c
+
+from app.engine.outgoing import Result
+from app.kafka.log import Entry, Producer
+from topics.facts import ResultHeaders, SharedHeaders
+
+_FRAME: Final = Struct(">qiibI")
+"""First offset (the broker's to say), bytes that follow, leader epoch, format, checksum of what follows."""
+_ABOUT: Final = Struct(">hiqqqhii")
+"""Attributes, last offset in the batch, first and last timestamp, producer id, epoch, sequence, records."""
+_UNCOUNTED: Final = 12
+"""Bytes of the frame that its length does not count."""
+
+
+class _Varints(dict[int, bytes]):
+    """Numbers as Kafka writes them: zigzag, seven bits a byte. The usual ones are remembered."""
+
+    def __missing__(self, number: int) -> bytes:
+        rest = number << 1 if number >= 0 else -number * 2 - 1
+        encoded = bytearray()
+        while rest > 0x7F:
+            encoded.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        encoded.append(rest)
+        made = bytes(encoded)
+        if number < _REMEMBERED:
+            self[number] = made
+        return made
+
+
+_REMEMBERED: Final = 16 * 1024
+_VARINTS: Final = _Varints()
+_NULL: Final = _VARINTS[-1]
+
+
+def record_batch(
+    claimed: Producer, sequence: int, entries: Sequence[Entry | Result], now_ms: int | None = None
+) -> bytes:
+    """Return the record batch of `entries`, the first of which has number `sequence` of the claim."""
+    varints = _VARINTS
+    join = b"".join
+    parts: list[bytes] = []
+    shared: SharedHeaders | None = None
+    before = between = b""
+    for at, one in enumerate(entries):
+        key, value, headers = one[0], one[1], one[2]
+        # A record begins with its attributes and its distance to the first timestamp, which are 0.
+        if type(headers) is ResultHeaders and key is not None and value is not None:
+            if headers.shared is not shared:
+                shared = headers.shared
+                before = varints[len(headers)] + join(map(_header, shared.first)) + _text("ce_id")
+                between = _header(shared.time) + _text("traceparent")
+            run_id = headers.run_id
+            trace = headers.traceparent
+            head = (b"\0\0", varints[at], varints[len(key)], key, varints[len(value)], value)
+            record = join((*head, before, varints[len(run_id)], run_id, between, varints[len(trace)], trace))
+        else:
+            encoded = map(_header, headers)
+            record = join((b"\0\0", varints[at], _bytes(key), _bytes(value), varints[len(headers)], *encoded))
+        parts.append(varints[len(record)])
+        parts.append(record)
+    now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    count = len(entries)
+    about = _ABOUT.pack(0, count - 1, now_ms, now_ms, claimed.producer_id, claimed.epoch, sequence, count)
+    body = join((about, *parts))
+    return _FRAME.pack(0, _FRAME.size - _UNCOUNTED + len(body), -1, 2, google_crc32c.value(body)) + body
+
+
+def _text(text: str) -> bytes:
+    return _bytes(text.encode())
+
+
+def _bytes(raw: bytes | None) -> bytes:
+    return _NULL if raw is None else _VARINTS[len(raw)] + raw
+
+
+def _header(header: tuple[str, bytes | None]) -> bytes:
+    name, raw = header
+    return _text(name) + _bytes(raw)

@@ -1,0 +1,94 @@
+"""Sleeping runs: a million pending, of which 10,000 more fall due within one second; how late each wakes.
+
+A timer's lateness is from the moment for which it was set to the workflow's next line.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from benchmarks import durable, plan, rounds, waiting, watch
+from benchmarks.running import Kind, Running
+from benchmarks.sides import diary, work
+
+PENDING = 1_000_000
+QUICK = 20_000
+DUE = work.SPREAD
+DAY_SECONDS = 86_400
+
+
+def run(given: plan.Plan) -> dict[str, Any]:
+    """Measure each side, in half as many rounds as asked for."""
+    runs: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    for number in range(1, given.long_rounds + 1):
+        for side in durable.turn(given, number):
+            figures = durable.attempt(replace(side, workers=1), given, f"timers{number}", _measure, failures)
+            if figures is not None:
+                runs.append({"round": number, **figures})
+                rounds.say(
+                    f"  round {number} {side.name:<11} {figures['pending']:>9,} pending {figures['rss_mb']:>6,.0f} MB"
+                    f"  {figures['due']:>6,} due  late p50 {figures.get('p50_ms', 0):.2f}"
+                    f" p99 {figures.get('p99_ms', 0):.2f} max {figures.get('max_ms', 0):.2f} ms"
+                    f"  early {figures['early']}  missed {figures['missed']}  twice {figures['twice']}"
+                )
+    return {**durable.sides(given), "runs": runs, "failures": failures, "summary": _summary(runs)}
+
+
+def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
+    most = running.side.most_waiting
+    pending = min(QUICK if given.quick else PENDING, most)
+    due = min(DUE, most)
+    reader = diary.Reader(running.diary)
+    far = f'{{"due": {time.time() + DAY_SECONDS}}}'
+    began = time.monotonic()
+    waiting.park(running, reader, Kind.TIMER, "s-", pending, "--data", far)
+    per_second = pending / (time.monotonic() - began)
+    waiting.settle(running)
+    # Far enough for all of them to be asleep by then, by three times.
+    moment = time.time() + 5 + 3 * due / per_second
+    stride = work.SPREAD // due  # fewer runs than places in the second: the numbers leave places out
+    waiting.park(running, reader, Kind.TIMER, "d-", due, "--data", f'{{"due": {moment}, "stride": {stride}}}')
+    left = moment - time.time()
+    if left < 0:
+        rounds.say(f"  {running.side.name} was not asleep in time: {-left:.1f} s late")
+    before = rounds.snapshot(running.named())
+    time.sleep(max(left, 0) + 1)
+    # The diary has the monotonic clock, the timers have that of the day: the difference stands still.
+    shift_ns = time.time_ns() - time.monotonic_ns()
+    rang: dict[str, int] = {}
+    twice = strays = 0
+    until = time.monotonic() + 30
+    while len(rang) < due and time.monotonic() < until:
+        for line in reader.new():
+            if line.mark == diary.RANG:
+                twice += line.run_id in rang
+                strays += not line.run_id.startswith("d-")
+                rang.setdefault(line.run_id, line.at_ns)
+        time.sleep(0.1)
+    lateness = sorted(
+        at + shift_ns - int(work.due({"id": run_id, "due": moment, "stride": stride}) * 1e9)
+        for run_id, at in rang.items()
+    )
+    return {
+        "pending": pending,
+        "due": due,
+        "asleep_in_time": left >= 0,
+        "rss_mb": waiting.rss_mb(running),
+        "early": sum(late < 0 for late in lateness),
+        "missed": due - len(rang) + strays,
+        "twice": twice,
+        "processes": rounds.used(before, rounds.snapshot(running.named())),
+        **watch.percentiles(lateness),
+    }
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for side in dict.fromkeys(one["side"] for one in runs):
+        mine = [one for one in runs if one["side"] == side and "p50_ms" in one]
+        if mine:
+            names = ("pending", "due", "rss_mb", "p50_ms", "p99_ms", "max_ms")
+            table[side] = {name: round(rounds.median(one[name] for one in mine), 3) for name in names}
+            table[side] |= {name: sum(one[name] for one in mine) for name in ("early", "missed", "twice")}
+    return table

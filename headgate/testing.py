@@ -1,0 +1,232 @@
+"""Tests of workflows: the whole service in memory, in virtual time. A pytest plugin: the fixture `headgate_service`.
+
+from headgate.testing import Service
+
+def test_a_reminder_follows_after_an_hour():
+    with Service(onboarding) as service:
+        service.send("users/created", {"id": 7})
+        service.advance(hours=1)
+        assert service.results(onboarding)[0].result == {"reminded": True}
+
+What runs is the real engine, journal and runtime, so a test meets what production does: retries, order, dead letters.
+Time stands still until `advance`. `restart` kills the worker as `kill -9` does; `crashes` does so at every await.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import entry_points
+from typing import Any, Final, Protocol, Self
+
+import pytest
+
+from headgate.definition import Workflow
+from headgate.event import Event
+
+__all__ = ["DeadLetter", "Result", "Service", "crashes", "headgate_service"]
+
+_GROUP: Final = "headgate.testing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a run ended, as `headgate.results` has it."""
+
+    run_id: str
+    workflow_id: str
+    status: str
+    """completed, failed, rejected or cancelled."""
+    result: Any
+    """What the function returned, as JSON gives it back."""
+    error: dict[str, Any] | None
+    """`type`, `message` and `traceback` of what ended the run."""
+    attempts: int
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """What could not be run, and why."""
+
+    code: str
+    reason: str
+    remedy: str
+    run_id: str | None
+    workflow_id: str | None
+    value: str | None
+
+
+class _Rehearsal(Protocol):
+    """What the service fills the entry point with (app.wiring.rehearsal)."""
+
+    turns: int
+
+    def now_ms(self) -> int: ...
+    def send(self, topic: str, data: Any, **options: Any) -> str: ...
+    def advance(self, seconds: float) -> None: ...
+    def restart(self) -> None: ...
+    def die_at(self, turn: int) -> None: ...
+    def results(self) -> list[dict[str, Any]]: ...
+    def dead_letters(self) -> list[dict[str, Any]]: ...
+    def events(self) -> Sequence[Any]: ...
+    def records(self, topic: str) -> list[tuple[bytes | None, bytes | None, Any]]: ...
+    def close(self) -> None: ...
+
+
+class Service:
+    """A Headgate of one worker that runs `workflows`, in memory.
+
+    `partitions` of `headgate.events`; `reply_topics` are further Kafka topics, to which replies may go. Every method
+    returns once all that it caused has happened. An error that would end a worker is raised by the call that met it.
+    """
+
+    def __init__(self, *workflows: Workflow, partitions: int = 2, reply_topics: Sequence[str] = ()) -> None:
+        self._inner: _Rehearsal = _rehearsal()(workflows, partitions=partitions, reply_topics=reply_topics)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def now(self) -> datetime:
+        """The present moment: 2026-01-01T00:00:00Z, and what has passed since."""
+        return datetime.fromtimestamp(self._inner.now_ms() / 1000, UTC)
+
+    def send(
+        self,
+        topic: str,
+        data: Any = None,
+        *,
+        key: str | None = None,
+        id: str | None = None,  # noqa: A002 as the event names it
+        event_type: str | None = None,
+        reply_topic: str | None = None,
+        correlation_id: str | None = None,
+    ) -> str:
+        """Produce an event on a logical topic; return its id."""
+        return self._inner.send(
+            topic,
+            data,
+            key=key,
+            event_id=id,
+            event_type=event_type,
+            reply_topic=reply_topic,
+            correlation_id=correlation_id,
+        )
+
+    def advance(
+        self,
+        delay: timedelta | None = None,
+        *,
+        seconds: float = 0,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+    ) -> None:
+        """Let time pass: timers fire at their moments, in their order."""
+        passed = (delay or timedelta()) + timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
+        self._inner.advance(passed.total_seconds())
+
+    def restart(self) -> None:
+        """Kill the worker as `kill -9` does, and start another one: what is in the journal goes on."""
+        self._inner.restart()
+
+    def results(self, workflow: Workflow | str | None = None) -> list[Result]:
+        """Return what ended so far, of all workflows or of one, in the order of the ends."""
+        wanted = workflow.id if isinstance(workflow, Workflow) else workflow
+        return [
+            Result(
+                run_id=one["run_id"],
+                workflow_id=one["workflow_id"],
+                status=one["status"],
+                result=one["result"],
+                error=one["error"],
+                attempts=one["attempts"],
+                key=one["key"],
+            )
+            for one in self._inner.results()
+            if wanted in (None, one["workflow_id"])
+        ]
+
+    def events(self, topic: str | None = None) -> list[Event[Any]]:
+        """Return the events that were sent and published so far, of all topics or of one, in order of time."""
+        return [Event(one.payload()) for one in self._inner.events() if topic in (None, one.topic)]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the dead letters so far."""
+        return [
+            DeadLetter(
+                code=one["code"],
+                reason=one["reason"],
+                remedy=one["remedy"],
+                run_id=one["run_id"],
+                workflow_id=one["workflow_id"],
+                value=one["value"],
+            )
+            for one in self._inner.dead_letters()
+        ]
+
+    def records(self, kafka_topic: str) -> list[tuple[bytes | None, bytes | None, Any]]:
+        """Return key, value and headers of the records of one of `reply_topics`."""
+        return self._inner.records(kafka_topic)
+
+    def close(self) -> None:
+        """End it; `with` does so by itself."""
+        self._inner.close()
+
+    def _die_at(self, turn: int) -> None:
+        self._inner.die_at(turn)
+
+    @property
+    def _turns(self) -> int:
+        return self._inner.turns
+
+
+def crashes(*workflows: Workflow, partitions: int = 2, reply_topics: Sequence[str] = ()) -> Iterator[Service]:
+    """Yield services whose worker dies at one await after the other, until the scenario ends before the crash.
+
+    for service in crashes(order_flow):
+        service.send("orders/created", {"id": 1}, id="1")
+        service.advance(hours=1)
+        assert [one.status for one in service.results()] == ["completed"]
+
+    The first one does not die at all. What the function does outside of steps may happen again after a crash, as in
+    production.
+    """
+    turn: int | None = None
+    while True:
+        with Service(*workflows, partitions=partitions, reply_topics=reply_topics) as service:
+            if turn is None:
+                began = service._turns
+            else:
+                service._die_at(turn)
+            yield service
+            if turn is None:
+                turn = began
+            elif service._turns < turn:
+                return
+            turn += 1
+
+
+@pytest.fixture
+def headgate_service() -> Iterator[Callable[..., Service]]:
+    """Return `Service` itself; what a test makes with it is closed when the test ends."""
+    made: list[Service] = []
+
+    def make(*workflows: Workflow, **options: Any) -> Service:
+        made.append(Service(*workflows, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def _rehearsal() -> Callable[..., _Rehearsal]:
+    """Find the service in memory. It is not imported here: what an author imports knows nothing of the service."""
+    for one in entry_points(group=_GROUP):
+        found: Callable[..., _Rehearsal] = one.load()
+        return found
+    raise RuntimeError("the service for tests is not installed: install the package headgate, not a copy of its files")

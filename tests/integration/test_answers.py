@@ -1,0 +1,52 @@
+"""Results that somebody waits for, on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.kafka import answers, clients
+from app.kafka.answers import Answers
+from app.kafka.embedded import EmbeddedKafka
+from app.kafka.log import Entry
+from app.settings import KafkaSettings
+from tests.integration.owners import partition
+
+
+@asynccontextmanager
+async def following(kafka: EmbeddedKafka, prefix: str) -> AsyncIterator[Answers]:
+    made = Answers(f"{prefix}results", client=clients.aiokafka_config(KafkaSettings(bootstrap=kafka.bootstrap)))
+    running = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def test_a_result_is_heard_by_all_who_wait_for_it_and_by_nobody_else(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    async with partition(kafka.bootstrap, kafka_prefix) as one, following(kafka, kafka_prefix) as made:
+        log, _ = await one.taken()
+        await log.deliver("results", [Entry(b"charge:1", b"before anybody waited")])
+        async with made.expected("charge:1") as first, made.expected("charge:1") as second, made.expected("x") as third:
+            await log.deliver("results", [Entry(b"charge:2", b"another's"), Entry(b"charge:1", b"the result")])
+            assert await first == await second == b"the result"
+            assert not third.done()
+
+
+async def test_reading_stops_when_nobody_waits_and_begins_again(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(answers, "POLL_SECONDS", 0.05)
+    async with partition(kafka.bootstrap, kafka_prefix) as one, following(kafka, kafka_prefix) as made:
+        log, _ = await one.taken()
+        for number in range(3):
+            async with made.expected(f"charge:{number}") as answer:
+                await log.deliver("results", [Entry(b"charge:%d" % number, b"%d" % number)])
+                assert await answer == b"%d" % number
+            while made.reading:  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(0.01)

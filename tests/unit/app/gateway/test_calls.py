@@ -1,0 +1,170 @@
+"""app.gateway.calls: runs that are started, resumed and cancelled over HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from app.kafka.producer import MaybeAccepted, NotAccepted
+from topics import codec, keys
+
+JSON = {"content-type": "application/json"}
+RESULT = orjson.dumps({"run_id": "charge:1", "status": "completed", "result": {"charged": 7}})
+
+
+def decoded(served: Any) -> Any:
+    """The one event that was produced, as its reader sees it."""
+    ((key, _, value, headers),) = served.producer.written
+    return codec.decode(value, key, headers, partition=0, offset=0, timestamp_ms=0, max_bytes=None)
+
+
+async def test_a_call_starts_a_run_and_answers_with_its_result(serve: Any, announced: Callable[..., Any]) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.results["charge"] = RESULT
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=5s", content=b'{"id": 7}', headers=JSON)
+        assert (answer.status_code, answer.content) == (200, RESULT)
+        event = decoded(served)
+        assert (event.topic, event.data, event.source) == ("headgate/start/charge", {"id": 7}, "headgate/gateway")
+        assert served.answers.waiting == []
+
+
+async def test_a_run_that_takes_longer_is_told_by_its_address(serve: Any, announced: Callable[..., Any]) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=10ms", content=b"null", headers=JSON)
+        run_id = keys.run_id("charge", keys.digest_of(decoded(served)))
+        address = f"/api/v1/runs/{run_id}"
+        assert answer.status_code == 202
+        assert answer.json() == {"run_id": run_id, "run": address}
+        assert answer.headers["location"] == address
+        assert served.answers.waiting == []
+
+
+async def test_a_call_that_waits_for_nothing_asks_nobody(serve: Any, announced: Callable[..., Any]) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.results["charge"] = RESULT
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=0", content=b"1", headers=JSON)
+        assert answer.status_code == 202
+
+
+async def test_equal_idempotency_keys_are_one_run_of_one_workflow(serve: Any, announced: Callable[..., Any]) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge"), announced("mail")])
+        given = JSON | {"idempotency-key": "order-7"}
+        runs = [
+            (await served.client.post(f"/api/v1/workflows/{one}/call?wait=0", content=b"1", headers=given)).json()
+            for one in ("charge", "charge", "mail")
+        ]
+        assert runs[0] == runs[1]
+        assert runs[2]["run_id"].partition(":")[2] != runs[0]["run_id"].partition(":")[2]
+
+
+async def test_a_repeated_call_of_a_run_that_has_ended_gets_its_result(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        given = JSON | {"idempotency-key": "order-7"}
+        first = await served.client.post("/api/v1/workflows/charge/call?wait=0", content=b"1", headers=given)
+        served.read_model.records[first.json()["run_id"]] = (RESULT, [])
+        again = await served.client.post("/api/v1/workflows/charge/call", content=b"1", headers=given)
+        assert (again.status_code, again.content) == (200, RESULT)
+
+
+async def test_a_workflow_that_nobody_announced_is_not_called(serve: Any) -> None:
+    async with serve() as served:
+        answer = await served.client.post("/api/v1/workflows/charge/call", content=b"1", headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "workflow_not_found")
+        assert served.producer.written == []
+
+
+@pytest.mark.parametrize("wait", ["soon", "-1s", "61s", "2h", "1e3", ""])
+async def test_a_wait_that_is_no_time_is_refused(serve: Any, announced: Callable[..., Any], wait: str) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        answer = await served.client.post(f"/api/v1/workflows/charge/call?wait={wait}", content=b"1", headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["details"][0]["pointer"]) == (422, "/query/wait")
+        assert served.producer.written == []
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"no json", {}, 400),
+        (b"1", {"content-type": "text/plain"}, 415),
+        (b"1", {"content-type": "application/cloudevents+json"}, 415),
+        (b"1", {"idempotency-key": ""}, 400),
+        (b"[" * 300 + b"]" * 300, {}, 422),
+        (b'"' + b"x" * 2_000_000 + b'"', {}, 413),
+        (b"1", {"authorization": "Bearer wrong"}, 401),
+    ],
+)
+async def test_a_call_that_cannot_be_taken_says_why(
+    serve: Any, announced: Callable[..., Any], content: bytes, headers: dict[str, str], status: int
+) -> None:
+    async with serve(max_body_bytes=4_000_000) as served:
+        await served.workflows.take([announced("charge")])
+        answer = await served.client.post("/api/v1/workflows/charge/call", content=content, headers=JSON | headers)
+        assert answer.status_code == status
+        assert answer.json()["error"]["remedy"]
+        assert served.producer.written == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotAccepted("Kafka is away.", retry_after_seconds=3), "kafka_unavailable"),
+        (MaybeAccepted("No answer.", retry_after_seconds=3), "kafka_no_answer"),
+    ],
+)
+async def test_a_call_while_kafka_is_away_may_be_repeated(
+    serve: Any, announced: Callable[..., Any], error: Exception, code: str
+) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.producer.error = error
+        answer = await served.client.post("/api/v1/workflows/charge/call", content=b"1", headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
+        assert answer.headers["retry-after"] == "3"
+        assert served.answers.waiting == []
+
+
+async def test_calls_count_against_the_rate_limit(serve: Any, announced: Callable[..., Any]) -> None:
+    async with serve(rate_limit_per_second=1) as served:
+        await served.workflows.take([announced("charge")])
+        statuses = [
+            (await served.client.post("/api/v1/workflows/charge/call?wait=0", content=b"1", headers=JSON)).status_code
+            for _ in range(2)
+        ]
+        assert statuses == [202, 429]
+
+
+async def test_a_suspended_step_is_resumed_by_an_event(serve: Any) -> None:
+    async with serve() as served:
+        path = "/api/v1/runs/charge:abc/resume/approval"
+        answer = await served.client.post(path, content=b'{"by": "kim"}', headers=JSON)
+        event = decoded(served)
+        assert answer.status_code == 202
+        assert answer.json() == {"event_id": event.id}
+        assert (event.topic, event.data, event.key) == ("headgate/resume/charge:abc/approval", {"by": "kim"}, None)
+
+
+async def test_a_run_is_cancelled_by_an_event_with_its_id_as_key(serve: Any) -> None:
+    async with serve() as served:
+        answer = await served.client.post("/api/v1/runs/charge:abc/cancel")
+        event = decoded(served)
+        assert (answer.status_code, event.topic, event.key) == (202, "headgate/cancel", "charge:abc")
+
+
+async def test_a_caller_that_leaves_is_forgotten(serve: Any, announced: Callable[..., Any]) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        call = served.client.post("/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
+        asked = asyncio.create_task(call)
+        while not served.producer.written:  # noqa: ASYNC110 nobody tells
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait({asked})
+        assert served.answers.waiting == []

@@ -1,0 +1,29 @@
+"""Settings are of the whole installation or worker; the engine hears of its partition's share."""
+
+from app.runtime.limits import StepLimits
+from app.settings import Settings
+from app.wiring import limits
+
+
+def settings(**given: object) -> Settings:
+    return Settings.load({name.replace("__", "."): value for name, value in given.items()}, dev=True, environ={})
+
+
+def test_a_partition_has_its_share_of_what_all_of_them_have() -> None:
+    found = limits.of_partition(settings(kafka__partitions=4, dedup__max_ids=10, limits__asleep_events=3))
+    assert (found.partitions, found.dedup_ids, found.asleep_events) == (4, 2, 1)
+
+
+def test_replies_go_where_the_settings_allow_and_never_into_own_topics() -> None:
+    allowed = limits.of_partition(settings(replies__allowed_topics="answers.*,headgate.*")).reply_allowed
+    answers = [allowed(one) for one in ("answers.*", "elsewhere", "headgate.events")]
+    assert answers == [True, False, False]
+
+
+def test_a_window_is_in_milliseconds() -> None:
+    assert limits.of_partition(settings(dedup__window_hours=0.5)).dedup_window_ms == 1_800_000
+
+
+def test_steps_are_told_the_sizes() -> None:
+    given = settings(kafka__partitions=4, limits__event_bytes="2 KiB", limits__result_bytes="1 KiB")
+    assert limits.of_steps(given) == StepLimits(partitions=4, event_bytes=2_048, result_bytes=1_024)
