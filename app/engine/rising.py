@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.engine.effects import After
 from app.engine.recorded import UNKNOWN
 from app.engine.state import Run, RunStatus, State
 
@@ -45,6 +46,18 @@ def wanted(state: State, most: int) -> list[Wanted]:
         found.append(Wanted(run.id, bodies, offsets, 0 if steps is None else steps.size))
         most -= len(offsets) + len(bodies)
     return found
+
+
+def hot(state: State, after: Sequence[After]) -> list[After]:
+    """Return what still concerns somebody: not a run that ended in the same round, or whose function did not stay."""
+    return [one for one in after if state.runs.get(one.run.id) is one.run and one.run.status in HOT]
+
+
+def running_but(state: State, left: "set[str]") -> int:
+    """Return how many runs go on, not counting those that were `left` to the next owner."""
+    if not left:
+        return state.running
+    return sum(one.status is RunStatus.RUNNING and one.id not in left for one in state.runs.values())
 
 
 def pairs(places: "array[int] | None") -> Iterator[tuple[int, int]]:

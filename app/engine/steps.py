@@ -8,15 +8,13 @@ somebody's decision). A run of which only such steps are open waits, and the run
 from collections.abc import Callable
 from typing import Any, Final
 
-import orjson
-
-from app.engine import inputs, notes, retry, rising, runs, timers, waits
+from app.engine import conditions, ends, inputs, notes, retry, rising, runs, waits
 from app.engine.asks import KINDS, Await, EventCondition, Execute, Fault, Invoke, Kind, Note, Outcome, Sleep, Suspend
-from app.engine.awaited import Condition, Progress
-from app.engine.effects import Effects, Go, Judge, Resolve
+from app.engine.awaited import Condition
+from app.engine.effects import Effects
 from app.engine.recorded import Step, Steps
-from app.engine.state import Run, RunStatus, State, Timer
-from topics import commands, facts, keys
+from app.engine.state import Run, RunStatus, State
+from topics import facts
 from topics.envelope import Envelope
 from topics.timestamps import rfc3339
 
@@ -74,12 +72,12 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     step.steps.executing -= 1
     failure = given.failure
     if failure is None:
-        _end(state, run, step, Outcome(given.value if given.value is not None else b"null"), effects)
+        ends.end(state, run, step, Outcome(given.value if given.value is not None else b"null"), effects)
         return
     fault = Fault(failure.type, failure.message)
     over = failure.rejected or failure.final or not retry.may_retry(step.attempts, max_retries=step.ask.max_retries)
     if over:
-        _end(state, run, step, Outcome(None, fault), effects)
+        ends.end(state, run, step, Outcome(None, fault), effects)
         return
     delay_ms = failure.retry_after_ms
     if delay_ms is None:
@@ -88,8 +86,8 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     step.attempts += 1
     step.error = fault
     step.retried = True
-    _arm(state, run, step, state.now_ms + delay_ms)
-    _touch(state, step)
+    ends.arm(state, run, step, state.now_ms + delay_ms)
+    ends.touch(state, step)
     state.unsettled.append(run)
 
 
@@ -110,14 +108,14 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
         assert isinstance(asked_for, EventCondition)
         waits.withdraw(state, run, step.key, given.condition, asked_for.topic)
         condition.candidates.clear()
-        _receive(state, run, step, given.condition, envelope, effects)
+        conditions.receive(state, run, step, given.condition, envelope, effects)
         return
-    _touch(state, step)
+    ends.touch(state, step)
     if condition.candidates:
-        _ask_filter(run, step, given.condition, effects)
+        conditions.ask_filter(run, step, given.condition, effects)
     elif condition.expired:
         condition.over = True
-        _reconsider(state, run, step, effects)
+        conditions.reconsider(state, run, step, effects)
     state.unsettled.append(run)
 
 
@@ -150,17 +148,17 @@ def due(state: State, run_id: str, key: str, due_ms: int, effects: Effects) -> N
     ask = step.ask
     if isinstance(ask, Execute):
         if run.status in rising.HOT and step.asked:
-            _go(state, run, step, effects)
+            ends.go(state, run, step, effects)
         elif run.status is RunStatus.COLD:
             rising.wake(state, run)
     elif isinstance(ask, Sleep):
-        _end(state, run, step, _NULL, effects)
+        ends.end(state, run, step, _NULL, effects)
     elif isinstance(ask, Suspend):
         until = rfc3339(ask.deadline_ms or 0)
         fault = Fault("EventTimeout", f"nobody resumed step {step.key!r} of run {run.id!r} until {until}")
-        _end(state, run, step, Outcome(None, fault), effects)
+        ends.end(state, run, step, Outcome(None, fault), effects)
     else:
-        _await_due(state, run, step, effects)
+        conditions.due(state, run, step, effects)
 
 
 def resume(state: State, run_id: str, key: str, value: bytes, effects: Effects) -> bool:
@@ -168,7 +166,7 @@ def resume(state: State, run_id: str, key: str, value: bytes, effects: Effects) 
     found = _open(state, run_id, key)
     if found is None or not isinstance(found[1].ask, Suspend):
         return False
-    _end(state, *found, Outcome(value), effects)
+    ends.end(state, *found, Outcome(value), effects)
     return True
 
 
@@ -178,18 +176,18 @@ def met(state: State, run_id: str, key: str, n: int, envelope: Envelope, effects
     if found is None:
         return
     run, step, condition = found
-    asked_for = _await_of(step).conditions[n]
+    asked_for = conditions.await_of(step).conditions[n]
     assert isinstance(asked_for, EventCondition)
     if not asked_for.stream:
-        _receive(state, run, step, n, envelope, effects)
+        conditions.receive(state, run, step, n, envelope, effects)
         return
     condition.candidates.append(envelope)
-    _touch(state, step)
+    ends.touch(state, step)
     state.unsettled.append(run)
     if run.status is RunStatus.COLD:
         rising.wake(state, run)
     elif run.status in rising.HOT and step.asked and not condition.judging:
-        _ask_filter(run, step, n, effects)
+        conditions.ask_filter(run, step, n, effects)
 
 
 def expired(state: State, run_id: str, key: str, n: int, effects: Effects) -> None:
@@ -199,10 +197,10 @@ def expired(state: State, run_id: str, key: str, n: int, effects: Effects) -> No
         return
     run, step, condition = found
     condition.expired = True
-    _touch(state, step)
+    ends.touch(state, step)
     if not condition.candidates:
         condition.over = True
-        _reconsider(state, run, step, effects)
+        conditions.reconsider(state, run, step, effects)
 
 
 def settle(state: State) -> None:
@@ -231,37 +229,25 @@ def settle(state: State) -> None:
 
 def _note(state: State, run: Run, step: Step, ask: Note, effects: Effects) -> None:
     state.outgoing.records.extend(ask.records)
-    _end(state, run, step, Outcome(ask.value), effects)
+    ends.end(state, run, step, Outcome(ask.value), effects)
 
 
 def _execute(state: State, run: Run, step: Step, _ask: Execute, effects: Effects) -> None:
     # Nothing is journaled of a first attempt before it has ended: a crash has it begun anew.
     step.steps.open[step.key] = step
     step.attempts = 1
-    _go(state, run, step, effects)
+    ends.go(state, run, step, effects)
 
 
 def _sleep(state: State, run: Run, step: Step, ask: Sleep, _effects: Effects) -> None:
-    _wait(state, run, step)
-    _arm(state, run, step, ask.until_ms)
+    ends.wait(state, run, step)
+    ends.arm(state, run, step, ask.until_ms)
 
 
 def _suspend(state: State, run: Run, step: Step, ask: Suspend, _effects: Effects) -> None:
-    _wait(state, run, step)
+    ends.wait(state, run, step)
     if ask.deadline_ms is not None:
-        _arm(state, run, step, ask.deadline_ms)
-
-
-def _await(state: State, run: Run, step: Step, ask: Await, _effects: Effects) -> None:
-    _wait(state, run, step)
-    step.wait = Progress([Condition() for _ in ask.conditions])
-    for n, condition in enumerate(ask.conditions):
-        if isinstance(condition, Sleep):
-            continue
-        progress = step.wait.conditions[n]
-        progress.since_ms, progress.seen = _since(run, condition)
-        waits.register(state, run, step.key, n, condition, progress.since_ms, ask.deadline_ms, progress.seen)
-    _arm_await(state, run, step)
+        ends.arm(state, run, step, ask.deadline_ms)
 
 
 def _not_yet(state: State, run: Run, step: Step, _ask: Any, effects: Effects) -> None:
@@ -275,13 +261,13 @@ def _again(state: State, run: Run, step: Step, effects: Effects) -> None:
     state.unsettled.append(run)
     if step.kind is Kind.RUN:
         if not step.executing and not step.due_ms:
-            _go(state, run, step, effects)
+            ends.go(state, run, step, effects)
         return
     step.steps.stirred = False
     if step.wait is not None:
         for n, condition in enumerate(step.wait.conditions):
             if condition.candidates and not condition.judging:
-                _ask_filter(run, step, n, effects)
+                conditions.ask_filter(run, step, n, effects)
 
 
 # --- the steps' own -------------------------------------------------------------------------------------------------
@@ -295,95 +281,11 @@ def _open(state: State, run_id: str, key: str) -> tuple[Run, Step] | None:
     return None if step is None else (run, step)
 
 
-def _wait(state: State, run: Run, step: Step) -> None:
-    step.steps.open[step.key] = step
-    step.steps.stirred = False
-    _touch(state, step)
-    state.unsettled.append(run)
-
-
-def _go(state: State, run: Run, step: Step, effects: Effects) -> None:
-    step.executing = True
-    step.started_ms = state.now_ms
-    step.steps.executing += 1
-    effects.after.append(Go(run, step.key, step.attempts))
-    state.unsettled.append(run)
-
-
-def _ask_filter(run: Run, step: Step, n: int, effects: Effects) -> None:
-    condition = _progress(step).conditions[n]
-    condition.judging = True
-    effects.after.append(Judge(run, step.key, n, condition.candidates[0]))
-
-
 def _wants(step: Step) -> bool:
     """Whether the function has to be there for an open step to come further."""
     if step.wait is not None:
         return any(one.candidates for one in step.wait.conditions)
     return step.kind is Kind.RUN and not step.due_ms
-
-
-def _arm(state: State, run: Run, step: Step, due_ms: int) -> None:
-    step.due_ms = due_ms
-    timers.arm(state, due_ms, Timer.STEP, run.id, step.key)
-
-
-def _touch(state: State, step: Step) -> None:
-    if not step.touched:
-        step.touched = True
-        state.touched_steps.append(step)
-    state.changed = True
-
-
-def _end(state: State, run: Run, step: Step, outcome: Outcome, effects: Effects) -> None:
-    """The step came to something: it is recorded, and whoever waits for it goes on after that."""
-    limits = state.limits
-    if outcome.value is not None and len(outcome.value) > limits.result_bytes:
-        message = (
-            f"what step {step.key!r} came to has {len(outcome.value)} bytes, more than the {limits.result_bytes} of "
-            "limits.result_bytes; return less, for example a reference"
-        )
-        outcome = Outcome(None, Fault("ResultTooLarge", message))
-    step.outcome = outcome
-    hot = run.status in rising.HOT
-    if hot:
-        effects.after.append(Resolve(run, step.key, outcome, run.status is RunStatus.WAITING))
-        step.steps.stirred = True
-    _over(state, run, step, effects)
-    if hot:
-        state.unsettled.append(run)
-    elif run.status is RunStatus.COLD:
-        rising.wake(state, run)
-
-
-def _over(state: State, run: Run, step: Step, effects: Effects) -> None:
-    steps = step.steps
-    steps.open.pop(step.key, None)
-    steps.unplaced += 1
-    step.finished_ms = state.now_ms
-    outcome = step.outcome
-    assert outcome is not None
-    steps.size += len(outcome.value) if outcome.value is not None else 0
-    _touch(state, step)
-    if steps.size > state.limits.run_bytes:
-        message = (
-            f"the steps of run {run.id!r} came to {steps.size} bytes, more than the {state.limits.run_bytes} of "
-            "limits.run_bytes; return less from its steps, for example references"
-        )
-        runs.end(state, run, _FAILED, inputs.Failure("StepLimit", message, None), effects)
-
-
-# --- waits for events -----------------------------------------------------------------------------------------------
-
-
-def _await_of(step: Step) -> Await:
-    assert isinstance(step.ask, Await)
-    return step.ask
-
-
-def _progress(step: Step) -> Progress:
-    assert step.wait is not None
-    return step.wait
 
 
 def _awaiting(state: State, run_id: str, key: str, n: int) -> tuple[Run, Step, Condition] | None:
@@ -396,110 +298,12 @@ def _awaiting(state: State, run_id: str, key: str, n: int) -> tuple[Run, Step, C
     return (*found, conditions[n])
 
 
-def _since(run: Run, condition: EventCondition) -> tuple[int, list[str]]:
-    """Return from which append time on events count, and the digests of those that never do."""
-    since_ms = run.events[0].timestamp_ms if condition.since_ms is None else condition.since_ms
-    seen: list[str] = []
-    received = None if run.steps is None or run.steps.received is None else run.steps.received.get(condition.topic)
-    if received is not None and received[0] >= since_ms:
-        since_ms = received[0]
-        seen.extend(received[1])
-    own = [keys.digest_of(one).hex() for one in run.events if one.timestamp_ms >= since_ms]
-    return since_ms, sorted({*seen, *own})
-
-
-def _remember(state: State, run: Run, topic: str, envelope: Envelope) -> None:
-    """Let no later wait of the run on the same topic get this event again, nor one from before it."""
-    steps = run.steps
-    assert steps is not None
-    if steps.received is None:
-        steps.received = {}
-    digest = keys.digest_of(envelope).hex()
-    last_ms, same = steps.received.get(topic, (-1, []))
-    if envelope.timestamp_ms > last_ms:
-        steps.received[topic] = (envelope.timestamp_ms, [digest])
-    elif envelope.timestamp_ms == last_ms and digest not in same:
-        steps.received[topic] = (last_ms, [*same, digest])
-    rising.touch(state, run)
-
-
-def _receive(state: State, run: Run, step: Step, n: int, envelope: Envelope, effects: Effects) -> None:
-    asked_for = _await_of(step).conditions[n]
-    assert isinstance(asked_for, EventCondition)
-    _remember(state, run, asked_for.topic, envelope)
-    condition = _progress(step).conditions[n]
-    condition.event = dict(commands.raw_event(envelope))
-    condition.met = condition.over = True
-    _reconsider(state, run, step, effects)
-    state.unsettled.append(run)
-
-
-def _reconsider(state: State, run: Run, step: Step, effects: Effects) -> None:
-    """A condition is met or over: end the step if enough are met, or no longer can be."""
-    ask, conditions = _await_of(step), _progress(step).conditions
-    met_now = [n for n, one in enumerate(conditions) if one.met]
-    if len(met_now) >= ask.need:
-        if ask.need == 1:
-            n = met_now[0]
-            value: Any = {"n": n, "event": conditions[n].event}
-        else:
-            value = [one.event for one in conditions]
-        outcome = Outcome(orjson.dumps(value))
-    elif len(met_now) + sum(_may_be_met(ask, n, one) for n, one in enumerate(conditions)) < ask.need:
-        until = "" if ask.deadline_ms is None else f" until {rfc3339(ask.deadline_ms)}"
-        outcome = Outcome(None, Fault("EventTimeout", f"step {step.key!r} ({step.about}) was not met{until}"))
-    else:
-        _touch(state, step)
-        return
-    runs.withdraw(state, run, step)
-    _end(state, run, step, outcome, effects)
-
-
-def _may_be_met(ask: Await, n: int, condition: Condition) -> bool:
-    asked_for = ask.conditions[n]
-    if condition.over:
-        return False
-    if not isinstance(asked_for, Sleep) or ask.deadline_ms is None:
-        return True
-    # The end of the whole is told by the waits for events, where there are any: a sleep beyond it never ends.
-    return asked_for.until_ms <= ask.deadline_ms
-
-
-def _arm_await(state: State, run: Run, step: Step) -> None:
-    """Let the next sleep among the conditions end; and the whole, if there is nothing but sleeps."""
-    ask, conditions = _await_of(step), _progress(step).conditions
-    sleeps = [
-        one.until_ms
-        for n, one in enumerate(ask.conditions)
-        if isinstance(one, Sleep) and not conditions[n].over and _may_be_met(ask, n, conditions[n])
-    ]
-    if ask.deadline_ms is not None and all(isinstance(one, Sleep) for one in ask.conditions):
-        sleeps.append(ask.deadline_ms)
-    if sleeps:
-        _arm(state, run, step, min(sleeps))
-
-
-def _await_due(state: State, run: Run, step: Step, effects: Effects) -> None:
-    ask, conditions = _await_of(step), _progress(step).conditions
-    _touch(state, step)
-    for n, one in enumerate(ask.conditions):
-        if isinstance(one, Sleep) and not conditions[n].over and one.until_ms <= state.now_ms:
-            conditions[n].met = conditions[n].over = True
-    if ask.deadline_ms is not None and ask.deadline_ms <= state.now_ms:
-        for n, one in enumerate(ask.conditions):
-            if isinstance(one, Sleep) and not conditions[n].over:
-                conditions[n].over = True
-    _reconsider(state, run, step, effects)
-    if step.outcome is None:
-        _arm_await(state, run, step)
-
-
 Asked = Callable[[State, Run, Step, Any, Effects], None]
 ASKED: Final[dict[type, Asked]] = {
     Note: _note,
     Execute: _execute,
     Sleep: _sleep,
     Suspend: _suspend,
-    Await: _await,
+    Await: conditions.begin,
     Invoke: _not_yet,
 }

@@ -12,7 +12,6 @@ the journal holds the truth, and the next owner goes on from it (design 3.2).
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from app.engine import apply as engine
 from app.engine import asleep, rising, timers, waits, waking
@@ -20,11 +19,13 @@ from app.engine.commit import commit
 from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
 from app.engine.inputs import BodiesRead, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.outgoing import Outgoing
-from app.engine.state import Counters, Run, RunStatus, State
+from app.engine.state import Counters, State
 from app.kafka.log import AppendFailed, Entry, PartitionLog
 from app.pump import decode
+from app.pump.around import Clock, Runtime
 from app.pump.decode import Read
 from app.pump.delivery import Delivery
+from app.pump.entries import batches, place
 from app.pump.inbox import Inbox
 from app.pump.lookback import LookBack
 from app.pump.recall import Recall
@@ -37,30 +38,6 @@ MOST_HAPPENED = 5_000
 """Ends of attempts and the like that one round takes, so that its record batch stays below the limit."""
 QUIET_ROUNDS = 5
 """Rounds without new events that an upkeep waits for what is going on."""
-
-
-class Runtime(Protocol):
-    """What drives authors' code (app.runtime.driver)."""
-
-    async def start(self, runs: Sequence[Run], report: Callable[[Happened], None]) -> None:
-        """Start an attempt of each run; return once those that need not wait have ended. `report` gets what happens."""
-
-    def go_on(self, after: Sequence[After], report: Callable[[Happened], None]) -> None:
-        """Do what follows the round that has been journaled, in this order. What a run is told that has no function
-        here, because it was dropped meanwhile, means nothing: that was reported.
-        """
-
-    def cancel(self, runs: Sequence[Run]) -> None:
-        """Stop the attempts of `runs`; nothing more is reported of them."""
-
-
-class Clock(Protocol):
-    """Time as the pump sees it; the simulation has its own."""
-
-    def now_ms(self) -> int: ...
-
-    async def wait(self, event: asyncio.Event, until_ms: int | None) -> None:
-        """Wait for `event`, at most until `until_ms`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,10 +152,7 @@ class Pump:
     @property
     def in_flight(self) -> int:
         """Attempts that go on here."""
-        left = self._left
-        if not left:
-            return self.state.running
-        return sum(one.status is RunStatus.RUNNING and one.id not in left for one in self.state.runs.values())
+        return rising.running_but(self.state, self._left)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -338,9 +312,7 @@ class Pump:
         return BodiesRead(bodies) if bodies else None
 
     def _may_rise(self) -> bool:
-        """Whether there are runs to read back, and room for them. While nothing runs there always is: what fills the
-        room may be waiting for one of them.
-        """
+        """Whether there are runs to read back, and room: always while nothing runs, for what fills it may need them."""
         state, bounds = self.state, self._bounds
         if not state.rising or self._draining:
             return False
@@ -385,22 +357,18 @@ class Pump:
     def _go_on(self) -> None:
         """The round is durable: tell the runtime. While draining, runs that only waited do not go on here."""
         after, self._after = self._after, []
-        state = self.state
         told: list[After] = []
-        for one in after:
-            run = one.run
-            if state.runs.get(run.id) is not run or run.status not in rising.HOT:
-                continue  # it ended in the same round, or its function did not stay
+        for one in rising.hot(self.state, after):
             if self._draining and ((isinstance(one, Resolve) and one.woken) or isinstance(one, Rise)):
-                self._left.add(run.id)
+                self._left.add(one.run.id)
             else:
                 told.append(one)
         if told:
             self._runtime.go_on(told, self._report)
 
     async def _append(self, made: Commit) -> None:
-        for entities in _batches(made.ahead):
-            await self._append_one(entities, made.placed)
+        for few in batches(made.ahead):
+            await self._append_one(few, made.placed)
         await self._append_one([Entry(key, value) for key, value in made.batch], made.placed)
 
     async def _append_one(self, entries: Sequence[Entry], placed: Mapping[bytes, Placed]) -> None:
@@ -412,9 +380,7 @@ class Pump:
             )
         self._next_journal_offset = offset + len(entries)
         if placed:
-            for at, entry in enumerate(entries, offset):
-                if entry.value is not None and (one := placed.get(entry.key or b"")) is not None:
-                    one.offset = at
+            place(entries, offset, placed)
 
     async def _offer(self, topic: str, inbox: Inbox, records: Sequence[Read], begin: int | None) -> None:
         expected = inbox.next_offset
@@ -446,16 +412,3 @@ class Pump:
     def _report(self, given: Happened) -> None:
         self._happened.append(given)
         self._wake.set()
-
-
-def _batches(ahead: Sequence[tuple[bytes, bytes | None]], most_bytes: int = 4 * 1024 * 1024) -> list[list[Entry]]:
-    batches: list[list[Entry]] = []
-    size = most_bytes
-    for key, value in ahead:
-        length = len(key) + len(value or b"")
-        if size + length > most_bytes:
-            batches.append([])
-            size = 0
-        batches[-1].append(Entry(key, value))
-        size += length
-    return batches

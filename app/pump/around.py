@@ -1,0 +1,33 @@
+"""What a pump needs around it: whoever drives the authors' code, and a clock."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from app.engine.effects import After
+from app.engine.inputs import Happened
+from app.engine.state import Run
+
+
+class Runtime(Protocol):
+    """What drives authors' code (app.runtime.driver)."""
+
+    async def start(self, runs: Sequence[Run], report: Callable[[Happened], None]) -> None:
+        """Start an attempt of each run; return once those that need not wait have ended. `report` gets what happens."""
+
+    def go_on(self, after: Sequence[After], report: Callable[[Happened], None]) -> None:
+        """Do what follows the round that has been journaled, in this order. What a run is told that has no function
+        here, because it was dropped meanwhile, means nothing: that was reported.
+        """
+
+    def cancel(self, runs: Sequence[Run]) -> None:
+        """Stop the attempts of `runs`; nothing more is reported of them."""
+
+
+class Clock(Protocol):
+    """Time as the pump sees it; the simulation has its own."""
+
+    def now_ms(self) -> int: ...
+
+    async def wait(self, event: asyncio.Event, until_ms: int | None) -> None:
+        """Wait for `event`, at most until `until_ms`."""
