@@ -29,7 +29,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/engine/notes.py": ("notes are steps, tested with the others", "tests/unit/app/engine/test_steps.py"),
     "app/engine/recorded.py": ("records of steps, tested with those", "tests/unit/app/engine/test_steps.py"),
     "app/engine/rising.py": ("runs that wait and come back", "tests/unit/app/engine/test_steps.py"),
-    "app/engine/waits.py": ("not there yet", "tests/unit/app/engine/test_conditions.py"),
     "app/pump/around.py": ("protocols", "tests/unit/app/pump/test_pump.py"),
     "app/pump/entries.py": ("part of each append", "tests/unit/app/pump/test_pump.py"),
     "app/engine/inputs.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),

@@ -110,7 +110,7 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
     condition.judging = False
     envelope = condition.candidates.popleft()
     if given.passed:
-        asked_for = _await_of(step).conditions[given.condition]
+        asked_for = conditions.await_of(step).conditions[given.condition]
         assert isinstance(asked_for, EventCondition)
         waits.withdraw(state, run, step.key, given.condition, asked_for.topic)
         condition.candidates.clear()

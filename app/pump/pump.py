@@ -278,14 +278,10 @@ class Pump:
             chunk, length = self._events.take()
             taken += len(chunk)
             size += length
+            end = chunk[-1].offset + 1
             given.append(
                 decode.events(
-                    chunk,
-                    self.partition,
-                    chunk[-1].offset + 1,
-                    max_bytes=self._bounds.event_bytes,
-                    now_ms=now_ms,
-                    prefix=prefix,
+                    chunk, self.partition, end, max_bytes=self._bounds.event_bytes, now_ms=now_ms, prefix=prefix
                 )
             )
         return given

@@ -29,7 +29,7 @@ class Registered:
     def _register(self, _state: Any, _run: Any, key: str, n: int, _one: Any, since: int, until: Any, seen: Any) -> None:
         self.waits[key, n] = (since, until, list(seen))
 
-    def _withdraw(self, _state: Any, _run: Any, key: str, n: int) -> None:
+    def _withdraw(self, _state: Any, _run: Any, key: str, n: int, _topic: str) -> None:
         del self.waits[key, n]
 
 
