@@ -59,6 +59,9 @@ RESULT: Final[Schema] = _object(
 )
 
 _FACT: Final = {"run_id": _RUN_ID, "workflow_id": _TEXT, "at": _TIME}
+_STEP_FACT: Final = {**_FACT, "step": {**_TEXT, "description": "the step's key"}}
+_STEP: Final = {"kind": _TEXT, "what": _TEXT}
+_TIME_OR_NULL: Final[Schema] = {"oneOf": [_TIME, {"type": "null"}]}
 RUN_FACT: Final[Schema] = {
     "description": "what happened to a run that outlives one batch",
     "oneOf": [
@@ -79,6 +82,24 @@ RUN_FACT: Final[Schema] = {
                 "status": _STATUS,
                 "attempts": _COUNT,
                 "key": _TEXT_OR_NULL,
+                "error": _ERROR_OR_NULL,
+            }
+        ),
+        _object({"fact": {"const": "run_stuck"}, **_FACT, "attempt": _COUNT, "error": _ERROR}),
+        _object({"fact": {"const": "run_resumed"}, **_FACT}),
+        _object({"fact": {"const": "step_waiting"}, **_STEP_FACT, **_STEP, "since": _TIME, "until": _TIME_OR_NULL}),
+        _object(
+            {"fact": {"const": "step_retried"}, **_STEP_FACT, "attempt": _COUNT, "error": _ERROR, "retry_at": _TIME}
+        ),
+        _object(
+            {
+                "fact": {"const": "step_finished"},
+                **_STEP_FACT,
+                **_STEP,
+                "asked_at": _TIME,
+                "started_at": _TIME,
+                "finished_at": _TIME,
+                "attempts": _COUNT,
                 "error": _ERROR_OR_NULL,
             }
         ),

@@ -69,6 +69,8 @@ def _records(cluster: Cluster, name: str) -> Any:
 
 def _after(run: dict[str, Any], fact: dict[str, Any]) -> dict[str, Any]:
     """The summary of a run after one more fact about it."""
+    if str(fact.get("fact")).startswith("step_"):
+        return run
     run = dict.fromkeys(_SUMMARY) | {"status": "running"} | run
     run |= {field: fact[field] for field in _SUMMARY if fact.get(field) is not None}
     match fact.get("fact"):
@@ -76,6 +78,10 @@ def _after(run: dict[str, Any], fact: dict[str, Any]) -> dict[str, Any]:
             run["started_at"] = fact.get("at")
         case "run_retried":
             run["status"], run["attempts"] = "retrying", fact.get("attempt")
+        case "run_stuck":
+            run["status"] = "stuck"
+        case "run_resumed":
+            run["status"] = "running"
         case "run_finished":
             run["finished_at"] = fact.get("at")
     return run

@@ -49,8 +49,9 @@ class Places:
             self._offsets = array("q", [at for _, at in kept])
 
     def of(self, number: int) -> int:
-        """Return the offset of a body that is alive."""
-        return self._offsets[bisect_left(self._numbers, number)]
+        """Return the offset of a body, 0 where it is not known: a snapshot has numbers alone of what sleeps."""
+        at = bisect_left(self._numbers, number)
+        return self._offsets[at] if at < len(self._numbers) and self._numbers[at] == number else 0
 
 
 _ENTRY_BYTES: Final = 200

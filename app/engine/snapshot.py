@@ -189,7 +189,7 @@ def _places(state: State) -> "array.array[int]":
         if run.places is not None:
             places.extend(run.places)
         for held in run.held or ():
-            places.extend((held.number, held.offset))
+            places.extend((held.number, max(0, held.offset)))
     return places
 
 

@@ -69,7 +69,7 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     run, step = found
     if step.wait is not None and given.failure is not None:  # its filter could not judge an event: nothing is passed by
         runs.withdraw(state, run, step)
-        _end(state, run, step, Outcome(None, Fault(given.failure.type, given.failure.message)), effects)
+        ends.end(state, run, step, Outcome(None, Fault(given.failure.type, given.failure.message)), effects)
         return
     if not step.executing:
         return

@@ -95,7 +95,7 @@ def _held(state: State, run: Run, envelopes: Sequence[Envelope]) -> tuple[Held, 
     rising.warm(state, run)
     made: list[Held] = []
     for (number, offset), envelope in zip(places, envelopes, strict=True):
-        held = state.shared.get(number) or Held(envelope, number, offset=offset, journaled=True)
+        held = state.shared.get(number) or Held(envelope, number, offset=offset or -1, journaled=True)
         held.refs += 1
         made.append(held)
     return tuple(made)

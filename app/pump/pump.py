@@ -299,7 +299,8 @@ class Pump:
         if self._may_rise():
             wanted = rising.wanted(state, self._bounds.round_events)
             if wanted:
-                return RunsRead(await self._recall.runs(wanted, most_bytes=max(1, self._bounds.held_bytes // 2)))
+                end, most = self._next_journal_offset, max(1, self._bounds.held_bytes // 2)
+                return RunsRead(await self._recall.runs(wanted, end=end, most_bytes=most))
         numbers = waking.wanted(state, self._bounds.round_events) if self._may_wake() else ()
         if not numbers:
             return None

@@ -49,7 +49,7 @@ class Recall:
             self._next, self._passed = self._start, -1
         return await self._scan(numbers, end, most_bytes)
 
-    async def runs(self, wanted: Sequence[Wanted], *, most_bytes: int) -> Runs:
+    async def runs(self, wanted: Sequence[Wanted], *, end: int, most_bytes: int) -> Runs:
         """Return events and steps of runs, of the first one at least, and of no more once `most_bytes` are read.
 
         Raises UnreadableJournal, also for a record that is not there.
@@ -67,11 +67,20 @@ class Recall:
                 size += one.size
             offsets = [offset for one in few for number, offset in one.bodies if number not in self._at_hand]
             offsets.extend(offset for one in few for offset in one.steps)
-            values = await self._at(offsets)
+            values = await self._at([one for one in offsets if one])
+            lost = sorted({n for one in few for n, offset in one.bodies if not offset and n not in self._at_hand})
+            by_number = await self._by_number(lost, end)
             for one in few:
-                events = [self._event(number, offset, values) for number, offset in one.bodies]
+                events = [by_number.get(number) or self._event(number, offset, values) for number, offset in one.bodies]
                 size += sum([event.weight for event in events])
                 found.append((one.run_id, events, [_value(values, offset, one.run_id) for offset in one.steps]))
+        return found
+
+    async def _by_number(self, numbers: Sequence[int], end: int) -> dict[int, Envelope]:
+        """Return the events of bodies whose offsets are not known."""
+        found: dict[int, Envelope] = {}
+        while left := [one for one in numbers if one not in found]:
+            found.update(await self.read(left, end=end, most_bytes=SCAN_BYTES))
         return found
 
     def _event(self, number: int, offset: int, values: Mapping[int, bytes]) -> Envelope:

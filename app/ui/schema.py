@@ -77,7 +77,7 @@ SELECT json_extract(value, '$[2].run_id'), json_extract(value, '$[2].workflow_id
        json_extract(value, '$[2].workflow_version'),
        CASE json_extract(value, '$[2].fact')
            WHEN 'run_finished' THEN json_extract(value, '$[2].status')
-           WHEN 'run_retried' THEN 'retrying' ELSE 'running' END,
+           WHEN 'run_retried' THEN 'retrying' WHEN 'run_stuck' THEN 'stuck' ELSE 'running' END,
        json_extract(value, '$[2].key'),
        CASE json_extract(value, '$[2].fact') WHEN 'run_started' THEN json_extract(value, '$[2].at') END,
        coalesce(json_extract(value, '$[2].attempt'), json_extract(value, '$[2].attempts')),
@@ -85,7 +85,7 @@ SELECT json_extract(value, '$[2].run_id'), json_extract(value, '$[2].workflow_id
        json_extract(value, '$[2].at')
 FROM json_each(?)
 WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].at') = 'text'
-  AND json_type(value, '$[2].fact') = 'text'
+  AND json_extract(value, '$[2].fact') LIKE 'run%'
 ON CONFLICT (run_id) DO UPDATE SET
     status = excluded.status, workflow_version = coalesce(excluded.workflow_version, workflow_version),
     event_key = coalesce(excluded.event_key, event_key), started_at = coalesce(started_at, excluded.started_at),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.engine import apply as engine
-from app.engine import rising, waking
-from app.engine.asks import Note
+from app.engine import rising, runs, steps, waking
+from app.engine.asks import Ask, Await, Execute, Kind, Note, Sleep, Suspend
 from app.engine.commit import commit
 from app.engine.effects import Effects, Rise
 from app.engine.entities import Entities, event_of
@@ -21,10 +21,12 @@ from app.engine.inputs import (
     Delivered,
     Ended,
     EventsRead,
+    Evicted,
     Failure,
     Input,
     RunsRead,
     StepAsked,
+    StepEnded,
     WorkflowsLoaded,
 )
 from app.engine.known import Definition
@@ -76,6 +78,12 @@ class Player:
     def give(self, step: Step) -> list[str]:
         """Give one step; return the ids of the runs that start."""
         starts = self._started(engine.apply(self.state, list(self._inputs(step)), step["now"]))
+        for run in step.get("mended", []):
+            assert runs.retry_stuck(self.state, run)
+        for run, key, value in step.get("resumed", []):
+            effects = Effects()
+            assert steps.resume(self.state, run, key, value.encode(), effects)
+            starts += self._started(effects)
         while (read := self._recalled()) is not None:
             starts += self._started(engine.apply(self.state, [read], step["now"]))
         return starts
@@ -143,8 +151,26 @@ class Player:
                 yield StepAsked(run, attempt, key, "publish_event", Note(event_id, (record,), quiet=True))
         for run, attempt, result, failure in step.get("ended", []):
             yield Ended(run, attempt, result and result.encode(), failure and Failure(**failure))
+        for run, attempt, key, kind, about in step.get("asked", []):
+            yield StepAsked(run, attempt, key, f"{kind} {key}", ask_of(Kind(kind), about))
+        for run, attempt, key, value, failure in step.get("step_ended", []):
+            yield StepEnded(run, attempt, key, value and value.encode(), failure and Failure(**failure))
+        if "evicted" in step:
+            yield Evicted(step["evicted"])
         if "delivered" in step:
             yield Delivered(*step["delivered"])
+
+
+def ask_of(kind: Kind, about: Any) -> Ask:
+    if kind is Kind.NOTE:
+        return Note(about.encode())
+    if kind is Kind.SLEEP:
+        return Sleep(until_ms=about)
+    if kind is Kind.SUSPEND:
+        return Suspend(data=b'{"who":"you"}', deadline_ms=about)
+    if kind is Kind.AWAIT:
+        return Await(conditions=tuple(Sleep(until_ms=one) for one in about), need=len(about), deadline_ms=None)
+    return Execute(max_retries=about, base_delay_ms=1_000, max_delay_ms=9_000)
 
 
 def made(described: Mapping[str, Any]) -> Workflow:

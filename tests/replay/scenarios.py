@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tests.replay.history import Player
-from topics import codec, commands, keys
+from topics import codec, commands, journal, keys
 
 START: Final = 1_769_860_800_000
 
@@ -16,7 +16,7 @@ class Recording:
         self, *workflows: tuple[list[Any], list[Any]], partitions: int = 1, inputs: int = 2, **limits: Any
     ) -> None:
         self.history: dict[str, Any] = {
-            "format": 1,
+            "format": journal.FORMAT,
             "inputs": inputs,
             "partition": 0,
             "partitions": partitions,
@@ -284,6 +284,44 @@ def schedules_and_downtime() -> dict[str, Any]:
     return made.done()
 
 
+def durable_steps() -> dict[str, Any]:
+    """Steps of every kind that ends by itself, in runs that wait, are dropped, tried again, stuck and mended."""
+    made = Recording(([{"id": "charge", "trigger_on_event": "orders", "max_retries": 1, "timeout": 90_000}], []))
+    a, b, c, d = made.events(*(made.raw("orders", n, key=f"k{n}", event_id=f"e{n}") for n in range(4)))
+    made.step(published=[[a, 1, "tell"]])
+    made.step(asked=[[a, 1, "call", "run", 2], [c, 1, "call", "run", 0], [b, 1, "nap", "sleep", START + 60_000]])
+    made.step(asked=[[d, 1, "naps", "await", [START + 50_000, START + 70_000]]])
+    made.step(step_ended=[[a, 1, "call", '{"a":  1.50}', None], [c, 1, "call", None, FAILS]])
+    made.commit()
+    made.step()
+    made.step(asked=[[a, 1, "ok?", "suspend", START + 600_000], [c, 1, "now", "note", '"5"']], evicted=[b])
+    made.commit()
+    made.step()
+    made.end(c, failure=FAILS | {"type": "HistoryMismatch", "stuck": True})
+    made.commit()
+    made.step(after_ms=60_000)  # b has slept, and d half of it
+    made.commit()
+    made.step(resumed=[[a, "ok?", '"yes"']], mended=[c])
+    made.commit()
+    made.step(delivered=[5, 9, 9])
+    made.step(asked=[[a, 1, "again", "run", 2]])
+    made.step(step_ended=[[a, 1, "again", None, FAILS]])
+    made.end(c, failure=FAILS)
+    made.end(b)
+    made.commit()
+    made.step(after_ms=20_000)
+    made.commit()
+    made.step()
+    made.step(asked=[[a, 1, "again", "run", 2]])
+    made.step(step_ended=[[a, 1, "again", '"' + "x" * 1_200 + '"', None]])
+    made.commit()
+    made.step()
+    while made.player.state.runs:
+        made.end(*sorted(made.player.state.runs))
+        made.commit()
+    return made.done()
+
+
 ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "1-retries-and-published-events": retries_and_published_events,
     "1-lanes-and-batches": lanes_and_batches,
@@ -291,4 +329,5 @@ ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "1-asleep-and-reloaded": asleep_and_reloaded,
     "1-known-and-unheard-of": known_and_unheard_of,
     "1-schedules-and-downtime": schedules_and_downtime,
+    "2-durable-steps": durable_steps,
 }

@@ -55,11 +55,18 @@ def told(sent: Any, history: dict[str, Any]) -> Any:
     """
     if not isinstance(sent, dict):
         return sent
-    runs = [one for one in sent["runs"] if history["format"] > 1 or not one[3].startswith('{"fact":"step_')]
+    # When an attempt of a step began is another time after a takeover, which had it begun anew.
+    facts = [[_without_start(field) for field in one] for one in sent["runs"]]
+    runs = [one for one in facts if history["format"] > 1 or not one[3].startswith('{"fact":"step_')]
     return sent | {
         "records": [[_without_remedy(field) for field in record] for record in sent["records"]],
         "runs": runs,
     }
+
+
+def _without_start(field: Any) -> Any:
+    is_step = isinstance(field, str) and field.startswith('{"fact":"step_finished"')
+    return re.sub(r'"started_at":"[^"]*"', '"started_at":""', field) if is_step else field
 
 
 def _without_remedy(field: Any) -> Any:

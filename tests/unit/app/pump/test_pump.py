@@ -7,11 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.inputs import WorkflowsLoaded
+from app.engine.asks import Ask, Note, Outcome, Sleep
+from app.engine.effects import Resolve, Rise
+from app.engine.inputs import Ended, Evicted, StepAsked, WorkflowsLoaded
+from app.engine.state import RunStatus
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.pump import Pump
-from tests.unit.app.pump.conftest import Room, defined, event, settle
+from tests.unit.app.pump.conftest import NOW, Room, defined, event, settle
 from topics import journal
 
 KEY = "k4"  # its home is partition 0 of two
@@ -273,3 +276,86 @@ def _home(key: str) -> int:
     from topics import keys
 
     return keys.partition_of(key.encode(), 2)
+
+
+# --- steps ----------------------------------------------------------------------------------------------------------
+
+
+def asks(room: Room, run: str, key: str, ask: Ask) -> None:
+    room.runtime.reports[run](StepAsked(run, 1, key, key, ask))
+
+
+async def waiting(room: Room, log: MemoryLog | None = None) -> tuple[Pump, str]:
+    """A run that sleeps for an hour, after a step that is recorded."""
+    room.runtime.slow.add("w")
+    pump, _ = await going(room, log)
+    await pump.offer_events(room.produce(event(id="e1", key=KEY)))
+    await settle()
+    (run,) = room.runtime.started
+    asks(room, run, "now", Note(b"5"))
+    await settle()
+    asks(room, run, "nap", Sleep(until_ms=NOW + 3_600_000))
+    await settle()
+    return pump, run
+
+
+async def test_the_runtime_is_told_of_a_step_only_once_it_is_journaled(room: Room) -> None:
+    gate = Gate(room)
+    room.runtime.slow.add("w")
+    pump, _ = await going(room, gate)
+    await pump.offer_events(room.produce(event(id="e1", key=KEY)))
+    await settle()
+    (run,) = room.runtime.started
+    gate.open.clear()
+    asks(room, run, "now", Note(b"5"))
+    await settle()
+    assert room.runtime.told == []
+    gate.open.set()
+    await settle()
+    assert room.runtime.told == [Resolve(pump.state.runs[run], "now", Outcome(b"5"))]
+
+
+async def test_a_run_that_was_dropped_is_read_back_by_its_offsets_when_its_time_has_come(room: Room) -> None:
+    pump, run = await waiting(room)
+    room.runtime.reports[run](Evicted([run]))
+    await settle()
+    assert pump.state.runs[run].events == ()
+    room.clock.ms = NOW + 3_600_000
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))  # something happens: the clock of the test does not wake
+    await settle()
+
+    risen = room.runtime.told[-1]
+    assert isinstance(risen, Rise)
+    assert [(one.key, one.outcome) for one in risen.recorded] == [("now", Outcome(b"5")), ("nap", Outcome(b"null"))]
+    assert [one.id for one in pump.state.runs[run].events] == ["e1"]
+
+
+@pytest.mark.parametrize("at_hand_bytes", [None, 0])
+async def test_the_next_owner_calls_a_run_anew_with_what_is_recorded(room: Room, at_hand_bytes: int | None) -> None:
+    pump, run = await waiting(room)
+    pump.stop()
+    await settle()
+    room.clock.ms = NOW + 3_600_000
+    again = await room.pump(name="second", at_hand_bytes=at_hand_bytes)
+    again.workflows_changed(WorkflowsLoaded([defined()], ()))
+    room.run(again)
+    await settle()
+
+    risen = room.runtime.told[-1]
+    assert isinstance(risen, Rise)
+    assert [one.key for one in risen.recorded] == ["now", "nap"]
+    room.runtime.reports[run](Ended(run, 1, b"1"))
+    await settle()
+    assert [one["status"] for one in room.values("results")] == ["completed"]
+
+
+async def test_while_draining_a_run_that_only_waited_is_left_to_the_next_owner(room: Room) -> None:
+    pump, run = await waiting(room)
+    told = len(room.runtime.told)
+    pump.drain()
+    room.clock.ms = NOW + 3_600_000
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))
+    await settle()
+
+    assert (len(room.runtime.told), pump.in_flight) == (told, 0)
+    assert pump.state.runs[run].status is RunStatus.RUNNING
