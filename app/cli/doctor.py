@@ -13,6 +13,7 @@ from app.cli.output import Mark
 
 if TYPE_CHECKING:
     from app.cli.cluster import Cluster
+    from app.wiring.listening import Heard
 
 _HOUR_MS: Final = 3_600_000
 
@@ -187,18 +188,39 @@ def _workers(target: "Cluster") -> Iterator[Finding]:
 
 
 def _workflows(target: "Cluster") -> Iterator[Finding]:
-    from app.cli.workflows import announced
+    from app.cli.workflows import heard
     from app.kafka.records import TopicMissing
 
     try:
-        names = [name for name, record in announced(target).items() if not record.get("retired_at")]
+        found = heard(target)
     except TopicMissing:
         return  # said by the check of the topics
+    names = [name for name, record in found.workflows.items() if not record.get("retired_at")]
     if names:
         yield Finding(mark=Mark.OK, check="workflows", fact=f"{len(names)} announced: {_listed(names)}")
+        yield from _loaded(target, names, found)
     else:
         remedy = "Start a worker with a file that has some: `headgate worker PATH`"
         yield Finding(mark=Mark.WARN, check="workflows", fact="no worker has announced any", remedy=remedy)
+
+
+def _loaded(target: "Cluster", names: list[str], found: "Heard") -> Iterator[Finding]:
+    """Whether live workers have loaded what is announced, as far as all of them say what they have."""
+    members = {member.instance_id for member in target.admin.group(target.settings.consumer_group).members}
+    silent = sorted(members - {one.instance_id for one in found.workers})
+    unloaded = [name for name in names if not found.loaders(name)]
+    if unloaded and silent:
+        fact = (
+            f"no worker says that it has loaded {_listed(unloaded)}; {_listed(silent)} did not say lately what it has"
+        )
+        remedy = (
+            "Ask again in some seconds; else upgrade these workers, and compare the clocks of Kafka and this machine"
+        )
+        yield Finding(mark=Mark.WARN, check="workflows", fact=fact, remedy=remedy)
+    elif unloaded:
+        fact = f"announced, and loaded by no live worker: {_listed(unloaded)}; their events sleep"
+        remedy = "Start a worker that loads them, or give them up with `headgate workflows retire ID`"
+        yield Finding(mark=Mark.WARN, check="workflows", fact=fact, remedy=remedy)
 
 
 def _gateway(target: "Cluster") -> Iterator[Finding]:

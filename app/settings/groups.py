@@ -125,6 +125,13 @@ class WorkerSettings(Group):
     refence_hours: float = Field(
         default=6, gt=0, le=24, description="Hours after which a worker renews its claim on a partition."
     )
+    presence_seconds: float = Field(
+        default=10,
+        ge=1,
+        le=3600,
+        description="Seconds after which a worker says again what it has loaded; silent for three times as long, it "
+        "counts as gone.",
+    )
 
 
 class GatewaySettings(Group):

@@ -37,6 +37,7 @@ from app.runtime.driver import Driver
 from app.settings import Settings
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock
+from app.wiring.presence import Presence
 from app.wiring.reach import KafkaLost, Reach
 from app.wiring.sleepers import Sleepers
 from topics import catalog
@@ -84,6 +85,7 @@ class _Worker:
         self._settings = settings
         self._paths = paths
         self._reload = reload
+        self._process = f"{uuid.uuid4()}"
         self._loaded = loader.load(paths)
         self._metrics = WorkerMetrics()
         self._sleepers = Sleepers(self._metrics)
@@ -111,6 +113,13 @@ class _Worker:
         app = faust_app.build(settings, partitions, wire, self._fail)
         agents.declare(app, partitions, self._fail)
         self._announced = Announced(settings.worker.instance_id)
+        self._presence = Presence(
+            settings.worker.instance_id,
+            self._process,
+            sender.send,
+            every_seconds=settings.worker.presence_seconds,
+            now_ms=_now_ms,
+        )
         follower = Follower(
             settings.kafka.prefix + "workflows", client=config, take=self._heard, attach=self._announced.attach
         )
@@ -123,6 +132,7 @@ class _Worker:
             tasks.append(asyncio.create_task(self._watch_assignment(app, ready, server), name="assignment"))
             tasks.append(asyncio.create_task(self._show_progress(app), name="progress"))
             tasks.append(asyncio.create_task(reach.watch(), name="reach"))
+            tasks.append(asyncio.create_task(self._presence.keep(), name="presence"))
             if self._reload:
                 tasks.append(asyncio.create_task(self._watch_files(sender), name="reload"))
             for task in tasks:
@@ -136,6 +146,7 @@ class _Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
         await partitions.close(drain_seconds=settings.worker.drain_timeout_seconds)
         await app.stop()
+        await self._presence.end()
         driver.close()
         await asyncio.gather(app.fetching.close(), appender.close())
         await asyncio.gather(sender.close(), wire.close(), server.close())
@@ -157,7 +168,7 @@ class _Worker:
 
         held_bytes = max(1024 * 1024, settings.limits.queued_bytes // settings.kafka.partitions)
         return Parts(
-            owner=Owner(worker=f"{uuid.uuid4()}", instance_id=settings.worker.instance_id),
+            owner=Owner(worker=self._process, instance_id=settings.worker.instance_id),
             limits=_limits(settings),
             bounds=Bounds(
                 round_events=settings.limits.round_events,
@@ -203,11 +214,13 @@ class _Worker:
     # --- what goes on beside the pumps ------------------------------------------------------------------------------
 
     async def _heard(self, records: Sequence[Any]) -> None:
+        self._presence.take(records)
         if self._announced.take(records):
             self._tell()
 
     def _tell(self) -> None:
         """Tell the partitions what is loaded here and what others announced."""
+        self._presence.load(self._loaded.workflows)
         self._partitions.workflows_changed(
             WorkflowsLoaded(self._loaded.workflows, self._announced.definitions(), self._announced.retired())
         )

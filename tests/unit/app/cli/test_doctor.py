@@ -14,6 +14,7 @@ from app.kafka.admin import AdminError, Group, Member
 from app.kafka.broker_version import BrokerVersion
 from app.kafka.clients import KafkaUnreachable
 from app.settings import Settings
+from app.wiring import listening
 from tests.unit.app.cli.conftest import FakeAdmin
 
 EVENTS = "headgate.events"
@@ -26,8 +27,14 @@ def _healthy(connected: object, admin: FakeAdmin, settings: Settings, monkeypatc
     """An installation in which nothing is wrong."""
     admin.create(provisioning.wanted(settings.kafka))
     admin.workers = Group(name="headgate.worker", state="STABLE", members=(WORKER,), committed={})
-    monkeypatch.setattr(workflows, "announced", lambda _cluster: {"w": {"id": "w"}, "old": {"retired_at": "x"}})
+    says(monkeypatch, {"w": {"id": "w"}, "old": {"retired_at": "x"}}, {"worker-0": {"w": "1"}})
     monkeypatch.setattr(gatewayapi.Gateway, "get", lambda *_: {})
+
+
+def says(monkeypatch: pytest.MonkeyPatch, known: dict[str, dict[str, str]], loaded: dict[str, dict[str, str]]) -> None:
+    """Let the topic say what workflows there are, and what each live worker has loaded."""
+    workers = [listening.Worker(instance_id=name, workflows=one, silent_seconds=1) for name, one in loaded.items()]
+    monkeypatch.setattr(workflows, "heard", lambda _cluster: listening.Heard(workflows=known, workers=workers))
 
 
 def run() -> tuple[object, list[Finding]]:
@@ -162,8 +169,23 @@ def test_partitions_that_nobody_has_are_a_warning(admin: FakeAdmin) -> None:
 
 
 def test_no_workflows_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflows, "announced", lambda _cluster: {"old": {"retired_at": "x"}})
+    says(monkeypatch, {"old": {"retired_at": "x"}}, {"worker-0": {}})
     one_finding(Mark.WARN, "workflows", "no worker has announced any")
+
+
+def test_workflows_that_no_live_worker_has_loaded_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"w": {"id": "w"}, "x": {"id": "x"}, "y": {"id": "y"}, "old": {"retired_at": "x"}}
+    says(monkeypatch, known, {"worker-0": {"y": "1", "z": "1"}})
+    one_finding(Mark.WARN, "workflows", "announced, and loaded by no live worker: w, x; their events sleep")
+
+
+def test_while_a_worker_does_not_say_what_it_has_loaded_nothing_is_taken_for_loaded_by_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    says(monkeypatch, {"w": {"id": "w"}}, {"worker-9": {"x": "1"}})
+    one_finding(Mark.WARN, "workflows", "no worker says that it has loaded w; worker-0 did not say lately what it has")
+    says(monkeypatch, {"w": {"id": "w"}}, {"worker-9": {"w": "1"}})
+    assert run() == (0, [])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ PROMISED = {
     "worker.clock_warn_seconds": 1,
     "worker.clock_stop_seconds": 60,
     "worker.refence_hours": 6,
+    "worker.presence_seconds": 10,
     "gateway.host": "127.0.0.1",
     "gateway.port": 8080,
     "gateway.url": None,
