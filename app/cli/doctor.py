@@ -1,5 +1,6 @@
 """Check the whole installation and say how to mend what is wrong."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import UNAUTHORIZED
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from app.wiring.listening import Heard
 
 _HOUR_MS: Final = 3_600_000
+_LOOK_AGAIN_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,35 @@ def _workers(target: "Cluster") -> Iterator[Finding]:
         yield Finding(mark=Mark.WARN, check="workers", fact=fact, remedy=remedy)
 
 
+def _transactions(target: "Cluster") -> Iterator[Finding]:
+    """Whether a producer's open transaction holds up whoever reads: one that is still there at a second look."""
+    from topics import catalog
+
+    names = [catalog.qualified(target.kafka.prefix, name) for name in catalog.CATALOG]
+    counts = {name: topic.partitions for name, topic in target.admin.topics(names).items()}
+    first = _held_up(target, counts)
+    if not first:
+        return
+    time.sleep(_LOOK_AGAIN_SECONDS)
+    again = _held_up(target, counts)
+    for (name, partition), (stable, behind) in sorted(again.items()):
+        if first.get((name, partition), (None, 0))[0] != stable:
+            continue
+        fact = f"a transaction is open in {name}-{partition} at offset {stable}; it holds up {behind} records"
+        remedy = (
+            "Its producer has to end it; if that one is gone: `headgate kafka transactions abort "
+            f"--topic {name} --partition {partition} --start-offset {stable}`"
+        )
+        yield Finding(mark=Mark.WARN, check="topics", fact=fact, remedy=remedy)
+
+
+def _held_up(target: "Cluster", counts: dict[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Where the open transaction begins and how many offsets are behind that, per partition that has one."""
+    written = target.admin.written_offsets(counts)
+    stable = target.admin.end_offsets(counts)
+    return {place: (at, written[place] - at) for place, at in stable.items() if at < written[place]}
+
+
 def _workflows(target: "Cluster") -> Iterator[Finding]:
     from app.cli.workflows import heard
     from app.kafka.records import TopicMissing
@@ -243,7 +274,7 @@ def _gateway(target: "Cluster") -> Iterator[Finding]:
         yield Finding(mark=Mark.OK, check="gateway", fact=f"{gateway.url} is ready")
 
 
-CHECKS: Final = (_kafka, _topics, _clock, _workers, _workflows, _gateway)
+CHECKS: Final = (_kafka, _topics, _transactions, _clock, _workers, _workflows, _gateway)
 
 
 def _lag(target: "Cluster") -> dict[str, dict[int, int]]:

@@ -58,7 +58,8 @@ class KafkaLog:
         return await self._wire.bounds(self._prefix + topic, self.partition)
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        return self._wire.read(self._prefix + topic, self.partition, start, end)
+        own = topic == "journal" or topic in _OUTPUTS
+        return self._wire.read(self._prefix + topic, self.partition, start, end, transactions=not own)
 
     async def fence(self) -> Producer:
         self._claimed = None

@@ -145,12 +145,18 @@ class Wire:
 
         return await self.patiently(f"the offsets of {topic}-{partition}", ask)
 
-    async def read(self, topic: str, partition: int, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        """Yield committed records of `[start, end)` in order, without those that retention took. Raises LogError."""
+    async def read(
+        self, topic: str, partition: int, start: int, end: int, *, transactions: bool
+    ) -> AsyncIterator[list[LogRecord]]:
+        """Yield records of `[start, end)` in order, without those that retention took. Raises LogError.
+
+        With `transactions` those that are committed, waiting for transactions that are open. Else those that are in no
+        transaction, and nothing is waited for.
+        """
         position = start
         while position < end:
             try:
-                records, position = await self._fetch(topic, partition, position)
+                records, position = await self._fetch(topic, partition, position, transactions=transactions)
             except OffsetGone:
                 first, _ = await self.bounds(topic, partition)
                 if first <= position:
@@ -161,15 +167,25 @@ class Wire:
             if wanted:
                 yield wanted
 
-    async def _fetch(self, topic: str, partition: int, position: int) -> tuple[list[LogRecord], int]:
+    async def _fetch(
+        self, topic: str, partition: int, position: int, *, transactions: bool
+    ) -> tuple[list[LogRecord], int]:
         async def ask() -> tuple[list[LogRecord], int]:
             asked = [Asked(topic, partition, position)]
-            request = Fetch(asked, wait_ms=100, most_bytes=FETCH_BYTES, partition_bytes=FETCH_BYTES)
-            answer = await self._ask(self.leader(topic, partition), _Use.READS, request)
+            request = Fetch(
+                asked, wait_ms=100, most_bytes=FETCH_BYTES, partition_bytes=FETCH_BYTES, committed=transactions
+            )
+            answer: list[Fetched] = await self._ask(self.leader(topic, partition), _Use.READS, request)
             if not answer:
                 return [], position
-            _raise(answer[0].error)
-            found, after = batches.committed(answer[0].data, answer[0].aborted, position)
+            one = answer[0]
+            _raise(one.error)
+            if not one.data:
+                return [], position
+            if transactions:
+                found, after = batches.committed(one.data, one.aborted, position)
+            else:
+                found, after = batches.plain(one.data, position)
             return [_record(one) for one in found], after
 
         return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)

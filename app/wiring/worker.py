@@ -18,6 +18,7 @@ from app.engine.state import Counters, State
 from app.kafka import clients, faust_app, provisioning
 from app.kafka.admin import Admin
 from app.kafka.appender import Appender
+from app.kafka.fetching import Fetching
 from app.kafka.follow import Follower
 from app.kafka.journal import KafkaLog
 from app.kafka.log import Fenced
@@ -236,7 +237,8 @@ class _Worker:
             if app.rebalancing or not cast(Any, app.tables).recovery.completed.is_set():
                 self._health.down("partitions", "the group is changing")
             else:
-                self._health.up("partitions", f"{len(numbers)} owned{self._sleepers.detail}")
+                detail = f"{len(numbers)} owned{self._sleepers.detail}{_held_up(app.fetching)}"
+                self._health.up("partitions", detail)
                 if not told:
                     told = True
                     _tune_collector()
@@ -338,6 +340,13 @@ def _look_at_topics(settings: Settings) -> dict[str, str]:
     names = {name: settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned}
     found = admin.topics(names.values())
     return {name: found[qualified].id for name, qualified in names.items()}
+
+
+def _held_up(fetching: Fetching) -> str:
+    """A word for the readiness on partitions in which a transaction of a producer is open; empty without any."""
+    held = fetching.held()
+    names = ", ".join(f"{topic}-{partition} at offset {one.at}" for (topic, partition), one in held.items())
+    return f"; an open transaction holds up {names}" if held else ""
 
 
 def _snapshots(settings: Settings) -> Snapshots | None:

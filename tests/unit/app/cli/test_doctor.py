@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -165,6 +166,34 @@ def test_partitions_that_nobody_has_are_a_warning(admin: FakeAdmin) -> None:
     admin.workers = replace(admin.workers, members=(some,), state="PREPARING_REBALANCING")
     one_finding(
         Mark.WARN, "workers", f"no worker has partitions 5, 6, 7 of {EVENTS} (the group is PREPARING_REBALANCING)"
+    )
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_an_open_transaction_that_is_there_at_a_second_look_too_is_a_warning(
+    moves: bool, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.ends = {(EVENTS, 3): 20}
+    admin.stable = {(EVENTS, 3): 12}
+    admin.workers = replace(admin.workers, committed={(EVENTS, 3): 12})
+    looks: list[float] = []
+
+    def later(seconds: float) -> None:
+        looks.append(seconds)
+        if moves:
+            admin.stable = {(EVENTS, 3): 15}
+
+    monkeypatch.setattr(time, "sleep", later)
+    found = run()
+    assert len(looks) == 1
+    if moves:
+        assert found == (0, [])
+        return
+    code, [finding] = found
+    assert (code, finding.mark, finding.check) == (0, Mark.WARN, "topics")
+    assert finding.fact == f"a transaction is open in {EVENTS}-3 at offset 12; it holds up 8 records"
+    assert finding.remedy.endswith(
+        f"`headgate kafka transactions abort --topic {EVENTS} --partition 3 --start-offset 12`"
     )
 
 
