@@ -8,6 +8,7 @@ still do what is relied on here.
 import asyncio
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
 from aiokafka import errors
@@ -51,15 +52,40 @@ class OffsetGone(LogError):
     """The broker does not have the offset that was asked for: retention took it, or the log is another one."""
 
 
+_TARGET: Final[ContextVar[tuple[object, ...]]] = ContextVar("target")
+
+
+class _Client(AIOKafkaClient):  # type: ignore[misc]  # untyped in aiokafka
+    """One whose connections open side by side: aiokafka's own opens one at a time, so that a broker which takes a
+    connection and says nothing would keep all others waiting.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self._gates: dict[tuple[object, ...], asyncio.Lock] = {}
+
+    async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
+        before = _TARGET.set((node_id, group))
+        try:
+            return await super()._get_conn(node_id, group=group, no_hint=no_hint)
+        finally:
+            _TARGET.reset(before)
+
+    @property
+    def _get_conn_lock(self) -> asyncio.Lock:
+        """What aiokafka holds while it opens a connection; asked for within `_get_conn` alone."""
+        return self._gates.setdefault(_TARGET.get(), asyncio.Lock())
+
+
 class Wire:
     """Requests of takeovers. `patience_seconds`: how long retriable errors are retried before Unanswered."""
 
     def __init__(self, config: Mapping[str, Any], *, patience_seconds: float = 30.0) -> None:
-        self._client = AIOKafkaClient(**config)
+        self._client = _Client(**config)
         self._patience = patience_seconds
         self._timeout_seconds = config.get("request_timeout_ms", 40_000) / 1000
         self._lines: dict[tuple[int, _Use], Line] = {}
-        self._opening = asyncio.Lock()
+        self._opening: dict[tuple[int, _Use], asyncio.Lock] = {}
         self.contact = Contact()
 
     async def start(self) -> None:
@@ -105,7 +131,7 @@ class Wire:
         return answer
 
     async def _open(self, node: int, use: _Use) -> Line:
-        async with self._opening:
+        async with self._opening.setdefault((node, use), asyncio.Lock()):
             line = self._lines.get((node, use))
             if line is None or line.closed:
                 if not await self._client.ready(node, group=use):
