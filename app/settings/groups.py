@@ -165,7 +165,7 @@ class GatewaySettings(Group):
 class LimitSettings(Group):
     """Bounds of one event, one run and one partition; what exceeds them is refused with a reason."""
 
-    event_bytes: Bytes = Field(default=_MIB, description="Largest event in bytes.")
+    event_bytes: Bytes = Field(default=_MIB, description="Largest event in bytes; at most 2 MiB.")
     batch_bytes: Bytes = Field(default=4 * _MIB, description="Largest batch in bytes.")
     workflows_per_event: Count = Field(default=100, description="Most workflows that one event starts.")
     result_bytes: Bytes = Field(default=_MIB, description="Largest result of a run in bytes.")
