@@ -154,6 +154,11 @@ class GatewaySettings(Group):
     rate_limit_per_second: Seconds | None = Field(
         default=None, description="Events that the gateway takes per second; none: no limit."
     )
+    connections_per_address: Count | None = Field(
+        default=None,
+        description="Most open connections of one remote address, this machine's own not counted; none: a quarter of "
+        "all that may be open. Behind a proxy all clients have its address.",
+    )
     read_model: Path | None = Field(
         default=None, description="File of the read model, which is rebuilt from Kafka; none: a temporary one."
     )

@@ -52,6 +52,7 @@ PROMISED = {
     "gateway.max_body_bytes": 8 * MIB,
     "gateway.max_events": 10_000,
     "gateway.rate_limit_per_second": None,
+    "gateway.connections_per_address": None,
     "gateway.read_model": None,
     "gateway.produce_timeout_seconds": 10,
     "limits.event_bytes": MIB,
