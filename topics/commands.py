@@ -17,6 +17,15 @@ FORMAT: Final = 1
 _MOST_NAME: Final = 100
 
 
+class Batched(NamedTuple):
+    """An event of a batch that gathers at the destination."""
+
+    workflow_id: str
+    event: Envelope
+    announced_ms: int = 0
+    """When the newest form of the workflow that the source knew was announced; 0: nobody knows, or an older release."""
+
+
 class Command(NamedTuple):
     """One decoded record of `commands`."""
 
@@ -28,8 +37,7 @@ class Command(NamedTuple):
     partitions: int
     """Partition count that the source works with."""
     events: Sequence[Envelope]
-    batched: Sequence[tuple[str, Envelope]]
-    """(workflow id, event) for batches that gather at the destination."""
+    batched: Sequence[Batched]
 
 
 class UnreadableCommand(Exception):
@@ -70,7 +78,7 @@ def encode(
     sequence: int,
     partitions: int,
     events: Sequence[Envelope],
-    batched: Sequence[tuple[str, Envelope]],
+    batched: Sequence[Batched],
 ) -> bytes:
     return join(
         source=source,
@@ -78,7 +86,7 @@ def encode(
         sequence=sequence,
         partitions=partitions,
         events=[encode_event(one) for one in events],
-        batched=[encode_batched(workflow_id, one) for workflow_id, one in batched],
+        batched=[encode_batched(one) for one in batched],
     )
 
 
@@ -86,8 +94,11 @@ def encode_event(event: Envelope) -> bytes:
     return orjson.dumps(raw_event(event))
 
 
-def encode_batched(workflow_id: str, event: Envelope) -> bytes:
-    return orjson.dumps([workflow_id, raw_event(event)])
+def encode_batched(one: Batched) -> bytes:
+    raw = raw_event(one.event)
+    if one.announced_ms:  # within the event: releases that do not know it pass over it there
+        raw["announced"] = one.announced_ms
+    return orjson.dumps([one.workflow_id, raw])
 
 
 def join(
@@ -125,7 +136,10 @@ def decode(value: bytes | None) -> Command:
             int(found["sequence"]),
             int(found["partitions"]),
             [event_of(one) for one in found["events"]],
-            [(_text(workflow_id), event_of(one)) for workflow_id, one in found["batched"]],
+            [
+                Batched(_text(workflow_id), event_of(one), int(one.get("announced", 0)))
+                for workflow_id, one in found["batched"]
+            ],
         )
     except (LookupError, TypeError, ValueError, AttributeError, codec.Malformed) as error:
         raise UnreadableCommand(f"no command: {type(error).__name__}: {error}") from None

@@ -95,8 +95,8 @@ def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) ->
     for command in new:
         for envelope in command.events:
             _arrived(state, envelope, effects)
-        for workflow_id, envelope in command.batched:
-            lanes.admit_by_id(state, workflow_id, envelope, effects)
+        for one in command.batched:
+            lanes.admit_gathered(state, one, effects)
 
 
 def _is_next(received: dict[str, int], command: Command, partitions: int) -> bool:

@@ -12,6 +12,7 @@ from app.engine.matching import Matcher
 from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing
 from headgate.definition import Workflow
+from topics.commands import Batched
 from topics.envelope import Envelope
 
 
@@ -223,6 +224,8 @@ class State:
     """Since when (append time, ms) each workflow sees events here."""
     definitions: dict[str, Definition] = field(default_factory=dict)
     """The newest announced form of each workflow in `known`; a journal of an older release has the names alone."""
+    unheard: dict[str, int] = field(default_factory=dict)
+    """When a newer form of a workflow was announced, of which another partition knew and this one has not heard yet."""
     known_changed: bool = False
 
     events_offset: int = 0
@@ -281,7 +284,7 @@ class State:
     """First round whose `ids` records still count; older ones are in packs, or of a generation that is forgotten."""
 
     forwards: dict[int, list[Envelope]] = field(default_factory=dict)
-    gathers: dict[int, list[tuple[str, Envelope]]] = field(default_factory=dict)
+    gathers: dict[int, list[Batched]] = field(default_factory=dict)
     ready: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
     freed: list[tuple[str, str | None]] = field(default_factory=list)
     """Lanes of which a run ended, in order."""

@@ -83,7 +83,12 @@ class PartitionLog(Protocol):
         """Return the first offset that is kept and the one after the last, transaction markers included."""
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        """Yield the committed records of `[start, end)` in order, without what compaction and retention took."""
+        """Yield the records of `[start, end)` in order, without what compaction and retention took.
+
+        Of `journal`, `results` and `runs` these are the ones in no transaction: owners write no others, so a stranger's
+        transaction hides nothing, and one that is left open holds up no takeover. Elsewhere they are those that are
+        committed.
+        """
 
     async def fence(self) -> Producer:
         """Become the only producer of this partition's id: bump its epoch, ending an open transaction of it."""

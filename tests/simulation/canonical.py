@@ -21,6 +21,7 @@ def canonical(state: State, *, marks: bool, body: Body) -> dict[str, Any]:
         "sent": {name: one for name, one in sorted(state.sent.items()) if one},
         "known": dict(sorted(state.known.items())),
         "definitions": dict(sorted(state.definitions.items())),
+        "unheard": dict(sorted(state.unheard.items())),
         "runs": {run.id: _run(state, run, body) for run in sorted(state.runs.values(), key=lambda one: one.id)},
         "waiting": _waiting(state, body),
         "ids": sorted(_ids(state)),

@@ -268,7 +268,7 @@ def canonical(state: State) -> dict[str, Any]:
         "offsets": (state.events_offset, state.commands_offset),
         "round": state.round,
         "now": state.now_ms,
-        "known": (state.known, state.definitions),
+        "known": (state.known, state.definitions, state.unheard),
         "retired": state.retired,
         "loaded": sorted(state.loaded),
         "received": state.received,
