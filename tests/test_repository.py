@@ -44,7 +44,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),
     "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),
     "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
-    "app/kafka/wire.py": ("what a broker alone can judge", "tests/integration/test_fence.py"),
     "app/runtime/limits.py": ("values without behaviour", "tests/unit/app/runtime/test_attempt.py"),
     "app/runtime/live.py": ("which runs are kept, seen through a driver", "tests/unit/app/runtime/test_attempt.py"),
     "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),

@@ -145,13 +145,17 @@ CATALOG: Final[Mapping[str, Topic]] = MappingProxyType(
             ),
             Topic(
                 name="workflows",
-                meaning="Which workflows there are: triggers, batching, schema, version.",
-                key="workflow id",
-                record="an announcement (topics.facts)",
-                written_by="workers",
+                meaning="Which workflows there are, with triggers, batching, schema; and what each worker has loaded.",
+                key="workflow id, or `worker/` and an instance id",
+                record="an announcement, a retirement, or what a worker has loaded (topics.facts)",
+                written_by="workers; `headgate workflows retire`",
                 cleanup=Cleanup.COMPACT,
                 fixed_partitions=1,
                 max_message_bytes=MIB,
+                # A worker whose last word is old is gone, whatever its own clock says.
+                timestamps=Timestamps.APPEND,
+                # Everybody reads all of it, and every worker writes there all the time.
+                settings=MappingProxyType({"segment.bytes": str(8 * MIB), "segment.ms": str(10 * 60_000)}),
             ),
             Topic(
                 name="triggers",

@@ -18,6 +18,7 @@ from topics.rawevents import event_of, raw_event
 __all__ = [
     "FORMAT",
     "FORMAT_PLAIN",
+    "Batched",
     "Chunk",
     "Command",
     "UnreadableCommand",
@@ -40,6 +41,15 @@ _MOST_PARTS: Final = 500
 """Of events, batched events and asks in one command."""
 
 
+class Batched(NamedTuple):
+    """An event of a batch that gathers at the destination."""
+
+    workflow_id: str
+    event: Envelope
+    announced_ms: int = 0
+    """When the newest form of the workflow that the source knew was announced; 0: nobody knows, or an older release."""
+
+
 class Command(NamedTuple):
     """One decoded record of `commands`."""
 
@@ -51,8 +61,7 @@ class Command(NamedTuple):
     partitions: int
     """Partition count that the source works with."""
     events: Sequence[Envelope]
-    batched: Sequence[tuple[str, Envelope]]
-    """(workflow id, event) for batches that gather at the destination."""
+    batched: Sequence[Batched]
     asks: Sequence[Ask] = ()
 
 
@@ -67,7 +76,7 @@ def encode(
     sequence: int,
     partitions: int,
     events: Sequence[Envelope],
-    batched: Sequence[tuple[str, Envelope]],
+    batched: Sequence[Batched],
     asks: Sequence[Ask] = (),
 ) -> bytes:
     return join(
@@ -76,7 +85,7 @@ def encode(
         sequence=sequence,
         partitions=partitions,
         events=[encode_event(one) for one in events],
-        batched=[encode_batched(workflow_id, one) for workflow_id, one in batched],
+        batched=[encode_batched(one) for one in batched],
         asks=[encode_ask(one) for one in asks],
     )
 
@@ -85,8 +94,11 @@ def encode_event(event: Envelope) -> bytes:
     return orjson.dumps(raw_event(event))
 
 
-def encode_batched(workflow_id: str, event: Envelope) -> bytes:
-    return orjson.dumps([workflow_id, raw_event(event)])
+def encode_batched(one: Batched) -> bytes:
+    raw = raw_event(one.event)
+    if one.announced_ms:  # within the event: releases that do not know it pass over it there
+        raw["announced"] = one.announced_ms
+    return orjson.dumps([one.workflow_id, raw])
 
 
 encode_ask = asked.encode
@@ -148,7 +160,10 @@ def decode(value: bytes | None) -> Command:
             int(found["sequence"]),
             int(found["partitions"]),
             [event_of(one) for one in found["events"]],
-            [(_text(workflow_id), event_of(one)) for workflow_id, one in found["batched"]],
+            [
+                Batched(_text(workflow_id), event_of(one), int(one.get("announced", 0)))
+                for workflow_id, one in found["batched"]
+            ],
             [asked.decode(one) for one in found["asks"]] if found["v"] == FORMAT else (),
         )
     except (LookupError, TypeError, ValueError, AttributeError, codec.Malformed) as error:

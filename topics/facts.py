@@ -4,7 +4,7 @@ Builders return the value, or a `Record` with key and headers as well; `result_v
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -24,6 +24,8 @@ LETTER_BYTES: Final = 5 * 1024 * 1024
 """Of a dead letter as JSON, and its key. Within the journal its JSON is text, and still fits (`topics.journal`)."""
 REASON_CHARS: Final = 16 * 1024
 """Of a dead letter's reason, which may quote what it is about."""
+WORKER_KEY: Final = "worker/"
+"""What the keys of workers in `workflows` begin with; their instance id follows."""
 
 
 class RunStatus(StrEnum):
@@ -380,3 +382,32 @@ def workflow_announced(
         | ({} if schedule is None else {"schedule": schedule})
     )
     return Record(workflow_id.encode(), value, [("content-type", b"application/json")])
+
+
+def workflows_loaded(
+    *, instance_id: str, process: str, workflows: Mapping[str, str], every_seconds: float, at_ms: int
+) -> Record:
+    """Return what the worker `instance_id` says of itself: the versions of what it has loaded, by workflow id.
+
+    It says so anew every `every_seconds`; one that is silent for long is gone. `process` is another one at each start.
+    """
+    value = _dumps(
+        {
+            "instance_id": instance_id,
+            "process": process,
+            "workflows": dict(workflows),
+            "every_seconds": every_seconds,
+            "at": rfc3339(at_ms),
+        }
+    )
+    return Record(worker_key(instance_id), value, [("content-type", b"application/json")])
+
+
+def worker_key(instance_id: str) -> bytes:
+    """Return the key in `workflows` of what a worker says of itself."""
+    return f"{WORKER_KEY}{instance_id}".encode()
+
+
+def is_workflow_key(key: bytes) -> bool:
+    """Whether a record of `workflows` is about a workflow: ids have no slash. Of other keys, pass over the unknown."""
+    return b"/" not in key

@@ -156,7 +156,35 @@ ANNOUNCEMENT: Final[Schema] = _object(
     description="a workflow that a worker runs",
 )
 
+_RETIREMENT: Final = _object(
+    {"id": _TEXT, "retired_at": _TIME}, description="a workflow that somebody retired; null in its place means the same"
+)
+
+_LOADED: Final = _object(
+    {
+        "instance_id": _TEXT,
+        "process": {"type": "string", "description": "another one at each start of the worker"},
+        "workflows": {
+            "type": "object",
+            "description": "workflow id -> version that is loaded",
+            "additionalProperties": _TEXT,
+        },
+        "every_seconds": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "it says so again after this time; silent for three times as long, it is gone",
+        },
+        "at": _TIME,
+    },
+    description="what a worker has loaded; its key is worker/<instance id>",
+)
+
+WORKFLOWS: Final[Schema] = {
+    "description": "workflows by their id, and workers; a key with a slash that a reader does not know is passed over",
+    "oneOf": [ANNOUNCEMENT, _RETIREMENT, _LOADED],
+}
+
 SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
-    {"results": RESULT, "runs": RUN_FACT, "dlq": DEAD_LETTER, "workflows": ANNOUNCEMENT}
+    {"results": RESULT, "runs": RUN_FACT, "dlq": DEAD_LETTER, "workflows": WORKFLOWS}
 )
 """Name of the topic in the catalog -> schema of its records."""

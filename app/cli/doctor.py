@@ -1,5 +1,6 @@
 """Check the whole installation and say how to mend what is wrong."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import UNAUTHORIZED
@@ -13,8 +14,10 @@ from app.cli.output import Mark
 
 if TYPE_CHECKING:
     from app.cli.cluster import Cluster
+    from app.wiring.listening import Heard
 
 _HOUR_MS: Final = 3_600_000
+_LOOK_AGAIN_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,19 +189,69 @@ def _workers(target: "Cluster") -> Iterator[Finding]:
         yield Finding(mark=Mark.WARN, check="workers", fact=fact, remedy=remedy)
 
 
+def _transactions(target: "Cluster") -> Iterator[Finding]:
+    """Whether a producer's open transaction holds up whoever reads: one that is still there at a second look."""
+    from topics import catalog
+
+    names = [catalog.qualified(target.kafka.prefix, name) for name in catalog.CATALOG]
+    counts = {name: topic.partitions for name, topic in target.admin.topics(names).items()}
+    first = _held_up(target, counts)
+    if not first:
+        return
+    time.sleep(_LOOK_AGAIN_SECONDS)
+    again = _held_up(target, counts)
+    for (name, partition), (stable, behind) in sorted(again.items()):
+        if first.get((name, partition), (None, 0))[0] != stable:
+            continue
+        fact = f"a transaction is open in {name}-{partition} at offset {stable}; it holds up {behind} records"
+        remedy = (
+            "Its producer has to end it; if that one is gone: `headgate kafka transactions abort "
+            f"--topic {name} --partition {partition} --start-offset {stable}`"
+        )
+        yield Finding(mark=Mark.WARN, check="topics", fact=fact, remedy=remedy)
+
+
+def _held_up(target: "Cluster", counts: dict[str, int]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Where the open transaction begins and how many offsets are behind that, per partition that has one."""
+    written = target.admin.written_offsets(counts)
+    stable = target.admin.end_offsets(counts)
+    return {place: (at, written[place] - at) for place, at in stable.items() if at < written[place]}
+
+
 def _workflows(target: "Cluster") -> Iterator[Finding]:
-    from app.cli.workflows import announced
+    from app.cli.workflows import heard
     from app.kafka.records import TopicMissing
 
     try:
-        names = [name for name, record in announced(target).items() if not record.get("retired_at")]
+        found = heard(target)
     except TopicMissing:
         return  # said by the check of the topics
+    names = [name for name, record in found.workflows.items() if not record.get("retired_at")]
     if names:
         yield Finding(mark=Mark.OK, check="workflows", fact=f"{len(names)} announced: {_listed(names)}")
+        yield from _loaded(target, names, found)
     else:
         remedy = "Start a worker with a file that has some: `headgate worker PATH`"
         yield Finding(mark=Mark.WARN, check="workflows", fact="no worker has announced any", remedy=remedy)
+
+
+def _loaded(target: "Cluster", names: list[str], found: "Heard") -> Iterator[Finding]:
+    """Whether live workers have loaded what is announced, as far as all of them say what they have."""
+    members = {member.instance_id for member in target.admin.group(target.settings.consumer_group).members}
+    silent = sorted(members - {one.instance_id for one in found.workers})
+    unloaded = [name for name in names if not found.loaders(name)]
+    if unloaded and silent:
+        fact = (
+            f"no worker says that it has loaded {_listed(unloaded)}; {_listed(silent)} did not say lately what it has"
+        )
+        remedy = (
+            "Ask again in some seconds; else upgrade these workers, and compare the clocks of Kafka and this machine"
+        )
+        yield Finding(mark=Mark.WARN, check="workflows", fact=fact, remedy=remedy)
+    elif unloaded:
+        fact = f"announced, and loaded by no live worker: {_listed(unloaded)}; their events sleep"
+        remedy = "Start a worker that loads them, or give them up with `headgate workflows retire ID`"
+        yield Finding(mark=Mark.WARN, check="workflows", fact=fact, remedy=remedy)
 
 
 def _gateway(target: "Cluster") -> Iterator[Finding]:
@@ -221,7 +274,7 @@ def _gateway(target: "Cluster") -> Iterator[Finding]:
         yield Finding(mark=Mark.OK, check="gateway", fact=f"{gateway.url} is ready")
 
 
-CHECKS: Final = (_kafka, _topics, _clock, _workers, _workflows, _gateway)
+CHECKS: Final = (_kafka, _topics, _transactions, _clock, _workers, _workflows, _gateway)
 
 
 def _lag(target: "Cluster") -> dict[str, dict[int, int]]:

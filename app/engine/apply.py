@@ -123,8 +123,8 @@ def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) ->
     for command in new:
         for envelope in command.events:
             _arrived(state, envelope, effects)
-        for workflow_id, envelope in command.batched:
-            lanes.admit_by_id(state, workflow_id, envelope, effects)
+        for gathered in command.batched:
+            lanes.admit_gathered(state, gathered, effects)
         if command.asks:
             state.mail.extend([(command.source, one) for one in command.asks])
 

@@ -86,11 +86,12 @@ def commit(state: State) -> Commit | None:
 
 
 def known_value(state: State) -> dict[str, Any]:
-    return {
+    value = {
         "r": state.round,
         "since": state.known,
         "workflows": {name: known.described(one) for name, one in state.definitions.items()},
     }
+    return value | {"unheard": state.unheard} if state.unheard else value
 
 
 def head(state: State) -> dict[str, Any]:
@@ -316,7 +317,7 @@ def _commands(state: State) -> None:
         return
     for destination in sorted({*state.forwards, *state.gathers, *state.asks}):
         events = [commands.encode_event(one) for one in state.forwards.get(destination, ())]
-        batched = [commands.encode_batched(*one) for one in state.gathers.get(destination, ())]
+        batched = [commands.encode_batched(one) for one in state.gathers.get(destination, ())]
         asks = [commands.encode_ask(one) for one in state.asks.get(destination, ())]
         for few_events, few_batched, few_asks in commands.cut(events, batched, asks, most_bytes=PART_BYTES):
             sequence = state.sent.get(destination, 0) + 1

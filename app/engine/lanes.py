@@ -15,6 +15,7 @@ from app.engine.state import Held, Lane, Pending, RunStatus, State, Timer, is_un
 from headgate.definition import Workflow
 from headgate.errors import Reject
 from topics import keys
+from topics.commands import Batched
 from topics.envelope import Envelope
 
 _AGAIN: Final = "produce the event again with a new id, which starts the event's other workflows again too"
@@ -39,7 +40,9 @@ def admit(
         if workflow.batch_by == "workflow":
             home = keys.partition_of(workflow.id.encode(), state.limits.partitions)
             if home != state.partition:
-                state.gathers.setdefault(home, []).append((workflow.id, envelope))
+                newest = state.definitions.get(workflow.id)
+                known_ms = 0 if newest is None else newest.announced_ms
+                state.gathers.setdefault(home, []).append(Batched(workflow.id, envelope, known_ms))
                 return
         _queue(state, workflow, (workflow.id, _group(workflow, envelope)), envelope, held)
     elif envelope.key is None or workflow.order == "none":
@@ -59,7 +62,7 @@ class Verdict(Enum):
 
     TAKE = "take"
     SLEEP = "sleep"
-    """Its code is not there: the workflow is not loaded, or only a newer form of it takes the topic."""
+    """Its code is not there: the workflow is not loaded, or only a newer form of it takes the topic, or may take it."""
     GIVE_UP = "give up"
     """The workflow is retired; or neither what is loaded nor anything newer takes the topic."""
 
@@ -75,7 +78,9 @@ def judge(state: State, workflow_id: str, envelope: Envelope) -> Verdict:
     if _takes(workflow, envelope):
         return Verdict.TAKE
     newest = state.definitions.get(workflow_id)
-    return Verdict.SLEEP if newest is not None and _takes(newest, envelope) else Verdict.GIVE_UP
+    if workflow_id in state.unheard or (newest is not None and _takes(newest, envelope)):
+        return Verdict.SLEEP
+    return Verdict.GIVE_UP
 
 
 def _takes(workflow: Match, envelope: Envelope) -> bool:
@@ -83,9 +88,18 @@ def _takes(workflow: Match, envelope: Envelope) -> bool:
     return workflow.schedule is not None if envelope.scheduled else workflow.matches(envelope.topic)
 
 
-def admit_by_id(state: State, workflow_id: str, envelope: Envelope, effects: Effects) -> None:
-    """Admit an event that another partition matched already."""
+def admit_gathered(state: State, given: Batched, effects: Effects) -> None:
+    """Admit an event that another partition matched already. What that one knew and this one has not heard yet may
+    take the topic: until it is heard, the event sleeps.
+    """
+    workflow_id, envelope, announced_ms = given
     verdict = judge(state, workflow_id, envelope)
+    if verdict is Verdict.GIVE_UP and workflow_id in state.loaded:
+        newest = state.definitions.get(workflow_id)
+        if announced_ms > (0 if newest is None else newest.announced_ms):
+            state.unheard[workflow_id] = announced_ms
+            state.known_changed = True
+            verdict = Verdict.SLEEP
     if verdict is Verdict.GIVE_UP:
         give_up(state, workflow_id, envelope)
     elif verdict is Verdict.SLEEP or workflow_id in state.waking:  # behind those that slept before it

@@ -98,6 +98,7 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
         # Journals of older releases have no more than the names: such a workflow matches once it is heard of again.
         described = found.get("workflows", {})
         state.definitions = {name: known.from_journal(name, one) for name, one in described.items()}
+        state.unheard = {name: int(at_ms) for name, at_ms in found.get("unheard", {}).items()}
     if remembered is not None:
         _remember(state, remembered)
     _ids(state, records, remembered=remembered is not None)

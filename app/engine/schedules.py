@@ -15,6 +15,7 @@ from app.engine.state import Followed, State, Timer
 from headgate.definition import Workflow
 from headgate.schedule import CatchUp
 from topics import codec, journal, keys
+from topics.commands import Batched
 from topics.cron import Cron
 from topics.envelope import NOWHERE, SCHEDULE, Envelope
 from topics.timestamps import rfc3339
@@ -103,7 +104,7 @@ def _start_missed(state: State, workflow: Workflow, followed: Followed, effects:
     for instant_ms in missed:
         event = event_of(workflow.id, instant_ms, last_ms=followed.ran_ms, timezone=schedule.timezone)
         followed.last_ms = followed.ran_ms = instant_ms
-        lanes.admit_by_id(state, workflow.id, event, effects)
+        lanes.admit_gathered(state, Batched(workflow.id, event), effects)
     _touch(state, workflow.id, followed)
 
 

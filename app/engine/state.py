@@ -16,6 +16,7 @@ from app.engine.recorded import Step, Steps
 from app.engine.registry import FlushAsked, Head, Interest, Interests, Look, Registry, Wait
 from headgate.definition import Workflow
 from topics.asked import Ask
+from topics.commands import Batched
 from topics.envelope import Envelope
 
 
@@ -279,6 +280,8 @@ class State:
     """Since when (append time, ms) each workflow sees events here."""
     definitions: dict[str, Definition] = field(default_factory=dict)
     """The newest announced form of each workflow in `known`; a journal of an older release has the names alone."""
+    unheard: dict[str, int] = field(default_factory=dict)
+    """When a newer form of a workflow was announced, of which another partition knew and this one has not heard yet."""
     known_changed: bool = False
 
     events_offset: int = 0
@@ -342,7 +345,7 @@ class State:
     """First round whose `ids` records still count; older ones are in packs, or of a generation that is forgotten."""
 
     forwards: dict[int, list[Envelope]] = field(default_factory=dict)
-    gathers: dict[int, list[tuple[str, Envelope]]] = field(default_factory=dict)
+    gathers: dict[int, list[Batched]] = field(default_factory=dict)
     ready: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
     freed: list[tuple[str, str | None]] = field(default_factory=list)
     """Lanes of which a run ended, in order."""

@@ -23,6 +23,7 @@ def changed(state: State, given: WorkflowsLoaded, effects: Effects) -> None:
     state.loaded = loaded
     state.retired = {name for name, at_ms in given.retired.items() if _is_retired(state, name, at_ms, announced)}
     for name in state.retired:
+        state.unheard.pop(name, None)
         if state.known.pop(name, None) is not None:
             state.definitions.pop(name, None)
             state.known_changed = state.changed = True
@@ -34,7 +35,9 @@ def changed(state: State, given: WorkflowsLoaded, effects: Effects) -> None:
 
 
 def _learn(state: State, loaded: Mapping[str, Workflow], announced: Mapping[str, Definition]) -> set[str]:
-    """Keep the newest form of each workflow; return the ids of those that take other topics now."""
+    """Keep the newest form of each workflow; return the ids of those whose events are to be judged anew: they take
+    other topics now, or what others knew of them is known here at last.
+    """
     changed: set[str] = set()
     new = state.round == 0 and not state.known
     for name in sorted({*loaded, *announced}):
@@ -49,6 +52,12 @@ def _learn(state: State, loaded: Mapping[str, Workflow], announced: Mapping[str,
             state.known_changed = True
             if before is None or found.triggers != before.triggers:
                 changed.add(name)
+    for name, at_ms in list(state.unheard.items()):
+        newest = state.definitions.get(name)
+        if newest is not None and newest.announced_ms >= at_ms:
+            del state.unheard[name]
+            state.known_changed = True
+            changed.add(name)
     state.changed |= state.known_changed
     return changed
 

@@ -6,11 +6,13 @@ which costs a request less than a timer of its own.
 """
 
 import asyncio
+import ipaddress
 import math
 import resource
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -25,6 +27,8 @@ class Bounds:
     """The same for every gateway; tests shorten them."""
 
     connections: int = 4096
+    per_address: int = 1024
+    """Of one remote address; this machine's own are not counted, for a proxy in front may run here."""
     head_bytes: int = 64 * 1024
     head_lines: int = 100
     pipelined: int = 64
@@ -61,6 +65,10 @@ class Protocol(HttpToolsProtocol):
     """One connection. Its class is made by `bounded`, because uvicorn takes a class."""
 
     bounds = DEFAULT
+    refused: Callable[[str], None] = staticmethod(lambda _code: None)
+    """Hears the code of each refusal: there is no request yet that the metrics could count."""
+    by_address: ClassVar[Counter[str]] = Counter()
+    """How many connections each remote address has open."""
 
     def __init__(
         self,
@@ -81,14 +89,30 @@ class Protocol(HttpToolsProtocol):
         self._reason: Problem | None = None
         self._later: Problem | None = None
         self._over = False
+        self._address: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        full = len(self.connections) >= self.bounds.connections
+        full = None
+        if len(self.connections) >= self.bounds.connections:
+            full = _full(self.bounds.connections)
+        self._address = counted_as(transport.get_extra_info("peername"))
+        if self._address is not None:
+            if full is None and self.by_address[self._address] >= self.bounds.per_address:
+                full = _full_for(self._address, self.bounds.per_address)
+            self.by_address[self._address] += 1
         super().connection_made(transport)
-        if full:
+        if full is not None:
             self._over = True
-            transport.write(_answer(_full(self.bounds.connections)))
+            self.refused(full.code)
+            transport.write(_answer(full))
             transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._address is not None:
+            self.by_address[self._address] -= 1
+            if not self.by_address[self._address]:
+                del self.by_address[self._address]
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._over:
@@ -179,6 +203,7 @@ class Protocol(HttpToolsProtocol):
         if self._over:
             return
         self._over, self._due = True, math.inf
+        self.refused(problem.code)
         cycle: Any = self.cycle  # None before the first request
         if self._step == _BODY:
             if cycle.response_started:
@@ -212,17 +237,34 @@ class Protocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
 
-def bounded(bounds: Bounds) -> type[Protocol]:
-    """The protocol with other bounds."""
-    return type("Bounded", (Protocol,), {"bounds": bounds})
+def bounded(bounds: Bounds, refused: Callable[[str], None]) -> type[Protocol]:
+    """The protocol with other bounds; `refused` hears the code of each refusal."""
+    return type("Bounded", (Protocol,), {"bounds": bounds, "refused": staticmethod(refused), "by_address": Counter()})
 
 
-def for_this_process() -> Bounds:
-    """The bounds, with no more connections than there may be open files."""
+def for_this_process(per_address: int | None = None) -> Bounds:
+    """The bounds, with no more connections than there may be open files, and a quarter of them for one address."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return DEFAULT
-    return replace(DEFAULT, connections=min(DEFAULT.connections, max(soft - OTHER_FILES, soft // 2)))
+    most = DEFAULT.connections
+    if soft != resource.RLIM_INFINITY:
+        most = min(most, max(soft - OTHER_FILES, soft // 2))
+    return replace(DEFAULT, connections=most, per_address=per_address or max(1, most // 4))
+
+
+def counted_as(peer: object) -> str | None:
+    """Return the address under which a peer is counted, None for one that is not: this machine, or nobody knows.
+
+    Of IPv6 the network counts, because whoever has one address has 2^64 of them (RFC 6177).
+    """
+    try:
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])  # type: ignore[index]
+    except (TypeError, IndexError, ValueError):
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return None if address.is_loopback else str(ipaddress.ip_network((address, 64), strict=False))
+        address = address.ipv4_mapped
+    return None if address.is_loopback else str(address)
 
 
 async def sweep(connections: Iterable[Any], bounds: Bounds) -> None:
@@ -251,6 +293,17 @@ def _full(connections: int) -> Problem:
         "gateway_full",
         f"{connections} connections are open already.",
         remedy="Repeat the request after the seconds in Retry-After, keep connections open less, or run more gateways.",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _full_for(address: str, connections: int) -> Problem:
+    return Problem(
+        503,
+        "address_full",
+        f"{address} has {connections} connections open already.",
+        remedy="Keep connections open less, send lists of events, or raise gateway.connections_per_address: behind a "
+        "proxy all clients have its address.",
         headers={"Retry-After": "1"},
     )
 

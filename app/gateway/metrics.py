@@ -21,6 +21,12 @@ class Metrics:
             ("route", "status"),
             registry=self.registry,
         )
+        self.connections_refused = Counter(
+            "headgate_gateway_connections_refused",
+            "Connections refused before there was a request, by the code of the answer.",
+            ("code",),
+            registry=self.registry,
+        )
         self.latency = Histogram(
             "headgate_gateway_request_seconds",
             "Seconds from a request's head to its answer, by route.",
@@ -58,6 +64,10 @@ class Metrics:
         """Read these values when the page is asked for."""
         self.behind_records.set_function(behind_records)
         self.behind_seconds.set_function(behind_seconds)
+
+    def refused(self, code: str) -> None:
+        """A connection was refused before there was a request."""
+        self.connections_refused.labels(code).inc()
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """One request was answered."""

@@ -115,7 +115,7 @@ class Entrance:
     def __init__(self, api: FastAPI, endpoint: events.Endpoint, gateway: Gateway) -> None:
         self.api = api
         self._endpoint = endpoint
-        self._flight, self._metrics = gateway.flight, gateway.metrics
+        self._flight, self.metrics = gateway.flight, gateway.metrics
         self._authorization = b"Bearer " + gateway.token.encode()
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
@@ -152,7 +152,7 @@ class Entrance:
         finally:
             if entered:
                 self._flight.leave()
-            self._metrics.answered(_route(scope, path), status, time.perf_counter() - started)
+            self.metrics.answered(_route(scope, path), status, time.perf_counter() - started)
         return None
 
     def _authenticate(self, scope: Scope) -> None:
@@ -211,7 +211,7 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             app,
-            http=connections.bounded(bounds),
+            http=connections.bounded(bounds, app.metrics.refused),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -12,6 +12,7 @@ from app.gateway import schemas
 from app.gateway.errors import JSON, not_found
 from app.kafka.follow import Record, TopicIdentity, TopicState
 from app.observe import logs
+from topics import facts
 from topics.patterns import Pattern, PatternError
 from topics.reserved import START
 
@@ -87,15 +88,20 @@ class Workflows:
 
     async def take(self, records: Sequence[Record]) -> None:
         """Learn announcements and retirements."""
+        changed = False
         for record in records:
             self._positions[record.partition] = record.offset + 1
+            if not facts.is_workflow_key(record.key or b""):
+                continue  # a worker's word, which comes all the time
+            changed = True
             workflow_id = (record.key or b"").decode(errors="replace")
             announced = _read(record.value, workflow_id)
             if announced is None:
                 self._announced.pop(workflow_id, None)
             else:
                 self._announced[workflow_id] = announced
-        self._index()
+        if changed:
+            self._index()
 
     def _match(self, topic: str) -> Matches:
         found = {*self._literal.get(topic, ()), *(one for pattern, one in self._patterns if pattern.matches(topic))}

@@ -199,13 +199,19 @@ class Admin:
         """The offset up to which every partition of `topics` (name: partition count) can be read, read_committed."""
         return self._offsets(topics, OffsetSpec.latest())
 
+    def written_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
+        """The offset after the last record of every partition, in transactions that are open too."""
+        return self._offsets(topics, OffsetSpec.latest(), isolation=IsolationLevel.READ_UNCOMMITTED)
+
     def first_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
         """The first offset that is still kept in every partition of `topics` (name: partition count)."""
         return self._offsets(topics, OffsetSpec.earliest())
 
-    def _offsets(self, topics: Mapping[str, int], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    def _offsets(
+        self, topics: Mapping[str, int], spec: OffsetSpec, *, isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
+    ) -> dict[tuple[str, int], int]:
         wanted = {TopicPartition(name, p): spec for name, count in topics.items() for p in range(count)}
-        options: dict[str, Any] = {"isolation_level": IsolationLevel.READ_COMMITTED, "request_timeout": self._timeout}
+        options: dict[str, Any] = {"isolation_level": isolation, "request_timeout": self._timeout}
 
         def ask() -> dict[tuple[str, int], int]:
             asked = self._client.list_offsets(wanted, **options) if wanted else {}

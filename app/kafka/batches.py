@@ -38,9 +38,17 @@ def committed(data: bytes, aborted: list[tuple[int, int]], position: int) -> tup
         return _unpacked(data, LenientRecords(data), aborted, position)
 
 
-def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]], position: int) -> tuple[list[Any], int]:
+def plain(data: bytes, position: int) -> tuple[list[Any], int]:
+    """Like `committed`, of all records that are in no transaction, whatever becomes of those that are in one."""
+    try:
+        return _unpacked(data, MemoryRecords(data), None, position)
+    except UnicodeDecodeError:  # a header's name is no UTF-8
+        return _unpacked(data, LenientRecords(data), None, position)
+
+
+def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]] | None, position: int) -> tuple[list[Any], int]:
     found: list[Any] = []
-    waiting = deque(sorted(aborted, key=lambda one: one[1]))
+    waiting = deque(sorted(aborted or (), key=lambda one: one[1]))
     gone: set[int] = set()
     at = size = 0
     while batches.has_next():
@@ -48,7 +56,11 @@ def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]], positio
         start, at = at, at + _HEAD.size + _HEAD.unpack_from(data, at)[1]
         if not _is_sound(batch, data, start, at):
             raise errors.CorruptRecordException(f"a batch at or after offset {position} has a wrong checksum")
-        if aborted:
+        if aborted is None:
+            if batch.is_transactional:
+                position = max(position, batch.next_offset)
+                continue
+        elif aborted:
             while waiting and waiting[0][1] <= batch.base_offset:
                 gone.add(waiting.popleft()[0])
             if gone and _is_hidden(batch, gone):

@@ -8,6 +8,7 @@ decoded.
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from aiokafka import errors
@@ -29,6 +30,8 @@ WAIT_MS: Final = 500
 CROWDED_WAIT_MS: Final = 10
 """How long the broker holds an empty answer while a partition is left out for want of room: it may have some soon."""
 BACKOFF_SECONDS: Final = 0.1
+HELD_SECONDS: Final = 10.0
+"""How long a transaction may hold up a partition before that is worth a word."""
 MISSING_SECONDS: Final = 30.0
 """How long a broker may say that it does not know a topic."""
 _FATAL: Final = (
@@ -52,6 +55,18 @@ class Found(NamedTuple):
     begin: int
 
 
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """A partition whose next record is behind a transaction that is open at offset `at`."""
+
+    at: int
+    since: float
+    """Of the loop's time."""
+    records: int = 0
+    """How many offsets are behind it."""
+    told: bool = False
+
+
 class Fetching:
     """Positions of the inputs and the polls for them. Used by one task at a time, which alone may `seek`."""
 
@@ -69,6 +84,7 @@ class Fetching:
         self._lost: set[Where] = set()
         """Partitions whose position the broker does not have."""
         self._missing: dict[Where, float] = {}
+        self._held: dict[Where, Held] = {}
 
     def seek(self, positions: dict[Where, int]) -> None:
         """Go on at `positions` and nowhere else; what is on the way is dropped."""
@@ -81,6 +97,12 @@ class Fetching:
         self._moved.clear()
         self._lost.clear()
         self._missing.clear()
+        self._held.clear()
+
+    def held(self) -> dict[Where, Held]:
+        """Which partitions an open transaction has held up for long: a word for the readiness."""
+        now = asyncio.get_running_loop().time()
+        return {where: one for where, one in sorted(self._held.items()) if now - one.since >= HELD_SECONDS}
 
     async def some(self, wanted: Collection[Where], *, crowded: bool, timeout: float) -> list[Found]:
         """Return what there is of `wanted` as soon as there is any; nothing after `timeout` seconds.
@@ -117,6 +139,10 @@ class Fetching:
         if position is None:
             return
         self._missing.pop(where, None)
+        if not one.data:
+            self._hold(where, one)
+            return
+        self._go_on(where)
         records, after = batches.committed(one.data, one.aborted, position)
         self._positions[where] = after
         if records:
@@ -124,6 +150,32 @@ class Fetching:
             self._handed[where] = records[-1].offset + 1
             self._turn += 1
             self._served[where] = self._turn
+
+    def _hold(self, where: Where, one: Fetched) -> None:
+        """Note that there is more, and that a transaction of whoever produces keeps it from being read."""
+        now = asyncio.get_running_loop().time()
+        held = self._held.get(where)
+        if held is None or held.at != one.stable:
+            self._go_on(where)
+            held = self._held[where] = Held(at=one.stable, since=now)
+        held.records = one.end - one.stable
+        if now - held.since >= HELD_SECONDS and not held.told:
+            held.told = True
+            log.warning(
+                "transaction_open",
+                topic=one.topic,
+                partition=one.partition,
+                offset=one.stable,
+                held_up=held.records,
+                seconds=round(now - held.since),
+                remedy="its producer has to end it; if it is gone for good: headgate kafka transactions abort "
+                f"--topic {one.topic} --partition {one.partition} --start-offset {one.stable}",
+            )
+
+    def _go_on(self, where: Where) -> None:
+        held = self._held.pop(where, None)
+        if held is not None and held.told:
+            log.info("transaction_ended", topic=where[0], partition=where[1], offset=held.at)
 
     def _refused(self, node: int, one: Fetched) -> None:
         where = (one.topic, one.partition)

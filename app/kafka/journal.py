@@ -62,7 +62,10 @@ class KafkaLog:
         return await self._wire.offset_at(self._prefix + topic, self.partition, timestamp_ms)
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        return self._wire.read(self._prefix + topic, self.partition, start, end, most_bytes=self._fetch_bytes)
+        own = topic == "journal" or topic in _OUTPUTS
+        return self._wire.read(
+            self._prefix + topic, self.partition, start, end, transactions=not own, most_bytes=self._fetch_bytes
+        )
 
     async def fence(self) -> Producer:
         self._claimed = None

@@ -87,7 +87,12 @@ class PartitionLog(Protocol):
         """Return the offset of the first record that is as late, or else the end: of those before it, none is."""
 
     def read(self, topic: str, start: int, end: int) -> AsyncIterator[list[LogRecord]]:
-        """Yield the committed records of `[start, end)` in order, without what compaction and retention took."""
+        """Yield the records of `[start, end)` in order, without what compaction and retention took.
+
+        Of `journal`, `results` and `runs` these are the ones in no transaction: owners write no others, so a stranger's
+        transaction hides nothing, and one that is left open holds up no takeover. Elsewhere they are those that are
+        committed.
+        """
 
     async def fence(self) -> Producer:
         """Become the only producer of this partition's id: bump its epoch, ending an open transaction of it."""

@@ -106,7 +106,8 @@ class MemoryLog:
         while position < end:
             where = self._cluster.partition(topic, self.partition)
             before = position
-            fetch = partial(where.fetch, position, end, self._fetch_records)
+            own = topic == "journal" or topic in _OUTPUTS
+            fetch = partial(where.fetch, position, end, self._fetch_records, transactions=not own)
             found, position = await self._network.call(f"read {topic}", fetch)
             if found:
                 yield found

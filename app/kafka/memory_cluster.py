@@ -171,15 +171,21 @@ class MemoryPartition:
         self._stored.append(_Stored(marker, producer.producer_id, control=True))
         self.end += 1
 
-    def fetch(self, start: int, end: int, most: int) -> tuple[list[LogRecord], int]:
-        """Return up to `most` committed records of `[start, end)`, and the offset to go on with."""
-        end = min(end, self.stable_end)
+    def fetch(self, start: int, end: int, most: int, *, transactions: bool = True) -> tuple[list[LogRecord], int]:
+        """Return up to `most` committed records of `[start, end)`, and the offset to go on with.
+
+        Without `transactions`, those that are in none, also after one that is open.
+        """
+        if transactions:
+            end = min(end, self.stable_end)
         found: list[LogRecord] = []
         for stored in self._from(start):
             offset = stored.record.offset
             if offset >= end or len(found) >= most:
                 return found, min(offset, end)
-            if not stored.control and not (stored.transactional and self._was_aborted(stored.producer_id, offset)):
+            if stored.control or (stored.transactional and not transactions):
+                continue
+            if not (stored.transactional and self._was_aborted(stored.producer_id, offset)):
                 found.append(stored.record)
         return found, max(start, end)
 

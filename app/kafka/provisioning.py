@@ -4,7 +4,7 @@ Called by `headgate topics`, `headgate doctor`, and by a worker, which does not 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -25,6 +25,8 @@ _DECISIVE: Final = frozenset({"cleanup.policy", "message.timestamp.type"})
 _MISSING: Final = "the topic"
 _COUNT: Final = "partitions"
 _AT_LEAST: Final = frozenset({"max.message.bytes"})
+# In `workflows` the broker's time is only better than the worker's: installations from before it was asked for go on.
+_MILD: Final = frozenset({("workflows", "message.timestamp.type")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +93,17 @@ def differences(kafka: KafkaSettings, found: Mapping[str, Topic]) -> list[Differ
     """Compare what is `found` with what the settings want, topic by topic in the order of the catalog."""
     co_partitioned = {catalog.qualified(kafka.prefix, name) for name, t in catalog.CATALOG.items() if t.co_partitioned}
     counts = {found[name].partitions for name in co_partitioned if name in found}
+    mild = {(catalog.qualified(kafka.prefix, name), setting) for name, setting in _MILD}
     several = []
     for topic in wanted(kafka):
         if topic.name not in found:
             several.append(_missing(topic))
         else:
             with_setting = topic.name in co_partitioned and len(counts) == 1
-            several += _compared(topic, found[topic.name], with_setting=with_setting)
+            several += [
+                replace(one, severity=Severity.WARN) if (one.topic, one.what) in mild else one
+                for one in _compared(topic, found[topic.name], with_setting=with_setting)
+            ]
     return several
 
 

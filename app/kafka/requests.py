@@ -23,6 +23,7 @@ _ANSWER: Final = Struct(">ihii")
 _FETCHED: Final = Struct(">ihqqqi")
 _ABORTED: Final = Struct(">qq")
 _END: Final = Struct(">ih")
+READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
 NO_SESSION: Final = -1
 
@@ -61,6 +62,10 @@ class Fetched(NamedTuple):
     aborted: list[tuple[int, int]]
     """(producer id, first offset) of the aborted transactions in `data`."""
     data: bytes
+    stable: int = -1
+    """The offset from which on a transaction is open: what comes after it is held up."""
+    end: int = -1
+    """The offset after the last record, whatever became of it."""
 
 
 class Request(Protocol):
@@ -115,12 +120,18 @@ class Produce:
 
 
 class Fetch:
-    """Ask for committed records, most wanted first; the broker holds an answer without any for `wait_ms`."""
+    """Ask for records, most wanted first; the broker holds an answer without any for `wait_ms`.
+
+    With `committed` they are those of which it is decided that they count; else all, open transactions included.
+    """
 
     api = (1, 11)
 
-    def __init__(self, asked: Sequence[Asked], *, wait_ms: int, most_bytes: int, partition_bytes: int) -> None:
+    def __init__(
+        self, asked: Sequence[Asked], *, wait_ms: int, most_bytes: int, partition_bytes: int, committed: bool = True
+    ) -> None:
         self._asked = asked
+        self._isolation = READ_COMMITTED if committed else READ_UNCOMMITTED
         self._wait_ms = wait_ms
         self._most_bytes = most_bytes
         self._partition_bytes = partition_bytes
@@ -129,7 +140,7 @@ class Fetch:
         # In the order asked, which is the order in which the broker fills its answer: a topic may come several times.
         groups = [(topic, list(asked)) for topic, asked in groupby(self._asked, key=lambda one: one.topic)]
         parts: list[bytes | bytearray] = [
-            _FETCH.pack(-1, self._wait_ms, 1, self._most_bytes, READ_COMMITTED, 0, NO_SESSION, len(groups)),
+            _FETCH.pack(-1, self._wait_ms, 1, self._most_bytes, self._isolation, 0, NO_SESSION, len(groups)),
         ]
         for topic, asked in groups:
             parts.append(_encoded(topic))
@@ -149,7 +160,7 @@ class Fetch:
             (partitions,) = _INT.unpack_from(data, at)
             at += 4
             for _ in range(partitions):
-                partition, code, _, _, _, aborts = _FETCHED.unpack_from(data, at)
+                partition, code, end, stable, _, aborts = _FETCHED.unpack_from(data, at)
                 at += _FETCHED.size
                 aborted: list[tuple[int, int]] = []
                 for _ in range(aborts):
@@ -157,8 +168,8 @@ class Fetch:
                     at += _ABORTED.size
                 size = max(0, _INT.unpack_from(data, at + 4)[0])  # after the preferred replica
                 at += 8
-                if size or code:
-                    found.append(Fetched(topic, partition, code, aborted, bytes(data[at : at + size])))
+                if size or code or stable < end:
+                    found.append(Fetched(topic, partition, code, aborted, bytes(data[at : at + size]), stable, end))
                 at += size
         return found
 

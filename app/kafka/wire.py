@@ -9,6 +9,7 @@ import asyncio
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
 from aiokafka import errors
@@ -52,15 +53,40 @@ class OffsetGone(LogError):
     """The broker does not have the offset that was asked for: retention took it, or the log is another one."""
 
 
+_TARGET: Final[ContextVar[tuple[object, ...]]] = ContextVar("target")
+
+
+class _Client(AIOKafkaClient):  # type: ignore[misc]  # untyped in aiokafka
+    """One whose connections open side by side: aiokafka's own opens one at a time, so that a broker which takes a
+    connection and says nothing would keep all others waiting.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self._gates: dict[tuple[object, ...], asyncio.Lock] = {}
+
+    async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
+        before = _TARGET.set((node_id, group))
+        try:
+            return await super()._get_conn(node_id, group=group, no_hint=no_hint)
+        finally:
+            _TARGET.reset(before)
+
+    @property
+    def _get_conn_lock(self) -> asyncio.Lock:
+        """What aiokafka holds while it opens a connection; asked for within `_get_conn` alone."""
+        return self._gates.setdefault(_TARGET.get(), asyncio.Lock())
+
+
 class Wire:
     """Requests of takeovers. `patience_seconds`: how long retriable errors are retried before Unanswered."""
 
     def __init__(self, config: Mapping[str, Any], *, patience_seconds: float = 30.0) -> None:
-        self._client = AIOKafkaClient(**config)
+        self._client = _Client(**config)
         self._patience = patience_seconds
         self._timeout_seconds = config.get("request_timeout_ms", 40_000) / 1000
         self._lines: dict[tuple[int, _Use], Line] = {}
-        self._opening = asyncio.Lock()
+        self._opening: dict[tuple[int, _Use], asyncio.Lock] = {}
         self.contact = Contact()
 
     async def start(self) -> None:
@@ -113,7 +139,7 @@ class Wire:
         return answer
 
     async def _open(self, node: int, use: _Use) -> Line:
-        async with self._opening:
+        async with self._opening.setdefault((node, use), asyncio.Lock()):
             line = self._lines.get((node, use))
             if line is None or line.closed:
                 if not await self._client.ready(node, group=use):
@@ -184,16 +210,25 @@ class Wire:
         return found
 
     async def read(
-        self, topic: str, partition: int, start: int, end: int, *, most_bytes: int = FETCH_BYTES
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        end: int,
+        *,
+        transactions: bool,
+        most_bytes: int = FETCH_BYTES,
     ) -> AsyncIterator[list[LogRecord]]:
-        """Yield committed records of `[start, end)` in order, without those that retention took. Raises LogError.
+        """Yield records of `[start, end)` in order, without those that retention took. Raises LogError.
 
-        `most_bytes`: of one answer, though a broker gives a whole batch at least.
+        With `transactions` those that are committed, waiting for transactions that are open. Else those that are in no
+        transaction, and nothing is waited for. `most_bytes`: of one answer, though a broker gives a whole batch at
+        least.
         """
         position = start
         while position < end:
             try:
-                records, position = await self._fetch(topic, partition, position, most_bytes)
+                records, position = await self._fetch(topic, partition, position, most_bytes, transactions=transactions)
             except OffsetGone:
                 first, _ = await self.bounds(topic, partition)
                 if first <= position:
@@ -204,15 +239,25 @@ class Wire:
             if wanted:
                 yield wanted
 
-    async def _fetch(self, topic: str, partition: int, position: int, most_bytes: int) -> tuple[list[LogRecord], int]:
+    async def _fetch(
+        self, topic: str, partition: int, position: int, most_bytes: int, *, transactions: bool
+    ) -> tuple[list[LogRecord], int]:
         async def ask() -> tuple[list[LogRecord], int]:
             asked = [Asked(topic, partition, position)]
-            request = Fetch(asked, wait_ms=100, most_bytes=most_bytes, partition_bytes=most_bytes)
-            answer = await self._ask(self.leader(topic, partition), _Use.READS, request)
+            request = Fetch(
+                asked, wait_ms=100, most_bytes=most_bytes, partition_bytes=most_bytes, committed=transactions
+            )
+            answer: list[Fetched] = await self._ask(self.leader(topic, partition), _Use.READS, request)
             if not answer:
                 return [], position
-            _raise(answer[0].error)
-            found, after = batches.committed(answer[0].data, answer[0].aborted, position)
+            one = answer[0]
+            _raise(one.error)
+            if not one.data:
+                return [], position
+            if transactions:
+                found, after = batches.committed(one.data, one.aborted, position)
+            else:
+                found, after = batches.plain(one.data, position)
             return [_record(one) for one in found], after
 
         return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)

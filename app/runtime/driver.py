@@ -86,7 +86,8 @@ class Driver:
                 if run_id in self._tasks:  # what is there counts no more
                     self.cancel([one.run])
                 self._histories[run_id] = History(one.recorded)
-                self._spawn(self._run_anew(one.run, report))
+                variables = contextvars.Context()
+                self._spawn(self._run_anew(one.run, report, variables), variables)
                 continue
             attempt = self._live.attempts.get(run_id)
             if attempt is None:
@@ -177,11 +178,11 @@ class Driver:
                 self._waits.add(workflow.id)
                 return
 
-    async def _run_anew(self, run: Run, report: Report) -> None:
+    async def _run_anew(self, run: Run, report: Report, variables: contextvars.Context) -> None:
         if run.id not in self._histories:
             return  # cancelled before it could begin
         if run.workflow.is_async:
-            await self._run(deque((run,)), report)
+            await self._run(deque((run,)), report, variables)
         else:
             await self._run_in_thread(run, report)
 

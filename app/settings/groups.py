@@ -143,6 +143,13 @@ class WorkerSettings(Group):
     refence_hours: float = Field(
         default=6, gt=0, le=24, description="Hours after which a worker renews its claim on a partition."
     )
+    presence_seconds: float = Field(
+        default=10,
+        ge=1,
+        le=3600,
+        description="Seconds after which a worker says again what it has loaded; silent for three times as long, it "
+        "counts as gone.",
+    )
 
 
 class GatewaySettings(Group):
@@ -165,6 +172,11 @@ class GatewaySettings(Group):
     rate_limit_per_second: Seconds | None = Field(
         default=None, description="Events that the gateway takes per second; none: no limit."
     )
+    connections_per_address: Count | None = Field(
+        default=None,
+        description="Most open connections of one remote address, this machine's own not counted; none: a quarter of "
+        "all that may be open. Behind a proxy all clients have its address.",
+    )
     read_model: Path | None = Field(
         default=None, description="File of the read model, which is rebuilt from Kafka; none: a temporary one."
     )
@@ -176,7 +188,7 @@ class GatewaySettings(Group):
 class LimitSettings(Group):
     """Bounds of one event, one run and one partition; what exceeds them is refused with a reason."""
 
-    event_bytes: Bytes = Field(default=_MIB, description="Largest event in bytes.")
+    event_bytes: Bytes = Field(default=_MIB, description="Largest event in bytes; at most 2 MiB.")
     batch_bytes: Bytes = Field(default=4 * _MIB, description="Largest batch in bytes.")
     workflows_per_event: Count = Field(default=100, description="Most workflows that one event starts.")
     result_bytes: Bytes = Field(default=_MIB, description="Largest result of a run in bytes.")

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from app.settings import groups, sources
 from app.settings.problems import Given, Problem, SettingsError, wrong_values
+from topics.envelope import MOST_BYTES
 
 
 class Settings(groups.Group):
@@ -149,6 +150,11 @@ def _contradictions(loaded: Settings) -> Iterator[Problem]:
             fact = f"{name} is {loaded.value(name)}, above {other}, which is {loaded.value(other)}"
             fact += f" ({loaded.source(other)})"
             yield Problem(source=loaded.source(name), fact=fact, remedy=f"Lower {name} or raise {other}")
+    if loaded.limits.event_bytes > MOST_BYTES:
+        fact = f"limits.event_bytes is {loaded.limits.event_bytes}, above {MOST_BYTES} ({MOST_BYTES // 1024**2} MiB): "
+        fact += "that is the most that the topic events takes, and for which the journal and dead letters have room"
+        remedy = "Lower it; keep larger data elsewhere, and its address in the event"
+        yield Problem(source=loaded.source("limits.event_bytes"), fact=fact, remedy=remedy)
     if loaded.kafka.security_protocol.startswith("SASL"):
         yield from _missing(loaded, "kafka.security_protocol", "sasl_mechanism", "sasl_username", "sasl_password")
     if loaded.kafka.ssl_certfile is not None:

@@ -38,6 +38,8 @@ class Announced:
         changed = False
         for one in records:
             try:
+                if not facts.is_workflow_key(one.key):
+                    continue
                 workflow_id = one.key.decode()
                 found = None if one.value is None else orjson.loads(one.value)
                 if found is None or (isinstance(found, dict) and "retired_at" in found):

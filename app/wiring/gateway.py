@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from app.gateway import server, workflows
+from app.gateway import connections, server, workflows
 from app.gateway.health import Readiness
 from app.kafka import clients
 from app.kafka.answers import Answers
@@ -66,6 +66,7 @@ class _Parts:
 
     def __init__(self, settings: Settings, token: str, model: readmodel.ReadModel) -> None:
         self._kafka = settings.kafka
+        self._bounds = connections.for_this_process(settings.gateway.connections_per_address)
         client = clients.aiokafka_config(settings.kafka)
         self._events = EventProducer(
             self._topic("events"), client=client, timeout_seconds=settings.gateway.produce_timeout_seconds
@@ -114,7 +115,7 @@ class _Parts:
             *(follower.run() for follower in self._history),
         ]
         background = [_started(part) for part in parts]
-        serving = asyncio.create_task(server.serve(self._app, listener, stop=stop))
+        serving = asyncio.create_task(server.serve(self._app, listener, stop=stop, bounds=self._bounds))
         try:
             await asyncio.wait({serving, *background}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()

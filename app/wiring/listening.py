@@ -1,37 +1,85 @@
-"""What announced workflows listen to, and which topic was meant where none does. For commands and `headgate dev`."""
+"""What announced workflows listen to, which workers have loaded them, and which topic was meant where none listens. For
+commands and `headgate dev`.
+"""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 
 from app.kafka import records
 from app.kafka.admin import Admin
 from app.settings import KafkaSettings
-from topics import catalog
+from topics import catalog, facts
 from topics.patterns import Pattern, PatternError
 
+PERIODS: Final = 3
+"""A worker that was silent for so many of its periods is gone."""
 
-def announcements(
-    kafka: KafkaSettings, admin: Admin, *, odd: Callable[[bytes], object] = lambda _key: None
-) -> dict[str, dict[str, Any]]:
-    """What the compacted topic says of each workflow, by its id; `odd` hears the keys of what is no announcement.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A live worker and what it has loaded: versions by workflow id."""
+
+    instance_id: str
+    workflows: Mapping[str, str]
+    silent_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """All that the compacted topic says: announcements and retirements by workflow id, and the live workers."""
+
+    workflows: Mapping[str, dict[str, Any]]
+    workers: Sequence[Worker]
+
+    def loaders(self, workflow_id: str) -> list[Worker]:
+        """The live workers that have loaded the workflow."""
+        return [one for one in self.workers if workflow_id in one.workflows]
+
+
+def announcements(kafka: KafkaSettings, admin: Admin) -> Mapping[str, dict[str, Any]]:
+    """What `heard` says of each workflow, by its id."""
+    return heard(kafka, admin, now_ms=0).workflows
+
+
+def heard(
+    kafka: KafkaSettings, admin: Admin, *, now_ms: int, odd: Callable[[bytes], object] = lambda _key: None
+) -> Heard:
+    """Read the topic; `odd` hears the keys of what is no announcement.
 
     Raises TopicMissing, KafkaUnreachable, AdminError.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    workers: list[Worker] = []
     for key, record in sorted(records.last_values(kafka, admin, catalog.qualified(kafka.prefix, "workflows")).items()):
         try:
             value = orjson.loads(record.value or b"null")
         except orjson.JSONDecodeError:
             value = None
-        if isinstance(value, dict):
+        if not facts.is_workflow_key(key):
+            workers.extend(_worker(key, value, now_ms - record.timestamp_ms))
+        elif isinstance(value, dict):
             name = key.decode(errors="replace")
             found[name] = {"id": name} | value
         else:
             odd(key)
-    return found
+    return Heard(workflows=found, workers=workers)
+
+
+def _worker(key: bytes, value: Any, silent_ms: int) -> Iterator[Worker]:
+    """The worker of a record, if it is one and was heard of lately."""
+    if not isinstance(value, dict) or key != facts.worker_key(str(value.get("instance_id"))):
+        return
+    every, workflows = value.get("every_seconds"), value.get("workflows")
+    if isinstance(every, int | float) and isinstance(workflows, dict) and silent_ms <= PERIODS * every * 1000:
+        yield Worker(
+            instance_id=str(value["instance_id"]),
+            workflows={str(name): str(version) for name, version in workflows.items()},
+            silent_seconds=max(0, silent_ms) / 1000,
+        )
 
 
 def patterns(announced: Iterable[Mapping[str, Any]]) -> list[Pattern]:

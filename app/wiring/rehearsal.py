@@ -20,8 +20,8 @@ from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
 from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Bounds, Pump
 from app.pump.takeover import Owner
-from app.runtime.limits import StepLimits
 from app.runtime.driver import Driver
+from app.runtime.limits import StepLimits
 from app.wiring.clock import SystemClock
 from app.wiring.virtual import VirtualLoop
 from headgate.definition import Workflow

@@ -18,6 +18,7 @@ from app.engine.state import Counters, State
 from app.kafka import clients, faust_app, provisioning
 from app.kafka.admin import Admin
 from app.kafka.appender import Appender
+from app.kafka.fetching import Fetching
 from app.kafka.follow import Follower
 from app.kafka.journal import KafkaLog
 from app.kafka.log import Fenced
@@ -38,6 +39,7 @@ from app.settings import Settings
 from app.wiring import limits
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock
+from app.wiring.presence import Presence
 from app.wiring.reach import KafkaLost, Reach
 from app.wiring.sleepers import Sleepers
 from topics import catalog
@@ -86,6 +88,7 @@ class _Worker:
         self._settings = settings
         self._paths = paths
         self._reload = reload
+        self._process = f"{uuid.uuid4()}"
         self._loaded = loader.load(paths)
         self._metrics = WorkerMetrics()
         self._sleepers = Sleepers(self._metrics)
@@ -119,6 +122,13 @@ class _Worker:
         app = faust_app.build(settings, partitions, wire, self._fail)
         agents.declare(app, partitions, self._fail)
         self._announced = Announced(settings.worker.instance_id)
+        self._presence = Presence(
+            settings.worker.instance_id,
+            self._process,
+            sender.send,
+            every_seconds=settings.worker.presence_seconds,
+            now_ms=_now_ms,
+        )
         follower = Follower(
             settings.kafka.prefix + "workflows", client=config, take=self._heard, attach=self._announced.attach
         )
@@ -133,6 +143,7 @@ class _Worker:
             tasks.append(asyncio.create_task(reach.watch(), name="reach"))
             if self._standby is not None:
                 tasks.append(asyncio.create_task(self._standby.run(), name="standby"))
+            tasks.append(asyncio.create_task(self._presence.keep(), name="presence"))
             if self._reload:
                 tasks.append(asyncio.create_task(self._watch_files(sender), name="reload"))
             for task in tasks:
@@ -146,6 +157,7 @@ class _Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
         await partitions.close(drain_seconds=settings.worker.drain_timeout_seconds)
         await app.stop()
+        await self._presence.end()
         driver.close()
         await asyncio.gather(app.fetching.close(), appender.close())
         await asyncio.gather(sender.close(), wire.close(), server.close())
@@ -184,7 +196,7 @@ class _Worker:
                 at_hand_bytes=held_bytes,
             )
         return Parts(
-            owner=Owner(worker=f"{uuid.uuid4()}", instance_id=settings.worker.instance_id),
+            owner=Owner(worker=self._process, instance_id=settings.worker.instance_id),
             limits=bounds,
             bounds=Bounds(
                 round_events=settings.limits.round_events,
@@ -234,11 +246,13 @@ class _Worker:
     # --- what goes on beside the pumps ------------------------------------------------------------------------------
 
     async def _heard(self, records: Sequence[Any]) -> None:
+        self._presence.take(records)
         if self._announced.take(records):
             self._tell()
 
     def _tell(self) -> None:
         """Tell the partitions what is loaded here and what others announced."""
+        self._presence.load(self._loaded.workflows)
         self._partitions.workflows_changed(
             WorkflowsLoaded(self._loaded.workflows, self._announced.definitions(), self._announced.retired())
         )
@@ -254,7 +268,8 @@ class _Worker:
             if app.rebalancing or not cast(Any, app.tables).recovery.completed.is_set():
                 self._health.down("partitions", "the group is changing")
             else:
-                self._health.up("partitions", f"{len(numbers)} owned{self._sleepers.detail}")
+                detail = f"{len(numbers)} owned{self._sleepers.detail}{_held_up(app.fetching)}"
+                self._health.up("partitions", detail)
                 if not told:
                     told = True
                     _tune_collector()
@@ -359,6 +374,13 @@ def _look_at_topics(settings: Settings) -> dict[str, str]:
     names = {name: settings.kafka.prefix + name for name, one in catalog.CATALOG.items() if one.co_partitioned}
     found = admin.topics(names.values())
     return {name: found[qualified].id for name, qualified in names.items()}
+
+
+def _held_up(fetching: Fetching) -> str:
+    """A word for the readiness on partitions in which a transaction of a producer is open; empty without any."""
+    held = fetching.held()
+    names = ", ".join(f"{topic}-{partition} at offset {one.at}" for (topic, partition), one in held.items())
+    return f"; an open transaction holds up {names}" if held else ""
 
 
 def _snapshots(settings: Settings) -> Snapshots | None:

@@ -27,6 +27,7 @@ OTHER: Final[Mapping[str, Any]] = {
     "worker.data": "/data/snapshots",
     "gateway.host": "::",
     "gateway.url": "https://events.example",
+    "gateway.connections_per_address": 100,
     "gateway.read_model": "/tmp/runs.sqlite",
     "replies.allowed_topics": ["answers", "billing.*"],
 }

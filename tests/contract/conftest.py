@@ -1,14 +1,15 @@
 """One partition of a new installation, in memory and on a real broker: both fulfil `app.kafka.log.PartitionLog`."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from app.engine.outgoing import Record
 from app.kafka.journal import KafkaLog
-from app.kafka.log import Entry, LogRecord, PartitionLog
+from app.kafka.log import Entry, LogRecord, PartitionLog, Producer
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster
 from tests.integration import owners
@@ -24,6 +25,9 @@ class Place(Protocol):
 
     async def gap(self, topic: str) -> None:
         """Let an empty transaction leave its marker in a topic."""
+
+    async def strange(self, topic: str, *given: Entry) -> Callable[[bool], Awaitable[None]]:
+        """Let somebody else write in a transaction, and leave it open; what is returned ends it, by commit or abort."""
 
 
 class InMemory:
@@ -45,6 +49,15 @@ class InMemory:
         log = await self.owner(transactional_id="gap")
         await log.fence()  # is answered once the marker is there
 
+    async def strange(self, topic: str, *given: Entry) -> Callable[[bool], Awaitable[None]]:
+        producer = Producer(77_000, 0)
+        self.cluster.produce(topic, 0, given, producer=producer, transactional=True)
+
+        async def end(commit: bool) -> None:
+            self.cluster.partition(topic, 0).end_transaction(producer, NOW, commit=commit)
+
+        return end
+
 
 class OnBroker:
     """Topics of their own on the session's broker."""
@@ -64,6 +77,21 @@ class OnBroker:
         producer = await log.fence()
         await log._wire.abort_empty(self._prefix + "gap", producer, [(self._prefix + topic, 0)])
         await log.fence()
+
+    async def strange(self, topic: str, *given: Entry) -> Callable[[bool], Awaitable[None]]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._partition.settings.kafka.bootstrap, transactional_id=f"{self._prefix}stranger"
+        )
+        await producer.start()
+        self._partition.stack.push_async_callback(producer.stop)
+        await producer.begin_transaction()
+        for key, value, _ in given:
+            await producer.send_and_wait(self._prefix + topic, value, key=key, partition=0)
+
+        async def end(commit: bool) -> None:
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+
+        return end
 
 
 @asynccontextmanager

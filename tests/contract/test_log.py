@@ -197,6 +197,34 @@ async def test_an_id_that_was_shut_out_may_be_shut_out_again(place: Place) -> No
     assert await log.append(entries("claim")) == (await log.bounds("journal"))[1] - 1
 
 
+@pytest.mark.parametrize("topic", ["journal", "results", "runs"])
+@pytest.mark.parametrize("commit", [True, False])
+async def test_a_strangers_transaction_hides_nothing_from_an_owner_and_holds_up_no_takeover(
+    place: Place, topic: str, *, commit: bool
+) -> None:
+    log = await place.owner()
+    await log.fence()
+
+    async def write(*names: str) -> None:
+        await (log.append(entries(*names)) if topic == "journal" else log.deliver(topic, entries(*names)))
+
+    await write("a")
+    end = await place.strange(topic, Entry(b"stranger", b'{"r":1}'))
+    await write("b", "c")
+
+    assert placed(await asyncio.wait_for(read(log, topic), 20)) == [(0, "a"), (2, "b"), (3, "c")]
+    await end(commit)
+    assert placed(await asyncio.wait_for(read(log, topic), 20)) == [(0, "a"), (2, "b"), (3, "c")]
+
+
+async def test_of_the_inputs_only_what_is_committed_is_read(place: Place) -> None:
+    log = await place.owner()
+    end = await place.strange("events", Entry(b"a", b"1"), Entry(b"b", b"2"))
+    reading = asyncio.create_task(read(log, "events"))
+    await end(True)
+    assert placed(await asyncio.wait_for(reading, 20)) == [(0, "a"), (1, "b")]
+
+
 async def test_a_batch_above_the_limit_is_refused_here_and_the_sequence_goes_on(place: Place) -> None:
     log = await place.owner()
     await log.fence()

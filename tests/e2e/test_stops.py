@@ -1,6 +1,7 @@
 """A worker is asked to stop, or its brokers stop answering: it says so in time, and nothing new begins."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from app.kafka.admin import Admin
 from app.kafka.embedded import EmbeddedKafka
+from app.wiring import listening
 from tests.e2e.load import Load
 from tests.e2e.service import Service, Worker
 from tests.e2e.tally import Tally
@@ -62,6 +65,28 @@ def test_a_worker_that_stops_ends_what_goes_on_begins_nothing_and_leaves_snapsho
     assert tally.count() < 50
     worker = service.start("w0", worker_data=str(data)).ready()
     assert worker.stop() == 0
+
+
+def test_a_worker_says_what_it_has_loaded_until_it_stops_or_is_silent(service: Service, tmp_path: Path) -> None:
+    def loaders() -> list[str]:
+        now_ms = round(time.time() * 1000)
+        heard = listening.heard(service.settings.kafka, Admin.connect(service.settings.kafka), now_ms=now_ms)
+        assert "batched" in heard.workflows
+        return [one.instance_id for one in heard.loaders("batched")]
+
+    none = tmp_path / "none.py"
+    none.write_text(
+        "from headgate import workflow\n\n\n"
+        '@workflow(id="other", trigger_on_event="other")\nasync def other(ctx, payload):\n    return None\n'
+    )
+    first = service.start("w0", worker_presence_seconds="1").ready()
+    second = service.start("w1", worker_presence_seconds="1").ready()
+    service.start("w2", flows=none, worker_presence_seconds="1").ready()
+    until(lambda: loaders() == ["w0", "w1"], 20.0, "both are heard of", else_show=service.tails)
+    assert first.stop() == 0
+    assert loaders() == ["w1"], "it took its word back"
+    second.kill()
+    until(lambda: loaders() == [], 20.0, "the killed one is forgotten", else_show=service.tails)
 
 
 def test_without_its_broker_a_worker_is_not_ready_waits_while_it_may_and_ends_with_its_own_code_when_it_must(

@@ -53,6 +53,8 @@ def run(
     writer.write(f"{kafka_prefix}results", key=DONE.encode(), value=result, then=lambda _: None)
     announcement = orjson.dumps({"id": "w", "version": "1", "triggers": ["orders/*"], "batch_size": 1})
     writer.write(f"{kafka_prefix}workflows", key=b"w", value=announcement, then=lambda _: None)
+    loaded = facts.workflows_loaded(instance_id="w-0", process="p", workflows={"w": "1"}, every_seconds=60, at_ms=0)
+    writer.write(f"{kafka_prefix}workflows", key=loaded.key, value=loaded.value, then=lambda _: None)
     writer.flush()
     return call
 
@@ -78,8 +80,11 @@ def test_a_run_that_is_not_there_ends_with_1(run: Run) -> None:
 
 def test_a_workflow_is_listed_until_it_is_retired(run: Run) -> None:
     assert [orjson.loads(line)["id"] for line in run("workflows", "list", "--json").splitlines()] == ["w"]
-    assert run("workflows", "retire", "w", "--yes") == "Retired w.\n"
+    run("workflows", "retire", "w", "--yes", code=1)  # the worker of `run` has loaded it
+    [loaded] = [orjson.loads(line) for line in run("workflows", "list", "--json").splitlines()]
+    assert loaded["loaded_by"] == ["w-0"]
+    assert run("workflows", "retire", "w", "--yes", "--force") == "Retired w.\n"
     assert run("workflows", "list", "--json") == ""
     [retired] = [orjson.loads(line) for line in run("workflows", "list", "--retired", "--json").splitlines()]
-    assert set(retired) == {"id", "retired_at"}
+    assert set(retired) == {"id", "retired_at", "loaded_by"}
     assert run("workflows", "retire", "w").startswith("w was retired at ")

@@ -153,7 +153,7 @@ def forwards_and_gathers() -> dict[str, Any]:
                     sequence=sequence if source == 1 else 1,
                     partitions=3,
                     events=events,
-                    batched=[(one["id"], codec_event(made, 7, source)) for one in GATHERING],
+                    batched=[commands.Batched(one["id"], codec_event(made, 7, source)) for one in GATHERING],
                 ).decode()
             ]
         )

@@ -24,6 +24,7 @@ def canonical(state: State, *, marks: bool, body: Body) -> dict[str, Any]:
         "schedules": {
             name: (one.cron, one.timezone, one.last_ms, one.ran_ms) for name, one in sorted(state.schedules.items())
         },
+        "unheard": dict(sorted(state.unheard.items())),
         "runs": {run.id: _run(state, run, body) for run in sorted(state.runs.values(), key=lambda one: one.id)},
         "waiting": _waiting(state, body),
         "ids": sorted(_ids(state)),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topics import codec, commands
+from topics.commands import Batched
 from topics.envelope import Envelope
 
 
@@ -41,15 +42,24 @@ def encoded(**changed: Any) -> bytes:
         "sequence": 9,
         "partitions": 8,
         "events": EVENTS[:2],
-        "batched": [("charge", EVENTS[2]), ("ship", EVENTS[3])],
+        "batched": [Batched("charge", EVENTS[2]), Batched("ship", EVENTS[3], 1_700_000_000_000)],
     }
     return commands.encode(**(fields | changed))
 
 
 def test_a_command_comes_back_as_it_was() -> None:
     assert commands.decode(encoded()) == commands.Command(
-        3, "j-1", 9, 8, EVENTS[:2], [("charge", EVENTS[2]), ("ship", EVENTS[3])]
+        3, "j-1", 9, 8, EVENTS[:2], [Batched("charge", EVENTS[2]), Batched("ship", EVENTS[3], 1_700_000_000_000)]
     )
+
+
+def test_when_a_workflow_was_announced_is_told_where_older_releases_pass_over_it() -> None:
+    [plain, told] = orjson.loads(encoded())["batched"]
+    assert plain == ["charge", commands.raw_event(EVENTS[2]) | {"headers": plain[1]["headers"]}]
+    assert told[1].pop("announced") == 1_700_000_000_000
+    assert commands.event_of(plain[1] | {"announced": 5}) == EVENTS[2]
+    old = orjson.dumps(orjson.loads(encoded()) | {"batched": [plain, told]})
+    assert [one.announced_ms for one in commands.decode(old).batched] == [0, 0]
 
 
 def test_a_command_of_nothing_comes_back_too() -> None:
@@ -97,7 +107,7 @@ def test_an_event_that_was_taken_with_any_number_of_headers_is_taken_still() -> 
 def test_what_was_encoded_one_by_one_is_the_same_command() -> None:
     about: dict[str, Any] = {"source": 3, "journal_id": "j-1", "sequence": 9, "partitions": 8}
     events = [commands.encode_event(one) for one in EVENTS[:2]]
-    batched = [commands.encode_batched("charge", EVENTS[2]), commands.encode_batched("ship", EVENTS[3])]
+    batched = [commands.encode_batched(one) for one in commands.decode(encoded()).batched]
 
     assert commands.join(**about, events=events, batched=batched) == encoded()
 
@@ -142,6 +152,9 @@ GOOD: dict[str, Any] = orjson.loads(encoded())
         orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"headers": [["x"]]}]}),
         orjson.dumps(GOOD | {"events": [GOOD["events"][0] | {"p": "0"}]}),
         orjson.dumps(GOOD | {"batched": [["charge"]]}),
+        orjson.dumps(GOOD | {"batched": [["charge", []]]}),
+        orjson.dumps(GOOD | {"batched": [["charge", GOOD["events"][0] | {"announced": "then"}]]}),
+        orjson.dumps(GOOD | {"batched": [["charge", GOOD["events"][0] | {"announced": None}]]}),
         orjson.dumps(GOOD | {"batched": [[7, GOOD["events"][0]]]}),
     ],
 )

@@ -69,6 +69,13 @@ RECORDS = [
             at_ms=0,
         ).value,
     ),
+    ("workflows", b'{"id":"charge","retired_at":"2026-01-31T12:00:00.000Z"}'),
+    (
+        "workflows",
+        facts.workflows_loaded(
+            instance_id="w1", process="p", workflows={"charge": "1"}, every_seconds=10.0, at_ms=0
+        ).value,
+    ),
     (
         "workflows",
         facts.workflow_announced(

@@ -25,6 +25,8 @@ class FakeAdmin:
         default_factory=lambda: Group(name="headgate.worker", state="DEAD", members=(), committed={})
     )
     ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    stable: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Where the open transaction of a partition begins."""
     clock: float | None = 0.0
 
     def brokers(self) -> tuple[Broker, ...]:
@@ -56,6 +58,9 @@ class FakeAdmin:
         return self.workers
 
     def end_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
+        return self.written_offsets(topics) | {where: at for where, at in self.stable.items() if where[0] in topics}
+
+    def written_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
         return {(name, p): self.ends.get((name, p), 0) for name, count in topics.items() for p in range(count)}
 
     def first_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:

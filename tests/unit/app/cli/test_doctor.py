@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from app.kafka.admin import AdminError, Group, Member
 from app.kafka.broker_version import BrokerVersion
 from app.kafka.clients import KafkaUnreachable
 from app.settings import Settings
+from app.wiring import listening
 from tests.unit.app.cli.conftest import FakeAdmin
 
 EVENTS = "headgate.events"
@@ -26,8 +28,14 @@ def _healthy(connected: object, admin: FakeAdmin, settings: Settings, monkeypatc
     """An installation in which nothing is wrong."""
     admin.create(provisioning.wanted(settings.kafka))
     admin.workers = Group(name="headgate.worker", state="STABLE", members=(WORKER,), committed={})
-    monkeypatch.setattr(workflows, "announced", lambda _cluster: {"w": {"id": "w"}, "old": {"retired_at": "x"}})
+    says(monkeypatch, {"w": {"id": "w"}, "old": {"retired_at": "x"}}, {"worker-0": {"w": "1"}})
     monkeypatch.setattr(gatewayapi.Gateway, "get", lambda *_: {})
+
+
+def says(monkeypatch: pytest.MonkeyPatch, known: dict[str, dict[str, str]], loaded: dict[str, dict[str, str]]) -> None:
+    """Let the topic say what workflows there are, and what each live worker has loaded."""
+    workers = [listening.Worker(instance_id=name, workflows=one, silent_seconds=1) for name, one in loaded.items()]
+    monkeypatch.setattr(workflows, "heard", lambda _cluster: listening.Heard(workflows=known, workers=workers))
 
 
 def run() -> tuple[object, list[Finding]]:
@@ -161,9 +169,52 @@ def test_partitions_that_nobody_has_are_a_warning(admin: FakeAdmin) -> None:
     )
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_an_open_transaction_that_is_there_at_a_second_look_too_is_a_warning(
+    moves: bool, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.ends = {(EVENTS, 3): 20}
+    admin.stable = {(EVENTS, 3): 12}
+    admin.workers = replace(admin.workers, committed={(EVENTS, 3): 12})
+    looks: list[float] = []
+
+    def later(seconds: float) -> None:
+        looks.append(seconds)
+        if moves:
+            admin.stable = {(EVENTS, 3): 15}
+
+    monkeypatch.setattr(time, "sleep", later)
+    found = run()
+    assert len(looks) == 1
+    if moves:
+        assert found == (0, [])
+        return
+    code, [finding] = found
+    assert (code, finding.mark, finding.check) == (0, Mark.WARN, "topics")
+    assert finding.fact == f"a transaction is open in {EVENTS}-3 at offset 12; it holds up 8 records"
+    assert finding.remedy.endswith(
+        f"`headgate kafka transactions abort --topic {EVENTS} --partition 3 --start-offset 12`"
+    )
+
+
 def test_no_workflows_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflows, "announced", lambda _cluster: {"old": {"retired_at": "x"}})
+    says(monkeypatch, {"old": {"retired_at": "x"}}, {"worker-0": {}})
     one_finding(Mark.WARN, "workflows", "no worker has announced any")
+
+
+def test_workflows_that_no_live_worker_has_loaded_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"w": {"id": "w"}, "x": {"id": "x"}, "y": {"id": "y"}, "old": {"retired_at": "x"}}
+    says(monkeypatch, known, {"worker-0": {"y": "1", "z": "1"}})
+    one_finding(Mark.WARN, "workflows", "announced, and loaded by no live worker: w, x; their events sleep")
+
+
+def test_while_a_worker_does_not_say_what_it_has_loaded_nothing_is_taken_for_loaded_by_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    says(monkeypatch, {"w": {"id": "w"}}, {"worker-9": {"x": "1"}})
+    one_finding(Mark.WARN, "workflows", "no worker says that it has loaded w; worker-0 did not say lately what it has")
+    says(monkeypatch, {"w": {"id": "w"}}, {"worker-9": {"w": "1"}})
+    assert run() == (0, [])
 
 
 @pytest.mark.parametrize(

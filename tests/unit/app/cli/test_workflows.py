@@ -1,3 +1,4 @@
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 from app.cli.workflows import command
 from app.kafka import records
 from app.kafka.records import Record, Written
+from topics import facts
 
 pytestmark = pytest.mark.usefixtures("connected")
 ANNOUNCED = {
@@ -31,10 +33,28 @@ class Topic:
     def __init__(self, *values: Mapping[str, Any]) -> None:
         self.last = {str(value["id"]).encode(): orjson.dumps(value) for value in values}
         self.written: list[tuple[str, bytes, dict[str, Any]]] = []
+        self.times: dict[bytes, int] = {}
+
+    def load(self, instance_id: str, *, silent_seconds: float = 0.0, **versions: str) -> None:
+        """A worker says what it has loaded."""
+        at_ms = round((time.time() - silent_seconds) * 1000)
+        made = facts.workflows_loaded(
+            instance_id=instance_id, process="p", workflows=versions, every_seconds=10, at_ms=at_ms
+        )
+        self.last[made.key or b""] = made.value
+        self.times[made.key or b""] = at_ms
 
     def read(self, _kafka: object, _admin: object, topic: str) -> dict[bytes, Record]:
         return {
-            key: Record(topic=topic, partition=0, offset=0, timestamp_ms=0, key=key, value=value, headers=())
+            key: Record(
+                topic=topic,
+                partition=0,
+                offset=0,
+                timestamp_ms=self.times.get(key, 0),
+                key=key,
+                value=value,
+                headers=(),
+            )
             for key, value in self.last.items()
         }
 
@@ -60,15 +80,44 @@ def run(*arguments: str) -> Result:
 
 def test_workflows_are_listed_with_what_they_do(topic: Topic) -> None:
     assert run("list").stdout == (
-        "workflow  version  triggers           batch       order  announced                 by\n"
-        "batches   1        orders/*, refunds  10 or 30 s  key    2026-01-01T00:00:00.000Z  worker-0\n"
-        "single    1        none               -           key    2026-01-01T00:00:00.000Z  worker-0\n"
+        "workflow  version  triggers           batch       order  announced                 by        loaded by\n"
+        "batches   1        orders/*, refunds  10 or 30 s  key    2026-01-01T00:00:00.000Z  worker-0  nobody\n"
+        "single    1        none               -           key    2026-01-01T00:00:00.000Z  worker-0  nobody\n"
     )
+
+
+def test_the_live_workers_that_have_loaded_a_workflow_are_listed(topic: Topic) -> None:
+    for number in range(4):
+        topic.load(f"worker-{number}", batches="1" if number else "0.9")
+    topic.load("worker-4", old="1")
+    found = {line.split()[0]: line for line in run("list", "--retired").stdout.splitlines()}
+    assert found["batches"].endswith("  4: worker-0 (0.9), worker-1, worker-2, ...")
+    assert found["single"].endswith("  nobody")
+    assert found["old"].endswith("  1: worker-4 (1)")
+    listed = {one["id"]: one["loaded_by"] for one in map(orjson.loads, run("list", "--json").stdout.splitlines())}
+    assert listed == {"batches": ["worker-0", "worker-1", "worker-2", "worker-3"], "single": []}
+
+
+def test_what_a_live_worker_has_loaded_is_not_retired_unless_by_force(topic: Topic) -> None:
+    topic.load("worker-0", batches="1")
+    topic.load("worker-1", single="1")
+    refused = run("retire", "batches", "--yes")
+    assert (refused.return_value, topic.written) == (1, [])
+    assert "batches was not retired: it is loaded by worker-0 (heard of 0 s ago). Stop them, " in refused.stderr
+    assert "--force" in refused.stderr
+    with pytest.raises(click.UsageError, match=r"Add --yes\."):
+        run("retire", "batches", "--force")
+    assert run("retire", "batches", "--force", "--yes").stdout == "Retired batches.\n"
+
+
+def test_what_only_a_worker_that_is_gone_had_loaded_is_retired(topic: Topic) -> None:
+    topic.load("worker-0", silent_seconds=40, batches="1")
+    assert run("retire", "batches", "--yes").stdout == "Retired batches.\n"
 
 
 def test_retired_ones_are_listed_on_demand(topic: Topic) -> None:
     lines = run("list", "--retired", "--json").stdout.splitlines()
-    assert [orjson.loads(line) for line in lines] == [ANNOUNCED, RETIRED, SINGLE]
+    assert [orjson.loads(line) for line in lines] == [one | {"loaded_by": []} for one in (ANNOUNCED, RETIRED, SINGLE)]
 
 
 def test_where_there_are_none_the_remedy_is_told(topic: Topic) -> None:
@@ -81,7 +130,7 @@ def test_where_there_are_none_the_remedy_is_told(topic: Topic) -> None:
 def test_what_is_no_announcement_is_left_out_with_a_word(topic: Topic) -> None:
     topic.last = {b"odd": b"[", b"batches": orjson.dumps(ANNOUNCED)}
     result = run("list", "--json")
-    assert orjson.loads(result.stdout) == ANNOUNCED
+    assert orjson.loads(result.stdout) == ANNOUNCED | {"loaded_by": []}
     assert result.stderr == "warning: The announcement of b'odd' is no JSON object; it is left out.\n"
 
 

@@ -324,7 +324,7 @@ def canonical(state: State) -> dict[str, Any]:
         "offsets": (state.events_offset, state.commands_offset),
         "round": state.round,
         "now": state.now_ms,
-        "known": (state.known, state.definitions),
+        "known": (state.known, state.definitions, state.unheard),
         "retired": state.retired,
         "schedules": state.schedules,
         "loaded": sorted(state.loaded),

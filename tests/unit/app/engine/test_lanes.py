@@ -386,7 +386,9 @@ def test_a_batch_of_a_workflow_gathers_at_the_partition_of_its_id() -> None:
         if n == HOME:
             assert commanded(outgoing) == []
         else:
-            assert commanded(outgoing) == [(HOME, commands.Command(n, JOURNAL, 1, PARTITIONS, [], [("charge", one)]))]
+            assert commanded(outgoing) == [
+                (HOME, commands.Command(n, JOURNAL, 1, PARTITIONS, [], [commands.Batched("charge", one)]))
+            ]
             assert nothing_left(owner)
             sent += [command for _, command in commanded(outgoing)]
 
@@ -415,14 +417,14 @@ def test_a_filter_is_asked_before_an_event_travels_to_its_batch() -> None:
 
     partition.read(no, yes)
 
-    assert [found.batched for _, found in commanded(partition.committed())] == [[("charge", yes)]]
+    assert [found.batched for _, found in commanded(partition.committed())] == [[commands.Batched("charge", yes)]]
 
 
 def test_what_gathers_for_a_workflow_that_is_not_loaded_there_sleeps() -> None:
     partition = Partition(flow("other", "x"), partition=HOME, partitions=PARTITIONS)
     one = event(3, partition=(HOME + 1) % PARTITIONS)
 
-    command = commands.Command(1, "j", 1, PARTITIONS, [], [("charge", one)])
+    command = commands.Command(1, "j", 1, PARTITIONS, [], [commands.Batched("charge", one)])
     assert partition.commanded(command) == []
     partition.commit()
 

@@ -314,7 +314,7 @@ class Journaled(RuleBasedStateMachine):
         self.commands[1] += 0 if again and self.commands[1] else 1
         sequence = self.commands[1]
         one = event(sequence, "orders/created", data, partition=1, at=self.pair.live.now)
-        batched = [("gathered", one), ("unheard", one)] if gathered else []
+        batched = [commands.Batched("gathered", one), commands.Batched("unheard", one)] if gathered else []
         events = [] if gathered else [event(sequence, data=data, id=f"f{sequence}", partition=1, at=NOW)]
         command = commands.Command(1, "other", sequence, PARTITIONS, events, batched)
         self.pair.give(CommandsRead([command], [], sum(self.commands.values())))

@@ -82,7 +82,9 @@ def test_what_gathers_from_elsewhere_stays_behind_what_slept_too() -> None:
     partition.recalls = False
     partition.load(gathering)
 
-    command = commands.Command(0, "j", 1, 1, [], [("there", event(7)), ("there", event(8))])
+    command = commands.Command(
+        0, "j", 1, 1, [], [commands.Batched("there", event(7)), commands.Batched("there", event(8))]
+    )
     assert partition.commanded(command) == []
     partition.commit()
     partition.recalls = True

@@ -116,7 +116,10 @@ def test_an_event_that_was_asleep_is_gathered_where_its_batch_is_once_its_workfl
         owner.load(batched)
 
         assert commanded(owner.committed()) == [
-            (there, commands.Command(owner.state.partition, JOURNAL, 1, PARTITIONS, [], [("charge", one)]))
+            (
+                there,
+                commands.Command(owner.state.partition, JOURNAL, 1, PARTITIONS, [], [commands.Batched("charge", one)]),
+            )
         ]
         assert owner.kinds() == {"known": 1, "out": 1, "head": 1}
 
@@ -328,7 +331,7 @@ def test_what_another_partition_matched_by_a_newer_form_sleeps_until_its_code_is
     )
     one = event(3, NEW, partition=(home("charge") + 1) % PARTITIONS)
 
-    assert partition.commanded(commands.Command(1, "j", 1, PARTITIONS, [], [("charge", one)])) == []
+    assert partition.commanded(commands.Command(1, "j", 1, PARTITIONS, [], [commands.Batched("charge", one)])) == []
     partition.commit()
 
     assert partition.load(flow(trigger=NEW, batch_size=2)) == [run_id("charge", one)]
@@ -338,9 +341,103 @@ def test_what_another_partition_matched_by_a_form_that_is_gone_becomes_a_dead_le
     partition = Partition(flow(trigger=NEW, batch_size=2), partition=home("charge"), partitions=PARTITIONS)
     one = event(3, OLD, partition=(home("charge") + 1) % PARTITIONS)
 
-    assert partition.commanded(commands.Command(1, "j", 1, PARTITIONS, [], [("charge", one)])) == []
+    assert partition.commanded(commands.Command(1, "j", 1, PARTITIONS, [], [commands.Batched("charge", one)])) == []
 
     assert letters(partition) == [("no_longer_triggered", "charge")]
+
+
+def gathered(sequence: int, number: int, topic: str, *, announced_ms: int = 0) -> commands.Command:
+    """What another partition matched with what it knew of the workflow."""
+    one = event(number, topic, partition=(home("charge") + 1) % PARTITIONS)
+    return commands.Command(1, "j", sequence, PARTITIONS, [], [commands.Batched("charge", one, announced_ms)])
+
+
+def gathering(at: int, older: Any, **options: Any) -> Partition:
+    """The partition where batches of "charge" gather; it knows the form that was announced `at` and no newer one."""
+    definition = Definition.of(older, announced_ms=at)
+    return Partition(older, announced=[definition], partition=home("charge"), partitions=PARTITIONS, **options)
+
+
+def test_what_a_partition_gathers_for_another_tells_when_the_newest_form_that_it_knows_was_announced() -> None:
+    here = (home("charge") + 1) % PARTITIONS
+    older = flow(trigger=OLD, batch_size=2)
+    partition = Partition(older, announced=[announced(OLD, at=9)], partition=here, partitions=PARTITIONS)
+    partition.read(event(0, OLD, partition=here))
+    [(_, first)] = commanded(partition.committed())
+    partition.load(older, announced=[announced(OLD, NEW, at=12, version="2")])
+    partition.read(event(1, OLD, partition=here))
+    [(_, second)] = commanded(partition.committed())
+    assert [one.announced_ms for one in (*first.batched, *second.batched)] == [9, 12]
+
+
+def gave_up(partition: Partition) -> list[tuple[str, str | None]]:
+    """Close the round, if there is anything in it, and return all dead letters of this owner."""
+    partition.commit()
+    return [(one["code"], one["workflow_id"]) for made in partition.commits for one in dead(made.outgoing)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_was_matched_by_a_form_that_is_not_heard_of_here_yet_sleeps_until_it_is_and_its_code_is_there(
+    restarted: bool,
+) -> None:
+    older, newer = flow(trigger=OLD, batch_size=2), flow(trigger=NEW, batch_size=2, version="2")
+    partition = gathering(8, older)
+    command = gathered(1, 3, NEW, announced_ms=9)
+    assert partition.commanded(command) == []
+    assert gave_up(partition) == []
+    if restarted:
+        partition = partition.takeover(older, announced=[announced(OLD, at=8, batch_size=2)])
+    else:
+        partition.load(flow(trigger=OLD, batch_size=2), announced=[announced(OLD, at=8, batch_size=2)])
+    assert (gave_up(partition), partition.state.unheard, partition.in_hand) == ([], {"charge": 9}, {})
+
+    partition.load(older, announced=[announced(NEW, at=9, batch_size=2, version="2")])
+    assert (gave_up(partition), partition.state.unheard, partition.in_hand) == ([], {}, {})
+    assert partition.entity(journal.KNOWN).keys() == {"r", "since", "workflows"}
+    assert partition.load(newer) == [run_id("charge", command.batched[0].event)]
+
+
+def test_what_was_not_heard_of_gives_up_what_it_does_not_take_once_it_is_heard() -> None:
+    older = flow(trigger=OLD, batch_size=2)
+    partition = gathering(8, older)
+    partition.commanded(gathered(1, 3, NEW, announced_ms=9))
+    assert gave_up(partition) == []
+
+    partition.load(older, announced=[announced(OLD, at=10, batch_size=2)])  # rolled back before it was heard of here
+
+    assert letters(partition) == [("no_longer_triggered", "charge")]
+    assert partition.kinds().get("pending", 0) == 0
+    partition.commanded(gathered(2, 4, NEW, announced_ms=9))
+    assert letters(partition) == [("no_longer_triggered", "charge")]
+
+
+@pytest.mark.parametrize("announced_ms", [0, 7, 8])
+def test_what_was_matched_by_nothing_newer_than_what_is_known_here_is_given_up(announced_ms: int) -> None:
+    partition = gathering(8, flow(trigger=OLD, batch_size=2))
+    partition.commanded(gathered(1, 3, NEW, announced_ms=announced_ms))
+    assert letters(partition) == [("no_longer_triggered", "charge")]
+    assert partition.state.unheard == {}
+
+
+def test_what_sleeps_for_a_form_that_was_never_heard_of_is_given_up_with_the_workflow() -> None:
+    older = flow(trigger=OLD, batch_size=2)
+    partition = gathering(8, older)
+    partition.commanded(gathered(1, 3, NEW, announced_ms=9))
+    partition.commit()
+
+    partition.load(retired={"charge": 10})
+
+    assert letters(partition) == [("workflow_retired", "charge")]
+    assert partition.state.unheard == {}
+
+
+def test_a_journal_without_what_was_not_heard_of_is_that_of_an_older_release() -> None:
+    partition = gathering(8, flow(trigger=OLD, batch_size=2))
+    partition.commit()
+    assert "unheard" not in partition.entity(journal.KNOWN)
+    partition.commanded(gathered(1, 3, NEW, announced_ms=9))
+    partition.commit()
+    assert partition.entity(journal.KNOWN)["unheard"] == {"charge": 9}
 
 
 def test_a_workflow_that_is_unloaded_and_comes_back_goes_on_in_order() -> None:
@@ -411,7 +508,7 @@ def test_what_gathers_for_a_retired_workflow_is_given_up_at_once() -> None:
     partition = Partition(flow("other"), partition=home("charge"), partitions=PARTITIONS)
     partition.load(flow("other"), retired={"charge": 9})
 
-    partition.commanded(commands.Command(1, "j", 1, PARTITIONS, [], [("charge", event(3))]))
+    partition.commanded(commands.Command(1, "j", 1, PARTITIONS, [], [commands.Batched("charge", event(3))]))
 
     assert letters(partition) == [("workflow_retired", "charge")]
 

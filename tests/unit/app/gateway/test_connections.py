@@ -261,6 +261,64 @@ async def test_one_connection_too_many_is_503_until_another_is_closed(listening:
         assert (await fourth.answer())[0] == 202
 
 
+async def test_one_address_does_not_take_the_connections_of_all(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", None, None, None, "192.0.2.1"]
+    monkeypatch.setattr(connections, "counted_as", lambda _peer: addresses.pop(0))
+    async with listening(per_address=2) as gateway:
+        first, second = await gateway.send(WHOLE), await gateway.send(WHOLE)
+        assert [(await one.answer())[0] for one in (first, second)] == [202, 202]
+        assert await (await gateway.connect()).refusal() == (503, "address_full")
+        for _ in range(4):  # another one, and this machine
+            assert (await (await gateway.send(WHOLE)).answer())[0] == 202
+        first.writer.write(WHOLE.replace(b"Host: x", b"Connection: close"))
+        assert (await first.answer())[0] == 202
+        assert await first.reader.read() == b""
+        assert (await (await gateway.send(WHOLE)).answer())[0] == 202
+        refused = gateway.served.gateway.metrics.registry.get_sample_value
+        assert refused("headgate_gateway_connections_refused_total", {"code": "address_full"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        (("192.0.2.1", 5), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 5, 0, 0), "192.0.2.1"),
+        (("2001:db8:1:2:3::4", 5, 0, 0), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 5, 0, 2), "fe80::/64"),
+        (("127.0.0.1", 5), None),
+        (("127.9.9.9", 5), None),
+        (("::1", 5, 0, 0), None),
+        (("::ffff:127.0.0.1", 5, 0, 0), None),
+        (("", 5), None),
+        ((), None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_peer_is_counted_by_its_address_or_its_network_and_this_machine_is_not(
+    peer: object, address: str | None
+) -> None:
+    assert connections.counted_as(peer) == address
+
+
+async def test_each_refusal_is_counted_by_its_code(listening: Listening) -> None:
+    def counted(gateway: Open, *codes: str) -> list[float | None]:
+        read = gateway.served.gateway.metrics.registry.get_sample_value
+        return [read("headgate_gateway_connections_refused_total", {"code": code}) for code in codes]
+
+    async with listening(body_seconds=0.1) as gateway:
+        await (await gateway.send(b"x\r\n\r\n")).refusal()
+        await (await gateway.send(b"x\r\n\r\n")).refusal()
+        await (await gateway.send(POST + b"Content-Length: 22\r\n\r\n")).refusal()
+        assert counted(gateway, "not_http", "too_slow", "gateway_full") == [2, 1, None]
+    async with listening(connections=1) as gateway:
+        assert (await (await gateway.send(WHOLE)).answer())[0] == 202
+        await (await gateway.connect()).refusal()
+        assert counted(gateway, "not_http", "gateway_full") == [None, 1]
+
+
 async def test_requests_that_wait_on_a_connection_are_bounded_and_those_taken_are_answered(
     listening: Listening,
 ) -> None:
@@ -304,4 +362,6 @@ async def test_a_refused_client_that_stays_is_cut_off(listening: Listening) -> N
 @pytest.mark.parametrize(("files", "most"), [(1024, 768), (100, 50), (1_000_000, 4096), (resource.RLIM_INFINITY, 4096)])
 def test_there_are_fewer_connections_than_open_files(monkeypatch: pytest.MonkeyPatch, files: int, most: int) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (files, files))
-    assert connections.for_this_process().connections == most
+    found = connections.for_this_process()
+    assert (found.connections, found.per_address) == (most, most // 4)
+    assert connections.for_this_process(7).per_address == 7

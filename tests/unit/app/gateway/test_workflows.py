@@ -56,6 +56,18 @@ async def test_what_is_no_announcement_is_passed_over(announced: Any, fields: di
     assert ids(workflows, "t") == ("good",)
 
 
+async def test_what_is_said_of_no_workflow_is_passed_over_without_a_word(
+    announced: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflows = Workflows()
+    await workflows.take([announced("a", "t"), announced("worker/w1", "t", offset=1)])
+    before = workflows.matching("t")
+    await workflows.take([announced("worker/w1", "t", offset=2)])
+    assert ([one["id"] for one in workflows.all()], caplog.records) == (["a"], [])
+    assert workflows.matching("t") is before  # nothing was forgotten for it
+    assert await workflows.attach(state()) == {0: 3}
+
+
 async def test_the_memory_of_topics_is_bounded(announced: Any) -> None:
     workflows = Workflows()
     await workflows.take([announced("a", "t/*")])

@@ -125,6 +125,39 @@ async def test_partition_that_was_served_waits_behind_those_that_were_not(polls:
         assert len(await wait) == 1
 
 
+async def held_up(polls: Fetching, brokers: Brokers, at: int, end: int) -> None:
+    wait = some(polls, EVENTS)
+    asked, answer = await brokers.next()
+    assert asked == [("events", 0, at)]
+    answer.set_result([Fetched(*EVENTS, 0, [], b"", at, end)])
+    assert await wait == []
+
+
+async def test_open_transaction_that_holds_up_a_partition_for_long_is_told_once_until_it_ends(
+    polls: Fetching, brokers: Brokers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    polls.seek({EVENTS: 10})
+    await held_up(polls, brokers, 10, 14)
+    assert (polls.held(), caplog.records) == ({}, [])
+    monkeypatch.setattr(fetching, "HELD_SECONDS", 0.0)
+    await held_up(polls, brokers, 10, 15)
+    await held_up(polls, brokers, 10, 17)
+    assert [(where, one.at, one.records) for where, one in polls.held().items()] == [(EVENTS, 10, 7)]
+    [once] = caplog.records
+    fields: dict[str, Any] = once.__dict__["fields"]
+    remedy = fields.pop("remedy")
+    assert once.message == "transaction_open"
+    assert fields == {"topic": "events", "partition": 0, "offset": 10, "held_up": 5, "seconds": 0}
+    assert remedy.endswith("headgate kafka transactions abort --topic events --partition 0 --start-offset 10")
+    wait = some(polls, EVENTS)
+    _, answer = await brokers.next()
+    answer.set_result([records(EVENTS, 10)])
+    assert told(await wait) == [("events", [10], 10)]
+    assert polls.held() == {}
+    assert caplog.records[-1].getMessage().startswith("transaction_ended")
+
+
 async def test_partition_that_moved_holds_back_no_other(polls: Fetching, brokers: Brokers) -> None:
     polls.seek({EVENTS: 0, COMMANDS: 0})
     wait = some(polls, EVENTS, COMMANDS)

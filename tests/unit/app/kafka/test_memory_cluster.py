@@ -103,6 +103,7 @@ def test_readers_wait_for_open_transactions_and_never_see_aborted_ones(cluster: 
     cluster.produce("events", 0, [Entry(b"a", b"v")], producer=producer, sequence=0, transactional=True)
     cluster.produce("events", 0, [Entry(b"b", b"v")])
     assert (cluster.read("events", 0), partition.stable_end) == ([], 0)
+    assert [one.key for one in partition.fetch(0, 2, 9, transactions=False)[0]] == [b"b"]
     partition.end_transaction(producer, 0, commit=False)
     assert [one.key for one in cluster.read("events", 0)] == [b"b"]
     cluster.produce("events", 0, [Entry(b"c", b"v")], producer=producer, sequence=1, transactional=True)

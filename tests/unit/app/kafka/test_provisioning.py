@@ -83,6 +83,8 @@ def test_another_count_in_all_of_them_says_that_the_setting_may_be_wrong() -> No
     ("topic", "name", "value", "severity"),
     [
         ("headgate.events", "message.timestamp.type", "CreateTime", Severity.FAIL),
+        ("headgate.workflows", "message.timestamp.type", "CreateTime", Severity.WARN),
+        ("headgate.workflows", "cleanup.policy", "delete", Severity.FAIL),
         ("headgate.journal", "cleanup.policy", "delete", Severity.FAIL),
         ("headgate.results", "max.message.bytes", "1048588", Severity.FAIL),
         ("headgate.events", "retention.ms", "1000", Severity.WARN),

@@ -30,6 +30,12 @@ def test_fetch_request_is_what_aiokafka_would_send() -> None:
     assert b"".join(request.parts()) == theirs
 
 
+def test_fetch_of_all_records_does_not_ask_what_was_committed() -> None:
+    request = Fetch([Asked("events", 0, 10)], wait_ms=500, most_bytes=1_000, partition_bytes=100, committed=False)
+    theirs = FetchRequest(500, 1, 1_000, 0, [("events", [(0, 10, 100)])]).build(FetchRequest_v11).encode()
+    assert b"".join(request.parts()) == theirs
+
+
 def test_fetch_asks_in_the_order_given_because_the_broker_fills_its_answer_in_it() -> None:
     asked = [Asked("events", 0, 10), Asked("commands", 0, 2), Asked("events", 5, 11)]
     request = Fetch(asked, wait_ms=500, most_bytes=1_000, partition_bytes=100)
@@ -42,6 +48,7 @@ def _fetched(error: int = 0) -> bytes:
         (0, 0, 20, 20, 0, [(9, 4), (8, 12)], -1, b"batch"),
         (1, 0, 20, 20, 0, None, -1, b""),
         (2, 1, -1, -1, -1, [], -1, None),
+        (3, 0, 20, 18, 0, None, -1, b""),  # held up by an open transaction
     ]
     answer: bytes = FetchResponse_v11(0, error, 0, [("events", partitions)]).encode()
     return answer
@@ -49,7 +56,11 @@ def _fetched(error: int = 0) -> bytes:
 
 def test_answer_of_a_fetch_names_records_aborted_transactions_and_errors() -> None:
     found = Fetch([], wait_ms=1, most_bytes=1, partition_bytes=1).decode(memoryview(_fetched()), 0)
-    assert found == [Fetched("events", 0, 0, [(9, 4), (8, 12)], b"batch"), Fetched("events", 2, 1, [], b"")]
+    assert found == [
+        Fetched("events", 0, 0, [(9, 4), (8, 12)], b"batch", 20, 20),
+        Fetched("events", 2, 1, [], b"", -1, -1),
+        Fetched("events", 3, 0, [], b"", 18, 20),
+    ]
 
 
 def test_refused_fetch_is_an_error() -> None:
@@ -64,4 +75,4 @@ def test_answer_that_is_cut_is_an_error_and_no_crash(length: int) -> None:
         found = Fetch([], wait_ms=1, most_bytes=1, partition_bytes=1).decode(memoryview(cut), 0)
     except (struct.error, ValueError):
         return
-    assert len(found) <= 2
+    assert len(found) <= 3

@@ -88,8 +88,15 @@ def test_a_list_is_written_with_commas_or_as_a_list(tmp_path: Path) -> None:
             "default: worker.clock_warn_seconds is 1.0, above worker.clock_stop_seconds, which is 0.5 (command line)",
         ),
         (
-            {"limits.event_bytes": "5 MiB"},
-            "command line: limits.event_bytes is 5242880, above limits.batch_bytes, which is 4194304 (default)",
+            {"limits.batch_bytes": "512 KiB"},
+            "default: limits.event_bytes is 1048576, above limits.batch_bytes, which is 524288 (command line)",
+        ),
+        (
+            {"limits.event_bytes": "2097153"},
+            (
+                "command line: limits.event_bytes is 2097153, above 2097152 (2 MiB): that is the most that the topic "
+                "events takes, and for which the journal and dead letters have room"
+            ),
         ),
         (
             {"kafka.ssl_keyfile": "a.pem"},
@@ -109,6 +116,10 @@ def test_values_that_contradict_each_other_are_refused(overrides: dict[str, obje
     with pytest.raises(SettingsError) as raised:
         Settings.load(overrides, environ={})
     assert facts(raised) == [expected]
+
+
+def test_an_event_may_be_as_large_as_the_topic_takes() -> None:
+    assert Settings.load({"limits.event_bytes": "2 MiB"}, environ={}).limits.event_bytes == 2 * 1024 * 1024
 
 
 def test_a_gateway_without_a_token_does_not_start() -> None:

@@ -57,7 +57,7 @@ def wrong(name: str, value: str) -> str:
             "1 MB",
             (
                 "'1 MB': a size is a number of bytes, or a number with KiB, "
-                "MiB or GiB. Largest event in bytes. Default: 1 MiB"
+                "MiB or GiB. Largest event in bytes; at most 2 MiB. Default: 1 MiB"
             ),
         ),
         (

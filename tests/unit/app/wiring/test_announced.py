@@ -94,6 +94,9 @@ def test_what_was_retired_is_no_more_until_it_is_announced_again(value: bytes | 
         changed(flow("odd"), announced_at="absent"),
         changed(flow("odd"), announced_at="yesterday"),
         Read(b"odd", b'{"retired_at":7}'),
+        Read(b"worker/w1", b'{"instance_id":"w1"}'),
+        Read(b"worker/w1", None),
+        Read(b"later/x", changed(flow("later")).value),
     ],
 )
 def test_what_cannot_be_read_is_passed_over(odd: Read) -> None:
