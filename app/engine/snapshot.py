@@ -146,17 +146,20 @@ def _entities_of(found: Mapping[str, Any], most_bytes: int | None) -> Entities:
     offsets = dict(zip(places[::2], places[1::2], strict=True))
     for number in sorted(dormant):
         entities.places.add(number, offsets[number], entities.bodies)
+    for name, value in found["entities"]:
+        encoded = name.encode()
+        offset = offsets.get(int(encoded[len(_BODY) :]), 0) if encoded.startswith(_BODY) else 0
+        entities.put(encoded, value.encode(), offset)
     for run_id, packed, size in found["steps"]:
         numbered = array.array("q")
         numbered.frombytes(base64.b64decode(packed))
-        for n, offset in enumerate(numbered):
-            if offset != recorded.NOWHERE:
-                entities.put(journal.step_key(run_id, n), b'{"r":0,"s":"done","z":%d}' % size, offset)
+        for n, place in enumerate(numbered):
+            key = journal.step_key(run_id, n)
+            if key in entities.others:  # an open one
+                entities.offsets[key] = place
+            elif place != recorded.NOWHERE:
+                entities.put(key, b'{"r":0,"s":"done","z":%d}' % size, place)
                 size = 0  # all of it counts once
-    for key, value in found["entities"]:
-        encoded = key.encode()
-        offset = offsets.get(int(encoded[len(_BODY) :]), 0) if encoded.startswith(_BODY) else 0
-        entities.put(encoded, value.encode(), entities.offsets.get(encoded, offset))
     return entities
 
 
