@@ -47,6 +47,7 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/runtime/limits.py": ("values without behaviour", "tests/unit/app/runtime/test_attempt.py"),
     "app/runtime/live.py": ("which runs are kept, seen through a driver", "tests/unit/app/runtime/test_attempt.py"),
     "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),
+    "topics/announcement.py": ("records, by their schemas", "tests/unit/topics/test_schemas.py"),
     "topics/rawevents.py": ("events within commands", "tests/unit/topics/test_commands.py"),
 }
 """Modules without a test module of their own: why, and where they are tested."""

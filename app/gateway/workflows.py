@@ -12,7 +12,7 @@ from app.gateway import schemas
 from app.gateway.errors import JSON, not_found
 from app.kafka.follow import Record, TopicIdentity, TopicState
 from app.observe import logs
-from topics import facts
+from topics import announcement
 from topics.patterns import Pattern, PatternError
 from topics.reserved import START
 
@@ -91,7 +91,7 @@ class Workflows:
         changed = False
         for record in records:
             self._positions[record.partition] = record.offset + 1
-            if not facts.is_workflow_key(record.key or b""):
+            if not announcement.is_workflow_key(record.key or b""):
                 continue  # a worker's word, which comes all the time
             changed = True
             workflow_id = (record.key or b"").decode(errors="replace")

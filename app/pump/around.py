@@ -1,7 +1,8 @@
-"""What a pump needs around it: whoever drives the authors' code, and a clock."""
+"""What a pump needs around it: whoever drives the authors' code, a clock, and how much it may take."""
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from app.engine.effects import After
@@ -31,3 +32,16 @@ class Clock(Protocol):
 
     async def wait(self, event: asyncio.Event, until_ms: int | None) -> None:
         """Wait for `event`, at most until `until_ms`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much a round takes, and when a partition stops taking more."""
+
+    round_events: int = 2_000
+    round_bytes: int = 8 * 1024 * 1024
+    event_bytes: int = 1024 * 1024
+    running: int = 1_000
+    held_bytes: int = 8 * 1024 * 1024
+    """Of events that wait or are being handled; a round may add its own on top."""
+    inbox_bytes: int = 4 * 1024 * 1024

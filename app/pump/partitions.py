@@ -10,8 +10,8 @@ from app.engine.limits import Limits
 from app.engine.state import Counters, State
 from app.kafka.log import Fenced, PartitionLog
 from app.observe import logs
-from app.pump.around import Clock, Runtime
-from app.pump.pump import Bounds, Pump
+from app.pump.around import Bounds, Clock, Runtime
+from app.pump.pump import Pump
 from app.pump.snapshots import Snapshots
 from app.pump.standby import Standby
 from app.pump.takeover import Owner, take_over

@@ -11,7 +11,6 @@ the journal holds the truth, and the next owner goes on from it (design 3.2).
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from app.engine import apply as engine
 from app.engine import asleep, rising, timers, waits, waking
@@ -22,7 +21,7 @@ from app.engine.outgoing import Outgoing
 from app.engine.state import Counters, State
 from app.kafka.log import AppendFailed, Entry, PartitionLog
 from app.pump import decode
-from app.pump.around import Clock, Runtime
+from app.pump.around import Bounds, Clock, Runtime
 from app.pump.decode import Read
 from app.pump.delivery import Delivery
 from app.pump.entries import batches, place
@@ -38,19 +37,6 @@ MOST_HAPPENED = 5_000
 """Ends of attempts and the like that one round takes, so that its record batch stays below the limit."""
 QUIET_ROUNDS = 5
 """Rounds without new events that an upkeep waits for what is going on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How much a round takes, and when a partition stops taking more."""
-
-    round_events: int = 2_000
-    round_bytes: int = 8 * 1024 * 1024
-    event_bytes: int = 1024 * 1024
-    running: int = 1_000
-    held_bytes: int = 8 * 1024 * 1024
-    """Of events that wait or are being handled; a round may add its own on top."""
-    inbox_bytes: int = 4 * 1024 * 1024
 
 
 class Pump:

@@ -14,7 +14,7 @@ from app.engine.known import Definition
 from app.engine.outgoing import Record
 from app.kafka.follow import TopicState
 from headgate.definition import Workflow
-from topics import facts
+from topics import announcement
 from topics.timestamps import milliseconds
 
 
@@ -38,7 +38,7 @@ class Announced:
         changed = False
         for one in records:
             try:
-                if not facts.is_workflow_key(one.key):
+                if not announcement.is_workflow_key(one.key):
                     continue
                 workflow_id = one.key.decode()
                 found = None if one.value is None else orjson.loads(one.value)
@@ -83,7 +83,7 @@ class Announced:
         """Return the announcements of what is loaded and not announced as it is."""
         records: list[Record] = []
         for one in loaded:
-            made = facts.workflow_announced(
+            made = announcement.workflow_announced(
                 workflow_id=one.id,
                 version=one.version,
                 triggers=one.triggers,

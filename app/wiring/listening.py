@@ -12,7 +12,7 @@ import orjson
 from app.kafka import records
 from app.kafka.admin import Admin
 from app.settings import KafkaSettings
-from topics import catalog, facts
+from topics import announcement, catalog
 from topics.patterns import Pattern, PatternError
 
 PERIODS: Final = 3
@@ -59,7 +59,7 @@ def heard(
             value = orjson.loads(record.value or b"null")
         except orjson.JSONDecodeError:
             value = None
-        if not facts.is_workflow_key(key):
+        if not announcement.is_workflow_key(key):
             workers.extend(_worker(key, value, now_ms - record.timestamp_ms))
         elif isinstance(value, dict):
             name = key.decode(errors="replace")
@@ -71,7 +71,7 @@ def heard(
 
 def _worker(key: bytes, value: Any, silent_ms: int) -> Iterator[Worker]:
     """The worker of a record, if it is one and was heard of lately."""
-    if not isinstance(value, dict) or key != facts.worker_key(str(value.get("instance_id"))):
+    if not isinstance(value, dict) or key != announcement.worker_key(str(value.get("instance_id"))):
         return
     every, workflows = value.get("every_seconds"), value.get("workflows")
     if isinstance(every, int | float) and isinstance(workflows, dict) and silent_ms <= PERIODS * every * 1000:

@@ -13,7 +13,7 @@ from app.engine.outgoing import Record
 from app.kafka.log import LogError
 from app.observe import logs
 from headgate.definition import Workflow
-from topics import facts
+from topics import announcement
 
 FORGET_MS: Final = 24 * 3_600_000
 """After so long a silence of a worker the others remove its record."""
@@ -48,7 +48,7 @@ class Presence:
 
     def take(self, records: Sequence[Any]) -> None:
         """Note when others said something."""
-        prefix, mine = facts.WORKER_KEY.encode(), facts.worker_key(self._instance_id)
+        prefix, mine = announcement.WORKER_KEY.encode(), announcement.worker_key(self._instance_id)
         for one in records:
             key = one.key or b""
             if not key.startswith(prefix) or key == mine:
@@ -79,13 +79,13 @@ class Presence:
     async def end(self) -> None:
         """Say that this worker is gone. Without an answer the others find out by its silence."""
         try:
-            await asyncio.wait_for(self._send([_gone(facts.worker_key(self._instance_id))]), FAREWELL_SECONDS)
+            await asyncio.wait_for(self._send([_gone(announcement.worker_key(self._instance_id))]), FAREWELL_SECONDS)
         except (LogError, TimeoutError) as error:
             log.debug("farewell_not_told", reason=repr(error))
 
     def _records(self) -> list[Record]:
         now_ms = self._now_ms()
-        made = facts.workflows_loaded(
+        made = announcement.workflows_loaded(
             instance_id=self._instance_id,
             process=self._process,
             workflows={one.id: one.version for one in self._loaded},

@@ -17,8 +17,9 @@ from app.engine.state import Counters, State
 from app.kafka.log import Entry, LogRecord, Producer
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
+from app.pump.around import Bounds
 from app.pump.partitions import Partitions, Parts
-from app.pump.pump import Bounds, Pump
+from app.pump.pump import Pump
 from app.pump.takeover import Owner
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits

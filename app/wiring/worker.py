@@ -28,8 +28,8 @@ from app.observe import logs
 from app.observe.health import Health, Report
 from app.observe.http import HealthServer
 from app.observe.metrics import WorkerMetrics
+from app.pump.around import Bounds
 from app.pump.partitions import Partitions, Parts
-from app.pump.pump import Bounds
 from app.pump.snapshots import Snapshots
 from app.pump.standby import Sources, Standby
 from app.pump.takeover import Owner

@@ -51,9 +51,11 @@ def run(
         attempts=1,
     )
     writer.write(f"{kafka_prefix}results", key=DONE.encode(), value=result, then=lambda _: None)
-    announcement = orjson.dumps({"id": "w", "version": "1", "triggers": ["orders/*"], "batch_size": 1})
-    writer.write(f"{kafka_prefix}workflows", key=b"w", value=announcement, then=lambda _: None)
-    loaded = facts.workflows_loaded(instance_id="w-0", process="p", workflows={"w": "1"}, every_seconds=60, at_ms=0)
+    announced = orjson.dumps({"id": "w", "version": "1", "triggers": ["orders/*"], "batch_size": 1})
+    writer.write(f"{kafka_prefix}workflows", key=b"w", value=announced, then=lambda _: None)
+    loaded = announcement.workflows_loaded(
+        instance_id="w-0", process="p", workflows={"w": "1"}, every_seconds=60, at_ms=0
+    )
     writer.write(f"{kafka_prefix}workflows", key=loaded.key, value=loaded.value, then=lambda _: None)
     writer.flush()
     return call

@@ -8,7 +8,8 @@ import pytest
 
 from app.engine.inputs import WorkflowsLoaded
 from app.kafka.memory import MemoryLog
-from app.pump.pump import Bounds, Pump
+from app.pump.around import Bounds
+from app.pump.pump import Pump
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
 from headgate import RetryLater, StepError, workflow

@@ -17,7 +17,7 @@ from app.engine.state import Counters, State
 from app.kafka.log import Entry, Fenced, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
 from app.pump import recall
-from app.pump.pump import Bounds
+from app.pump.around import Bounds
 from tests.simulation import programs
 from tests.simulation.canonical import canonical
 from tests.simulation.group import Group

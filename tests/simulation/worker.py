@@ -11,8 +11,8 @@ from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.kafka.log import LogError
 from app.kafka.memory import MemoryLog, MemorySender
+from app.pump.around import Bounds
 from app.pump.partitions import Partitions, Parts
-from app.pump.pump import Bounds
 from app.pump.snapshots import Snapshots
 from app.pump.standby import Sources, Standby
 from app.pump.takeover import Owner

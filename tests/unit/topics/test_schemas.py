@@ -5,7 +5,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from headgate import workflow
-from topics import facts
+from topics import announcement, facts
 from topics.catalog import CATALOG
 from topics.codec import decode
 from topics.schemas import SCHEMAS
@@ -72,13 +72,13 @@ RECORDS = [
     ("workflows", b'{"id":"charge","retired_at":"2026-01-31T12:00:00.000Z"}'),
     (
         "workflows",
-        facts.workflows_loaded(
+        announcement.workflows_loaded(
             instance_id="w1", process="p", workflows={"charge": "1"}, every_seconds=10.0, at_ms=0
         ).value,
     ),
     (
         "workflows",
-        facts.workflow_announced(
+        announcement.workflow_announced(
             workflow_id=charge.id,
             version=charge.version,
             triggers=charge.triggers,

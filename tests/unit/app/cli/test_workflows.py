@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from app.cli.workflows import command
 from app.kafka import records
 from app.kafka.records import Record, Written
-from topics import facts
+from topics import announcement
 
 pytestmark = pytest.mark.usefixtures("connected")
 ANNOUNCED = {
@@ -38,7 +38,7 @@ class Topic:
     def load(self, instance_id: str, *, silent_seconds: float = 0.0, **versions: str) -> None:
         """A worker says what it has loaded."""
         at_ms = round((time.time() - silent_seconds) * 1000)
-        made = facts.workflows_loaded(
+        made = announcement.workflows_loaded(
             instance_id=instance_id, process="p", workflows=versions, every_seconds=10, at_ms=at_ms
         )
         self.last[made.key or b""] = made.value

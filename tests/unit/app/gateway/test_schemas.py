@@ -3,11 +3,11 @@
 import orjson
 
 from app.gateway import fields, schemas
-from topics import facts
+from topics import announcement
 
 
 def test_a_workflow_has_the_fields_of_its_announcement() -> None:
-    announced = facts.workflow_announced(
+    announced = announcement.workflow_announced(
         workflow_id="w",
         version="1",
         triggers=["a"],

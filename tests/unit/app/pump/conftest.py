@@ -15,7 +15,8 @@ from app.engine.state import Run
 from app.kafka.log import Entry, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster
-from app.pump.pump import Bounds, Pump
+from app.pump.around import Bounds
+from app.pump.pump import Pump
 from app.pump.takeover import Owner, Taken, take_over
 from headgate import workflow
 from headgate.definition import Workflow

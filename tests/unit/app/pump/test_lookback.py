@@ -17,7 +17,8 @@ from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster
 from app.pump import lookback
-from app.pump.pump import Bounds, Pump
+from app.pump.around import Bounds
+from app.pump.pump import Pump
 from tests.unit.app.pump.conftest import defined, event, settle
 from topics import asked, codec, commands, keys
 

@@ -10,8 +10,8 @@ import pytest
 from app.engine.inputs import Ended, Failure, WorkflowsLoaded
 from app.kafka.log import Entry, Fenced
 from app.kafka.memory import MemoryLog
+from app.pump.around import Bounds
 from app.pump.partitions import Partitions, Parts
-from app.pump.pump import Bounds
 from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
 from tests.unit.app.pump.conftest import Room, defined, event, settle

@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 
 from app.engine.inputs import WorkflowsLoaded
-from app.pump.pump import Bounds, Pump
+from app.pump.around import Bounds
+from app.pump.pump import Pump
 from app.pump.takeover import Owner
 from app.pump.upkeep import Upkeep
 from tests.unit.app.pump.conftest import NOW, Room, defined, settle
