@@ -9,7 +9,7 @@ from app.cli import main
 from app.kafka.embedded import EmbeddedKafka
 from app.kafka.records import Writer
 from app.settings import KafkaSettings
-from topics import facts
+from topics import announcement, facts
 from topics.envelope import Envelope
 
 Run = Callable[..., str]
