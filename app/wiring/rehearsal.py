@@ -249,7 +249,11 @@ class Rehearsal:
         self._lives += 1
         line = _Line()
         sender = MemorySender(self._cluster, line)
-        driver = Driver(limits=StepLimits(partitions=self._limits.partitions), threads=4)
+        driver = Driver(
+            limits=StepLimits(partitions=self._limits.partitions, send_allowed=self._limits.reply_allowed),
+            threads=4,
+            now_ms=self._clock.now_ms,
+        )
 
         def open_log(number: int) -> MemoryLog:
             return MemoryLog(number, cluster=self._cluster, sender=sender, network=line)

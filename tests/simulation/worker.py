@@ -126,8 +126,8 @@ class Worker:
 
     async def _run(self) -> None:
         sim, shape = self._sim, self._sim.shape
-        self.driver = Driver(limits=StepLimits(partitions=shape.limits.partitions), threads=1)
         clock = SimClock(sim.loop)
+        self.driver = Driver(limits=StepLimits(partitions=shape.limits.partitions), threads=1, now_ms=clock.now_ms)
 
         def open_log(number: int) -> MemoryLog:
             return MemoryLog(
