@@ -81,7 +81,6 @@ def _remember(state: State, run: Run, topic: str, envelope: Envelope) -> None:
 def receive(state: State, run: Run, step: Step, n: int, envelope: Envelope, effects: Effects) -> None:
     asked_for = await_of(step).conditions[n]
     assert isinstance(asked_for, EventCondition)
-    _remember(state, run, asked_for.topic, envelope)
     condition = _progress(step).conditions[n]
     condition.event = dict(commands.raw_event(envelope))
     condition.met = condition.over = True
@@ -99,6 +98,10 @@ def reconsider(state: State, run: Run, step: Step, effects: Effects) -> None:
             value: Any = {"n": n, "event": conditions[n].event}
         else:
             value = [one.event for one in conditions]
+        for n in met_now[:1] if ask.need == 1 else met_now:
+            asked_for, raw = ask.conditions[n], conditions[n].event
+            if isinstance(asked_for, EventCondition) and raw is not None:
+                _remember(state, run, asked_for.topic, commands.event_of(raw))
         outcome = Outcome(orjson.dumps(value))
     elif len(met_now) + sum(_may_be_met(ask, n, one) for n, one in enumerate(conditions)) < ask.need:
         until = "" if ask.deadline_ms is None else f" until {rfc3339(ask.deadline_ms)}"

@@ -417,7 +417,7 @@ class Scenario:
         loop, chance = self.loop, self.random
         for number in range(chance.choice((1, 2, 2, 3))):
             loop.call_at(chance.random() * 0.3, self._first_start, f"worker{number}")
-        until = chance.uniform(1.0, 3.0) if self.durable else chance.uniform(1.5, 5.0)
+        until = chance.uniform(1.0, 3.0) if self.durable and not self.ticks else chance.uniform(1.5, 5.0)
         self.inputs.plan(loop, until)
         for _ in range(chance.choice((0, 3, 7, 12))):
             loop.call_at(0.2 + chance.random() * until, self._trouble)
@@ -592,6 +592,8 @@ def rests(run: Run) -> bool:
 def _at_rest(state: State) -> bool:
     """Whether nothing is to be done for waits."""
     registry = state.registry
+    if state.interests is not None and any(one.look is not None for one in state.interests.all.values()):
+        return False
     busy = state.lookbacks or state.flushes or state.mail or waits.backlog(state)
     return not busy and (
         registry is None or not (registry.opening or registry.blocked or registry.overdue or registry.flush)

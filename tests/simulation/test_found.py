@@ -259,6 +259,20 @@ def test_an_event_received_by_a_pattern_is_not_received_by_its_topic_again() -> 
     assert list(partition.run(run).steps.open) == ["paid"]  # type: ignore[union-attr]
 
 
+def test_an_event_that_a_wait_got_in_vain_is_there_for_the_next_one() -> None:
+    partition = Partition(defined())
+    partition.read(an_event(0))
+    run = run_id("w", an_event(0))
+    both = (EventCondition(topic="orders/paid"), Sleep(until_ms=partition.now + 9_000))
+    partition.ask(run, "both", Await(conditions=both, need=2, deadline_ms=partition.now + 5_000))
+    partition.read(an_event(1, "orders/paid"))
+    while looks := lookbacks.take(partition.state):
+        partition.give(*(LookedBack(one.number, [], done=True) for one in looks))
+    steps = partition.run(run).steps
+    assert steps is not None
+    assert (steps.open, steps.received, steps.had) == ({}, None, [])
+
+
 def test_what_met_too_many_waits_for_a_round_goes_before_what_comes_in_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

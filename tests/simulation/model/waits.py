@@ -161,7 +161,8 @@ def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]
     if error != "EventTimeout" or op.timeout is None:
         raise Violation(f"{waits[0]} failed with {step.outcome}")
     times_out = op.after is not None and op.after > op.timeout  # then it may be seen before that all cannot be met
-    if step.asked is None or (step.at_ms < waits[0].deadline_ms and not (op.kind == "all" and times_out)):
+    early = step.asked is None or step.at_ms < waits[0].deadline_ms
+    if early and not (op.kind == "all" and times_out):
         raise Violation(f"EARLY: {waits[0]} gave up at {step.at_ms}")
     if op.kind == "suspend" and not RESUMES:
         return
