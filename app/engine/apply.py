@@ -169,6 +169,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.Evicted: steps.evicted,
     inputs.Ended: runs.ended,
     inputs.TimePassed: _time_passed,
+    inputs.Crowded: lambda state, _given, _: waking.spill(state),
     inputs.WorkflowsLoaded: workflows.changed,
     inputs.BodiesRead: waking.bodies_read,
     inputs.RunsRead: waking.runs_read,

@@ -54,6 +54,33 @@ def rematch(state: State) -> None:
     state.matcher = Matcher([*given, *state.definitions.values()])
 
 
+def may_spill(state: State) -> bool:
+    """Whether events wait in lanes behind others and were not read back before: `spill` makes room of them."""
+    return any(lane.active and any(not one.recalled for one in lane.pending) for lane in state.lanes.values())
+
+
+def spill(state: State) -> None:
+    """Leave to the journal what waits in lanes behind runs that wait themselves, to be read back when there is room.
+
+    What they wait for may be among what the partition has not read for lack of room.
+    """
+    spilled = False
+    for lane in state.lanes.values():
+        if not lane.active:
+            continue
+        waiting = list(lane.pending)
+        lane.clear()
+        for pending in waiting:
+            if pending.recalled:
+                lane.wait(pending)
+            else:
+                spilled = True
+                asleep.doze(state, pending)
+                state.waking[pending.workflow_id] = 0
+    if spilled:
+        rematch(state)
+
+
 def bodies_read(state: State, given: BodiesRead, effects: Effects) -> None:
     """Go on with what waited for these bodies."""
     shared = state.shared
