@@ -13,7 +13,7 @@ from app.engine.effects import Effects
 from app.engine.inputs import BodiesRead, RunsRead
 from app.engine.known import Definition
 from app.engine.lanes import Verdict
-from app.engine.matching import Match, Matcher
+from app.engine.matching import Cancellers, Match, Matcher
 from app.engine.numbers import ascending
 from app.engine.state import Held, Recalled, Run, RunStatus, State
 from topics import journal
@@ -52,6 +52,7 @@ def rematch(state: State) -> None:
     """Events of a workflow that is waking, or that only a newer form of it takes, sleep: they match a definition."""
     given: list[Match] = [Definition.of(one) if one.id in state.waking else one for one in state.loaded.values()]
     state.matcher = Matcher([*given, *state.definitions.values()])
+    state.cancellers = Cancellers.of_all([*state.loaded.values(), *state.definitions.values()])
 
 
 def may_spill(state: State) -> bool:
