@@ -40,10 +40,16 @@ _NOT_YET: Final = frozenset(
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
         KafkaError._NOENT,  # the library knows no leader of any of the partitions
     }
 )
 _PATIENCE_SECONDS: Final = 10.0
+# Of a machine under load: brokers hear of a new topic, and of its leaders, one after the other and late.
+_CREATION_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.1
 _REFUSED: Final = frozenset(
     {
@@ -182,10 +188,17 @@ class Admin:
             NewTopic(t.name, t.partitions, replication_factor=t.replication_factor, config=dict(t.config))
             for t in wanted
         ]
-        for name, future in self._client.create_topics(new, operation_timeout=self._timeout).items():
-            self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
-        found = _patiently(lambda: self._all([t.name for t in wanted]), refresh=self._refresh)
-        self.first_offsets({name: topic.partitions for name, topic in found.items()})
+
+        def create() -> None:
+            for name, future in self._client.create_topics(new, operation_timeout=self._timeout).items():
+                self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
+
+        def answers() -> None:
+            found = self._all([t.name for t in wanted])
+            self.first_offsets({name: topic.partitions for name, topic in found.items()})
+
+        for step in (create, answers):
+            _patiently(step, refresh=self._refresh, seconds=_CREATION_SECONDS)
 
     def _all(self, names: Sequence[str]) -> dict[str, Topic]:
         """Like `topics`, of topics that must be there: one that is missing was not heard of yet."""
@@ -311,12 +324,14 @@ class _NotYet(AdminError):
     """The same question will have an answer in a moment."""
 
 
-def _patiently(ask: Callable[[], Answer], *, refresh: Callable[[], object]) -> Answer:
-    """Ask again while the answer is that it is too early.
+def _patiently(
+    ask: Callable[[], Answer], *, refresh: Callable[[], object], seconds: float = _PATIENCE_SECONDS
+) -> Answer:
+    """Ask again while the answer is that it is too early, for `seconds`.
 
     `refresh` makes the library look at the cluster anew: it would answer for many seconds from what it saw first.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return ask()
