@@ -32,3 +32,5 @@ def resume_topic(run_id: str, step_key: str) -> str:
 CANCEL: Final = "headgate/cancel"
 """An event here, with a run's id as its key, cancels that run wherever it is; so does a record with that key and no
 value."""
+RETRY: Final = "headgate/retry"
+"""An event here, with a run's id as its key, lets that run go on if it is stuck."""
