@@ -220,6 +220,12 @@ class Admin:
         """The first offset that is still kept in every partition of `topics` (name: partition count)."""
         return self._offsets(topics, OffsetSpec.earliest())
 
+    def offsets_since(self, topics: Mapping[str, int], at_ms: int) -> dict[tuple[str, int], int]:
+        """The offset of the first record with that time or a later one in every partition; its end where none is."""
+        ends = self.end_offsets(topics)
+        found = self._offsets(topics, OffsetSpec.for_timestamp(at_ms))
+        return {place: ends[place] if at < 0 else at for place, at in found.items()}
+
     def _offsets(
         self, topics: Mapping[str, int], spec: OffsetSpec, *, isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
     ) -> dict[tuple[str, int], int]:
