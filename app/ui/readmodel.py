@@ -255,7 +255,8 @@ class ReadModel:
         with self._writing as db:
             for table, most in (("run", bounds.runs), ("fact", bounds.runs), ("dead_letter", bounds.dead_letters)):
                 if table != "dead_letter":  # few, bounded by number, and still wanted when they are old
-                    db.execute(f"DELETE FROM {table} WHERE at < ?", (oldest,))
+                    # What waits may do so for years, and is what people look for.
+                    db.execute(f"DELETE FROM {table} WHERE at < ? AND run_id NOT IN ({schema.WAITING})", (oldest,))
                 db.execute(f"DELETE FROM {table} WHERE seq <= (SELECT max(seq) FROM {table}) - ?", (most,))
             db.execute("DELETE FROM step WHERE run_id NOT IN (SELECT run_id FROM run WHERE record IS NULL)")
         while self._used_bytes() > bounds.size_bytes:

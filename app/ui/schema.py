@@ -149,6 +149,8 @@ WHERE json_type(value, '$[2].at') = 'text' AND json_type(value, '$[2].code') = '
 ON CONFLICT (part, off) DO NOTHING
 """
 
+WAITING: Final = "SELECT run_id FROM run WHERE record IS NULL AND status IN ('waiting', 'stuck')"
+
 SUMMARY: Final = """
 SELECT run_id, workflow_id, workflow_version, status, event_key, started_at, finished_at, attempts, error_type,
        error_message, at FROM run

@@ -405,6 +405,21 @@ async def test_old_runs_go_whatever_their_number(opened: Open) -> None:
         assert await listed(model) == ["w:new"]
 
 
+async def test_an_old_run_that_waits_stays_with_its_facts_until_it_is_over(opened: Open) -> None:
+    async with opened(age=timedelta(seconds=100)) as model:
+        for n, run_id in enumerate(("w:1", "w:2")):
+            started = fact("run_started", run_id, when=-200, offset=2 * n)
+            await take(model, Source.RUNS, started, fact("step_waiting", run_id, when=-200, offset=2 * n + 1, step="a"))
+        await take(model, Source.RUNS, fact("step_finished", "w:2", when=-150, offset=4, step="a"))
+        await model._write(model.trim)
+        assert await listed(model) == ["w:1"]
+        assert len((await model.run("w:1"))[1]) == 2
+        await take(model, Source.RESULTS, result("w:1", finished=-101))
+        await model._write(model.trim)
+        assert await listed(model) == []
+        assert model._writing.execute("SELECT count(*) FROM fact").fetchone() == (0,)
+
+
 async def test_the_file_is_bounded_in_bytes(opened: Open) -> None:
     async with opened(size_bytes=400_000) as model:
         records = [result(f"w:{n:03}", finished=n, offset=n, result="x" * 10_000) for n in range(100)]
