@@ -228,10 +228,28 @@ def step_waiting(
 
 
 def step_retried(
-    *, run_id: str, workflow_id: str, at_ms: int, key: str, attempt: int, error: dict[str, Any], retry_at_ms: int
+    *,
+    run_id: str,
+    workflow_id: str,
+    at_ms: int,
+    key: str,
+    attempt: int,
+    error: dict[str, Any],
+    retry_at_ms: int,
+    kind: str,
+    what: str,
+    asked_at_ms: int,
 ) -> Record:
     """Return the fact that attempt number `attempt` of a step's function has failed and that another one follows."""
-    details = {"step": key, "attempt": attempt, "error": error, "retry_at": rfc3339(retry_at_ms)}
+    details = {
+        "step": key,
+        "attempt": attempt,
+        "error": error,
+        "retry_at": rfc3339(retry_at_ms),
+        "kind": kind,
+        "what": what,
+        "asked_at": rfc3339(asked_at_ms),
+    }
     return _run_fact(RunFact.STEP_RETRIED, run_id, workflow_id, at_ms, details)
 
 
@@ -248,9 +266,13 @@ def step_finished(
     finished_at_ms: int,
     attempts: int,
     error: dict[str, Any] | None,
+    received: Sequence[Envelope] = (),
 ) -> Record:
-    """Return the fact that a step has come to something: a value, or `error`."""
-    details = {
+    """Return the fact that a step has come to something: a value, or `error`; `received` are the events it waited for.
+
+    One that received none does not mention them.
+    """
+    details: dict[str, Any] = {
         "step": key,
         "kind": kind,
         "what": what,
@@ -260,6 +282,8 @@ def step_finished(
         "attempts": attempts,
         "error": error,
     }
+    if received:
+        details["events"] = _positions(received)
     return _run_fact(RunFact.STEP_FINISHED, run_id, workflow_id, at_ms, details)
 
 

@@ -89,7 +89,16 @@ RUN_FACT: Final[Schema] = {
         _object({"fact": {"const": "run_resumed"}, **_FACT}),
         _object({"fact": {"const": "step_waiting"}, **_STEP_FACT, **_STEP, "since": _TIME, "until": _TIME_OR_NULL}),
         _object(
-            {"fact": {"const": "step_retried"}, **_STEP_FACT, "attempt": _COUNT, "error": _ERROR, "retry_at": _TIME}
+            {
+                "fact": {"const": "step_retried"},
+                **_STEP_FACT,
+                "attempt": _COUNT,
+                "error": _ERROR,
+                "retry_at": _TIME,
+                **_STEP,
+                "asked_at": _TIME,
+            },
+            optional=("kind", "what", "asked_at"),
         ),
         _object(
             {
@@ -101,7 +110,9 @@ RUN_FACT: Final[Schema] = {
                 "finished_at": _TIME,
                 "attempts": _COUNT,
                 "error": _ERROR_OR_NULL,
-            }
+                "events": {**_EVENTS, "description": "the events that the step waited for and received"},
+            },
+            optional=("events",),
         ),
     ],
 }

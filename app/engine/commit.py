@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, notes, recorded, rising, runs, schedules, waiting
+from app.engine import asleep, awaited, known, notes, recorded, rising, runs, schedules, waiting
 from app.engine.effects import Commit, Placed
 from app.engine.outgoing import Outgoing, Record
 from app.engine.recorded import NOWHERE, Step
@@ -249,6 +249,9 @@ def _tell_retried(state: State, run: Run, step: Step) -> None:
         attempt=step.attempts - 1,
         error=facts.error_of(step.error.type, step.error.message),
         retry_at_ms=step.due_ms,
+        kind=step.kind.value,
+        what=step.about,
+        asked_at_ms=step.asked_ms,
     )
     runs.tell(state, told)
 
@@ -268,6 +271,7 @@ def _tell_finished(state: State, run: Run, step: Step) -> None:
         finished_at_ms=step.finished_ms,
         attempts=step.attempts,
         error=None if fault is None else facts.error_of(fault.type, fault.message),
+        received=() if step.wait is None else awaited.events(step.wait),
     )
     runs.tell(state, told)
 

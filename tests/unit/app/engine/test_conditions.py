@@ -10,7 +10,7 @@ from app.engine.asks import Await, EventCondition, Fault, Sleep
 from app.engine.effects import Effects, Judge, Resolve, Rise
 from app.engine.inputs import Evicted, Judged
 from app.engine.state import RunStatus
-from tests.unit.app.engine.partition import NOW, Partition, canonical, event, flow
+from tests.unit.app.engine.partition import NOW, Partition, canonical, event, facts, flow
 from topics import commands, keys
 from topics.envelope import Envelope
 
@@ -96,7 +96,11 @@ def test_all_of_several_end_with_the_last_of_them_also_over_takeovers(registered
     assert (again.run(run).status, again.told()) == (RunStatus.COLD, [])
     again.wait(1_000)
     meet(again, run, 0, paid)
-    again.commit()
+    (told,) = facts(again.committed())
+    assert [(one["id"], one["topic"], one["offset"]) for one in told["events"]] == [
+        ("0-7", "orders/paid", 7),
+        ("0-8", "orders/sent", 8),
+    ]
     again.give()
 
     (risen,) = again.told()

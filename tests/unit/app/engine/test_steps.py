@@ -127,6 +127,7 @@ def test_a_function_that_failed_is_tried_again_and_then_fails_for_good() -> None
             attempt - 1,
             f"no luck {attempt}",
         )
+        assert (told["kind"], told["what"], told["asked_at"]) == ("run", "Execute call", "2026-01-31T12:00:00.000Z")
         due_ms = timers.next_due_ms(partition.state)
         assert due_ms is not None
         partition.wait(due_ms - partition.now)
