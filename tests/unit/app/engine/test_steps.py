@@ -248,7 +248,8 @@ def resumed(partition: Partition, run: str, key: str, value: bytes) -> bool:
 def test_a_suspended_step_goes_on_with_what_somebody_says() -> None:
     partition, run = begun()
     partition.ask(run, "ok?", Suspend(data=b'{"sum":7}', deadline_ms=None))
-    partition.commit()
+    (told,) = facts(partition.committed())
+    assert (told["fact"], told["step"], told["data"]) == ("step_waiting", "ok?", {"sum": 7})
     again = crashed(partition)
 
     assert resumed(again, run, "other", b"1") is False
