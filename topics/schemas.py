@@ -161,8 +161,14 @@ ANNOUNCEMENT: Final[Schema] = _object(
             {"cron": _TEXT, "timezone": _TEXT, "catch_up": {"enum": ["skip", "once", "all"]}},
             description="when it starts by itself; absent for never",
         ),
+        "cancel_on": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "topics and patterns whose events cancel the runs of their key; absent for none",
+        },
+        "on_failure": {**_TEXT, "description": "workflow that is started when a run failed for good; absent for none"},
     },
-    optional=("schedule",),
+    optional=("schedule", "cancel_on", "on_failure"),
     description="a workflow that a worker runs",
 )
 

@@ -7,7 +7,7 @@ the next run by one rule: the lane is free, and what waits is enough.
 from enum import Enum
 from typing import Final
 
-from app.engine import asleep, errors, letters, rising, runs, timers
+from app.engine import asleep, errors, letters, parents, rising, runs, timers
 from app.engine.effects import Effects
 from app.engine.known import Definition
 from app.engine.matching import Match
@@ -157,6 +157,7 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
         return False
     if not passes:
         state.counters.filtered += 1
+        parents.refused(state, envelope, workflow.id, "filtered", f"the filter of {workflow.id!r} did not pass it")
     return passes
 
 

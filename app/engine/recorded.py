@@ -11,7 +11,20 @@ from typing import Any, Final
 import orjson
 
 from app.engine import awaited
-from app.engine.asks import Ask, Await, Execute, Fault, Kind, Note, Outcome, Recorded, Sleep, Suspend
+from app.engine.asks import (
+    Ask,
+    Await,
+    Child,
+    Execute,
+    Fault,
+    Invoke,
+    Kind,
+    Note,
+    Outcome,
+    Recorded,
+    Sleep,
+    Suspend,
+)
 from topics import journal
 
 NOWHERE: Final = -1
@@ -34,6 +47,7 @@ class Step:
         "asked",
         "asked_ms",
         "attempts",
+        "children",
         "due_ms",
         "error",
         "executing",
@@ -68,6 +82,8 @@ class Step:
         """Why the last attempt failed."""
         self.outcome: Outcome | None = None
         self.wait: awaited.Progress | None = None
+        self.children: list[bytes | None] | None = None
+        """What the runs came to that the step waits for (JSON), by number."""
         self.asked = True
         """Whether the function, as it goes on now, has asked for it."""
         self.executing = self.journaled = self.touched = self.retried = False
@@ -167,6 +183,8 @@ def value(step: Step, round_: int) -> bytes:
             about["e"] = _fault(step.error)
         if step.wait is not None:
             about["wait"] = awaited.described(step.wait)
+        if step.children is not None:
+            about["children"] = [journal.bytes_field(one) for one in step.children]
     elif outcome.fault is not None:
         about["e"] = _fault(outcome.fault)
     encoded = orjson.dumps(about)
@@ -189,6 +207,8 @@ def restored(steps: Steps, n: int, found: Mapping[str, Any]) -> Step:
     if "wait" in found:
         assert isinstance(ask, Await)
         step.wait = awaited.restored(found["wait"])
+    if "children" in found:
+        step.children = [journal.field_bytes(one) for one in found["children"]]
     return step
 
 
@@ -241,6 +261,8 @@ def _asked(ask: Ask) -> dict[str, Any]:
         return {"data": orjson.Fragment(ask.data), "deadline": ask.deadline_ms}
     if isinstance(ask, Await):
         return awaited.asked(ask)
+    if isinstance(ask, Invoke):
+        return {"workflows": [one.workflow_id for one in ask.children]}
     assert not isinstance(ask, Note), "a note is done at once"
     raise NotImplementedError(type(ask).__name__)
 
@@ -254,4 +276,6 @@ def _ask(kind: Kind, found: Mapping[str, Any]) -> Ask:
         return Suspend(data=orjson.dumps(found["data"]), deadline_ms=found["deadline"])
     if kind is Kind.AWAIT:
         return awaited.ask(found)
+    if kind is Kind.INVOKE:
+        return Invoke(children=tuple([Child(workflow_id=one, payload=b"") for one in found["workflows"]]), wait=True)
     raise ValueError(f"no step of kind {kind.value!r} is ever open")

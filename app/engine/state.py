@@ -7,9 +7,10 @@ from enum import Enum
 from typing import Final
 
 from app.engine.dedup import Dedup, DedupPolicy
+from app.engine.keyed import Keyed
 from app.engine.known import Definition
 from app.engine.limits import Limits
-from app.engine.matching import Matcher
+from app.engine.matching import Cancellers, Matcher
 from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing
 from app.engine.recorded import Step, Steps
@@ -121,6 +122,8 @@ class Unloaded:
     version: str
     timeout_seconds: float | None = None
     max_retries: int = 0
+    cancel_on: tuple[str, ...] = ()
+    on_failure: str | None = None
 
 
 def is_unloaded(workflow: object) -> bool:
@@ -317,6 +320,9 @@ class State:
     schedules: dict[str, Followed] = field(default_factory=dict)
     """By the ids of workflows whose home is here, loaded or not."""
     touched_schedules: dict[str, Followed] = field(default_factory=dict)
+    cancellers: Cancellers | None = None
+    """None where no workflow has `cancel_on`."""
+    keyed: Keyed = field(default_factory=Keyed)
     retired: set[str] = field(default_factory=set)
     """Workflows that somebody retired: what sleeps for them is read back to be given up."""
     shared: dict[int, Held] = field(default_factory=dict)

@@ -8,12 +8,13 @@ somebody's decision). A run of which only such steps are open waits, and the run
 from collections.abc import Callable
 from typing import Any, Final
 
-from app.engine import conditions, ends, inputs, notes, retry, rising, runs, waits
+from app.engine import children, conditions, ends, inputs, notes, retry, rising, runs, waits
 from app.engine.asks import KINDS, Await, EventCondition, Execute, Fault, Invoke, Kind, Note, Outcome, Sleep, Suspend
 from app.engine.awaited import Condition
 from app.engine.effects import Effects
 from app.engine.recorded import Step, Steps
 from app.engine.state import Run, RunStatus, State
+from topics import asked as asked_for
 from topics import facts
 from topics.envelope import Envelope
 from topics.timestamps import rfc3339
@@ -209,6 +210,13 @@ def expired(state: State, run_id: str, key: str, n: int, effects: Effects) -> No
         conditions.reconsider(state, run, step, effects)
 
 
+def child(state: State, one: asked_for.Child, effects: Effects) -> None:
+    """A run that a step started came to something."""
+    found = _open(state, one.run, one.key)
+    if found is not None:
+        children.ended(state, *found, one.n, one.status, one.value, effects)
+
+
 def settle(state: State) -> None:
     """Decide which of the runs whose steps changed go on, and which only wait."""
     unsettled, state.unsettled = state.unsettled, []
@@ -254,11 +262,6 @@ def _suspend(state: State, run: Run, step: Step, ask: Suspend, _effects: Effects
     ends.wait(state, run, step)
     if ask.deadline_ms is not None:
         ends.arm(state, run, step, ask.deadline_ms)
-
-
-def _not_yet(state: State, run: Run, step: Step, _ask: Any, effects: Effects) -> None:
-    message = f"step {step.key!r}: steps of kind {step.kind.value!r} are not there yet: they come in a later version"
-    runs.end(state, run, _FAILED, inputs.Failure("NoSuchStep", message, None), effects)
 
 
 def _again(state: State, run: Run, step: Step, effects: Effects) -> None:
@@ -311,5 +314,5 @@ ASKED: Final[dict[type, Asked]] = {
     Sleep: _sleep,
     Suspend: _suspend,
     Await: conditions.begin,
-    Invoke: _not_yet,
+    Invoke: children.begin,
 }

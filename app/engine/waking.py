@@ -13,7 +13,7 @@ from app.engine.effects import Effects
 from app.engine.inputs import BodiesRead, RunsRead
 from app.engine.known import Definition
 from app.engine.lanes import Verdict
-from app.engine.matching import Match, Matcher
+from app.engine.matching import Cancellers, Match, Matcher
 from app.engine.numbers import ascending
 from app.engine.state import Held, Recalled, Run, RunStatus, State
 from topics import journal
@@ -52,6 +52,34 @@ def rematch(state: State) -> None:
     """Events of a workflow that is waking, or that only a newer form of it takes, sleep: they match a definition."""
     given: list[Match] = [Definition.of(one) if one.id in state.waking else one for one in state.loaded.values()]
     state.matcher = Matcher([*given, *state.definitions.values()])
+    state.cancellers = Cancellers.of_all([*state.loaded.values(), *state.definitions.values()])
+
+
+def may_spill(state: State) -> bool:
+    """Whether events wait in lanes behind others and were not read back before: `spill` makes room of them."""
+    return any(lane.active and any(not one.recalled for one in lane.pending) for lane in state.lanes.values())
+
+
+def spill(state: State) -> None:
+    """Leave to the journal what waits in lanes behind runs that wait themselves, to be read back when there is room.
+
+    What they wait for may be among what the partition has not read for lack of room.
+    """
+    spilled = False
+    for lane in state.lanes.values():
+        if not lane.active:
+            continue
+        waiting = list(lane.pending)
+        lane.clear()
+        for pending in waiting:
+            if pending.recalled:
+                lane.wait(pending)
+            else:
+                spilled = True
+                asleep.doze(state, pending)
+                state.waking[pending.workflow_id] = 0
+    if spilled:
+        rematch(state)
 
 
 def bodies_read(state: State, given: BodiesRead, effects: Effects) -> None:

@@ -121,6 +121,16 @@ def test_an_announcement_has_a_schedule_or_does_not_mention_it() -> None:
             validator.validate(record | {"schedule": schedule | {name: 1}})
 
 
+def test_an_announcement_says_what_cancels_and_what_handles_failures_or_does_not_mention_it() -> None:
+    validator = Draft202012Validator(SCHEMAS["workflows"])
+    record = orjson.loads(dict(RECORDS)["workflows"])
+
+    validator.validate(record | {"cancel_on": ["orders/cancelled"], "on_failure": "tell"})
+    for wrong in ({"cancel_on": "orders/cancelled"}, {"on_failure": None}):
+        with pytest.raises(ValidationError):
+            validator.validate(record | wrong)
+
+
 def test_each_schema_is_a_schema_and_belongs_to_a_topic() -> None:
     assert set(SCHEMAS) <= set(CATALOG)
     for schema in SCHEMAS.values():
