@@ -73,6 +73,26 @@ def test_event_triggered_shows_every_trigger(tmp_path: Path) -> None:
         assert attempts == {1, 2}
 
 
+def test_an_order_waits_for_its_approval_over_the_death_of_its_worker(tmp_path: Path) -> None:
+    with DevRun(tmp_path, str(EXAMPLES / "orders")) as dev:
+        dev.ready()
+        dev.post({"topic": "orders/placed", "data": {"id": "o-1", "total": 2000}, "key": "ada"})
+        dev.post({"topic": "orders/placed", "data": {"id": "o-2", "total": 20}, "key": "ada"})
+        until(lambda: len(dev.runs()) == 2, SECONDS, "both runs are known", else_show=dev.log)
+        dev.child("app.cli.role worker").kill()
+        dev.post({"topic": "orders/o-1/decided", "data": {"approved": True, "by": "Ann"}})
+        become(dev, {"process_order": ["completed"] * 2})
+        records = [dev.ask("GET", f"/api/v1/runs/{run['run_id']}", None)[1]["run"] for run in dev.runs()]
+        assert sorted(one["result"]["parcel"] for one in records) == ["parcel-of-o-1", "parcel-of-o-2"]
+
+
+def test_a_request_is_answered_though_the_answer_comes_at_once(tmp_path: Path) -> None:
+    with DevRun(tmp_path, str(EXAMPLES / "requests")) as dev:
+        dev.ready()
+        status, found = dev.ask("POST", "/api/v1/workflows/requester/call?wait=30s", "{}")
+        assert (status, found["status"], found["result"]) == (200, "completed", {"done": "process"})
+
+
 def test_worker_py_serves_the_same_workflows_by_itself(tmp_path: Path) -> None:
     with DevRun(tmp_path) as dev:
         dev.ready()
