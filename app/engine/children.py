@@ -4,6 +4,7 @@ The event's id is derived from run, step and number, so a child lives at the hom
 before it begins. It is a run like any other: it goes on when its parent ends.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
@@ -26,15 +27,10 @@ def begin(state: State, run: Run, step: Step, ask: Invoke, effects: Effects) -> 
     except codec.Malformed as wrong:
         ends.end(state, run, step, Outcome(None, Fault("Malformed", str(wrong))), effects)
         return
-    for one in records:
-        size = len(one.value or b"") + sum(len(name) + len(content or b"") for name, content in one.headers)
-        if size > state.limits.event_bytes:
-            message = (
-                f"the event of a child has {size} bytes, more than the {state.limits.event_bytes} of "
-                "limits.event_bytes; give a reference to the data instead"
-            )
-            ends.end(state, run, step, Outcome(None, Fault("StepLimit", message)), effects)
-            return
+    message = _too_large(state, records)
+    if message is not None:
+        ends.end(state, run, step, Outcome(None, Fault("StepLimit", message)), effects)
+        return
     state.outgoing.records.extend(records)
     if not ask.wait:
         run_ids = [_run_id(run, step, n, child) for n, child in enumerate(ask.children)]
@@ -61,6 +57,21 @@ def ended(state: State, run: Run, step: Step, n: int, status: str, value: bytes,
         ends.end(state, run, step, Outcome(b"[" + b",".join(there) + b"]"), effects)
     else:
         ends.touch(state, step)
+
+
+def _too_large(state: State, records: Sequence[Record]) -> str | None:
+    """Say what is too large: one of the events, or all that one round would have to journal."""
+    limits = state.limits
+    sizes = [
+        len(one.value or b"") + sum(len(name) + len(content or b"") for name, content in one.headers) for one in records
+    ]
+    if max(sizes) > limits.event_bytes:
+        what, bound = f"the event of a child has {max(sizes)}", f"{limits.event_bytes} of limits.event_bytes"
+    elif sum(sizes) > limits.run_bytes:
+        what, bound = f"the events of all children have {sum(sizes)}", f"{limits.run_bytes} of limits.run_bytes"
+    else:
+        return None
+    return f"{what} bytes, more than the {bound}; give references to the data instead"
 
 
 def _source(run: Run) -> str:

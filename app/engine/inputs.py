@@ -129,7 +129,7 @@ class TimePassed:
 
 @dataclass(frozen=True, slots=True)
 class Crowded:
-    """There is no room, and nothing goes on that would make any."""
+    """There is no room, and what waits behind runs that wait themselves may have to make some."""
 
 
 @dataclass(frozen=True, slots=True)

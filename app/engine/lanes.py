@@ -257,6 +257,7 @@ def _take(state: State, lane: Lane) -> list[Pending]:
 def _free(state: State, key: tuple[str, str | None]) -> None:
     """A run of the lane ended: the next may start."""
     lane = state.lanes.get(key)
+    state.halted.discard(key)
     if lane is None:
         return
     lane.active -= 1
@@ -295,6 +296,8 @@ def regroup(state: State, effects: Effects) -> None:
             run.workflow = workflow
             if run.lane is not None:
                 state.lanes.setdefault(run.lane, Lane(workflow, run.lane)).active += 1
+                if run.status in (RunStatus.COLD, RunStatus.STUCK):
+                    state.halted.add(run.lane)
         if run.status is RunStatus.ASLEEP:
             rising.wake(state, run)
     for workflow_id in sorted(waiting):

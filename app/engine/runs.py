@@ -108,9 +108,7 @@ def _stick(state: State, run: Run, failure: inputs.Failure) -> None:
     sake: somebody must decide.
     """
     state.stuck[run.id] = failure.message
-    if run.lane is not None and run.workflow.order != "strict":
-        state.freed.append(run.lane)
-        run.lane = None
+    rising.halt(state, run)
     if run.steps is not None:
         run.steps.resting = False
     told = facts.run_stuck(

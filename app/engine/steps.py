@@ -235,10 +235,8 @@ def settle(state: State) -> None:
         waits_now = not steps.executing and any(one.asked for one in steps.open.values())
         if waits_now is (run.status is RunStatus.RUNNING):
             rising.turn(state, run, RunStatus.WAITING if waits_now else RunStatus.RUNNING)
-        if waits_now and run.lane is not None and run.workflow.order != "strict":
-            state.freed.append(run.lane)
-            run.lane = None
-            rising.touch(state, run)
+        if waits_now and run.lane is not None:
+            rising.halt(state, run)
         rests = waits_now and not steps.stirred and not steps.par
         rests = rests and not any(_wants(one) for one in steps.open.values())
         if rests is not steps.resting:

@@ -4,7 +4,7 @@ The pump asks what is `wanted`, reads it, and gives it as `BodiesRead`. Until al
 at, its new events sleep behind it, so that those of one key keep their order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from app.engine import asleep, lanes, recorded, rising, runs
@@ -15,7 +15,7 @@ from app.engine.known import Definition
 from app.engine.lanes import Verdict
 from app.engine.matching import Cancellers, Match, Matcher
 from app.engine.numbers import ascending
-from app.engine.state import Held, Recalled, Run, RunStatus, State
+from app.engine.state import Held, Lane, Recalled, Run, RunStatus, State
 from topics import journal
 from topics.envelope import Envelope
 
@@ -56,19 +56,19 @@ def rematch(state: State) -> None:
 
 
 def may_spill(state: State) -> bool:
-    """Whether events wait in lanes behind others and were not read back before: `spill` makes room of them."""
-    return any(lane.active and any(not one.recalled for one in lane.pending) for lane in state.lanes.values())
+    """Whether `spill` makes room: of events that were not read back before."""
+    return any(any(not one.recalled for one in lane.pending) for lane in _halted(state))
 
 
 def spill(state: State) -> None:
     """Leave to the journal what waits in lanes behind runs that wait themselves, to be read back when there is room.
 
+    If nothing goes on at all, what waits behind any other as well.
+
     What they wait for may be among what the partition has not read for lack of room.
     """
     spilled = False
-    for lane in state.lanes.values():
-        if not lane.active:
-            continue
+    for lane in _halted(state):
         waiting = list(lane.pending)
         lane.clear()
         for pending in waiting:
@@ -80,6 +80,12 @@ def spill(state: State) -> None:
                 state.waking[pending.workflow_id] = 0
     if spilled:
         rematch(state)
+
+
+def _halted(state: State) -> Iterator[Lane]:
+    if not state.running:
+        return (lane for lane in state.lanes.values() if lane.active)
+    return (lane for key in state.halted if (lane := state.lanes.get(key)) is not None)
 
 
 def bodies_read(state: State, given: BodiesRead, effects: Effects) -> None:

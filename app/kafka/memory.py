@@ -158,12 +158,15 @@ class MemoryLog:
     async def deliver(self, topic: str, entries: Sequence[Entry | Result]) -> int:
         end = -1
         few: list[Entry] = []
+        size = batch_bytes(())
         for key, value, headers, *_ in entries:
             one = Entry(key, value, headers)
-            if few and batch_bytes([*few, one]) > self._results_batch_bytes:
+            more = batch_bytes((one,)) - batch_bytes(())
+            if few and size + more > self._results_batch_bytes:
                 end = await self._append(topic, few) + len(few)
-                few = []
+                few, size = [], batch_bytes(())
             few.append(one)
+            size += more
         return await self._append(topic, few) + len(few) if few else end
 
     async def send(self, records: Sequence[Record]) -> list[Record]:

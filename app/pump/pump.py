@@ -321,9 +321,8 @@ class Pump:
         return crowded or self._draining
 
     def _stalled(self) -> bool:
-        """Whether all room is taken by events that wait behind runs which only wait: for what is unread, perhaps."""
-        state = self.state
-        return not (self._draining or state.running) and self._crowded() and waking.may_spill(state)
+        """Whether room is taken by events that wait behind runs which only wait: for what is unread, perhaps."""
+        return not self._draining and self._crowded() and waking.may_spill(self.state)
 
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""

@@ -253,6 +253,15 @@ def test_a_child_that_cannot_be_asked_for_fails_the_step_and_nothing_is_sent(
     assert of_topic(partition.committed(), "events") == []
 
 
+def test_children_that_are_given_too_much_in_all_are_not_started() -> None:
+    partition, run = parent(run_bytes=3_000)
+    partition.ask(run, "go", invoke("child", "child", payload=b'"%s"' % (b"x" * 1_500)))
+    (found,) = resolved(partition)
+    assert isinstance(found.fault, Fault)
+    assert found.fault.message.startswith("the events of all children have 3")
+    assert of_topic(partition.committed(), "events") == []
+
+
 def test_a_run_of_a_child_goes_on_when_its_parent_ends() -> None:
     partition, run = parent()
     partition.ask(run, "go", invoke("child"))

@@ -288,3 +288,38 @@ def test_what_waits_behind_a_run_that_waits_is_left_to_the_journal_and_comes_bac
         assert partition.complete(run) == ([] if after is None else [after])
     partition.commit()
     assert partition.kinds().keys() == {"out", "known", "head"}
+
+
+def test_what_waits_behind_a_run_that_goes_on_makes_no_room_for_others() -> None:
+    partition = Partition(flow("there", order="strict"))
+    first, other = partition.read(event(0, key="k"), event(1, key="other"))
+    partition.read(event(2, key="k"), event(3, key="other"))
+    partition.ask(first, "approve", Suspend(data=b"null", deadline_ms=None))
+    partition.commit()
+    partition.recalls = False
+
+    assert waking.may_spill(partition.state)
+    partition.give(Crowded())
+    partition.commit()
+    assert len(partition.state.asleep["there"]) == 1
+    assert not waking.may_spill(partition.state)
+    assert partition.complete(other) == [run_id("there", event(3, key="other"))]
+    partition.recalls = True
+    partition.give()
+    assert partition.complete(run_id("there", event(3, key="other"))) == []
+    partition.in_hand[first] = 1
+    assert partition.complete(first) == [run_id("there", event(2, key="k"))]
+    assert partition.state.halted == set()
+
+
+def test_a_lane_is_known_to_be_kept_after_a_takeover() -> None:
+    partition = Partition(flow("there", order="strict"))
+    (first,) = partition.read(event(0, key="k"))
+    partition.ask(first, "approve", Suspend(data=b"null", deadline_ms=None))
+    partition.read(event(1, key="k"))
+    partition.commit()
+
+    other = partition.takeover(flow("there", order="strict"), flow("else", "x"))
+    other.read(event(2, key="k"), event(3, "x", key="k"))
+    assert other.state.halted == {("there", "k")}
+    assert waking.may_spill(other.state)
