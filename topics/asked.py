@@ -144,7 +144,7 @@ Ask = (
 
 
 def encode(one: Ask) -> bytes:
-    return orjson.dumps(shown(one))
+    return b"%b" % orjson.dumps(shown(one))
 
 
 def shown(one: Ask) -> dict[str, Any]:

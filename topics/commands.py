@@ -91,14 +91,14 @@ def encode(
 
 
 def encode_event(event: Envelope) -> bytes:
-    return orjson.dumps(raw_event(event))
+    return b"%b" % orjson.dumps(raw_event(event))
 
 
 def encode_batched(one: Batched) -> bytes:
     raw = raw_event(one.event)
     if one.announced_ms:  # within the event: releases that do not know it pass over it there
         raw["announced"] = one.announced_ms
-    return orjson.dumps([one.workflow_id, raw])
+    return b"%b" % orjson.dumps([one.workflow_id, raw])
 
 
 encode_ask = asked.encode
@@ -145,7 +145,7 @@ def join(
     }
     if asks:
         made["asks"] = [orjson.Fragment(one) for one in asks]
-    return orjson.dumps(made)
+    return b"%b" % orjson.dumps(made)
 
 
 def decode(value: bytes | None) -> Command:

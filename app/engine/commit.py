@@ -347,8 +347,9 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
         return []
     parts: list[tuple[list[Any], list[Any], list[Any]]] = [([], [], [])]
     size = 0
-    runs = [orjson.dumps(_record(one)) for one in outgoing.runs]
-    records = [orjson.dumps(_record(one)) for one in outgoing.records]
+    # Copied: what orjson writes has 4 KB at least.
+    runs = [b"%b" % orjson.dumps(_record(one)) for one in outgoing.runs]
+    records = [b"%b" % orjson.dumps(_record(one)) for one in outgoing.records]
     kinds: tuple[Sequence[Any], ...] = (outgoing.results, runs, records)
     for kind, items in enumerate(kinds):
         for item in items:

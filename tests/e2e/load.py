@@ -22,6 +22,8 @@ CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "by_key": ("by_key",),
     "twins/1": ("twin_a", "twin_b"),
     "chain": ("chain", "chained"),
+    "stepping": ("stepping",),
+    "asking": ("asking", "asked"),
     "rejecting": ("rejecting",),
     "gated": ("gated",),
 }
