@@ -26,7 +26,8 @@ PAGE = """<!doctype html>
   h2 {{ font-size: 1.1rem; margin: 0 }}
   p {{ margin: .25rem 0 .75rem; color: #666; font-size: .9rem }}
   form {{ display: flex; flex-wrap: wrap; gap: .5rem }}
-  input {{ flex: 1 1 10rem; min-width: 0; font: inherit; padding: .3rem .6rem; border: 1px solid #bbb; border-radius: 6px }}
+  input {{ flex: 1 1 10rem; min-width: 0; font: inherit; padding: .3rem .6rem }}
+  input {{ border: 1px solid #bbb; border-radius: 6px }}
   button {{ font: inherit; padding: .3rem 1rem; border-radius: 6px; border: 1px solid #bbb; background: #fff }}
   button[value=yes] {{ background: #1a7f45; border-color: #1a7f45; color: #fff }}
 </style>
