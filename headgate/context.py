@@ -143,10 +143,10 @@ class Step(Protocol):
     ) -> Awaitable[Event[Any]]:
         """Wait for an event on a logical topic or a pattern whose first segment is no wildcard; return it.
 
-        It sees events that came before it, since the run's first event by default, in the order of the log; several
-        runs may get the same one, a run gets an event once. `filter` is a quick plain function; what it does not take
-        stays for other waits; an exception in it fails the step. Raises EventTimeout when `timeout` is over, not
-        before every event that came in time was seen.
+        It sees events that came before it, since the run's first event by default, in the order of the log. Several
+        runs may get the same one; a run's next wait on the same topic gets a later one. `filter` is a quick plain
+        function; what it does not take stays for other waits. Raises EventTimeout when `timeout` is over, not before
+        every event that came in time was seen; StepError when `filter` has raised.
         """
         ...
 

@@ -219,11 +219,25 @@ def run_resumed(*, run_id: str, workflow_id: str, at_ms: int) -> Record:
 
 
 def step_waiting(
-    *, run_id: str, workflow_id: str, at_ms: int, key: str, kind: str, what: str, since_ms: int, until_ms: int | None
+    *,
+    run_id: str,
+    workflow_id: str,
+    at_ms: int,
+    key: str,
+    kind: str,
+    what: str,
+    since_ms: int,
+    until_ms: int | None,
+    data_json: bytes | None = None,
 ) -> Record:
-    """Return the fact that step `key` waits for `what`; `until_ms` None for as long as it takes."""
+    """Return the fact that step `key` waits for `what`; `until_ms` None for as long as it takes.
+
+    `data_json` is what the author shows to whoever decides.
+    """
     until = None if until_ms is None else rfc3339(until_ms)
-    details = {"step": key, "kind": kind, "what": what, "since": rfc3339(since_ms), "until": until}
+    details: dict[str, Any] = {"step": key, "kind": kind, "what": what, "since": rfc3339(since_ms), "until": until}
+    if data_json is not None:
+        details["data"] = _Fragment(data_json)
     return _run_fact(RunFact.STEP_WAITING, run_id, workflow_id, at_ms, details)
 
 

@@ -87,7 +87,17 @@ RUN_FACT: Final[Schema] = {
         ),
         _object({"fact": {"const": "run_stuck"}, **_FACT, "attempt": _COUNT, "error": _ERROR}),
         _object({"fact": {"const": "run_resumed"}, **_FACT}),
-        _object({"fact": {"const": "step_waiting"}, **_STEP_FACT, **_STEP, "since": _TIME, "until": _TIME_OR_NULL}),
+        _object(
+            {
+                "fact": {"const": "step_waiting"},
+                **_STEP_FACT,
+                **_STEP,
+                "since": _TIME,
+                "until": _TIME_OR_NULL,
+                "data": {"description": "what `suspend` shows to whoever decides"},
+            },
+            optional=("data",),
+        ),
         _object(
             {
                 "fact": {"const": "step_retried"},

@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 
 from app.engine import asleep, awaited, known, notes, recorded, rising, runs, schedules, waiting
+from app.engine.asks import Suspend
 from app.engine.effects import Commit, Placed
 from app.engine.outgoing import Outgoing, Record
 from app.engine.recorded import NOWHERE, Step
@@ -235,6 +236,7 @@ def _tell_waiting(state: State, run: Run, step: Step) -> None:
         what=step.about,
         since_ms=step.asked_ms,
         until_ms=step.until_ms,
+        data_json=step.ask.data if isinstance(step.ask, Suspend) else None,
     )
     runs.tell(state, told)
 

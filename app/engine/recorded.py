@@ -258,7 +258,8 @@ def _asked(ask: Ask) -> dict[str, Any]:
     if isinstance(ask, Sleep):
         return {"until": ask.until_ms}
     if isinstance(ask, Suspend):
-        return {"data": orjson.Fragment(ask.data), "deadline": ask.deadline_ms}
+        suspended = {"data": orjson.Fragment(ask.data), "deadline": ask.deadline_ms}
+        return suspended if ask.topic is None else suspended | {"topic": ask.topic}
     if isinstance(ask, Await):
         return awaited.asked(ask)
     if isinstance(ask, Invoke):
@@ -273,7 +274,8 @@ def _ask(kind: Kind, found: Mapping[str, Any]) -> Ask:
     if kind is Kind.SLEEP:
         return Sleep(until_ms=found["until"])
     if kind is Kind.SUSPEND:
-        return Suspend(data=orjson.dumps(found["data"]), deadline_ms=found["deadline"])
+        data = orjson.dumps(found["data"])
+        return Suspend(data=data, deadline_ms=found["deadline"], topic=found.get("topic"))
     if kind is Kind.AWAIT:
         return awaited.ask(found)
     if kind is Kind.INVOKE:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from app.engine import asleep, handlers, inputs, letters, notes, parents, retry, rising, timers, waits
-from app.engine.asks import EventCondition, Recorded
+from app.engine.asks import EventCondition, Recorded, Suspend
 from app.engine.effects import Effects, Rise
 from app.engine.outgoing import Record, Result
 from app.engine.recorded import NOWHERE, Step
@@ -195,6 +195,8 @@ def end(state: State, run: Run, status: str, failure: inputs.Failure, effects: E
 
 def withdraw(state: State, run: Run, step: Step) -> None:
     """Withdraw what a step of the run waits for."""
+    if isinstance(step.ask, Suspend) and step.ask.topic is not None:
+        waits.withdraw(state, run, step.key, 0, step.ask.topic)
     if step.wait is None:
         return
     for n, condition in enumerate(step.wait.conditions):

@@ -8,6 +8,8 @@ somebody's decision). A run of which only such steps are open waits, and the run
 from collections.abc import Callable
 from typing import Any, Final
 
+import orjson
+
 from app.engine import children, conditions, ends, inputs, notes, retry, rising, runs, waits
 from app.engine.asks import KINDS, Await, EventCondition, Execute, Fault, Invoke, Kind, Note, Outcome, Sleep, Suspend
 from app.engine.awaited import Condition
@@ -161,9 +163,7 @@ def due(state: State, run_id: str, key: str, due_ms: int, effects: Effects) -> N
     elif isinstance(ask, Sleep):
         ends.end(state, run, step, _NULL, effects)
     elif isinstance(ask, Suspend):
-        until = rfc3339(ask.deadline_ms or 0)
-        fault = Fault("EventTimeout", f"nobody resumed step {step.key!r} of run {run.id!r} until {until}")
-        ends.end(state, run, step, Outcome(None, fault), effects)
+        _not_resumed(state, run, step, ask, effects)
     else:
         conditions.due(state, run, step, effects)
 
@@ -179,6 +179,10 @@ def resume(state: State, run_id: str, key: str, value: bytes, effects: Effects) 
 
 def met(state: State, run_id: str, key: str, n: int, envelope: Envelope, effects: Effects) -> None:
     """An event matches condition `n` of a step; what is over or gone needs it no more."""
+    suspended = _open(state, run_id, key)
+    if suspended is not None and isinstance(suspended[1].ask, Suspend):
+        resume(state, run_id, key, orjson.dumps(envelope.payload()["data"]), effects)
+        return
     found = _awaiting(state, run_id, key, n)
     if found is None:
         return
@@ -199,6 +203,10 @@ def met(state: State, run_id: str, key: str, n: int, envelope: Envelope, effects
 
 def expired(state: State, run_id: str, key: str, n: int, effects: Effects) -> None:
     """The time for condition `n` of a step is over; candidates that are there already are judged all the same."""
+    suspended = _open(state, run_id, key)
+    if suspended is not None and isinstance(suspended[1].ask, Suspend):
+        _not_resumed(state, *suspended, suspended[1].ask, effects)
+        return
     found = _awaiting(state, run_id, key, n)
     if found is None:
         return
@@ -258,8 +266,19 @@ def _sleep(state: State, run: Run, step: Step, ask: Sleep, _effects: Effects) ->
 
 def _suspend(state: State, run: Run, step: Step, ask: Suspend, _effects: Effects) -> None:
     ends.wait(state, run, step)
-    if ask.deadline_ms is not None:
+    if ask.topic is not None:
+        last_ms = None if ask.deadline_ms is None else ask.deadline_ms - 1
+        waits.register(
+            state, run, step.key, 0, EventCondition(topic=ask.topic), run.events[0].timestamp_ms, last_ms, ()
+        )
+    elif ask.deadline_ms is not None:
         ends.arm(state, run, step, ask.deadline_ms)
+
+
+def _not_resumed(state: State, run: Run, step: Step, ask: Suspend, effects: Effects) -> None:
+    until = rfc3339(ask.deadline_ms or 0)
+    fault = Fault("EventTimeout", f"nobody resumed step {step.key!r} of run {run.id!r} until {until}")
+    ends.end(state, run, step, Outcome(None, fault), effects)
 
 
 def _again(state: State, run: Run, step: Step, effects: Effects) -> None:

@@ -191,3 +191,24 @@ def test_the_announcement_carries_what_a_workflow_says_about_itself() -> None:
         "announced_at": "1970-01-01T00:00:00.000Z",
         "announced_by": "worker-0",
     }
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"), [(None, {}), (b'{"sum": 7}', {"data": {"sum": 7}}), (b"null", {"data": None})]
+)
+def test_a_suspended_step_shows_its_data_and_others_have_none(data: bytes | None, shown: dict[str, Any]) -> None:
+    told = orjson.loads(
+        facts.step_waiting(
+            run_id=RUN,
+            workflow_id="charge",
+            at_ms=1,
+            key="ok?",
+            kind="suspend",
+            what="suspend",
+            since_ms=1,
+            until_ms=None,
+            data_json=data,
+        ).value
+    )
+    Draft202012Validator(SCHEMAS["runs"]).validate(told)
+    assert {name: told[name] for name in told if name == "data"} == shown

@@ -74,7 +74,8 @@ def came(partition: Partition, run: str) -> Any:
 def test_the_first_event_ends_a_wait_for_any_and_the_others_are_withdrawn(registered: Registered) -> None:
     partition, run = waiting(PAID, SENT, until=NOW + 60_000)
     own = keys.digest_of(event(0)).hex()
-    assert registered.waits == {("w", n): (NOW, NOW + 60_000, [own]) for n in (0, 1)}
+    # The last moment that is in time is the one before the time is over: so it is over then, and not later.
+    assert registered.waits == {("w", n): (NOW, NOW + 59_999, [own]) for n in (0, 1)}
     assert partition.run(run).status is RunStatus.WAITING
 
     one = event(7, "orders/sent", {"n": 1}, at=NOW + 5)
