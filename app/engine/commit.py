@@ -172,6 +172,8 @@ def run_value(state: State, run: Run) -> dict[str, Any]:
             found["par"] = True
         if steps.received:
             found["received"] = steps.received
+        if steps.had:
+            found["had"] = steps.had
     if (key := state.keyed.key_of(run.id)) is not None:
         found["key"] = key
     if run.id in state.stuck:

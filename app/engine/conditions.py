@@ -1,6 +1,6 @@
 """A step that waits for conditions: events, each by a wait registered elsewhere, and sleeps. Used by `steps`."""
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,6 +13,9 @@ from app.engine.state import Run, State
 from topics import commands, keys
 from topics.envelope import Envelope
 from topics.timestamps import rfc3339
+
+_MOST_HAD: Final = 32
+"""Events that a run has received and that no wait on another topic gets again."""
 
 
 def begin(state: State, run: Run, step: Step, ask: Await, _effects: Effects) -> None:
@@ -48,16 +51,19 @@ def _since(run: Run, condition: EventCondition) -> tuple[int, list[str]]:
     """Return from which append time on events count, and the digests of those that never do."""
     since_ms = run.events[0].timestamp_ms if condition.since_ms is None else condition.since_ms
     seen: list[str] = []
-    received = None if run.steps is None or run.steps.received is None else run.steps.received.get(condition.topic)
-    if received is not None and received[0] >= since_ms:
-        since_ms = received[0]
-        seen.extend(received[1])
+    steps = run.steps
+    if steps is not None and steps.received is not None:
+        last_ms, same = steps.received.get(condition.topic, (-1, []))
+        if last_ms >= since_ms:
+            since_ms = last_ms
+            seen.extend(same)
+        seen.extend(steps.had)
     own = [keys.digest_of(one).hex() for one in run.events if one.timestamp_ms >= since_ms]
     return since_ms, sorted({*seen, *own})
 
 
 def _remember(state: State, run: Run, topic: str, envelope: Envelope) -> None:
-    """Let no later wait of the run on the same topic get this event again, nor one from before it."""
+    """Let no later wait of the run get this event again, nor one on the same topic one from before it."""
     steps = run.steps
     assert steps is not None
     if steps.received is None:
@@ -68,6 +74,8 @@ def _remember(state: State, run: Run, topic: str, envelope: Envelope) -> None:
         steps.received[topic] = (envelope.timestamp_ms, [digest])
     elif envelope.timestamp_ms == last_ms and digest not in same:
         steps.received[topic] = (last_ms, [*same, digest])
+    if digest not in steps.had:
+        steps.had = [*steps.had, digest][-_MOST_HAD:]
     rising.touch(state, run)
 
 

@@ -42,6 +42,8 @@ def end(state: State, run: Run, step: Step, outcome: Outcome, effects: Effects) 
     if hot:
         effects.after.append(Resolve(run, step.key, outcome, run.status is RunStatus.WAITING))
         step.steps.stirred = True
+        if not step.asked:
+            step.steps.crossed = {step.key, *(step.steps.crossed or ())}
     _over(state, run, step, effects)
     if hot:
         state.unsettled.append(run)

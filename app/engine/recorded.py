@@ -109,7 +109,9 @@ class Steps:
 
     __slots__ = (
         "asked",
+        "crossed",
         "executing",
+        "had",
         "open",
         "over",
         "par",
@@ -129,6 +131,9 @@ class Steps:
         self.places = array("q")
         """By number, the offset of the step's last record."""
         self.asked = 0
+        self.crossed: set[str] | None = None
+        """Keys of steps that ended before the function, as it goes on now, has asked for them: its question may be on
+        its way."""
         self.executing = 0
         """How many of the open ones the runtime executes."""
         self.size = 0
@@ -144,6 +149,8 @@ class Steps:
         """Whether the journal has the run as waiting: nobody needs to call its function."""
         self.received: dict[str, tuple[int, list[str]]] | None = None
         """By a wait's topic, the append time of the last event that was received by it, and which came at that time."""
+        self.had: list[str] = []
+        """The last events that were received by any of its waits: another topic or pattern may name them too."""
         self.unplaced = 0
         """Steps that ended and have no record yet."""
         self.over = False

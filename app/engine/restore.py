@@ -220,6 +220,7 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities
         steps.published = published or None
         steps.par = found.get("par", False)
         received = found.get("received", {})
+        steps.had = list(found.get("had", ()))
         steps.received = {topic: (at_ms, list(seen)) for topic, (at_ms, seen) in received.items()} or None
     status = found.get("status")
     if status == "stuck":

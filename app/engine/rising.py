@@ -157,6 +157,7 @@ def forget_attempt(run: Run) -> None:
                 steps.asked -= 1
     steps.executing = 0
     steps.stirred = False
+    steps.crossed = None
 
 
 def touch(state: State, run: Run) -> None:

@@ -48,6 +48,8 @@ def asked(state: State, given: inputs.StepAsked, effects: Effects) -> None:
     if step is not None:
         _again(state, run, step, effects)
         return
+    if steps.crossed is not None and given.key in steps.crossed:
+        return  # it has ended meanwhile, and the function is told so
     if steps.asked >= state.limits.steps_per_run:
         message = (
             f"run {run.id!r} has more than {state.limits.steps_per_run} steps (limits.steps); publish an event and go "
@@ -132,6 +134,7 @@ def evicted(state: State, given: inputs.Evicted, _effects: Effects) -> None:
     """The runtime has dropped functions: of runs that only waited, or that had to go on before it heard of that."""
     if state.notes:
         notes.keep(state)
+    settle(state)  # what was asked for in this round counts
     for run_id in given.run_ids:
         run = state.runs.get(run_id)
         if run is None or run.status not in rising.HOT:

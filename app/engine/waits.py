@@ -312,7 +312,9 @@ def _fan_out(state: State, registry: Registry, event: Envelope, waits: list[Wait
     room = max(0, MOST_A_ROUND - registry.settled)
     for wait in waits[:room]:
         registry.settled += 1
-        _win(state, registry, wait, event)
+        # What was told before and met more waits than its round took goes first.
+        first = next((one for one in registry.fans.values() if wait.takes(one)), event)
+        _win(state, registry, wait, first)
     if len(waits) > room:
         if place not in registry.fans:
             registry.fans[place] = event

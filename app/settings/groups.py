@@ -117,7 +117,7 @@ class WorkerSettings(Group):
     )
     suspended: int = Field(
         default=10_000,
-        ge=0,
+        ge=1,
         description="Waiting runs whose functions stay in memory; those above are called again when they go on.",
     )
     blocked_seconds: Seconds = Field(

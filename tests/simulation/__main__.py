@@ -50,6 +50,9 @@ def _replay(seed: int, mutation: str | None) -> int:
         except Violation:
             pass
         seen = scenario.seen
+        for (run, key), step in seen.steps.steps.items():
+            asked = ", ".join(f"{at:.3f}" for at in seen.steps.asked.get((run, key), ()))
+            print(f"step {key} of {run}, asked for at {asked}: {step}")
         for at, what in sorted(seen.trouble + [(at, f"{name}: {why}") for at, name, why in seen.failures]):
             print(f"{at:8.3f} s  {what}")
         failure = run_seed(seed)

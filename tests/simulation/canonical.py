@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from app.engine import awaited
+from app.engine.asks import Kind
 from app.engine.state import State
 from topics.envelope import Envelope
 
@@ -27,6 +29,9 @@ def canonical(state: State, *, marks: bool, body: Body) -> dict[str, Any]:
         "unheard": dict(sorted(state.unheard.items())),
         "runs": {run.id: _run(state, run, body) for run in sorted(state.runs.values(), key=lambda one: one.id)},
         "waiting": _waiting(state, body),
+        "waits": _waits(state),
+        "interests": _interests(state),
+        "flushes": sorted(state.flushes),
         "ids": sorted(_ids(state)),
         "id count": state.dedup.count,
         "generations": [(one.number, one.opened_ms, one.packs) for one in state.dedup.generations],
@@ -37,6 +42,17 @@ def canonical(state: State, *, marks: bool, body: Body) -> dict[str, Any]:
         found["undelivered"] = [(one.round, sorted(one.slots)) for one in state.undelivered]
         found["marks"] = (state.delivered, state.results_end, state.runs_end)
     return found
+
+
+def difference(one: Any, other: Any) -> str:
+    """Return what differs of two plain values, as a text as short as can be."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return "; ".join(f"{name}: {difference(one.get(name), other.get(name))}" for name in names)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        differ = [n for n, (left, right) in enumerate(zip(one, other, strict=True)) if left != right]
+        return ", ".join(f"[{n}] {difference(one[n], other[n])}" for n in differ)
+    return f"{one} became {other}"
 
 
 def _run(state: State, run: Any, body: Body) -> tuple[Any, ...]:
@@ -57,16 +73,37 @@ def _run(state: State, run: Any, body: Body) -> tuple[Any, ...]:
 
 def _steps(run: Any) -> Any:
     steps = run.steps
-    if steps is None or not steps.any:
+    if steps is None:
         return None
     open_now = [
-        (one.n, one.key, one.kind, one.about, one.ask, one.par, one.attempts, one.due_ms, one.error, one.wait)
+        (
+            *(one.n, one.key, one.kind, one.about, one.ask, one.par, one.attempts, one.error),
+            one.due_ms if one.kind is not Kind.RUN else None,  # a retry that began is not journaled before it ended
+            None if one.wait is None else awaited.described(one.wait),
+        )
         for one in steps.open.values()
         if one.journaled
     ]
     numbers = [n for n, place in enumerate(steps.places) if place >= 0]
-    about = (numbers, steps.published or {}, steps.received or {}, steps.resting, steps.par)
-    return (sorted(open_now, key=lambda one: one[0]), *about)
+    about = (numbers, steps.published or {}, steps.received or {}, steps.had, steps.resting, steps.par)
+    return (sorted(open_now, key=lambda one: one[0]), *about) if open_now or any(about) else None
+
+
+def _waits(state: State) -> Any:
+    """Return what is registered here, and what was asked for because of that."""
+    registry = state.registry
+    if registry is None or not (registry.waits or registry.heads):
+        return None
+    waits = sorted((one.id, one.source, one.open, repr(one.asked)) for one in registry.waits.values())
+    heads = sorted((one.key, one.since_ms, sorted(one.confirmed.items())) for one in registry.heads.values())
+    return waits, heads, sorted(registry.fans)
+
+
+def _interests(state: State) -> Any:
+    every = () if state.interests is None else state.interests.all.values()
+    return sorted(
+        (one.registry, one.key, one.since_ms, one.covered_ms, one.events_from, one.commands_from) for one in every
+    )
 
 
 def _waiting(state: State, body: Body) -> dict[str, list[tuple[int, Envelope]]]:

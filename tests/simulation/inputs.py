@@ -1,5 +1,6 @@
 """Events as anyone may produce them: every form, right and wrong partitioners, repeats, transactions, and rubbish."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -17,11 +18,22 @@ _RUBBISH = (b"not json", b"", None, b"[]", b'{"topic": 7, "data": 1}', b'{"data"
 class Inputs:
     """The producers of a scenario."""
 
-    def __init__(self, cluster: MemoryCluster, random: Random, partitions: int, *, repeats: float) -> None:
+    def __init__(
+        self,
+        cluster: MemoryCluster,
+        random: Random,
+        partitions: int,
+        *,
+        repeats: float,
+        topics: Sequence[str] = TOPICS,
+        batches: Sequence[int] = (5, 10, 20),
+    ) -> None:
         self._cluster = cluster
         self._random = random
         self._partitions = partitions
         self._repeats = repeats
+        self._topics = topics
+        self._batches = batches
         self._count = 0
         self._sent: list[tuple[Entry, str | None]] = []
         self._keys = [f"k{number}" for number in range(random.choice((1, 2, 4)))]
@@ -32,7 +44,7 @@ class Inputs:
     def plan(self, loop: SimLoop, until: float) -> None:
         """Let batches of events come until then."""
         random = self._random
-        for _ in range(random.choice((5, 10, 20))):
+        for _ in range(random.choice(self._batches)):
             loop.call_at(random.random() * until, self._batch, loop)
 
     def _batch(self, loop: SimLoop) -> None:
@@ -75,7 +87,7 @@ class Inputs:
         number = self._count
         key = random.choice(self._keys) if random.random() < self._keyed else None
         event_id = f"e{number}" if random.random() < 0.5 else None
-        topic = random.choice(TOPICS)
+        topic = random.choice(self._topics)
         data: dict[str, Any] = {"n": number}
         if random.random() < 0.02:
             data["pad"] = "x" * 3_000  # above the limit of an event

@@ -1,7 +1,7 @@
 """The code with one promise broken each: what the simulation must notice, or it is worth nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 from unittest import mock
 
@@ -21,9 +21,8 @@ from app.pump.pump import Pump
 from app.pump.reader import Reader
 from app.pump.standby import Standby
 from headgate.definition import Workflow
+from tests.simulation.mutations_of_steps import OF_STEPS, Patch, both
 from topics import keys
-
-Patch = Callable[[], Any]
 
 
 def _deliver_first() -> Any:
@@ -131,15 +130,7 @@ def _offsets_first() -> Any:
         if topic == "events":
             positions[id(self.state)] = inbox.next_offset
 
-    return _both(mock.patch.object(commit, "head", head), mock.patch.object(Pump, "_offer", offered))
-
-
-@contextmanager
-def _both(*patches: Any) -> Iterator[None]:
-    with ExitStack() as stack:
-        for one in patches:
-            stack.enter_context(one)
-        yield
+    return both(mock.patch.object(commit, "head", head), mock.patch.object(Pump, "_offer", offered))
 
 
 def _forget_pending() -> Any:
@@ -327,7 +318,7 @@ MUTATIONS: Final[dict[str, Patch]] = {
     "schedules-everywhere": _schedules_everywhere,
     "go-on-after-lost-answers": _go_on_after_lost_answers,
     "standby-keeps-what-went": _standby_keeps_what_went,
-}
+} | OF_STEPS
 
 
 @contextmanager

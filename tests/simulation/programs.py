@@ -9,10 +9,10 @@ from typing import Any
 
 from headgate import Reject, RetryLater, workflow
 from headgate.definition import Workflow
+from tests.simulation.durable import CHAIN, Plan, Watch, draw_plan, perform
 from topics.envelope import Envelope
 
 TOPICS = ("orders/created", "orders/paid", "refunds/created", "stock.low")
-CHAIN = "chain/hop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,8 @@ class Program:
     """Events that a run publishes."""
     plain: bool
     """A plain function, which runs in a thread."""
+    plan: Plan | None = None
+    """Its durable steps."""
 
     def outcome(self) -> tuple[str, int]:
         """Return the status and the attempts of each of its runs."""
@@ -42,7 +44,7 @@ class Program:
             return "rejected", 1
         if self.kind == "never":
             return "failed", 1
-        if self.kind in ("fail", "later"):
+        if self.kind in ("fail", "later", "steps"):
             if self.failures > self.max_retries:
                 return "failed", self.max_retries + 1
             return "completed", self.failures + 1
@@ -85,8 +87,32 @@ def draw(random: Random, number: int) -> Program:
     )
 
 
-def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, Any]]], int]) -> Workflow:
-    """Return the workflow. `called` hears workflow, run, attempt and events of every call, and counts the calls."""
+def draw_durable(random: Random, number: int) -> Program:
+    """Return a random program with durable steps."""
+    order = random.choice(("key", "key", "strict", "none"))
+    return Program(
+        id=f"d{number}-steps",
+        kind="steps",
+        triggers=random.choice((("orders/created",), ("orders/*",), ("orders/paid", "refunds/created"))),
+        batch_size=1,
+        batch_timeout_seconds=None,
+        batch_by="workflow",
+        order=order,
+        max_retries=random.choice((0, 1, 3)),
+        timeout_seconds=random.choice((None, None, None, 0.5, 3.0)),
+        filtered=random.random() < 0.1,
+        failures=random.choice((0, 0, 0, 1, 2)),
+        publishes=0,
+        plain=False,
+        # A run that waits for ever would hold up all others of its key where those come strictly one after the other.
+        plan=draw_plan(random, dated=order == "strict"),
+    )
+
+
+def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, Any]]], int], watch: Watch) -> Workflow:
+    """Return the workflow. `called` hears workflow, run, attempt and events of every call, and counts the calls;
+    `watch` hears of steps.
+    """
 
     def start(ctx: Any, payload: Any) -> int:
         return called(program.id, ctx.run_id, ctx.attempt, payload["events"])
@@ -115,6 +141,11 @@ def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, A
             await asyncio.sleep(1e6)
         return finish(ctx, payload)
 
+    async def run_durably(ctx: Any, payload: Any) -> Any:
+        start(ctx, payload)
+        assert program.plan is not None
+        return await perform(ctx, program.plan, watch, fails=ctx.attempt <= program.failures)
+
     def run_plainly(ctx: Any, payload: Any) -> Any:
         publish(ctx, start(ctx, payload))
         return finish(ctx, payload)
@@ -135,7 +166,7 @@ def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, A
         order=program.order,
         max_retries=program.max_retries,
         timeout=program.timeout_seconds,
-    )(run_plainly if program.plain else run)
+    )(run_plainly if program.plain else run if program.plan is None else run_durably)
 
 
 TICK = "tick"

@@ -8,26 +8,31 @@ from unittest import mock
 
 import orjson
 
-from app.engine import asleep, commit
+from app.engine import asleep, commit, waits
 from app.engine import restore as restoring
+from app.engine.asks import Await, Suspend
 from app.engine.entities import event_of
 from app.engine.known import Definition
 from app.engine.limits import Limits
-from app.engine.state import Counters, State
+from app.engine.state import Counters, Run, RunStatus, State
 from app.kafka.log import Entry, Fenced, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
-from app.pump import recall
+from app.pump import lookback, recall
 from app.pump.around import Bounds
 from tests.simulation import programs
-from tests.simulation.canonical import canonical
+from tests.simulation.canonical import canonical, difference
+from tests.simulation.durable import SIGNALS, Plan
 from tests.simulation.group import Group
 from tests.simulation.inputs import Inputs
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import SimNetwork, Weather
+from tests.simulation.watch import Watch, Watched
 from tests.simulation.worker import EPOCH_MS, Shape, Worker
 from topics import journal
 from topics.envelope import Envelope
 
+DURABLE = 0.6
+"""Share of the seeds that have durable steps."""
 HEAL_SECONDS = 400.0
 """Virtual time after which a scenario that is not quiet is stuck."""
 
@@ -61,6 +66,7 @@ class Seen:
     ticks_from: int | None = None
     """The time (ms) from which on the journal says that the schedule is followed."""
     trouble: list[tuple[float, str]] = field(default_factory=list)
+    steps: Watched = field(default_factory=Watched)
 
 
 class Scenario:
@@ -88,8 +94,16 @@ class Scenario:
         self.tight_dedup = chance.random() < 0.15
         self.shape = self._shape(chance)
         self.programs = [programs.draw(chance, number) for number in range(chance.choice((1, 2, 3, 4)))]
-        self.seen = Seen()
-        self.workflows = {one.id: programs.make(one, self._called) for one in self.programs}
+        apart = random.Random(f"steps of seed {seed}")  # so that seeds without steps are what they were
+        self.durable = apart.random() < DURABLE
+        """Whether some of its workflows have durable steps."""
+        if self.durable:
+            self._make_durable(apart)
+        self.plans: dict[str, Plan] = {one.id: one.plan for one in self.programs if one.plan is not None}
+        """The steps of workflows, by their ids."""
+        self.watch = Watch(self, apart)
+        self.seen = Seen(steps=self.watch.seen)
+        self.workflows = {one.id: programs.make(one, self._called, self.watch) for one in self.programs}
         apart = random.Random(f"schedule of seed {seed}")  # so that seeds without one are what they were
         self.ticks = apart.random() < 0.25
         if self.ticks:
@@ -98,7 +112,8 @@ class Scenario:
         """A workflow that is added while the system runs."""
         self.rolled = chance.choice(self.programs).id if chance.random() < 0.35 else None
         self.rolled_at = chance.uniform(0.8, 2.5)
-        if self.rolled is not None and chance.random() < 0.5:  # more than there is room for slept until then
+        if self.rolled is not None and chance.random() < 0.5 and not self.durable:
+            # More than there is room for slept until then.
             self.shape = replace(self.shape, bounds=replace(self.shape.bounds, held_bytes=2_000))
         """A workflow that the first worker has from its start, and the others only from then on."""
         self.announced: dict[str, Definition] = {}
@@ -109,7 +124,14 @@ class Scenario:
         self.healing = False
         self._owners: dict[int, Owner] = {}
         self._problem: Violation | None = None
-        self.inputs = Inputs(self.cluster, chance, self.partitions, repeats=0.4 if self.tight_dedup else 0.15)
+        self.inputs = Inputs(
+            self.cluster,
+            chance,
+            self.partitions,
+            repeats=0.4 if self.tight_dedup else 0.15,
+            topics=(*programs.TOPICS, *SIGNALS) if self.durable else programs.TOPICS,
+            batches=(2, 4, 6) if self.durable else (5, 10, 20),
+        )
         self._check_every = chance.choice((1, 3, 8))
         self._rounds = 0
         self._busy_until = 0.0
@@ -150,6 +172,29 @@ class Scenario:
             standby_most_bytes=apart.choice((5_000, 20_000, 100_000_000, 100_000_000)),
         )
 
+    def _make_durable(self, apart: random.Random) -> None:
+        """Let workflows with durable steps take the place of all others but one, perhaps."""
+        limits, shape = self.shape.limits, self.shape
+        self.tight_dedup = False
+        self.programs = self.programs[: apart.choice((0, 0, 1))]
+        self.programs += [programs.draw_durable(apart, number) for number in range(apart.choice((1, 1, 2)))]
+        strict = any(one.order == "strict" for one in self.programs)
+        self.shape = replace(
+            shape,
+            limits=replace(
+                limits,
+                dedup_ids=100_000,
+                heads=apart.choice((256, 256, 1)),
+                arrivals=apart.choice((10_000, 10_000, 2)),
+            ),
+            # Events that wait strictly behind a run that waits are held in memory: where they fill it, nothing is read
+            # any more, not even what the run waits for.
+            bounds=replace(shape.bounds, held_bytes=1_000_000) if strict else shape.bounds,
+            suspended=apart.choice((10_000, 10_000, 2, 1, 1)),
+            a_round=apart.choice((5_000, 5_000, 1)),
+            slice_events=apart.choice((500, 500, 1)),
+        )
+
     def disk(self, instance: str) -> dict[str, bytes]:
         return self._disks.setdefault(instance, {})
 
@@ -159,15 +204,19 @@ class Scenario:
     # --- what the parts tell ----------------------------------------------------------------------------------------
 
     def _called(self, workflow: str, run: str, attempt: int, events: Sequence[dict[str, Any]]) -> int:
-        process = self.loop.current.name
-        worker = next((one for one in self.workers.values() if one.name == process), None)
-        pumps = () if worker is None else worker.partitions.pumps()
-        owned = [pump.partition for pump in pumps if run in pump.state.runs]
-        if any(self._owners[number].worker == process for number in owned) and run in self.seen.journaled:
+        if run in self.seen.journaled and self.owns(run):
             self.seen.journaled[run].add(tuple(f"{one['sequence_id']}/{one['id']}" for one in events))
         about = tuple(f"{one['sequence_id']}/{one['id']}" for one in events)
         self.seen.calls.append((self.loop.time(), workflow, run, attempt, about))
         return len(self.seen.calls)
+
+    def owns(self, run: str) -> bool:
+        """Whether the process that goes on now is, as the log has it, the owner of the partition of a run."""
+        process = self.loop.current.name
+        worker = next((one for one in self.workers.values() if one.name == process), None)
+        pumps = () if worker is None else worker.partitions.pumps()
+        owned = [pump.partition for pump in pumps if run in pump.state.runs]
+        return any(self._owners[number].worker == process for number in owned)
 
     def announce(self, worker: Worker) -> None:
         """A worker says what it runs. The others hear it some time later, and so does it of what they run."""
@@ -188,14 +237,14 @@ class Scenario:
     def worker_failed(self, worker: Worker, error: BaseException) -> None:
         self.seen.failures.append((self.loop.time(), worker.name, f"{type(error).__name__}: {error}"))
         if not isinstance(error, LogError):
-            self._broken(f"{worker.name} failed with {type(error).__name__}: {error}", error)
+            self.broken(f"{worker.name} failed with {type(error).__name__}: {error}", error)
         self.kill(worker.instance)
 
     def worker_left(self, worker: Worker) -> None:
         worker.process.dead = True
         self._restart_later(worker.instance)
 
-    def _broken(self, what: str, cause: BaseException | None = None) -> None:
+    def broken(self, what: str, cause: BaseException | None = None) -> None:
         if self._problem is None:
             self._problem = Violation(what)
             self._problem.__cause__ = cause
@@ -220,18 +269,20 @@ class Scenario:
             before = self._owners.get(number)
             claim = orjson.loads(entries[0].value or b"")
             self._owners[number] = Owner(producer, claim["worker"], head=None if before is None else before.head)
+            self.watch.claimed(number)
             return
         owner = self._owners.get(number)
         if owner is None or owner.producer != producer:
             # A claim under a producer id that the broker had forgotten shuts out nobody yet: its owner sees that there
             # was another one, and claims again before it does anything.
             if owner is None or owner.settled or owner.producer.producer_id == producer.producer_id:
-                self._broken(f"{where.topic}-{number} took an append of {producer}, but {owner} has the partition")
+                self.broken(f"{where.topic}-{number} took an append of {producer}, but {owner} has the partition")
                 return
         else:
             owner.settled = True
         if where.topic != "journal":
             return
+        self.watch.appended(number, entries)
         for key, value, _ in entries:
             if key is None or value is None:
                 continue
@@ -248,14 +299,14 @@ class Scenario:
         if before is None:
             return
         if after["r"] != before["r"] + 1:
-            self._broken(f"journal-{number}: round {after['r']} follows {before['r']}")
+            self.broken(f"journal-{number}: round {after['r']} follows {before['r']}")
         for name in ("events", "commands", "now", "bodies", "delivered", "results_end", "runs_end"):
             if after[name] < before[name]:
-                self._broken(f"journal-{number}: {name} went back from {before[name]} to {after[name]}")
+                self.broken(f"journal-{number}: {name} went back from {before[name]} to {after[name]}")
         for name in ("sent", "received"):
             for one, sequence in before[name].items():
                 if after[name].get(one, 0) < sequence:
-                    self._broken(f"journal-{number}: {name}[{one}] went back from {sequence} to {after[name].get(one)}")
+                    self.broken(f"journal-{number}: {name}[{one}] went back from {sequence} to {after[name].get(one)}")
 
     def observe(self, worker: Worker, _counters: Counters, state: State) -> None:
         """After a round: now and then, the journal must define exactly the state that the owner has."""
@@ -283,11 +334,10 @@ class Scenario:
         expected = canonical(state, marks=marks, body=body)
         found = canonical(restored.state, marks=marks, body=body)
         if expected != found:
-            names = [name for name in expected if expected[name] != found.get(name)]
-            text = "; ".join(f"{name}: {expected[name]} became {found[name]}" for name in names)
-            self._broken(f"journal-{state.partition} does not define the state after round {state.round}: {text}")
+            text = difference(expected, found)
+            self.broken(f"journal-{state.partition} does not define the state after round {state.round}: {text}")
         if restored.state.removed:
-            self._broken(f"journal-{state.partition} keeps {restored.state.removed} after round {state.round}")
+            self.broken(f"journal-{state.partition} keeps {restored.state.removed} after round {state.round}")
 
     def entities(self, number: int) -> dict[bytes, bytes]:
         """Return what the journal holds but for its claim."""
@@ -352,6 +402,8 @@ class Scenario:
                 mock.patch.object(commit, "BATCH_BYTES", self.shape.commit_bytes),
                 mock.patch.object(commit, "_TAIL_IDS", self.shape.tail_ids),
                 mock.patch.object(recall, "SCAN_BYTES", self.shape.scan_bytes),
+                mock.patch.object(waits, "MOST_A_ROUND", self.shape.a_round),
+                mock.patch.object(lookback, "SLICE_EVENTS", self.shape.slice_events),
             ):
                 self._run()
         except Violation:
@@ -365,7 +417,7 @@ class Scenario:
         loop, chance = self.loop, self.random
         for number in range(chance.choice((1, 2, 2, 3))):
             loop.call_at(chance.random() * 0.3, self._first_start, f"worker{number}")
-        until = chance.uniform(1.5, 5.0)
+        until = chance.uniform(1.0, 3.0) if self.durable else chance.uniform(1.5, 5.0)
         self.inputs.plan(loop, until)
         for _ in range(chance.choice((0, 3, 7, 12))):
             loop.call_at(0.2 + chance.random() * until, self._trouble)
@@ -377,7 +429,7 @@ class Scenario:
             self._begin_anew()
         if loop.problems:
             raise Violation("; ".join(loop.problems))
-        from tests.simulation.model import check  # the model reads scenarios
+        from tests.simulation.model.verdict import check  # the model reads scenarios
 
         check(self)
 
@@ -424,6 +476,8 @@ class Scenario:
     def _unrest(self) -> list[str]:
         """Say what is still going on."""
         going: list[str] = []
+        if self.watch.coming:
+            going.append(f"{self.watch.coming} answers are on their way")
         owned: dict[int, Worker] = {}
         for worker in self.workers.values():
             if worker.process.dead or worker.process.frozen or not hasattr(worker, "partitions"):
@@ -444,8 +498,11 @@ class Scenario:
                 if records and offset <= records[-1].offset:
                     going.append(f"{topic}-{number} at {offset} of {records[-1].offset + 1}")
             waiting = sum(len(lane.pending) for lane in state.lanes.values()) + asleep.count(state)
-            if state.runs or waiting:
-                going.append(f"{number} has runs {sorted(state.runs)} and {waiting} events waiting")
+            runs = sorted(one.id for one in state.runs.values() if not rests(one))
+            if runs or waiting:
+                going.append(f"{number} has runs {runs} and {waiting} events waiting")
+            if pump._lookback._looks or not _at_rest(state):
+                going.append(f"{number} has waits to see to")
             head = self._owners[number].head
             if head is not None and (head["delivered"] < state.delivered or state.undelivered):
                 going.append(f"{number} has journaled no mark of round {state.delivered}")
@@ -517,6 +574,28 @@ class Scenario:
                     worker.closing = True
                 else:
                     self.kill(worker.instance)
+
+
+def rests(run: Run) -> bool:
+    """Whether a run only waits, and for nothing that has an end."""
+    if run.status not in (RunStatus.WAITING, RunStatus.COLD) or run.steps is None or not run.steps.open:
+        return False
+    return not run.workflow.timeout_seconds and all(
+        isinstance(one.ask, Await | Suspend)
+        and one.ask.deadline_ms is None
+        and not one.due_ms
+        and not (one.wait is not None and any(condition.candidates for condition in one.wait.conditions))
+        for one in run.steps.open.values()
+    )
+
+
+def _at_rest(state: State) -> bool:
+    """Whether nothing is to be done for waits."""
+    registry = state.registry
+    busy = state.lookbacks or state.flushes or state.mail or waits.backlog(state)
+    return not busy and (
+        registry is None or not (registry.opening or registry.blocked or registry.overdue or registry.flush)
+    )
 
 
 __all__ = ["Fenced", "Scenario", "Violation"]

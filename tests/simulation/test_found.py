@@ -6,21 +6,36 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine import snapshot, waking
+from app.engine import lookbacks, snapshot, waits, waking
 from app.engine.apply import apply
+from app.engine.asks import Await, EventCondition, Sleep
 from app.engine.commit import commit
+from app.engine.effects import Resolve, Rise
 from app.engine.entities import event_of
-from app.engine.inputs import BodiesRead, Delivered, Ended, EventsRead, TimePassed, WorkflowsLoaded
+from app.engine.inputs import (
+    BodiesRead,
+    Delivered,
+    Ended,
+    EventsRead,
+    Evicted,
+    LookedBack,
+    StepAsked,
+    TimePassed,
+    WorkflowsLoaded,
+)
 from app.engine.known import Definition
 from app.engine.limits import Limits
 from app.engine.restore import Restored, restore
-from app.engine.state import State, empty, policy_of
+from app.engine.state import RunStatus, State, empty, policy_of
 from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster
 from app.pump.takeover import Owner, take_over
 from headgate import workflow
 from headgate.definition import Workflow
+from tests.unit.app.engine.partition import Partition, run_id
+from tests.unit.app.engine.partition import event as an_event
+from tests.unit.app.engine.world import World
 from topics import codec, keys
 from topics.envelope import Envelope
 from topics.journal import body_key
@@ -195,6 +210,68 @@ def test_a_mark_alone_is_not_worth_a_round() -> None:
     state, _ = begun(Limits(partitions=1), [defined()])
     apply(state, [Delivered(0, 5, 5)], NOW)
     assert commit(state) is None
+
+
+def sleeping() -> tuple[Partition, str]:
+    """A run beside whose function a step sleeps for a second."""
+    partition = Partition(defined())
+    partition.read(an_event(0))
+    run = run_id("w", an_event(0))
+    partition.ask(run, "pause", Sleep(until_ms=partition.now + 1_000), aside=True)
+    partition.commit()
+    return partition, run
+
+
+def test_a_step_that_ends_just_as_a_function_called_anew_asks_for_it_is_over() -> None:
+    partition, run = sleeping()
+    again = partition.takeover(defined())
+    assert [type(one) for one in again.told()] == [Rise]
+
+    again.give(StepAsked(run, 1, "pause", "Sleep pause", Sleep(until_ms=again.now + 2_000), aside=True), after_ms=1_000)
+    again.commit()
+
+    assert again.kinds()["step"] == 1
+    assert again.run(run).steps.open == {}  # type: ignore[union-attr]
+    assert [type(one) for one in again.told()] == [Resolve]
+
+
+def test_a_function_that_is_dropped_at_its_next_wait_is_not_called_for_that_again() -> None:
+    partition = Partition(defined())
+    partition.read(an_event(0))
+    run = run_id("w", an_event(0))
+    asked = StepAsked(run, 1, "pause", "Sleep pause", Sleep(until_ms=partition.now + 2_000))
+    partition.give(asked, Evicted([run]))
+    assert partition.run(run).status is RunStatus.COLD
+
+
+def test_an_event_received_by_a_pattern_is_not_received_by_its_topic_again() -> None:
+    partition = Partition(defined())
+    partition.read(an_event(0))
+    run = run_id("w", an_event(0))
+    for key, topic in (("any", "orders/*"), ("paid", "orders/paid")):
+        wait = Await(conditions=(EventCondition(topic=topic),), need=1, deadline_ms=None)
+        partition.ask(run, key, wait)
+        partition.commit()
+        partition.read(an_event(1, "orders/paid"))
+        while looks := lookbacks.take(partition.state):
+            partition.give(*(LookedBack(one.number, [], done=True) for one in looks))
+        partition.commit()
+    assert list(partition.run(run).steps.open) == ["paid"]  # type: ignore[union-attr]
+
+
+def test_what_met_too_many_waits_for_a_round_goes_before_what_comes_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(1)
+    for run in ("a:1", "b:1"):
+        world.register(0, "approvals/7", run=run)
+    world.settle()
+    monkeypatch.setattr(waits, "MOST_A_ROUND", 1)
+    world.produce(0, "approvals/7", "first")
+    world.round(0)
+    world.produce(0, "approvals/7", "second")
+    world.settle()
+    assert [(run, data) for run, _, _, data in world.outcomes] == [("a:1", "first"), ("b:1", "first")]
 
 
 @pytest.fixture(autouse=True)

@@ -99,6 +99,12 @@ class Shape:
     """How often standbys read on; None: there are none."""
     standby_turn_bytes: int
     standby_most_bytes: int
+    suspended: int = 10_000
+    """Runs that only wait and are kept in memory all the same."""
+    a_round: int = 5_000
+    """Waits that open or end in one round."""
+    slice_events: int = 500
+    """Events that a look-back gives in one round."""
 
 
 class Worker:
@@ -127,7 +133,8 @@ class Worker:
     async def _run(self) -> None:
         sim, shape = self._sim, self._sim.shape
         clock = SimClock(sim.loop)
-        self.driver = Driver(limits=StepLimits(partitions=shape.limits.partitions), threads=1, now_ms=clock.now_ms)
+        limits = StepLimits(partitions=shape.limits.partitions, suspended=shape.suspended)
+        self.driver = Driver(limits=limits, threads=1, now_ms=clock.now_ms)
 
         def open_log(number: int) -> MemoryLog:
             return MemoryLog(

@@ -160,7 +160,8 @@ def test_a_later_wait_sees_nothing_from_before_what_was_received(registered: Reg
     again.ask(run, "more", Await(conditions=(PAID, SENT), need=1, deadline_ms=None))
 
     assert registered.waits["more", 0] == (NOW + 5, None, [keys.digest_of(one).hex()])
-    assert registered.waits["more", 1] == (NOW, None, [keys.digest_of(event(0)).hex()])
+    other_topic = sorted(keys.digest_of(each).hex() for each in (event(0), one))
+    assert registered.waits["more", 1] == (NOW, None, other_topic), "a pattern may name what a topic was received by"
 
 
 # --- filters --------------------------------------------------------------------------------------------------------

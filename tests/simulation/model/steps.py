@@ -1,0 +1,85 @@
+"""Steps: what each came to is what its function did, not before its time; what is over leaves nothing behind."""
+
+from tests.simulation.durable import ALWAYS
+from tests.simulation.model.logs import Logs
+from tests.simulation.scenario import Violation, rests
+from tests.simulation.watch import Journaled
+from tests.simulation.worker import EPOCH_MS
+from topics.timestamps import milliseconds
+
+
+def each_step_is_right(logs: Logs) -> None:
+    for (run, key), step in logs.sim.seen.steps.steps.items():
+        if step.outcome is None:
+            continue
+        kind = logs.op(run, key).kind
+        if kind == "run":
+            _its_function_did_that(logs, run, key, step)
+        elif kind in ("sleep", "until"):
+            _it_slept_long_enough(logs, run, key, step)
+        elif kind == "now":
+            at_ms = step.outcome["v"]
+            if not _asked_ms(logs, run, key) <= at_ms <= step.at_ms:
+                raise Violation(f"step {key} of {run} says that it is {at_ms}, at {step.at_ms}")
+
+
+def _its_function_did_that(logs: Logs, run: str, key: str, step: Journaled) -> None:
+    op, found = logs.op(run, key), step.outcome
+    assert found is not None
+    calls = logs.sim.seen.steps.calls[run, key]
+    about = f"step {key} of {run} ({op}) came to {found} after {calls} calls"
+    if calls < found["a"]:
+        raise Violation(f"{about}, which are too few")
+    if op.rejects:
+        if found["s"] != "failed" or found["e"]["type"] != "Reject":
+            raise Violation(about)
+    elif op.failures == ALWAYS:
+        if found["s"] != "failed" or found["e"]["type"] != "KeyError" or found["a"] != op.retries + 1:
+            raise Violation(about)
+    elif op.failures <= op.retries and (found["s"] != "done" or not op.failures < found["v"]["call"] <= calls):
+        raise Violation(about)
+
+
+def _it_slept_long_enough(logs: Logs, run: str, key: str, step: Journaled) -> None:
+    op = logs.op(run, key)
+    if step.asked is None:
+        raise Violation(f"step {key} of {run} ended before it was journaled that it sleeps")
+    until_ms = step.asked["ask"]["until"]
+    if until_ms < _asked_ms(logs, run, key) + op.seconds * 1000 or step.at_ms < until_ms:
+        raise Violation(f"EARLY: step {key} of {run} slept until {step.at_ms}, {step.asked} was asked for")
+
+
+def _asked_ms(logs: Logs, run: str, key: str) -> int:
+    return EPOCH_MS + int(logs.sim.seen.steps.asked[run, key][0] * 1000)
+
+
+def each_run_went_through_all_of_its_steps(logs: Logs) -> None:
+    """A completed run returned what its steps came to; each that was journaled has ended, or waits without end."""
+    seen = logs.sim.seen.steps
+    ended = {one.value["run_id"]: one.value for one in logs.results}
+    for run, value in ended.items():
+        program = logs.programs[value["workflow_id"]]
+        if program.plan is None or value["status"] != "completed":
+            continue
+        found = {key: seen.values.get((run, key), "nothing") for key in program.plan.ops}
+        if value["result"] != found:
+            raise Violation(f"{run} returned {value['result']}, its steps came to {found}")
+        late = [key for key in found if milliseconds(value["finished_at"]) < _asked_ms(logs, run, key)]
+        if late:
+            raise Violation(f"{run} finished before it asked for {late}")
+    for run in logs.sim.watch.journaled:
+        if run not in ended and run not in logs.waiting and not run.startswith("tick:"):
+            raise Violation(f"LOST: {run} was journaled, has no result, and waits for nothing")
+    for run, waiting in logs.waiting.items():
+        if not rests(waiting):
+            raise Violation(f"STUCK: {run} is {waiting.status}")
+
+
+def what_is_over_leaves_nothing(logs: Logs) -> None:
+    """The journals hold steps and waits of those runs alone that still wait."""
+    for number in range(logs.sim.partitions):
+        for key in logs.sim.entities(number):
+            kind, _, name = key.decode().partition(":")
+            run = name.rpartition("#")[0] if kind == "step" else name.split("#")[0]
+            if kind == "fan" or (kind in ("run", "step", "wait") and run not in logs.waiting):
+                raise Violation(f"journal-{number} still has {key.decode()}")

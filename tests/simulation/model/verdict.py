@@ -1,0 +1,25 @@
+"""What must hold when everything is quiet: the sequential model of the promises."""
+
+from tests.simulation.model import letters, order, outputs, results, schedule, steps, waits
+from tests.simulation.model.logs import Logs
+from tests.simulation.scenario import Scenario
+
+
+def check(sim: Scenario) -> None:
+    """Raise Violation when a promise was broken."""
+    logs = Logs(sim)
+    results.each_event_has_its_results(logs)
+    results.each_result_is_right(logs)
+    results.batches_keep_their_bounds(logs)
+    results.replays_see_the_same_events(logs)
+    order.keys_keep_their_order(logs)
+    outputs.what_runs_publish_is_there(logs)
+    letters.dead_letters_are_right(logs)
+    outputs.replies_are_there(logs)
+    outputs.facts_match_results(logs)
+    steps.each_step_is_right(logs)
+    steps.each_run_went_through_all_of_its_steps(logs)
+    steps.what_is_over_leaves_nothing(logs)
+    waits.no_wait_misses_its_event(logs)
+    if sim.ticks:
+        schedule.each_instant_has_its_run(logs)

@@ -1,0 +1,227 @@
+"""Waits: none misses an event that came in time, none gets one that it did not ask for, and the first one wins."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tests.simulation.durable import On, Op, judged
+from tests.simulation.model.logs import Identity, Logs
+from tests.simulation.scenario import Violation
+from tests.simulation.watch import Journaled, place_of
+from tests.simulation.worker import EPOCH_MS
+from topics import reserved
+from topics.envelope import Envelope
+from topics.patterns import Pattern
+
+RESUMES: Final = False
+"""Whether an event resumes a suspended step."""
+_FOREVER: Final = 1 << 62
+
+
+@dataclass(slots=True)
+class _Wait:
+    """One condition of a step."""
+
+    run: str
+    key: str
+    on: On
+    since_ms: int
+    """Events that came since then must be seen; none from before `least_ms` may be."""
+    least_ms: int
+    deadline_ms: int
+    own: set[bytes]
+    """Events that started its run."""
+    received: set[bytes]
+    """Those that the run had received when it asked."""
+    perhaps: set[bytes]
+    """Those that it may have received by then."""
+
+    def __str__(self) -> str:
+        return f"step {self.key} of {self.run} ({self.on}, since {self.since_ms}, until {self.deadline_ms})"
+
+    def takes(self, event: Envelope) -> bool:
+        on = self.on
+        if on.key is not None and event.key != on.key:
+            return False
+        if on.type is not None and event.event_type != on.type:
+            return False
+        return Pattern.parse(on.topic).matches(event.topic)
+
+    def needs(self, digest: bytes, identity: Identity) -> bool:
+        """Whether it must see an event: all that says it is in time, matches, and passes the filter."""
+        if digest in self.own or digest in self.perhaps or not self.takes(identity.event):
+            return False
+        if not all(self.since_ms <= one.timestamp_ms <= self.deadline_ms for one in identity.copies):
+            return False
+        return judged(self.on, identity.event.data) == "yes"
+
+
+def no_wait_misses_its_event(logs: Logs) -> None:
+    steps = logs.sim.seen.steps.steps
+    for (run, key), step in steps.items():
+        op = logs.op(run, key)
+        if not op.waits or (step.outcome is None and run not in logs.waiting):
+            continue
+        waits = [_wait(logs, run, key, step, n, one) for n, one in enumerate(_conditions(run, op))]
+        if step.outcome is None:
+            _nothing_came(logs, op, waits)
+        elif step.outcome["s"] == "failed":
+            _failed_for_a_reason(logs, op, step, waits)
+        else:
+            _got_what_it_asked_for(logs, op, step, waits)
+
+
+def _conditions(run: str, op: Op) -> tuple[On, ...]:
+    return (On(topic=reserved.resume_topic(run, op.key)),) if op.kind == "suspend" else op.on
+
+
+def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _Wait:
+    digest = bytes.fromhex(run.partition(":")[2])
+    started = [one.timestamp_ms for one in logs.identities[digest].copies]
+    asked_ms = EPOCH_MS + int(logs.sim.seen.steps.asked[run, key][0] * 1000)
+    before, by = _received(logs, run, step.before), _received(logs, run, step.by)
+    record = step.asked or step.outcome
+    assert record is not None
+    since_ms, least_ms = (record["at"], asked_ms) if on.since == "now" else (max(started), min(started))
+    since_ms = max([since_ms, *(event.timestamp_ms for topics, event in by if on.topic in topics)])
+    least_ms = max([least_ms, *(event.timestamp_ms for topics, event in before if on.topic in topics)])
+    deadline_ms = None if step.asked is None else step.asked["ask"].get("deadline")
+    wait = _Wait(
+        run=run,
+        key=key,
+        on=on,
+        since_ms=since_ms,
+        least_ms=least_ms,
+        deadline_ms=_FOREVER if deadline_ms is None else deadline_ms,
+        own={digest},
+        received={logs.by_place[event.partition, event.offset] for _, event in before},
+        perhaps={logs.by_place[event.partition, event.offset] for _, event in by},
+    )
+    if step.asked is not None and "wait" in step.asked:
+        journaled_ms = step.asked["wait"][n]["since"]
+        if not least_ms <= journaled_ms <= since_ms:
+            raise Violation(f"{wait} waits since {journaled_ms}, not {least_ms}..{since_ms}")
+    return wait
+
+
+def _received(logs: Logs, run: str, keys: tuple[str, ...]) -> list[tuple[set[str], Envelope]]:
+    """Return the events that steps of a run received, each with the topics that were waited on then."""
+    found: list[tuple[set[str], Envelope]] = []
+    for key in keys:
+        op, outcome = logs.op(run, key), logs.sim.seen.steps.steps[run, key].outcome
+        if not op.on or outcome is None or outcome["s"] != "done":
+            continue
+        for n, place in enumerate(places_of(op, outcome)):
+            if place is not None:
+                found.append(({op.on[n].topic}, logs.at(place)))
+    return found
+
+
+def places_of(op: Op, outcome: dict[str, object]) -> list[tuple[int, int] | None]:
+    """Return where the events of a step's conditions are, None for those that were not met by one."""
+    value = outcome["v"]
+    raw: list[object] = [None] * (len(op.on) + (op.after is not None))
+    if isinstance(value, list):
+        raw = list(value)
+    elif isinstance(value, dict):
+        raw[value["n"]] = value["event"]
+    found: list[tuple[int, int] | None] = []
+    for one in raw:
+        place = place_of(one)  # type: ignore[arg-type]
+        partition, _, offset = (place or "-").partition("-")
+        found.append(None if place is None else (int(partition), int(offset)))
+    return found
+
+
+def _nothing_came(logs: Logs, op: Op, waits: list[_Wait]) -> None:
+    """It waits still: nothing came for one of its conditions."""
+    if op.kind == "suspend" and not RESUMES:
+        return
+    missed = [_missed(logs, one) for one in waits]
+    if op.kind == "all":
+        if all(missed):
+            raise Violation(f"MISSED: {waits[0]} waits still, though {missed} came")
+    elif any(missed):
+        raise Violation(f"MISSED: {waits[0]} waits still, though {missed} came")
+
+
+def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]) -> None:
+    assert step.outcome is not None
+    error = step.outcome["e"]["type"]
+    if error == "LookupError":
+        fits = [
+            one
+            for wait in waits
+            for identity in logs.identities.values()
+            for one in identity.copies
+            if wait.takes(one) and judged(wait.on, one.data) == "raises" and wait.least_ms <= one.timestamp_ms
+        ]
+        if not fits:
+            raise Violation(f"{waits[0]} failed with {step.outcome}, which no event explains")
+        return
+    if error != "EventTimeout" or op.timeout is None:
+        raise Violation(f"{waits[0]} failed with {step.outcome}")
+    times_out = op.after is not None and op.after > op.timeout  # then it may be seen before that all cannot be met
+    if step.asked is None or (step.at_ms < waits[0].deadline_ms and not (op.kind == "all" and times_out)):
+        raise Violation(f"EARLY: {waits[0]} gave up at {step.at_ms}")
+    if op.kind == "suspend" and not RESUMES:
+        return
+    missed = [_missed(logs, one) for one in waits]
+    if op.kind == "all":
+        if all(missed) and not times_out:
+            raise Violation(f"MISSED: {waits[0]} gave up, though {missed} came in time")
+        return
+    if any(missed):
+        raise Violation(f"MISSED: {waits[0]} gave up, though {missed} came in time")
+    if op.after is not None and not times_out:
+        raise Violation(f"{waits[0]} gave up, though its time of {op.after} s was over before")
+
+
+def _missed(logs: Logs, wait: _Wait) -> list[str]:
+    return [
+        f"{one.event.id} at {[(copy.partition, copy.offset, copy.timestamp_ms) for copy in one.copies]}"
+        for digest, one in logs.identities.items()
+        if wait.needs(digest, one)
+    ]
+
+
+def _got_what_it_asked_for(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]) -> None:
+    assert step.outcome is not None
+    if op.kind == "suspend":
+        given = [one.event.data for one in logs.identities.values() if waits[0].takes(one.event)]
+        if step.outcome["v"] not in given:
+            raise Violation(f"{waits[0]} was resumed with {step.outcome['v']}, not with any of {given}")
+        return
+    places = places_of(op, step.outcome)
+    if op.kind == "all" and any(one is None for one in places[: len(op.on)]):
+        raise Violation(f"{waits[0]} came to {step.outcome}, without all of its events")
+    if op.after is not None and (op.kind == "all" or places[: len(op.on)] == [None] * len(op.on)):
+        until_ms = None if step.asked is None else step.asked["ask"]["conditions"][len(op.on)]["until"]
+        if until_ms is None or step.at_ms < until_ms:
+            raise Violation(f"EARLY: {waits[0]} ended at {step.at_ms}, its time was over at {until_ms}")
+    for wait, place in zip(waits, places, strict=False):
+        if place is None:
+            continue
+        if place not in logs.by_place:
+            raise Violation(f"{wait} got an event at {place}, where none is")
+        event, digest = logs.at(place), logs.by_place[place]
+        about = f"{wait} got {event.id} at {place} ({event.timestamp_ms})"
+        if not wait.takes(event) or judged(wait.on, event.data) != "yes":
+            raise Violation(f"WRONG: {about}, which does not match")
+        if not wait.least_ms <= event.timestamp_ms <= wait.deadline_ms:
+            raise Violation(f"WRONG: {about}, which did not come in time")
+        if digest in wait.own or digest in wait.received:
+            raise Violation(f"TWICE: {about}, which the run had already")
+        _nothing_stood_before(logs, wait, digest, about)
+
+
+def _nothing_stood_before(logs: Logs, wait: _Wait, digest: bytes, about: str) -> None:
+    """Of events that were produced once, to the same partition, which is their home, the first wins."""
+    won = logs.identities[digest]
+    if len(won.copies) > 1 or won.event.partition != won.home:
+        return
+    for other, identity in logs.identities.items():
+        event = identity.event
+        if len(identity.copies) > 1 or identity.home != won.home or event.partition != won.home:
+            continue
+        if event.offset < won.event.offset and wait.needs(other, identity):
+            raise Violation(f"NOT THE FIRST: {about}, though {event.id} stands at {event.offset}")
