@@ -26,6 +26,8 @@ NAMES: Final = (
     "max_retries",
     "timeout",
     "schedule",
+    "cancel_on",
+    "on_failure",
     "version",
 )
 _OF_SCHEDULE: Final = ("cron", "timezone", "catch_up")
@@ -169,6 +171,26 @@ class Reader:
         except CronError as error:
             self.wrong(f"{name}: {error.problem}", error.remedy)
         return made
+
+    def workflow(self, name: str) -> str | None:
+        """Return the id of another workflow that is named by it or by itself, None for none."""
+        found = self._given.get(name)
+        if found is None:
+            return None
+        workflow_id = found if isinstance(found, str) else getattr(found, "id", None)
+        if not isinstance(workflow_id, str) or len(workflow_id) > MAX_ID or not _ID.fullmatch(workflow_id):
+            self.wrong(f"{name} is {found!r:.200}", f"give a workflow or its id, for example {name}='tell_support'")
+        if workflow_id == self._workflow_id:
+            self.wrong(f"{name} is the workflow itself", "name another workflow, which looks at its failures")
+        return workflow_id
+
+    def check_cancels(self, *, cancels: bool, batch_size: int, by_key: bool) -> None:
+        """Refuse `cancel_on` where a run has no key of its own."""
+        if cancels and batch_size > 1 and not by_key:
+            self.wrong(
+                "it has cancel_on and batch_size above 1, and the events of a batch have several keys",
+                "add batch_by='key', or leave cancel_on out",
+            )
 
     def check_starts(self, *, schedule: Schedule | None, batch_size: int, batch_timeout_seconds: float | None) -> None:
         """Refuse a workflow that would be loaded and not do what its author thinks."""

@@ -143,10 +143,10 @@ class Step(Protocol):
     ) -> Awaitable[Event[Any]]:
         """Wait for an event on a logical topic or a pattern whose first segment is no wildcard; return it.
 
-        It sees events that came before it, since the run's first event by default, in the order of the log; several
-        runs may get the same one, a run gets an event once. `filter` is a quick plain function; what it does not take
-        stays for other waits; an exception in it fails the step. Raises EventTimeout when `timeout` is over, not
-        before every event that came in time was seen.
+        It sees events that came before it, since the run's first event by default, in the order of the log. Several
+        runs may get the same one; a run's next wait on the same topic gets a later one. `filter` is a quick plain
+        function; what it does not take stays for other waits. Raises EventTimeout when `timeout` is over, not before
+        every event that came in time was seen; StepError when `filter` has raised.
         """
         ...
 
@@ -204,11 +204,18 @@ class Step(Protocol):
         ...
 
     def invoke(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaitable[str]:
-        """Start a run of another workflow (itself, or its id) and return the run's id, without waiting for its end."""
+        """Start a run of another workflow (itself, or its id) and return the run's id, without waiting for its end.
+
+        The payload (JSON) is the data of its event. The run is one like any other: it goes on when this one ends.
+        Where the workflow gathers batches, the id is that of a batch that begins with this event.
+        """
         ...
 
     def invoke_and_wait(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaitable[Any]:
-        """Start a run of another workflow, wait until it has ended and return its result. Raises ChildError."""
+        """Start a run of another workflow, wait until it has ended and return its result.
+
+        Raises ChildError; also when nothing will run it, as where no workflow of that id is known.
+        """
         ...
 
     def batch_invoke(self, key: str, children: Sequence[tuple[str | Workflow, Any]]) -> Awaitable[Sequence[str]]:
@@ -218,7 +225,10 @@ class Step(Protocol):
     def batch_invoke_and_wait(
         self, key: str, children: Sequence[tuple[str | Workflow, Any]]
     ) -> Awaitable[Sequence[Any]]:
-        """Start a run for each pair, wait until all have ended and return their results. Raises ChildError."""
+        """Start a run for each pair, wait until all have ended and return their results.
+
+        Raises ChildError for the first that did not complete, once all have ended.
+        """
         ...
 
     def suspend(self, key: str, data: Any = None, timeout: Span | None = None) -> Awaitable[Any]:

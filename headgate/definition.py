@@ -64,6 +64,10 @@ class Workflow:
     order: Order
     max_retries: int
     timeout_seconds: float | None
+    cancel_on: tuple[str, ...]
+    cancel_patterns: tuple[Pattern, ...]
+    on_failure: str | None
+    """The id of the workflow that is started when a run failed for good."""
     version: str
     is_async: bool
     takes_payload: bool
@@ -116,6 +120,8 @@ def workflow(
     max_retries: int = 3,
     timeout: float | timedelta | None = None,
     schedule: str | Mapping[str, str] | None = None,
+    cancel_on: str | Iterable[str] | None = None,
+    on_failure: str | Workflow | None = None,
     version: str = "1",
 ) -> Callable[[Function], Workflow]: ...
 def workflow(*args: Any, **kwargs: Any) -> Any:
@@ -136,6 +142,12 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     - `timeout`: seconds that a run may take in all, pauses between attempts included.
     - `schedule`: cron text (`0 9 * * MON-FRI`, UTC), or `{"cron", "timezone", "catch_up"}`; a run starts once per
       instant, however many workers there are. `catch_up` is "skip", "once" or "all" (see CatchUp).
+    - `cancel_on`: a logical topic, a pattern, or a list of them. An event there cancels the runs of its key that have
+      not ended; its result is then "cancelled". Runs without a key, and events that wait for their turn, are left
+      alone; so are runs that began when the workflow had no `cancel_on`.
+    - `on_failure`: a workflow or its id, started once when a run has failed or was rejected for good. The data of its
+      event is `{"run_id", "workflow_id", "status", "error", "events"}`; what is too large for an event lacks the data
+      of the events and says so (`"omitted": true`).
     - `version`: recorded with each run.
 
     Raises DefinitionError.
@@ -171,6 +183,7 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
     workflow_id = read.workflow_id_of(inner.__name__)
     patterns = read.patterns("trigger_on_event")
     schedule = read.schedule("schedule")
+    cancel_patterns = read.patterns("cancel_on")
     takes_payload, annotation = read.parameters(fn, inner)
     made = Workflow(
         id=workflow_id,
@@ -185,6 +198,9 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         order=Order(read.choice("order", Order, default=Order.KEY)),
         max_retries=read.integer("max_retries", default=3, least=0, most=MAX_RETRIES),
         timeout_seconds=read.seconds("timeout"),
+        cancel_on=tuple(pattern.text for pattern in cancel_patterns),
+        cancel_patterns=cancel_patterns,
+        on_failure=read.workflow("on_failure"),
         version=read.text("version", default="1"),
         is_async=inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(inner),
         takes_payload=takes_payload,
@@ -198,6 +214,8 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         batch_size=made.batch_size,
         batch_timeout_seconds=made.batch_timeout_seconds,
     )
+    by_key = made.batch_by is BatchBy.KEY
+    read.check_cancels(cancels=bool(cancel_patterns), batch_size=made.batch_size, by_key=by_key)
     return made
 
 

@@ -162,21 +162,30 @@ def _choices(choices: type[StrEnum]) -> str:
 
 
 def _context() -> str:
-    """The members of `ctx`, of its log and of its steps."""
+    """The members of `ctx` and of its log."""
     rows = [f"| `ctx.{name}` | {_first_line(one)} |" for name, one in _members(Context) if name not in ("log", "step")]
     rows += [f"| `ctx.log.{name}(message, *args, **fields)` | {_first_line(one)} |" for name, one in _members(Log)]
-    rows += [f"| `ctx.step.{name}(…)` | {_first_line(one)} |" for name, one in _members(Step)]
     return "\n".join(["| member | meaning |", "|---|---|", *rows])
 
 
-def _publish_event() -> str:
-    signature = inspect.signature(Step.publish_event)
-    given = [one.replace(annotation=_plain(one.annotation)) for one in list(signature.parameters.values())[1:]]
-    return f"```text\nctx.step.publish_event{signature.replace(parameters=given, return_annotation=str)}\n```"
+def _steps() -> str:
+    """The methods of `ctx.step`: their arguments, what they promise, and the errors that their docstrings name."""
+    rows = [f"| `{name}({_given(one)})` | {_promise(one)} | {_raised(one)} |" for name, one in _members(Step)]
+    return "\n".join(["| method | what it does | raises |", "|---|---|---|", *rows])
 
 
-def _plain(annotation: Any) -> Any:
-    return inspect.Parameter.empty if annotation is Any else annotation
+def _given(method: Callable[..., Any]) -> str:
+    given = [one.replace(annotation=inspect.Parameter.empty) for one in inspect.signature(method).parameters.values()]
+    return str(inspect.Signature(given[1:]))[1:-1].replace(", /", "")
+
+
+def _promise(method: Callable[..., Any]) -> str:
+    return re.sub(r" Raises [^.]*\.", "", _first_line(method))
+
+
+def _raised(method: Callable[..., Any]) -> str:
+    sentences = re.findall(r"Raises ([^.]*)\.", inspect.getdoc(method) or "")
+    return ", ".join(f"`{name}`" for one in sentences for name in re.findall(r"\b[A-Z]\w+", one))
 
 
 def _event() -> str:
@@ -246,7 +255,7 @@ REGIONS: Final[dict[str, Callable[[], str]]] = {
     "order": lambda: _choices(Order),
     "catch_up": lambda: _choices(CatchUp),
     "context": _context,
-    "publish_event": _publish_event,
+    "steps": _steps,
     "event": _event,
     "verdicts": _verdicts,
     "limits": _event_limits,

@@ -30,10 +30,13 @@ def workflow_announced(
     announced_at_ms: int,
     announced_by: str,
     schedule: dict[str, str] | None = None,
+    cancel_on: Sequence[str] = (),
+    on_failure: str | None = None,
 ) -> Record:
     """Return the announcement of a workflow by the worker `announced_by` (its instance id).
 
-    One without a schedule does not mention it: so it is the same that a release wrote which knew no schedules.
+    One without a schedule, `cancel_on` or `on_failure` does not mention it: so it is the same that a release wrote
+    which knew no such thing.
     """
     value = _dumps(
         {
@@ -53,6 +56,8 @@ def workflow_announced(
             "announced_by": announced_by,
         }
         | ({} if schedule is None else {"schedule": schedule})
+        | ({"cancel_on": list(cancel_on)} if cancel_on else {})
+        | ({} if on_failure is None else {"on_failure": on_failure})
     )
     return Record(workflow_id.encode(), value, [("content-type", b"application/json")])
 

@@ -103,21 +103,8 @@ class Flushed:
 
 
 @dataclass(frozen=True, slots=True)
-class Invoke:
-    """Start a run of another workflow for child `n` of a step of `run`."""
-
-    run: str
-    key: str
-    n: int
-    workflow: str
-    payload: bytes
-    """JSON."""
-    wait: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Child:
-    """What child `n` came to: its run's status and, as JSON, its result or its error."""
+    """To P: what child `n` of a step of `run` came to: its run's status and, as JSON, its result or its error."""
 
     run: str
     key: str
@@ -137,12 +124,21 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
+    """To all partitions: whichever has the run ends it."""
+
     run: str
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """To all partitions: whichever has the run lets it go on if it is stuck."""
+
+    run: str
+
+
 Ask = (
-    Wait | Withdraw | Met | Expired | Interest | Notice | Confirmed | Flush | Flushed | Invoke | Child | Resume | Cancel
+    Wait | Withdraw | Met | Expired | Interest | Notice | Confirmed | Flush | Flushed | Child | Resume | Cancel | Retry
 )
 """Anything of these."""
 
@@ -225,10 +221,10 @@ _TYPES: Final[Mapping[str, Callable[..., Any]]] = {
     "confirmed": Confirmed,
     "flush": Flush,
     "flushed": Flushed,
-    "invoke": Invoke,
     "child": Child,
     "resume": Resume,
     "cancel": Cancel,
+    "retry": Retry,
 }
 _NAMES: Final = {kind: name for name, kind in _TYPES.items()}
 _CODECS: Final[Mapping[str, tuple[tuple[str, str, _Codec], ...]]] = {

@@ -10,6 +10,7 @@ Forms of the value, told apart in this order:
 4. `{"name", "payload", …}`: the same under the names of the older HTTP API.
 5. With a header `topic`: an object that has `data` and else only fields of form 3 is form 3 without its topic; any
    other JSON is the data as a whole.
+A record without a value whose key is the id of a run is an event on `headgate/cancel` with that key.
 A field beats the header of its name, and that beats the record's key. Fields that are not listed are ignored; null is
 the same as absent (but for data), and an empty key or event type is none. A header that comes twice counts last. Of
 equal names in one JSON object the last wins; an integer beyond 64 bits becomes the nearest double.
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 import orjson
 
-from topics import fields
+from topics import fields, keys, reserved
 from topics.cloudevents import from_binary, from_structured
 from topics.envelope import MAX_HEADERS, Envelope
 from topics.fields import MAX_DEPTH
@@ -170,9 +171,9 @@ def _decode_patiently(
 
     if binary:
         found = from_binary(value, texts)
+    elif value is None:
+        found = _tombstone(key)
     else:
-        if value is None:
-            raise Malformed("null_value", "the record has no value")
         content_type = texts.get("content-type", "").lower()
         if content_type.startswith("application/cloudevents-batch"):
             raise Malformed(
@@ -209,6 +210,14 @@ def _decode_patiently(
         raw_value=value,
         raw_headers=tuple(headers),
     )
+
+
+def _tombstone(key: bytes | None) -> fields.Found:
+    """Read a record without a value: it cancels the run whose id is its key, and means nothing with any other."""
+    run_id = (key or b"").decode(errors="replace")
+    if not keys.is_run_id(run_id):
+        raise Malformed("null_value", "the record has no value, and its key is no run's id")
+    return fields.Found(reserved.CANCEL, "", None, None, run_id, None, None, None)
 
 
 def _from_plain(body: Any, texts: dict[str, str]) -> fields.Found:

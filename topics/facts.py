@@ -219,19 +219,51 @@ def run_resumed(*, run_id: str, workflow_id: str, at_ms: int) -> Record:
 
 
 def step_waiting(
-    *, run_id: str, workflow_id: str, at_ms: int, key: str, kind: str, what: str, since_ms: int, until_ms: int | None
+    *,
+    run_id: str,
+    workflow_id: str,
+    at_ms: int,
+    key: str,
+    kind: str,
+    what: str,
+    since_ms: int,
+    until_ms: int | None,
+    data_json: bytes | None = None,
 ) -> Record:
-    """Return the fact that step `key` waits for `what`; `until_ms` None for as long as it takes."""
+    """Return the fact that step `key` waits for `what`; `until_ms` None for as long as it takes.
+
+    `data_json` is what the author shows to whoever decides.
+    """
     until = None if until_ms is None else rfc3339(until_ms)
-    details = {"step": key, "kind": kind, "what": what, "since": rfc3339(since_ms), "until": until}
+    details: dict[str, Any] = {"step": key, "kind": kind, "what": what, "since": rfc3339(since_ms), "until": until}
+    if data_json is not None:
+        details["data"] = _Fragment(data_json)
     return _run_fact(RunFact.STEP_WAITING, run_id, workflow_id, at_ms, details)
 
 
 def step_retried(
-    *, run_id: str, workflow_id: str, at_ms: int, key: str, attempt: int, error: dict[str, Any], retry_at_ms: int
+    *,
+    run_id: str,
+    workflow_id: str,
+    at_ms: int,
+    key: str,
+    attempt: int,
+    error: dict[str, Any],
+    retry_at_ms: int,
+    kind: str,
+    what: str,
+    asked_at_ms: int,
 ) -> Record:
     """Return the fact that attempt number `attempt` of a step's function has failed and that another one follows."""
-    details = {"step": key, "attempt": attempt, "error": error, "retry_at": rfc3339(retry_at_ms)}
+    details = {
+        "step": key,
+        "attempt": attempt,
+        "error": error,
+        "retry_at": rfc3339(retry_at_ms),
+        "kind": kind,
+        "what": what,
+        "asked_at": rfc3339(asked_at_ms),
+    }
     return _run_fact(RunFact.STEP_RETRIED, run_id, workflow_id, at_ms, details)
 
 
@@ -248,9 +280,13 @@ def step_finished(
     finished_at_ms: int,
     attempts: int,
     error: dict[str, Any] | None,
+    received: Sequence[Envelope] = (),
 ) -> Record:
-    """Return the fact that a step has come to something: a value, or `error`."""
-    details = {
+    """Return the fact that a step has come to something: a value, or `error`; `received` are the events it waited for.
+
+    One that received none does not mention them.
+    """
+    details: dict[str, Any] = {
         "step": key,
         "kind": kind,
         "what": what,
@@ -260,6 +296,8 @@ def step_finished(
         "attempts": attempts,
         "error": error,
     }
+    if received:
+        details["events"] = _positions(received)
     return _run_fact(RunFact.STEP_FINISHED, run_id, workflow_id, at_ms, details)
 
 

@@ -1,5 +1,6 @@
 """Derived ids and the partition of a key. The same input gives the same id on every machine and after every restart."""
 
+import re
 from hashlib import blake2b
 from typing import Final
 
@@ -13,6 +14,7 @@ DIGEST_BYTES: Final = 12
 _JAVA_SEED: Final = 0x9747B28C
 _MAX_ID: Final = 512
 _EMPTY: Final = blake2b(digest_size=DIGEST_BYTES)
+_RUN_ID: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]*:[0-9a-f]{{{2 * DIGEST_BYTES}}}", re.ASCII)
 
 
 def murmur2(key: bytes) -> int:
@@ -59,12 +61,30 @@ def run_id(workflow_id: str, digest: bytes) -> str:
     return f"{workflow_id}:{digest.hex()}"
 
 
+def is_run_id(text: str) -> bool:
+    """Whether `text` has the form of a run's id."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
 def published_event_id(run: str, step_key: str) -> str:
     """Return the id of the event that a step of a run publishes. Workflow ids hold no colon, so it is unambiguous."""
     text = f"{run}:{step_key}"
     if len(text) <= _MAX_ID:
         return text
     return f"{run}:{blake2b(step_key.encode(), digest_size=16).hexdigest()}"
+
+
+def child_event_id(run: str, step_key: str, n: int) -> str:
+    """Return the id of the event that starts child `n` of a step: never that of one that a step publishes."""
+    text = f"{run}#{n}:{step_key}"
+    if len(text) <= _MAX_ID:
+        return text
+    return f"{run}#{n}:{blake2b(step_key.encode(), digest_size=16).hexdigest()}"
+
+
+def failure_event_id(run: str) -> str:
+    """Return the id of the event that starts what a workflow names in `on_failure`."""
+    return f"{run}#failed"
 
 
 def traceparent_of(parent: str | None, digest: str) -> str:

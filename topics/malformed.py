@@ -8,7 +8,7 @@ EXAMPLE: Final = '{"topic": "orders/created", "data": {"order_id": 42}}'
 """The smallest right value."""
 
 REMEDIES: Final[dict[str, str]] = {
-    "null_value": f"give the record a value such as {EXAMPLE}; tombstones mean nothing in headgate.events",
+    "null_value": f"give the record a value such as {EXAMPLE}; without one it only cancels the run whose id is its key",
     "empty_value": f"give the record a value such as {EXAMPLE}; a console producer sends an empty line as one",
     "too_large": "send the large part elsewhere and its address in the event, or raise the setting limits.event_bytes",
     "too_many_headers": "send at most 256 headers per record; what belongs to the event goes into its data",

@@ -77,6 +77,29 @@ class Pattern:
             return False
         return _meets(self.segments, topic.split(separator) if separator else [topic])
 
+    def difference(self, topic: str) -> str | None:
+        """Say why `topic` does not meet this pattern, None if it does."""
+        if self.matches(topic):
+            return None
+        if topic.startswith(PREFIX) and self.segments[0] in (ONE, ANY):
+            return f"Headgate's own topics are met only by what begins with {PREFIX.rstrip('/')!r}"
+        separator = separator_of(topic)
+        if separator is not None and self.separator is not None and separator != self.separator:
+            return f"the topic splits at {separator!r}, {self.text!r} at {self.separator!r}"
+        given, wanted = split(topic), self.segments
+        for number, (have, want) in enumerate(zip(given, wanted, strict=False), 1):
+            if want == ANY:
+                break
+            if want not in (ONE, have):
+                return f"segment {number} is {have!r}, not {want!r}"
+        if ANY in wanted:
+            return f"its end does not fit what {self.text!r} has around {ANY!r}"
+        return f"the topic has {_counted(len(given))}, {self.text!r} has {len(wanted)}"
+
+
+def _counted(segments: int) -> str:
+    return "1 segment" if segments == 1 else f"{segments} segments"
+
 
 def _meets(pattern: tuple[str, ...], segments: list[str]) -> bool:
     """Match greedily and go back to the latest `**` only: no pattern and no topic makes this worse than n * m."""

@@ -2,6 +2,7 @@
 
 `headgate/start/<workflow id>` starts a run of that workflow, whatever its triggers: the event's data is what it gets.
 `headgate/resume/<run id>/<step key>` resumes a suspended step with the event's data.
+`headgate/cancel` and `headgate/retry` have the id of a run as their event's key: it ends, or goes on if it is stuck.
 A pattern meets them only if it names their first segment: `**` does not.
 """
 
@@ -32,3 +33,5 @@ def resume_topic(run_id: str, step_key: str) -> str:
 CANCEL: Final = "headgate/cancel"
 """An event here, with a run's id as its key, cancels that run wherever it is; so does a record with that key and no
 value."""
+RETRY: Final = "headgate/retry"
+"""An event here, with a run's id as its key, lets that run go on if it is stuck."""

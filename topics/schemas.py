@@ -87,9 +87,28 @@ RUN_FACT: Final[Schema] = {
         ),
         _object({"fact": {"const": "run_stuck"}, **_FACT, "attempt": _COUNT, "error": _ERROR}),
         _object({"fact": {"const": "run_resumed"}, **_FACT}),
-        _object({"fact": {"const": "step_waiting"}, **_STEP_FACT, **_STEP, "since": _TIME, "until": _TIME_OR_NULL}),
         _object(
-            {"fact": {"const": "step_retried"}, **_STEP_FACT, "attempt": _COUNT, "error": _ERROR, "retry_at": _TIME}
+            {
+                "fact": {"const": "step_waiting"},
+                **_STEP_FACT,
+                **_STEP,
+                "since": _TIME,
+                "until": _TIME_OR_NULL,
+                "data": {"description": "what `suspend` shows to whoever decides"},
+            },
+            optional=("data",),
+        ),
+        _object(
+            {
+                "fact": {"const": "step_retried"},
+                **_STEP_FACT,
+                "attempt": _COUNT,
+                "error": _ERROR,
+                "retry_at": _TIME,
+                **_STEP,
+                "asked_at": _TIME,
+            },
+            optional=("kind", "what", "asked_at"),
         ),
         _object(
             {
@@ -101,7 +120,9 @@ RUN_FACT: Final[Schema] = {
                 "finished_at": _TIME,
                 "attempts": _COUNT,
                 "error": _ERROR_OR_NULL,
-            }
+                "events": {**_EVENTS, "description": "the events that the step waited for and received"},
+            },
+            optional=("events",),
         ),
     ],
 }
@@ -151,8 +172,14 @@ ANNOUNCEMENT: Final[Schema] = _object(
             {"cron": _TEXT, "timezone": _TEXT, "catch_up": {"enum": ["skip", "once", "all"]}},
             description="when it starts by itself; absent for never",
         ),
+        "cancel_on": {
+            "type": "array",
+            "items": _TEXT,
+            "description": "topics and patterns whose events cancel the runs of their key; absent for none",
+        },
+        "on_failure": {**_TEXT, "description": "workflow that is started when a run failed for good; absent for none"},
     },
-    optional=("schedule",),
+    optional=("schedule", "cancel_on", "on_failure"),
     description="a workflow that a worker runs",
 )
 

@@ -50,12 +50,24 @@ class Gateway:
         """One answer. Raises NoGateway, GatewayRefused."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         url = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
-        headers = {"Accept": "application/json"}
+        _, body = self._ask(urllib.request.Request(url), _TIMEOUT_SECONDS)
+        return body
+
+    def post(
+        self, path: str, data: object, *, headers: Mapping[str, str] | None = None, wait_seconds: float = 0
+    ) -> tuple[int, dict[str, Any]]:
+        """Send JSON; status and answer, for which the gateway may wait so long. Raises NoGateway, GatewayRefused."""
+        given = {"Content-Type": "application/json"} | dict(headers or {})
+        request = urllib.request.Request(f"{self.url}{path}", orjson.dumps(data), given, method="POST")
+        return self._ask(request, _TIMEOUT_SECONDS + wait_seconds)
+
+    def _ask(self, request: urllib.request.Request, timeout_seconds: float) -> tuple[int, dict[str, Any]]:
+        request.add_header("Accept", "application/json")
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+            request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with self._opener.open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS) as answer:
-                return self._body(answer.read(_MOST_BYTES))
+            with self._opener.open(request, timeout=timeout_seconds) as answer:
+                return answer.status, self._body(answer.read(_MOST_BYTES))
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error.code, error.read(_MOST_BYTES)) from None

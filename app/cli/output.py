@@ -20,8 +20,8 @@ class Mark(Enum):
 
 COLOURS: Final = {
     "ok": "green", "warn": "yellow", "fail": "red",
-    "completed": "green", "running": "cyan", "queued": "cyan", "retrying": "cyan",
-    "failed": "red", "rejected": "yellow", "cancelled": "yellow",
+    "completed": "green", "running": "cyan", "queued": "cyan", "retrying": "cyan", "waiting": "cyan",
+    "stuck": "red", "open": "cyan", "done": "green", "failed": "red", "rejected": "yellow", "cancelled": "yellow",
 }  # fmt: skip
 _WIDEST: Final = 60
 

@@ -3,6 +3,7 @@
 This reads both topics from their beginning. The gateway keeps an index of the same records and answers at once.
 """
 
+from collections import defaultdict
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from app.cli import output
 from app.cli.cluster import Cluster
 from app.kafka.records import Reader, Record
-from topics import catalog
+from topics import catalog, told
 
 _SUMMARY = (
     "run_id", "workflow_id", "workflow_version", "status", "key", "started_at", "finished_at", "attempts", "error",
@@ -22,11 +23,13 @@ def summaries(
 ) -> list[dict[str, Any]]:
     """Runs without their results, newest first, in the form of `GET /api/v1/runs`."""
     runs = dict[str, dict[str, Any]]()
+    heard = defaultdict[str, told.Listener](told.Listener)
     for record in _records(cluster, "runs"):
         fact = _object(record)
         name = fact.get("run_id")
         if isinstance(name, str):
-            runs[name] = _after(runs.get(name, {}), fact)
+            heard[name].hear(fact)
+            runs[name] = _after(runs.get(name, {}), fact) | {"status": heard[name].status}
     for record in _records(cluster, "results"):
         result = _object(record)
         name = result.get("run_id")
@@ -48,14 +51,17 @@ def one(cluster: Cluster, run_id: str) -> dict[str, Any] | None:
     wanted = run_id.encode()
     facts = [_object(record) for record in _records(cluster, "runs") if record.key == wanted]
     results = [_object(record) for record in _records(cluster, "results") if record.key == wanted]
+    steps = told.steps_of(facts)
     if results:
-        return {"run": results[-1], "facts": facts}
+        return {"run": results[-1], "steps": steps, "facts": facts}
     if not facts:
         return None
     run: dict[str, Any] = {}
+    listener = told.Listener()
     for fact in facts:
+        listener.hear(fact)
         run = _after(run, fact)
-    return {"run": run, "facts": facts}
+    return {"run": run | {"status": listener.status}, "steps": steps, "facts": facts}
 
 
 def _records(cluster: Cluster, name: str) -> Any:
@@ -68,20 +74,16 @@ def _records(cluster: Cluster, name: str) -> Any:
 
 
 def _after(run: dict[str, Any], fact: dict[str, Any]) -> dict[str, Any]:
-    """The summary of a run after one more fact about it."""
+    """The summary of a run after one more fact about it, but for its status."""
+    run = dict.fromkeys(_SUMMARY) | run
     if str(fact.get("fact")).startswith("step_"):
-        return run
-    run = dict.fromkeys(_SUMMARY) | {"status": "running"} | run
+        return run | {name: fact.get(name) for name in ("run_id", "workflow_id")}
     run |= {field: fact[field] for field in _SUMMARY if fact.get(field) is not None}
     match fact.get("fact"):
         case "run_started":
             run["started_at"] = fact.get("at")
         case "run_retried":
-            run["status"], run["attempts"] = "retrying", fact.get("attempt")
-        case "run_stuck":
-            run["status"] = "stuck"
-        case "run_resumed":
-            run["status"] = "running"
+            run["attempts"] = fact.get("attempt")
         case "run_finished":
             run["finished_at"] = fact.get("at")
     return run

@@ -1,4 +1,4 @@
-"""List runs and show one."""
+"""List runs, show one, resume, cancel and retry them."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -12,13 +12,14 @@ import click
 from app.cli import options, output
 from app.cli.exits import Exit
 from app.cli.groups import Suggesting
-from topics.facts import RunStatus
+from topics import reserved
+from topics.told import STATUSES
 
 if TYPE_CHECKING:
     from app.cli.cluster import Cluster
     from app.cli.gatewayapi import Gateway
 
-STATUSES: Final = (*(status.value for status in RunStatus), "running", "retrying")
+_WIDEST_WHAT: Final = 160
 Answer = TypeVar("Answer")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,10 +32,10 @@ def _where(function: Function) -> Function:
 
 @click.group(cls=Suggesting)
 def command() -> None:
-    """List runs and show one.
+    """List runs, show one, resume, cancel and retry them.
 
-    Asks the gateway, which has an index. Where none answers, the same is read from headgate.results and headgate.runs
-    in Kafka, which takes longer.
+    `list` and `show` ask the gateway, which has an index. Where none answers, the same is read from headgate.results
+    and headgate.runs in Kafka, which takes longer. The others send an event to Kafka.
 
     \b
     Example:
@@ -81,11 +82,16 @@ def list_runs(*, workflow: str | None, status: str | None, key: str | None, limi
 @click.argument("run_id", metavar="ID")
 @_where
 def show(run_id: str, *, json: bool) -> int:
-    """Show one run: its events, its result or error, and what happened on the way.
+    """Show one run: its events, its steps, its result or error, and what happened on the way.
+
+    Of a step: how long it was queued (from when it was asked for until its last attempt began) and how long it took,
+    what it waits for, since when and until when, and the events that it received or published. A function that is
+    executed for the first time is told of when it ends.
 
     \b
-    Example:
+    Examples:
       headgate runs show on_order_created:4f1c0ffee0ddba11decade00
+      headgate runs show on_order_created:4f1c0ffee0ddba11decade00 --json | jq '.steps[] | select(.state == "open")'
     """
 
     def from_kafka(cluster: "Cluster") -> dict[str, Any] | None:
@@ -110,10 +116,68 @@ def show(run_id: str, *, json: bool) -> int:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
         return Exit.FAILED
     if json:
-        output.echo_json({"run": found["run"], "facts": found["facts"]})
+        output.echo_json({name: found.get(name, []) for name in ("run", "steps", "facts")})
     else:
-        _print(found["run"], found["facts"])
+        print_run(found["run"], found.get("steps") or [], found["facts"])
     return Exit.OK
+
+
+@command.command()
+@click.argument("run_id", metavar="RUN")
+@click.argument("step", metavar="STEP")
+@click.argument("data", required=False, metavar="[JSON|-]")
+@options.kafka
+@options.as_json
+def resume(run_id: str, step: str, data: str | None, *, json: bool) -> None:
+    """Resume a step of a run that waits for somebody's decision, with JSON as its value (null without).
+
+    With `-` the JSON is read from standard input. The first value counts; a step that waits no more ignores it, and one
+    that is yet to come finds it.
+
+    \b
+    Example:
+      headgate runs resume on_order_created:4f1c0ffee0ddba11decade00 approval '{"approved": true}'
+    """
+    from app.cli import wishes
+
+    topic = reserved.resume_topic(wishes.checked_run_id(run_id), step)
+    said = f"Asked step {output.one_line(step)} of {output.one_line(run_id)} to go on"
+    wishes.send(topic, run_id, wishes.data_of(data), said=said, json=json)
+
+
+@command.command()
+@click.argument("run_id", metavar="RUN")
+@options.kafka
+@options.as_json
+def cancel(run_id: str, *, json: bool) -> None:
+    """Cancel a run, wherever it is. One that has ended stays as it is.
+
+    \b
+    Example:
+      headgate runs cancel on_order_created:4f1c0ffee0ddba11decade00
+    """
+    from app.cli import wishes
+
+    said = f"Asked for the end of {output.one_line(run_id)}"
+    wishes.send(reserved.CANCEL, wishes.checked_run_id(run_id), None, said=said, json=json)
+
+
+@command.command()
+@click.argument("run_id", metavar="RUN")
+@options.kafka
+@options.as_json
+def retry(run_id: str, *, json: bool) -> None:
+    """Let a stuck run go on, by the code that is loaded now. One that is not stuck stays as it is.
+
+    \b
+    Examples:
+      headgate runs retry on_order_created:4f1c0ffee0ddba11decade00
+      headgate runs list --status stuck --json | jq -r .run_id | xargs -n 1 headgate runs retry
+    """
+    from app.cli import wishes
+
+    said = f"Asked {output.one_line(run_id)} to go on if it is stuck"
+    wishes.send(reserved.RETRY, wishes.checked_run_id(run_id), None, said=said, json=json)
 
 
 def _ask(from_gateway: Callable[["Gateway"], Answer], from_kafka: Callable[["Cluster"], Answer]) -> Answer:
@@ -163,11 +227,17 @@ def _took(run: Mapping[str, Any]) -> str | None:
     started, finished = run.get("started_at"), run.get("finished_at")
     if not started or not finished:
         return None
-    seconds = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return _duration((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds() * 1000)
 
 
-def _print(run: Mapping[str, Any], facts: list[Mapping[str, Any]]) -> None:
+def _duration(ms: float | None) -> str | None:
+    if ms is None:
+        return None
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+
+
+def print_run(run: Mapping[str, Any], steps: list[Mapping[str, Any]], facts: list[Mapping[str, Any]]) -> None:
+    """Print a run for people."""
     output.fields(
         {
             "run": run.get("run_id"),
@@ -184,9 +254,14 @@ def _print(run: Mapping[str, Any], facts: list[Mapping[str, Any]]) -> None:
         click.echo()
         rows = [(e.get("id"), e.get("topic"), e.get("partition"), e.get("offset")) for e in run["events"]]
         output.table(("event", "topic", "partition", "offset"), rows)
+    if steps:
+        click.echo()
+        columns = ("step", "kind", "state", "queued", "took", "attempts", "what")
+        output.table(columns, [_step(one) for one in steps], widest=_WIDEST_WHAT)
     if facts:
         click.echo()
-        output.table(("at", "fact", "what"), [(f.get("at"), f.get("fact"), _what(f)) for f in facts])
+        told = [f for f in facts if not str(f.get("fact")).startswith("step_")] if steps else facts
+        output.table(("at", "fact", "what"), [(f.get("at"), f.get("fact"), _what(f)) for f in told])
     error = run.get("error")
     if error:
         click.echo()
@@ -196,6 +271,28 @@ def _print(run: Mapping[str, Any], facts: list[Mapping[str, Any]]) -> None:
     elif "result" in run:
         click.echo("\nresult")
         click.echo(output.pretty_json(run["result"]))
+
+
+def _step(step: Mapping[str, Any]) -> tuple[object, ...]:
+    queued, took = _duration(step.get("queued_ms")), _duration(step.get("took_ms"))
+    known = (step.get("step"), step.get("kind"), step.get("state"), queued, took, step.get("attempts"))
+    return (*known, _about(step))
+
+
+def _about(step: Mapping[str, Any]) -> str:
+    """What a step is about, and what became of it."""
+    parts = [str(step.get("what"))]
+    if step.get("waits_for"):
+        parts.append(f"since {step.get('since')}" + (f" until {step['until']}" if step.get("until") else ""))
+    if step.get("received"):
+        parts.append("received " + ", ".join(str(one.get("id")) for one in step["received"]))
+    if step.get("published"):
+        parts.append(f"published {step['published']}")
+    error = step.get("error")
+    if isinstance(error, dict):
+        again = f", again at {step['retry_at']}" if step.get("retry_at") else ""
+        parts.append(f"{error.get('type')}: {error.get('message')}{again}")
+    return "; ".join(parts)
 
 
 def _what(fact: Mapping[str, Any]) -> str | None:

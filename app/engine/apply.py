@@ -22,12 +22,14 @@ from app.engine import (
     timers,
     waits,
     waking,
+    wishes,
     workflows,
 )
 from app.engine.effects import Effects
 from app.engine.state import State, Timer
 from topics import keys
 from topics.commands import Command
+from topics.reserved import PREFIX
 
 
 def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
@@ -84,16 +86,21 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
         return
     if state.interests is not None:
         interests.arrived(state, state.interests, envelope)
+    if state.cancellers is not None:
+        wishes.cancel_by_key(state, state.cancellers, envelope, effects)
     matching = state.matcher.of(envelope.topic)
+    if envelope.topic.startswith(PREFIX):
+        wishes.arrived(state, envelope, matching)
     if not matching:
         state.counters.unmatched += 1
         return
     if len(matching) == 1:
         workflow = matching[0]
-        if state.known[workflow.id] <= envelope.timestamp_ms:
+        if state.known[workflow.id] <= envelope.timestamp_ms or wishes.starts(workflow, envelope):
             lanes.admit(state, workflow, envelope, digest, None, effects)
         return
-    matching = tuple(one for one in matching if state.known[one.id] <= envelope.timestamp_ms)
+    since = envelope.timestamp_ms
+    matching = tuple(one for one in matching if state.known[one.id] <= since or wishes.starts(one, envelope))
     if len(matching) > state.limits.workflows_per_event:
         letters.bury(
             state,
@@ -169,6 +176,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.Evicted: steps.evicted,
     inputs.Ended: runs.ended,
     inputs.TimePassed: _time_passed,
+    inputs.Crowded: lambda state, _given, _: waking.spill(state),
     inputs.WorkflowsLoaded: workflows.changed,
     inputs.BodiesRead: waking.bodies_read,
     inputs.RunsRead: waking.runs_read,

@@ -72,10 +72,12 @@ class Await:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspend:
-    """Wait until somebody resumes the step. `data` (JSON) is shown to whoever decides."""
+    """Wait until somebody resumes the step, by an event on `topic`. `data` (JSON) is shown to whoever decides."""
 
     data: bytes
     deadline_ms: int | None
+    topic: str | None = None
+    """None for one that nobody can resume from outside, as in journals from before there were such events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

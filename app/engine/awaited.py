@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.engine.asks import Await, EventCondition, Sleep
-from topics import commands
+from topics import commands, rawevents
 from topics.envelope import Envelope
 
 
@@ -49,6 +49,11 @@ def described(progress: Progress) -> list[dict[str, Any]]:
             about["candidates"] = [commands.raw_event(event) for event in one.candidates]
         made.append(about)
     return made
+
+
+def events(progress: Progress) -> list[Envelope]:
+    """Return the events by which conditions were met."""
+    return [rawevents.event_of(one.event) for one in progress.conditions if one.met and one.event is not None]
 
 
 def restored(found: list[dict[str, Any]]) -> Progress:

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine import asleep, known, notes, recorded, rising, runs, schedules, waiting
+from app.engine import asleep, awaited, known, notes, recorded, rising, runs, schedules, waiting
+from app.engine.asks import Suspend
 from app.engine.effects import Commit, Placed
 from app.engine.outgoing import Outgoing, Record
 from app.engine.recorded import NOWHERE, Step
@@ -173,6 +174,8 @@ def run_value(state: State, run: Run) -> dict[str, Any]:
             found["received"] = steps.received
         if steps.had:
             found["had"] = steps.had
+    if (key := state.keyed.key_of(run.id)) is not None:
+        found["key"] = key
     if run.id in state.stuck:
         found["why"] = state.stuck[run.id]
     if run.id in state.fates:
@@ -235,6 +238,7 @@ def _tell_waiting(state: State, run: Run, step: Step) -> None:
         what=step.about,
         since_ms=step.asked_ms,
         until_ms=step.until_ms,
+        data_json=step.ask.data if isinstance(step.ask, Suspend) else None,
     )
     runs.tell(state, told)
 
@@ -249,6 +253,9 @@ def _tell_retried(state: State, run: Run, step: Step) -> None:
         attempt=step.attempts - 1,
         error=facts.error_of(step.error.type, step.error.message),
         retry_at_ms=step.due_ms,
+        kind=step.kind.value,
+        what=step.about,
+        asked_at_ms=step.asked_ms,
     )
     runs.tell(state, told)
 
@@ -268,6 +275,7 @@ def _tell_finished(state: State, run: Run, step: Step) -> None:
         finished_at_ms=step.finished_ms,
         attempts=step.attempts,
         error=None if fault is None else facts.error_of(fault.type, fault.message),
+        received=() if step.wait is None else awaited.events(step.wait),
     )
     runs.tell(state, told)
 

@@ -21,12 +21,13 @@ _MOST_HAD: Final = 32
 def begin(state: State, run: Run, step: Step, ask: Await, _effects: Effects) -> None:
     ends.wait(state, run, step)
     step.wait = Progress([Condition() for _ in ask.conditions])
+    last_ms = None if ask.deadline_ms is None else ask.deadline_ms - 1  # in time is what comes before it is over
     for n, condition in enumerate(ask.conditions):
         if isinstance(condition, Sleep):
             continue
         progress = step.wait.conditions[n]
         progress.since_ms, progress.seen = _since(run, condition)
-        waits.register(state, run, step.key, n, condition, progress.since_ms, ask.deadline_ms, progress.seen)
+        waits.register(state, run, step.key, n, condition, progress.since_ms, last_ms, progress.seen)
     _arm_await(state, run, step)
 
 

@@ -128,6 +128,11 @@ class TimePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowded:
+    """There is no room, and what waits behind runs that wait themselves may have to make some."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowsLoaded:
     """What this owner runs (`loaded`), and what was announced, by itself or by others."""
 
@@ -160,6 +165,7 @@ Input = (
     | EventsRead
     | CommandsRead
     | TimePassed
+    | Crowded
     | WorkflowsLoaded
     | BodiesRead
     | RunsRead

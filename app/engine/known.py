@@ -30,6 +30,9 @@ class Definition:
     order: Order
     announced_ms: int
     """Of two definitions of one workflow the later announced is the newer; 0 for one that nobody announced."""
+    cancel_on: tuple[str, ...] = ()
+    cancel_patterns: tuple[Pattern, ...] = ()
+    on_failure: str | None = None
     schedule: Schedule | None = None
     """As it was announced; only the workflow's code says that this release can read its cron text."""
 
@@ -46,6 +49,9 @@ class Definition:
             batch_by=workflow.batch_by,
             order=workflow.order,
             announced_ms=announced_ms,
+            cancel_on=workflow.cancel_on,
+            cancel_patterns=workflow.cancel_patterns,
+            on_failure=workflow.on_failure,
             schedule=workflow.schedule,
         )
 
@@ -57,6 +63,8 @@ class Definition:
         """
         triggers = tuple(found["triggers"])
         timeout_seconds = found["batch_timeout_seconds"]
+        cancel_on = tuple(found.get("cancel_on", ()))
+        on_failure = found.get("on_failure")
         return cls(
             id=workflow_id,
             version=str(found["version"]),
@@ -67,6 +75,9 @@ class Definition:
             batch_by=BatchBy(found["batch_by"]),
             order=Order(found["order"]),
             announced_ms=announced_ms,
+            cancel_on=cancel_on,
+            cancel_patterns=tuple(Pattern.parse(one) for one in cancel_on),
+            on_failure=None if on_failure is None else str(on_failure),
             schedule=_schedule_of(found.get("schedule")),
         )
 
@@ -76,7 +87,7 @@ class Definition:
 
 
 def described(definition: Definition) -> dict[str, Any]:
-    """Return the journal's entry of `definition`. What has no schedule is as it was before there were any."""
+    """Return the journal's entry of `definition`. What it does not have, of what came later, is not mentioned."""
     entry: dict[str, Any] = {
         "version": definition.version,
         "triggers": definition.triggers,
@@ -86,6 +97,10 @@ def described(definition: Definition) -> dict[str, Any]:
         "order": definition.order.value,
         "announced": definition.announced_ms,
     }
+    if definition.cancel_on:
+        entry["cancel_on"] = definition.cancel_on
+    if definition.on_failure is not None:
+        entry["on_failure"] = definition.on_failure
     if definition.schedule is not None:
         entry["schedule"] = schedule_value(definition.schedule)
     return entry

@@ -7,7 +7,7 @@ the next run by one rule: the lane is free, and what waits is enough.
 from enum import Enum
 from typing import Final
 
-from app.engine import asleep, errors, letters, rising, runs, timers
+from app.engine import asleep, errors, letters, parents, rising, runs, timers
 from app.engine.effects import Effects
 from app.engine.known import Definition
 from app.engine.matching import Match
@@ -157,6 +157,7 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
         return False
     if not passes:
         state.counters.filtered += 1
+        parents.refused(state, envelope, workflow.id, "filtered", f"the filter of {workflow.id!r} did not pass it")
     return passes
 
 
@@ -256,6 +257,7 @@ def _take(state: State, lane: Lane) -> list[Pending]:
 def _free(state: State, key: tuple[str, str | None]) -> None:
     """A run of the lane ended: the next may start."""
     lane = state.lanes.get(key)
+    state.halted.discard(key)
     if lane is None:
         return
     lane.active -= 1
@@ -294,6 +296,8 @@ def regroup(state: State, effects: Effects) -> None:
             run.workflow = workflow
             if run.lane is not None:
                 state.lanes.setdefault(run.lane, Lane(workflow, run.lane)).active += 1
+                if run.status in (RunStatus.COLD, RunStatus.STUCK):
+                    state.halted.add(run.lane)
         if run.status is RunStatus.ASLEEP:
             rising.wake(state, run)
     for workflow_id in sorted(waiting):

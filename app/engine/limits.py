@@ -11,6 +11,8 @@ class Limits:
     prefix: str = "headgate."
     """Of our Kafka topics' names, as dead letters show them."""
     workflows_per_event: int = 100
+    event_bytes: int = 1024 * 1024
+    """Of an event that the engine itself makes."""
     batch_bytes: int = 4 * 1024 * 1024
     steps_per_run: int = 1_000
     result_bytes: int = 1024 * 1024

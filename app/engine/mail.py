@@ -6,7 +6,7 @@ So what came together with it has been handled: an interest counts from the offs
 from collections.abc import Callable
 from typing import Any, Final
 
-from app.engine import flushes, interests, steps, waits
+from app.engine import flushes, interests, steps, waits, wishes
 from app.engine.effects import Effects
 from app.engine.state import State
 from topics import asked
@@ -36,5 +36,8 @@ HANDLERS: Final[dict[type, Callable[[State, Any, int, Effects], None]]] = {
     asked.Flushed: lambda state, one, source, _: flushes.answered(state, one, source, waits.flushed),
     asked.Met: lambda state, one, _source, effects: steps.met(state, one.run, one.key, one.n, one.event, effects),
     asked.Expired: lambda state, one, _source, effects: steps.expired(state, one.run, one.key, one.n, effects),
+    asked.Child: lambda state, one, _source, effects: steps.child(state, one, effects),
+    asked.Cancel: lambda state, one, _source, effects: wishes.cancel(state, one.run, one.reason, effects),
+    asked.Retry: lambda state, one, _source, _: wishes.retry(state, one.run),
 }
-"""Invoke, Child, Resume and Cancel have none yet: nothing asks for them."""
+"""Resume has none: it is a wish, thus an event."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from app.engine.known import Definition
 from headgate.definition import Workflow
+from topics.patterns import Pattern
 
 _REMEMBERED: Final = 10_000
 
@@ -33,6 +34,35 @@ class Matcher:
         if found is None:
             firsts = (next((one for one in several if one.matches(topic)), None) for several in self._choices)
             found = tuple(one for one in firsts if one is not None)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[topic] = found
+        return found
+
+
+class Cancellers:
+    """Answers by topic of which workflows an event cancels runs, as their `cancel_on` says."""
+
+    __slots__ = ("_known", "_patterns")
+
+    def __init__(self, patterns: Iterable[tuple[str, tuple[Pattern, ...]]]) -> None:
+        self._patterns = tuple(patterns)
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def of_all(cls, given: Iterable[Match]) -> "Cancellers | None":
+        """Return those of `given`, None if none names a topic. The first under one id counts."""
+        firsts: dict[str, tuple[Pattern, ...]] = {}
+        for one in given:
+            firsts.setdefault(one.id, one.cancel_patterns)
+        found = [(name, patterns) for name, patterns in sorted(firsts.items()) if patterns]
+        return cls(found) if found else None
+
+    def of(self, topic: str) -> tuple[str, ...]:
+        """Return the ids of the workflows."""
+        found = self._known.get(topic)
+        if found is None:
+            found = tuple(name for name, patterns in self._patterns if any(one.matches(topic) for one in patterns))
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[topic] = found

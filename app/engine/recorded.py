@@ -11,7 +11,20 @@ from typing import Any, Final
 import orjson
 
 from app.engine import awaited
-from app.engine.asks import Ask, Await, Execute, Fault, Kind, Note, Outcome, Recorded, Sleep, Suspend
+from app.engine.asks import (
+    Ask,
+    Await,
+    Child,
+    Execute,
+    Fault,
+    Invoke,
+    Kind,
+    Note,
+    Outcome,
+    Recorded,
+    Sleep,
+    Suspend,
+)
 from topics import journal
 
 NOWHERE: Final = -1
@@ -34,6 +47,7 @@ class Step:
         "asked",
         "asked_ms",
         "attempts",
+        "children",
         "due_ms",
         "error",
         "executing",
@@ -68,6 +82,8 @@ class Step:
         """Why the last attempt failed."""
         self.outcome: Outcome | None = None
         self.wait: awaited.Progress | None = None
+        self.children: list[bytes | None] | None = None
+        """What the runs came to that the step waits for (JSON), by number."""
         self.asked = True
         """Whether the function, as it goes on now, has asked for it."""
         self.executing = self.journaled = self.touched = self.retried = False
@@ -174,6 +190,8 @@ def value(step: Step, round_: int) -> bytes:
             about["e"] = _fault(step.error)
         if step.wait is not None:
             about["wait"] = awaited.described(step.wait)
+        if step.children is not None:
+            about["children"] = [journal.bytes_field(one) for one in step.children]
     elif outcome.fault is not None:
         about["e"] = _fault(outcome.fault)
     encoded = b"%b" % orjson.dumps(about)  # copied: what orjson writes has 4 KB at least
@@ -196,6 +214,8 @@ def restored(steps: Steps, n: int, found: Mapping[str, Any]) -> Step:
     if "wait" in found:
         assert isinstance(ask, Await)
         step.wait = awaited.restored(found["wait"])
+    if "children" in found:
+        step.children = [journal.field_bytes(one) for one in found["children"]]
     return step
 
 
@@ -245,9 +265,12 @@ def _asked(ask: Ask) -> dict[str, Any]:
     if isinstance(ask, Sleep):
         return {"until": ask.until_ms}
     if isinstance(ask, Suspend):
-        return {"data": orjson.Fragment(ask.data), "deadline": ask.deadline_ms}
+        suspended = {"data": orjson.Fragment(ask.data), "deadline": ask.deadline_ms}
+        return suspended if ask.topic is None else suspended | {"topic": ask.topic}
     if isinstance(ask, Await):
         return awaited.asked(ask)
+    if isinstance(ask, Invoke):
+        return {"workflows": [one.workflow_id for one in ask.children]}
     assert not isinstance(ask, Note), "a note is done at once"
     raise NotImplementedError(type(ask).__name__)
 
@@ -258,7 +281,10 @@ def _ask(kind: Kind, found: Mapping[str, Any]) -> Ask:
     if kind is Kind.SLEEP:
         return Sleep(until_ms=found["until"])
     if kind is Kind.SUSPEND:
-        return Suspend(data=orjson.dumps(found["data"]), deadline_ms=found["deadline"])
+        data = orjson.dumps(found["data"])
+        return Suspend(data=data, deadline_ms=found["deadline"], topic=found.get("topic"))
     if kind is Kind.AWAIT:
         return awaited.ask(found)
+    if kind is Kind.INVOKE:
+        return Invoke(children=tuple([Child(workflow_id=one, payload=b"") for one in found["workflows"]]), wait=True)
     raise ValueError(f"no step of kind {kind.value!r} is ever open")

@@ -230,6 +230,8 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities
         run.status = RunStatus.COLD
     if "fate" in found:
         state.fates[run_id] = Fate(*found["fate"])
+    if "key" in found:
+        state.keyed.remember(run_id, run.workflow.id, found["key"])
     state.runs[run_id] = run
 
 

@@ -128,6 +128,18 @@ def warm(state: State, run: Run) -> None:
             del state.dormant_bodies[number]
 
 
+def halt(state: State, run: Run) -> None:
+    """The run waits, or is stuck: what is behind it in its lane goes on, but for those that want a strict order."""
+    if run.lane is None:
+        return
+    if run.workflow.order == "strict":
+        state.halted.add(run.lane)
+        return
+    state.freed.append(run.lane)
+    run.lane = None
+    touch(state, run)
+
+
 def forget_attempt(run: Run) -> None:
     """What the function had begun is begun anew when it asks again."""
     steps = run.steps

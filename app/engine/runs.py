@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Final
 
-from app.engine import asleep, inputs, letters, notes, retry, rising, timers, waits
-from app.engine.asks import EventCondition, Recorded
+from app.engine import asleep, handlers, inputs, letters, notes, parents, retry, rising, timers, waits
+from app.engine.asks import EventCondition, Recorded, Suspend
 from app.engine.effects import Effects, Rise
 from app.engine.outgoing import Record, Result
 from app.engine.recorded import NOWHERE, Step
@@ -12,6 +12,7 @@ from app.engine.state import Fate, Held, Run, RunStatus, State, Timer
 from headgate.definition import Workflow
 from topics import facts, journal, keys
 from topics.envelope import Envelope
+from topics.reserved import START
 from topics.verdicts import RetryLater
 
 _NO_REASON: Final = RetryLater(0).reason
@@ -49,6 +50,8 @@ def start(
     state.touched_runs[run_id] = run
     state.changed = True
     state.counters.started += 1
+    if workflow.cancel_on and run.key is not None:
+        state.keyed.remember(run_id, workflow.id, run.key)
     if workflow.timeout_seconds is not None:
         run.deadline_ms = state.now_ms + int(workflow.timeout_seconds * 1000)
         timers.arm(state, run.deadline_ms, Timer.DEADLINE, run_id)
@@ -105,9 +108,7 @@ def _stick(state: State, run: Run, failure: inputs.Failure) -> None:
     sake: somebody must decide.
     """
     state.stuck[run.id] = failure.message
-    if run.lane is not None and run.workflow.order != "strict":
-        state.freed.append(run.lane)
-        run.lane = None
+    rising.halt(state, run)
     if run.steps is not None:
         run.steps.resting = False
     told = facts.run_stuck(
@@ -194,6 +195,8 @@ def end(state: State, run: Run, status: str, failure: inputs.Failure, effects: E
 
 def withdraw(state: State, run: Run, step: Step) -> None:
     """Withdraw what a step of the run waits for."""
+    if isinstance(step.ask, Suspend) and step.ask.topic is not None:
+        waits.withdraw(state, run, step.key, 0, step.ask.topic)
     if step.wait is None:
         return
     for n, condition in enumerate(step.wait.conditions):
@@ -240,21 +243,17 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
     for envelope in run.events:
         if envelope.reply_topic is not None:
             _reply(state, run, envelope, value)
+        if envelope.topic.startswith(START):
+            parents.ended(state, workflow.id, envelope, status, result, error)
     if failure is not None:
-        letters.bury(
-            state,
-            run.events,
-            code="run_rejected" if status == _REJECTED else "run_failed",
-            reason=f"{failure.type}: {failure.message}",
-            remedy=f"mend workflow {workflow.id!r}; its next run starts at the next instant of its schedule"
-            if run.events[0].scheduled
-            else f"mend workflow {workflow.id!r} or the event, then produce the event again with a new id",
-            run_id=run.id,
-            workflow_id=workflow.id,
-        )
+        if status != _CANCELLED:
+            handlers.start(state, run, status, error)
+        letters.bury_run(state, run, status, failure)
     if run.status is _RUNNING:
         state.running -= 1
     del state.runs[run.id]
+    if state.keyed:
+        state.keyed.forget(run.id)
     state.touched_runs.pop(run.id, None)
     if run.journaled:
         if rising.weighs(run):

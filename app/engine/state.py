@@ -7,9 +7,10 @@ from enum import Enum
 from typing import Final
 
 from app.engine.dedup import Dedup, DedupPolicy
+from app.engine.keyed import Keyed
 from app.engine.known import Definition
 from app.engine.limits import Limits
-from app.engine.matching import Matcher
+from app.engine.matching import Cancellers, Matcher
 from app.engine.numbers import Numbers
 from app.engine.outgoing import Outgoing
 from app.engine.recorded import Step, Steps
@@ -121,6 +122,8 @@ class Unloaded:
     version: str
     timeout_seconds: float | None = None
     max_retries: int = 0
+    cancel_on: tuple[str, ...] = ()
+    on_failure: str | None = None
 
 
 def is_unloaded(workflow: object) -> bool:
@@ -283,7 +286,6 @@ class State:
     unheard: dict[str, int] = field(default_factory=dict)
     """When a newer form of a workflow was announced, of which another partition knew and this one has not heard yet."""
     known_changed: bool = False
-
     events_offset: int = 0
     commands_offset: int = 0
     now_ms: int = 0
@@ -300,6 +302,8 @@ class State:
     runs: dict[str, Run] = field(default_factory=dict)
     running: int = 0
     lanes: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
+    halted: set[tuple[str, str | None]] = field(default_factory=set)
+    """Lanes that are kept by a run which waited, or is stuck."""
     asleep: dict[str, Numbers] = field(default_factory=dict)
     """Bodies of the events that wait for a workflow's code, by its id. In memory there is nothing else of them."""
     falling: dict[str, int] = field(default_factory=dict)
@@ -317,6 +321,8 @@ class State:
     schedules: dict[str, Followed] = field(default_factory=dict)
     """By the ids of workflows whose home is here, loaded or not."""
     touched_schedules: dict[str, Followed] = field(default_factory=dict)
+    cancellers: Cancellers | None = None
+    keyed: Keyed = field(default_factory=Keyed)
     retired: set[str] = field(default_factory=set)
     """Workflows that somebody retired: what sleeps for them is read back to be given up."""
     shared: dict[int, Held] = field(default_factory=dict)

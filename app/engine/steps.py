@@ -8,12 +8,15 @@ somebody's decision). A run of which only such steps are open waits, and the run
 from collections.abc import Callable
 from typing import Any, Final
 
-from app.engine import conditions, ends, inputs, notes, retry, rising, runs, waits
+import orjson
+
+from app.engine import children, conditions, ends, inputs, notes, retry, rising, runs, waits
 from app.engine.asks import KINDS, Await, EventCondition, Execute, Fault, Invoke, Kind, Note, Outcome, Sleep, Suspend
 from app.engine.awaited import Condition
 from app.engine.effects import Effects
 from app.engine.recorded import Step, Steps
 from app.engine.state import Run, RunStatus, State
+from topics import asked as asked_for
 from topics import facts
 from topics.envelope import Envelope
 from topics.timestamps import rfc3339
@@ -163,9 +166,7 @@ def due(state: State, run_id: str, key: str, due_ms: int, effects: Effects) -> N
     elif isinstance(ask, Sleep):
         ends.end(state, run, step, _NULL, effects)
     elif isinstance(ask, Suspend):
-        until = rfc3339(ask.deadline_ms or 0)
-        fault = Fault("EventTimeout", f"nobody resumed step {step.key!r} of run {run.id!r} until {until}")
-        ends.end(state, run, step, Outcome(None, fault), effects)
+        _not_resumed(state, run, step, ask, effects)
     else:
         conditions.due(state, run, step, effects)
 
@@ -181,6 +182,10 @@ def resume(state: State, run_id: str, key: str, value: bytes, effects: Effects) 
 
 def met(state: State, run_id: str, key: str, n: int, envelope: Envelope, effects: Effects) -> None:
     """An event matches condition `n` of a step; what is over or gone needs it no more."""
+    suspended = _open(state, run_id, key)
+    if suspended is not None and isinstance(suspended[1].ask, Suspend):
+        resume(state, run_id, key, orjson.dumps(envelope.payload()["data"]), effects)
+        return
     found = _awaiting(state, run_id, key, n)
     if found is None:
         return
@@ -201,6 +206,10 @@ def met(state: State, run_id: str, key: str, n: int, envelope: Envelope, effects
 
 def expired(state: State, run_id: str, key: str, n: int, effects: Effects) -> None:
     """The time for condition `n` of a step is over; candidates that are there already are judged all the same."""
+    suspended = _open(state, run_id, key)
+    if suspended is not None and isinstance(suspended[1].ask, Suspend):
+        _not_resumed(state, *suspended, suspended[1].ask, effects)
+        return
     found = _awaiting(state, run_id, key, n)
     if found is None:
         return
@@ -210,6 +219,13 @@ def expired(state: State, run_id: str, key: str, n: int, effects: Effects) -> No
     if not condition.candidates:
         condition.over = True
         conditions.reconsider(state, run, step, effects)
+
+
+def child(state: State, one: asked_for.Child, effects: Effects) -> None:
+    """A run that a step started came to something."""
+    found = _open(state, one.run, one.key)
+    if found is not None:
+        children.ended(state, *found, one.n, one.status, one.value, effects)
 
 
 def settle(state: State) -> None:
@@ -222,10 +238,8 @@ def settle(state: State) -> None:
         waits_now = not steps.executing and any(one.asked for one in steps.open.values())
         if waits_now is (run.status is RunStatus.RUNNING):
             rising.turn(state, run, RunStatus.WAITING if waits_now else RunStatus.RUNNING)
-        if waits_now and run.lane is not None and run.workflow.order != "strict":
-            state.freed.append(run.lane)
-            run.lane = None
-            rising.touch(state, run)
+        if waits_now and run.lane is not None:
+            rising.halt(state, run)
         rests = waits_now and not steps.stirred and not steps.par
         rests = rests and not any(_wants(one) for one in steps.open.values())
         if rests is not steps.resting:
@@ -255,13 +269,19 @@ def _sleep(state: State, run: Run, step: Step, ask: Sleep, _effects: Effects) ->
 
 def _suspend(state: State, run: Run, step: Step, ask: Suspend, _effects: Effects) -> None:
     ends.wait(state, run, step)
-    if ask.deadline_ms is not None:
+    if ask.topic is not None:
+        last_ms = None if ask.deadline_ms is None else ask.deadline_ms - 1
+        waits.register(
+            state, run, step.key, 0, EventCondition(topic=ask.topic), run.events[0].timestamp_ms, last_ms, ()
+        )
+    elif ask.deadline_ms is not None:
         ends.arm(state, run, step, ask.deadline_ms)
 
 
-def _not_yet(state: State, run: Run, step: Step, _ask: Any, effects: Effects) -> None:
-    message = f"step {step.key!r}: steps of kind {step.kind.value!r} are not there yet: they come in a later version"
-    runs.end(state, run, _FAILED, inputs.Failure("NoSuchStep", message, None), effects)
+def _not_resumed(state: State, run: Run, step: Step, ask: Suspend, effects: Effects) -> None:
+    until = rfc3339(ask.deadline_ms or 0)
+    fault = Fault("EventTimeout", f"nobody resumed step {step.key!r} of run {run.id!r} until {until}")
+    ends.end(state, run, step, Outcome(None, fault), effects)
 
 
 def _again(state: State, run: Run, step: Step, effects: Effects) -> None:
@@ -314,5 +334,5 @@ ASKED: Final[dict[type, Asked]] = {
     Sleep: _sleep,
     Suspend: _suspend,
     Await: conditions.begin,
-    Invoke: _not_yet,
+    Invoke: children.begin,
 }

@@ -4,7 +4,7 @@ The pump asks what is `wanted`, reads it, and gives it as `BodiesRead`. Until al
 at, its new events sleep behind it, so that those of one key keep their order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from app.engine import asleep, lanes, recorded, rising, runs
@@ -13,9 +13,9 @@ from app.engine.effects import Effects
 from app.engine.inputs import BodiesRead, RunsRead
 from app.engine.known import Definition
 from app.engine.lanes import Verdict
-from app.engine.matching import Match, Matcher
+from app.engine.matching import Cancellers, Match, Matcher
 from app.engine.numbers import ascending
-from app.engine.state import Held, Recalled, Run, RunStatus, State
+from app.engine.state import Held, Lane, Recalled, Run, RunStatus, State
 from topics import journal
 from topics.envelope import Envelope
 
@@ -52,6 +52,40 @@ def rematch(state: State) -> None:
     """Events of a workflow that is waking, or that only a newer form of it takes, sleep: they match a definition."""
     given: list[Match] = [Definition.of(one) if one.id in state.waking else one for one in state.loaded.values()]
     state.matcher = Matcher([*given, *state.definitions.values()])
+    state.cancellers = Cancellers.of_all([*state.loaded.values(), *state.definitions.values()])
+
+
+def may_spill(state: State) -> bool:
+    """Whether `spill` makes room: of events that were not read back before."""
+    return any(any(not one.recalled for one in lane.pending) for lane in _halted(state))
+
+
+def spill(state: State) -> None:
+    """Leave to the journal what waits in lanes behind runs that wait themselves, to be read back when there is room.
+
+    If nothing goes on at all, what waits behind any other as well.
+
+    What they wait for may be among what the partition has not read for lack of room.
+    """
+    spilled = False
+    for lane in _halted(state):
+        waiting = list(lane.pending)
+        lane.clear()
+        for pending in waiting:
+            if pending.recalled:
+                lane.wait(pending)
+            else:
+                spilled = True
+                asleep.doze(state, pending)
+                state.waking[pending.workflow_id] = 0
+    if spilled:
+        rematch(state)
+
+
+def _halted(state: State) -> Iterator[Lane]:
+    if not state.running:
+        return (lane for lane in state.lanes.values() if lane.active)
+    return (lane for key in state.halted if (lane := state.lanes.get(key)) is not None)
 
 
 def bodies_read(state: State, given: BodiesRead, effects: Effects) -> None:

@@ -1,5 +1,5 @@
-"""Starting, resuming and cancelling runs over HTTP. Each is an event on one of Headgate's own topics, so it is durable
-before the answer, and any Kafka client can do the same.
+"""Starting, resuming, cancelling and retrying runs over HTTP. Each is an event on one of Headgate's own topics, so it
+is durable before the answer, and any Kafka client can do the same.
 """
 
 import asyncio
@@ -102,6 +102,19 @@ async def cancel_run(request: Request, run_id: str) -> Response:
     given, data = await _body(request, empty=True)
     event_id = _id_of(given)
     await _produce(request, given, reserved.CANCEL, data, event_id=event_id, key=run_id)
+    return Response(orjson.dumps({"event_id": event_id}), 202, media_type=JSON)
+
+
+@router.post(
+    "/api/v1/runs/{run_id}/retry",
+    status_code=202,
+    responses={202: {"model": schemas.Taken}, **schemas.CALL_ERRORS},
+)
+async def retry_run(request: Request, run_id: str) -> Response:
+    """Let a stuck run go on, by the code that is loaded now. One that is not stuck stays as it is."""
+    given, data = await _body(request, empty=True)
+    event_id = _id_of(given)
+    await _produce(request, given, reserved.RETRY, data, event_id=event_id, key=run_id)
     return Response(orjson.dumps({"event_id": event_id}), 202, media_type=JSON)
 
 

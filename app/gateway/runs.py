@@ -10,11 +10,12 @@ from starlette.responses import Response
 
 from app.gateway import schemas
 from app.gateway.errors import JSON, Problem, not_found
+from topics import told
 
 MOST_RUNS: Final = 500
 MOST_DEAD_LETTERS: Final = 200
 
-Status = Literal["completed", "failed", "rejected", "cancelled", "running", "retrying"]
+Status = Literal["completed", "failed", "rejected", "cancelled", "running", "waiting", "retrying", "stuck"]
 
 router = APIRouter()
 
@@ -70,7 +71,7 @@ async def list_runs(
 # Workflow ids may hold anything that a path may, so the run id takes the rest of it.
 @router.get("/api/v1/runs/{run_id:path}", responses={200: {"model": schemas.OneRun}, **schemas.NOT_FOUND})
 async def show_run(request: Request, run_id: str) -> Response:
-    """One run with its result, and the facts about it if it outlived a batch."""
+    """One run with its result; its steps and the facts about it if it outlived a batch."""
     model: ReadModel = request.app.state.gateway.read_model
     found = await model.run(run_id)
     if found is None:
@@ -82,6 +83,7 @@ async def show_run(request: Request, run_id: str) -> Response:
     record, facts = found
     body = {
         "run": orjson.Fragment(record),
+        "steps": told.steps_of([orjson.loads(fact) for fact in facts]),
         "facts": [orjson.Fragment(fact) for fact in facts],
         "read_model": model.freshness(),
     }

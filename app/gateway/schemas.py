@@ -102,8 +102,29 @@ class RunList(BaseModel):
     read_model: ReadModelState
 
 
+class Step(BaseModel):
+    step: str = Field(description="Its key.")
+    kind: str | None = Field(description="run, note, sleep, await, suspend or invoke.")
+    what: str | None = Field(description="What was asked for.")
+    state: Literal["open", "done", "failed", "retrying"]
+    asked_at: str | None
+    started_at: str | None = Field(description="When its last attempt began.")
+    finished_at: str | None
+    queued_ms: int | None = Field(description="From asked_at to started_at.")
+    took_ms: int | None = Field(description="From started_at to finished_at.")
+    attempts: int | None
+    waits_for: str | None
+    since: str | None
+    until: str | None = Field(description="null: as long as it takes.")
+    retry_at: str | None
+    error: dict[str, Any] | None
+    received: list[dict[str, Any]] = Field(description="The events that it waited for: id, topic, partition, offset.")
+    published: str | None = Field(description="Id of the event that it published.")
+
+
 class OneRun(BaseModel):
     run: dict[str, Any] = Field(description="The record of headgate.results, or the summary of a run that goes on.")
+    steps: list[Step] = Field(description="The steps that facts tell of, in their order.")
     facts: list[dict[str, Any]] = Field(description="What headgate.runs says of it, oldest first.")
     read_model: ReadModelState
 

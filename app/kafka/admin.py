@@ -28,22 +28,17 @@ PROBE_GROUP: Final = "doctor"
 _OFFSETS_TOPIC: Final = "__consumer_offsets"
 _GONE: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT})
 # Answers of the first moments: of a topic just created, of a broker just started, of a partition that changes hands.
-_NOT_YET: Final = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.REPLICA_NOT_AVAILABLE,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.UNKNOWN_TOPIC_ID,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError._NOENT,  # the library knows no leader of any of the partitions
-    }
-)
+_NOT_YET: Final = frozenset({
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH, KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_ID, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR, KafkaError.NOT_CONTROLLER, KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT, KafkaError.NETWORK_EXCEPTION,
+    KafkaError._NOENT,  # the library knows no leader of any of the partitions
+})  # fmt: skip
 _PATIENCE_SECONDS: Final = 10.0
+# Of a machine under load: brokers hear of a new topic, and of its leaders, one after the other and late.
+_CREATION_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.1
 _REFUSED: Final = frozenset(
     {
@@ -182,10 +177,17 @@ class Admin:
             NewTopic(t.name, t.partitions, replication_factor=t.replication_factor, config=dict(t.config))
             for t in wanted
         ]
-        for name, future in self._client.create_topics(new, operation_timeout=self._timeout).items():
-            self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
-        found = _patiently(lambda: self._all([t.name for t in wanted]), refresh=self._refresh)
-        self.first_offsets({name: topic.partitions for name, topic in found.items()})
+
+        def create() -> None:
+            for name, future in self._client.create_topics(new, operation_timeout=self._timeout).items():
+                self._wait(future, f"create topic {name}", accept=KafkaError.TOPIC_ALREADY_EXISTS)
+
+        def answers() -> None:
+            found = self._all([t.name for t in wanted])
+            self.first_offsets({name: topic.partitions for name, topic in found.items()})
+
+        for step in (create, answers):
+            _patiently(step, refresh=self._refresh, seconds=_CREATION_SECONDS)
 
     def _all(self, names: Sequence[str]) -> dict[str, Topic]:
         """Like `topics`, of topics that must be there: one that is missing was not heard of yet."""
@@ -206,6 +208,12 @@ class Admin:
     def first_offsets(self, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
         """The first offset that is still kept in every partition of `topics` (name: partition count)."""
         return self._offsets(topics, OffsetSpec.earliest())
+
+    def offsets_since(self, topics: Mapping[str, int], at_ms: int) -> dict[tuple[str, int], int]:
+        """The offset of the first record with that time or a later one in every partition; its end where none is."""
+        ends = self.end_offsets(topics)
+        found = self._offsets(topics, OffsetSpec.for_timestamp(at_ms))
+        return {place: ends[place] if at < 0 else at for place, at in found.items()}
 
     def _offsets(
         self, topics: Mapping[str, int], spec: OffsetSpec, *, isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
@@ -311,12 +319,14 @@ class _NotYet(AdminError):
     """The same question will have an answer in a moment."""
 
 
-def _patiently(ask: Callable[[], Answer], *, refresh: Callable[[], object]) -> Answer:
-    """Ask again while the answer is that it is too early.
+def _patiently(
+    ask: Callable[[], Answer], *, refresh: Callable[[], object], seconds: float = _PATIENCE_SECONDS
+) -> Answer:
+    """Ask again while the answer is that it is too early, for `seconds`.
 
     `refresh` makes the library look at the cluster anew: it would answer for many seconds from what it saw first.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return ask()

@@ -4,7 +4,7 @@ Readers use no group: looking never moves an offset, and starts no rebalance.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -63,10 +63,20 @@ class Written:
 class Reader:
     """Reads one topic, all of its partitions, committed records only. Close it, or use it in a `with`."""
 
-    def __init__(self, kafka: KafkaSettings, admin: Admin, topic: str, *, from_start: bool, last: int = 0) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        admin: Admin,
+        topic: str,
+        *,
+        from_start: bool,
+        last: int = 0,
+        begin: Mapping[int, int] | None = None,
+    ) -> None:
         """Raises TopicMissing. The place to start is fixed here: what is appended from now on is read.
 
-        Where not from the start, `last` offsets of each partition before it are read as well.
+        Where not from the start, `last` offsets of each partition before it are read as well. With `begin`, its
+        partitions alone are read, from these offsets.
         """
         found = admin.topics([topic])
         if topic not in found:
@@ -89,6 +99,9 @@ class Reader:
         first = admin.first_offsets(partitions) if from_start or last else {}
         back = {(topic, p): max(end - last, first.get((topic, p), 0)) for p, end in self._ends.items()}
         starts = first if from_start else back
+        if begin is not None:
+            starts = {(topic, partition): offset for partition, offset in begin.items()}
+            self._ends = {partition: self._ends[partition] for partition in begin}
         self._consumer.assign([TopicPartition(name, number, start) for (name, number), start in starts.items()])
 
     def __enter__(self) -> Self:
@@ -180,6 +193,33 @@ class Writer:
     def flush(self) -> None:
         """Wait until Kafka has acknowledged everything. Raises NotWritten."""
         self._producer.flush()
+
+
+def since(kafka: KafkaSettings, admin: Admin, topic: str, at_ms: int) -> Iterator[Record]:
+    """What has this time or a later one, and what follows it in its partition. Raises TopicMissing."""
+    found = admin.topics([topic])
+    if topic not in found:
+        raise TopicMissing(topic)
+    places = admin.offsets_since({topic: found[topic].partitions}, at_ms)
+    begin = {partition: offset for (_, partition), offset in places.items()}
+    with Reader(kafka, admin, topic, from_start=False, begin=begin) as reader:
+        yield from reader.existing()
+
+
+def record_at(kafka: KafkaSettings, admin: Admin, topic: str, *, partition: int, offset: int) -> Record | None:
+    """The record at one place, None where there is none (any more). Raises TopicMissing."""
+    found = admin.topics([topic])
+    if topic not in found:
+        raise TopicMissing(topic)
+    counts = {topic: found[topic].partitions}
+    place = (topic, partition)
+    first, end = admin.first_offsets(counts), admin.end_offsets(counts)
+    if partition >= counts[topic] or not first[place] <= offset < end[place]:
+        return None
+    with Reader(kafka, admin, topic, from_start=False, begin={partition: offset}) as reader:
+        for record in reader.existing():
+            return record if record.offset == offset else None
+    return None
 
 
 def last_values(kafka: KafkaSettings, admin: Admin, topic: str) -> dict[bytes, Record]:

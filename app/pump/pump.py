@@ -16,7 +16,7 @@ from app.engine import apply as engine
 from app.engine import asleep, rising, timers, waits, waking
 from app.engine.commit import commit
 from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
-from app.engine.inputs import BodiesRead, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
+from app.engine.inputs import BodiesRead, Crowded, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.outgoing import Outgoing
 from app.engine.state import Counters, State
 from app.kafka.log import AppendFailed, Entry, PartitionLog
@@ -193,7 +193,7 @@ class Pump:
         self._wake.clear()
         if self._happened or self._mark_due or ((self._events or self._commands) and not self._full()):
             return
-        if self._may_rise() or self._may_wake() or waits.backlog(self.state):
+        if self._may_rise() or self._may_wake() or waits.backlog(self.state) or self._stalled():
             return
         if not self._held.is_set() or self._stopping:
             return
@@ -247,6 +247,8 @@ class Pump:
     def _drain(self, *, take: bool) -> list[Input]:
         """Take everything that waits, within the bounds of a round."""
         given, self._happened = self._happened[:MOST_HAPPENED], self._happened[MOST_HAPPENED:]
+        if take and self._stalled():
+            given.append(Crowded())
         if not take or self._full():
             return given or [TimePassed()]
         now_ms = self._clock.now_ms()
@@ -317,6 +319,10 @@ class Pump:
         state, bounds = self.state, self._bounds
         crowded = state.running >= bounds.running or state.held_bytes + state.run_bytes >= bounds.held_bytes
         return crowded or self._draining
+
+    def _stalled(self) -> bool:
+        """Whether room is taken by events that wait behind runs which only wait: for what is unread, perhaps."""
+        return not self._draining and self._crowded() and waking.may_spill(self.state)
 
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""

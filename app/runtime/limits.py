@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.engine.outgoing import Record
 from headgate.errors import HeadgateError
 
 
@@ -22,8 +21,6 @@ class StepLimits:
     """Runs of a worker that are kept in memory though they only wait; those above are called again when they go on."""
     send_allowed: Callable[[str], bool] = lambda _topic: False
     """Which Kafka topics `ctx.step.send` may name: as the engine's `reply_allowed`."""
-    resume_record: Callable[[str, str, bytes], Record] | None = None
-    """Makes the command that resumes another run, of its id, the step's key and the data (JSON)."""
 
 
 class Misuse(HeadgateError):

@@ -21,7 +21,7 @@ from headgate.conditions import After, Condition, EventOn, Since
 from headgate.context import Span
 from headgate.definition import MAX_RETRIES, Workflow
 from headgate.event import Event
-from topics import keys
+from topics import keys, reserved
 from topics.envelope import Envelope
 from topics.patterns import ANY, ONE, Pattern, PatternError
 
@@ -129,11 +129,13 @@ class Steps:
 
     def resume(self, key: str, run_id: str, step_key: str, data: Any = None) -> Any:
         def make(_recorded: Recorded | None) -> Ask:
-            record_of = self._attempt.limits.resume_record
-            if record_of is None:
-                self._missing("resume", "is not there yet")
-            written = values.encoded(data, f"the data of step {key!r}", most_bytes=self._attempt.limits.result_bytes)
-            return asks.Note(b"null", (record_of(run_id, step_key, written),))
+            if not all(type(one) is str and one for one in (run_id, step_key)):
+                raise Misuse(f"step {key!r} resumes {run_id!r} at {step_key!r}; give the id of a run and a step's key")
+            attempt = self._attempt
+            event_id = keys.published_event_id(attempt.run.id, key)
+            topic = reserved.resume_topic(run_id, step_key)
+            record = sending.event_record(attempt.run, attempt.limits, key, event_id, topic, data, None, None)
+            return asks.Note(b"null", (record,))
 
         about = f"resume run_id={run_id!r} step_key={step_key!r}"
         return self._attempt.ask(key, Kind.NOTE, about, make, partial(outcomes.nothing, key))
@@ -207,7 +209,8 @@ class Steps:
         def make(_recorded: Recorded | None) -> Ask:
             attempt = self._attempt
             written = values.encoded(data, f"the data of step {key!r}", most_bytes=attempt.limits.result_bytes)
-            return asks.Suspend(data=written, deadline_ms=self._deadline_ms(timeout))
+            topic = reserved.resume_topic(attempt.run.id, key)
+            return asks.Suspend(data=written, deadline_ms=self._deadline_ms(timeout), topic=topic)
 
         def decode(outcome: Outcome) -> Any:
             return outcomes.awaited(key, outcome, None, spans.optional_ms(timeout, "timeout"))

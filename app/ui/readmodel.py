@@ -214,6 +214,7 @@ class ReadModel:
                 case Source.RUNS:
                     db.execute("DELETE FROM run WHERE record IS NULL")
                     db.execute("DELETE FROM fact")
+                    db.execute("DELETE FROM step")
                 case Source.DEAD_LETTERS:
                     db.execute("DELETE FROM dead_letter")
             db.execute("DELETE FROM position WHERE topic = ?", (source,))
@@ -228,6 +229,7 @@ class ReadModel:
                 batch = _array([record for record in records if self._is_json(record)])
             for statement in _STATEMENTS[source]:
                 db.execute(statement, (batch,))
+            db.execute(schema.FORGET_STEPS)
             db.executemany(
                 "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
                 [(source, partition, offset) for partition, offset in positions.items()],
@@ -253,8 +255,10 @@ class ReadModel:
         with self._writing as db:
             for table, most in (("run", bounds.runs), ("fact", bounds.runs), ("dead_letter", bounds.dead_letters)):
                 if table != "dead_letter":  # few, bounded by number, and still wanted when they are old
-                    db.execute(f"DELETE FROM {table} WHERE at < ?", (oldest,))
+                    # What waits may do so for years, and is what people look for.
+                    db.execute(f"DELETE FROM {table} WHERE at < ? AND run_id NOT IN ({schema.WAITING})", (oldest,))
                 db.execute(f"DELETE FROM {table} WHERE seq <= (SELECT max(seq) FROM {table}) - ?", (most,))
+            db.execute("DELETE FROM step WHERE run_id NOT IN (SELECT run_id FROM run WHERE record IS NULL)")
         while self._used_bytes() > bounds.size_bytes:
             with self._writing as db:
                 dropped = 0
@@ -323,7 +327,12 @@ class ReadModel:
 
 _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
     Source.RESULTS: (schema.TAKE_RESULTS,),
-    Source.RUNS: (schema.TAKE_FACTS, schema.TAKE_RUNS_OF_FACTS),
+    Source.RUNS: (
+        schema.TAKE_FACTS,
+        schema.TAKE_RUNS_OF_FACTS,
+        schema.TAKE_STEPS,
+        schema.TAKE_STATUS_OF_STEPS,
+    ),
     Source.DEAD_LETTERS: (schema.TAKE_DEAD_LETTERS,),
 }
 

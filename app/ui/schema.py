@@ -6,7 +6,7 @@ by row, a busy event loop would keep the writer waiting 5 ms for each.
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables below; a file with another one is thrown away and rebuilt from Kafka."""
 
 TABLES: Final = """
@@ -32,6 +32,11 @@ CREATE TABLE fact (
     run_id TEXT NOT NULL, at TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (part, off)
 );
 CREATE INDEX fact_by_run ON fact (run_id, at, part, off);
+-- The steps that are open, as far as facts tell: state is waiting or retrying.
+CREATE TABLE step (
+    run_id TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (run_id, key)
+) WITHOUT ROWID;
+CREATE INDEX step_by_state ON step (state) WHERE state = 'finished';
 CREATE TABLE dead_letter (
     seq INTEGER PRIMARY KEY, part INTEGER NOT NULL, off INTEGER NOT NULL,
     at TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (part, off)
@@ -94,6 +99,47 @@ ON CONFLICT (run_id) DO UPDATE SET
 WHERE run.record IS NULL AND excluded.at >= run.at
 """
 
+# The last fact about a step says how it is: the columns beside max() are those of its row.
+TAKE_STEPS: Final = """
+INSERT INTO step (run_id, key, state)
+SELECT run_id, key, state FROM (
+    SELECT json_extract(value, '$[2].run_id') AS run_id, json_extract(value, '$[2].step') AS key,
+           CASE json_extract(value, '$[2].fact')
+               WHEN 'step_waiting' THEN 'waiting' WHEN 'step_retried' THEN 'retrying' ELSE 'finished' END AS state,
+           max(json_extract(value, '$[1]'))
+    FROM json_each(?)
+    WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].step') = 'text'
+      AND json_extract(value, '$[2].fact') IN ('step_waiting', 'step_retried', 'step_finished')
+    GROUP BY 1, 2
+)
+WHERE true
+ON CONFLICT (run_id, key) DO UPDATE SET state = excluded.state
+"""
+
+FORGET_STEPS: Final = """
+DELETE FROM step WHERE state = 'finished'
+"""
+
+# What a run that goes on is doing: with a step to be tried again it is retrying, with one that waits it is waiting. A
+# run that is stuck or to be called anew stays so until a later fact says otherwise.
+TAKE_STATUS_OF_STEPS: Final = """
+UPDATE run SET
+    status = coalesce((
+        SELECT min(state) FROM step WHERE step.run_id = run.run_id AND state <> 'finished'
+    ), 'running'),
+    at = max(run.at, last.at)
+FROM (
+    SELECT json_extract(value, '$[2].run_id') AS run_id, json_extract(value, '$[2].fact') AS fact,
+           json_extract(value, '$[2].at') AS at, max(json_extract(value, '$[1]'))
+    FROM json_each(?)
+    WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].at') = 'text'
+      AND json_type(value, '$[2].fact') = 'text'
+    GROUP BY 1
+) AS last
+WHERE run.run_id = last.run_id AND run.record IS NULL AND run.status IN ('running', 'waiting', 'retrying')
+  AND last.fact <> 'run_retried'
+"""
+
 TAKE_DEAD_LETTERS: Final = """
 INSERT INTO dead_letter (part, off, at, record)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2].at'),
@@ -102,6 +148,8 @@ FROM json_each(?)
 WHERE json_type(value, '$[2].at') = 'text' AND json_type(value, '$[2].code') = 'text'
 ON CONFLICT (part, off) DO NOTHING
 """
+
+WAITING: Final = "SELECT run_id FROM run WHERE record IS NULL AND status IN ('waiting', 'stuck')"
 
 SUMMARY: Final = """
 SELECT run_id, workflow_id, workflow_version, status, event_key, started_at, finished_at, attempts, error_type,

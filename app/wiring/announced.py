@@ -99,6 +99,8 @@ class Announced:
                 announced_at_ms=max(now_ms, self._last_ms(one.id) + 1),
                 announced_by=self._instance_id,
                 schedule=None if one.schedule is None else known.schedule_value(one.schedule),
+                cancel_on=one.cancel_on,
+                on_failure=one.on_failure,
             )
             value = orjson.loads(made.value)
             if _essence(self._known.get(one.id)) != _essence(value):

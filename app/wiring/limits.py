@@ -19,6 +19,7 @@ def of_partition(settings: Settings) -> Limits:
         partitions=partitions,
         prefix=prefix,
         workflows_per_event=settings.limits.workflows_per_event,
+        event_bytes=settings.limits.event_bytes,
         batch_bytes=settings.limits.batch_bytes,
         result_bytes=settings.limits.result_bytes,
         dedup_ids=max(1, settings.dedup.max_ids // partitions),

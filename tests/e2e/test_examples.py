@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
+from app.kafka.embedded import ports
 from tests.e2e.devrun import ROOT, SECONDS, DevRun
 from tests.e2e.waiting import until
 
@@ -71,6 +75,60 @@ def test_event_triggered_shows_every_trigger(tmp_path: Path) -> None:
         )
         attempts = {run["attempts"] for run in dev.runs() if run["workflow_id"] == "import_contact"}
         assert attempts == {1, 2}
+
+
+def test_an_order_waits_for_its_approval_over_the_death_of_its_worker(tmp_path: Path) -> None:
+    with DevRun(tmp_path, str(EXAMPLES / "orders")) as dev:
+        dev.ready()
+        dev.post({"topic": "orders/placed", "data": {"id": "o-1", "total": 2000}, "key": "ada"})
+        dev.post({"topic": "orders/placed", "data": {"id": "o-2", "total": 20}, "key": "ada"})
+        until(lambda: len(dev.runs()) == 2, SECONDS, "both runs are known", else_show=dev.log)
+        dev.child("app.cli.role worker").kill()
+        dev.post({"topic": "orders/o-1/decided", "data": {"approved": True, "by": "Ann"}})
+        become(dev, {"process_order": ["completed"] * 2})
+        records = [dev.ask("GET", f"/api/v1/runs/{run['run_id']}", None)[1]["run"] for run in dev.runs()]
+        assert sorted(one["result"]["parcel"] for one in records) == ["parcel-of-o-1", "parcel-of-o-2"]
+
+
+def test_a_request_is_answered_though_the_answer_comes_at_once(tmp_path: Path) -> None:
+    with DevRun(tmp_path, str(EXAMPLES / "requests")) as dev:
+        dev.ready()
+        status, found = dev.ask("POST", "/api/v1/workflows/requester/call?wait=30s", "{}")
+        assert (status, found["status"], found["result"]) == (200, "completed", {"done": "process"})
+
+
+def test_the_page_shows_what_waits_and_takes_the_decision(tmp_path: Path) -> None:
+    with DevRun(tmp_path, str(EXAMPLES / "approvals")) as dev:
+        dev.ready()
+        port = ports.free_port()
+        url = f"http://127.0.0.1:{port}"
+        script, gateway = str(EXAMPLES / "approvals/page.py"), f"http://127.0.0.1:{dev.port}"
+        page = subprocess.Popen(
+            [sys.executable, script, "--port", f"{port}", "--gateway", gateway],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+        def shown(body: bytes | None = None, **headers: str) -> str:
+            try:
+                with urlopen(Request(url, body, headers), timeout=SECONDS) as answer:
+                    return str(answer.read().decode())
+            except HTTPError as refused:
+                return f"{refused.code}"
+            except URLError:
+                return ""
+
+        try:
+            dev.post({"topic": "expenses/reported", "data": {"by": "Ada & Co", "what": "a train", "amount": 180}})
+            until(lambda: "Ada &amp; Co: a train, 180.00" in shown(), SECONDS, "the page shows it", else_show=shown)
+            decision = urlencode({"run": dev.runs()[0]["run_id"], "approved": "yes"}).encode()
+            assert shown(decision, **{"Sec-Fetch-Site": "cross-site"}) == "403"
+            shown(decision)
+            until(lambda: "Nothing waits for you" in shown(), SECONDS, "nothing waits", else_show=shown)
+            become(dev, {"expenses": ["completed"]})
+        finally:
+            page.kill()
+            page.wait()
 
 
 def test_worker_py_serves_the_same_workflows_by_itself(tmp_path: Path) -> None:

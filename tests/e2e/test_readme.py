@@ -2,7 +2,7 @@
 
 README and tutorial are read one after the other in one folder, as newcomers do. A line `$ command` is typed, the lines
 below it must come out, where `…` stands for anything. A block under `<!-- file: name -->` is saved under that name
-first. `headgate dev` and workers go on until the page ends.
+first, one under `<!-- added to: name -->` is added to it. `headgate dev` and workers go on until the page ends.
 """
 
 import os
@@ -32,15 +32,18 @@ ELSEWHERE: Final = {
     "make demo CHECK=1": "test_demo.py",
     "make test": "the run of this very test",
     "make setup": "every run of the tests",
+    "pip install pytest": "the environment of this very test",
     ". .venv/bin/activate": "the environment in which all of it runs",
 }
 """Commands that other tests run, and which."""
 ASKS: Final = re.compile(
-    r"headgate (tail|runs|workflows list|doctor|kafka (console-consumer|consumer-groups))|curl .*/runs"
+    r"cat ledger|headgate (tail|runs|workflows list|doctor|kafka (console-consumer|consumer-groups))|curl .*/runs"
 )
 """Commands that change nothing: they are repeated until what they show is there."""
 _OWN_FOLDER: Final = re.compile(r"mkdir (\S+) && cd \1")
-_FENCE: Final = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
+_FENCE: Final = re.compile(
+    r"(?:<!-- (?P<how>file|added to): (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +60,14 @@ class Saved:
 
     name: str
     text: str
+    added: bool
 
 
 def steps(page: str) -> Iterator[Typed | Saved]:
     """What a reader of the page does, in order."""
     for fence in _FENCE.finditer((ROOT / page).read_text()):
         if fence["file"]:
-            yield Saved(name=fence["file"], text=fence["body"])
+            yield Saved(name=fence["file"], text=fence["body"], added=fence["how"] != "file")
         elif fence["kind"] == "console":
             for part in re.split(r"^\$ ", fence["body"].replace("\\\n", " "), flags=re.MULTILINE)[1:]:
                 command, *expected = part.rstrip("\n").split("\n")
@@ -89,7 +93,8 @@ class Reader:
             self._dev.__exit__()
 
     def save(self, saved: Saved) -> None:
-        (self._folder / saved.name).write_text(saved.text)
+        file = self._folder / saved.name
+        file.write_text(f"{file.read_text()}\n\n{saved.text}" if saved.added else saved.text)
 
     def type(self, typed: Typed) -> None:
         words = shlex.split(typed.command)

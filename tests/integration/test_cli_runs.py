@@ -11,6 +11,7 @@ from app.kafka.records import Writer
 from app.settings import KafkaSettings
 from topics import announcement, facts
 from topics.envelope import Envelope
+from topics.keys import partition_of
 
 Run = Callable[..., str]
 EVENT = Envelope("i1", "", True, "orders/created", None, "k", {}, None, None, None, None, 0, 0, 1_000, 10)
@@ -90,3 +91,37 @@ def test_a_workflow_is_listed_until_it_is_retired(run: Run) -> None:
     [retired] = [orjson.loads(line) for line in run("workflows", "list", "--retired", "--json").splitlines()]
     assert set(retired) == {"id", "retired_at", "loaded_by"}
     assert run("workflows", "retire", "w").startswith("w was retired at ")
+
+
+def test_what_is_asked_of_a_run_is_an_event_with_its_id_as_key(run: Run) -> None:
+    for arguments in (("resume", DONE, "approval", '{"ok":true}'), ("cancel", DONE), ("retry", DONE)):
+        run("runs", *arguments)
+    found = [orjson.loads(line) for line in run("tail", "events", "--from-start", "--no-follow", "--json").splitlines()]
+    assert [(one["key"], one["value"]) for one in found] == [
+        (DONE, {"topic": f"headgate/resume/{DONE}/approval", "data": {"ok": True}}),
+        (DONE, {"topic": "headgate/cancel", "data": None}),
+        (DONE, {"topic": "headgate/retry", "data": None}),
+    ]
+    assert {one["partition"] for one in found} == {partition_of(DONE.encode(), 8)}
+    run("runs", "cancel", "w", code=2)
+
+
+def test_an_event_is_explained_by_its_id_and_by_its_place(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    for number in range(3):
+        run("send", "orders/created", str(number), "--id", f"e{number}", "--key", "k")
+    run("send", "orders/created", "1", "--id", "e1", "--key", "k")
+    writer = Writer(KafkaSettings(bootstrap=kafka.bootstrap, prefix=kafka_prefix))
+    writer.write(f"{kafka_prefix}events", key=b"k", value=b"{", partition=0, then=lambda _: None)
+    writer.flush()
+    home = partition_of(b"k", 8)
+    found = orjson.loads(run("explain", "e1", "--json"))
+    assert (found["event"]["partition"], found["event"]["offset"], found["event"]["home"]) == (home, 1, home)
+    assert [one["offset"] for one in found["repeated_by"]] == [3]
+    [flow] = found["workflows"]
+    assert (flow["workflow"], flow["became"]) == ("w", "no run")
+    again = orjson.loads(run("explain", f"{home}-3", "--since", "1h", "--json"))
+    assert again["duplicate_of"]["offset"] == 1
+    assert orjson.loads(run("explain", "0-0" if home else "0-4", "--json"))["malformed"]["type"] == "not_json"
+    assert "duplicate of  partition" in run("explain", f"{home}-3")
+    assert run("explain", f"{home}-99", code=1) == ""
+    assert run("explain", "99-0", code=1) == ""

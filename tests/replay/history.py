@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from app.engine import apply as engine
 from app.engine import rising, runs, steps, waking
-from app.engine.asks import Ask, Await, Execute, Kind, Note, Sleep, Suspend
+from app.engine.asks import Ask, Await, Child, Execute, Invoke, Kind, Note, Sleep, Suspend
 from app.engine.commit import commit
 from app.engine.effects import Effects, Rise
 from app.engine.entities import Entities, event_of
@@ -170,6 +170,8 @@ def ask_of(kind: Kind, about: Any) -> Ask:
         return Suspend(data=b'{"who":"you"}', deadline_ms=about)
     if kind is Kind.AWAIT:
         return Await(conditions=tuple(Sleep(until_ms=one) for one in about), need=len(about), deadline_ms=None)
+    if kind is Kind.INVOKE:
+        return Invoke(children=tuple(Child(workflow_id=one, payload=b'{"n": 1}') for one in about), wait=True)
     return Execute(max_retries=about, base_delay_ms=1_000, max_delay_ms=9_000)
 
 

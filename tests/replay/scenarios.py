@@ -49,6 +49,17 @@ class Recording:
     def events(self, *events: dict[str, Any]) -> list[str]:
         return self.step(events=list(events))
 
+    def come_back(self) -> list[str]:
+        """Let the events that the last commit sent out be read."""
+        sent = self.history["steps"][-1]["commit"]["sent"]["records"]
+        found = []
+        for topic, partition, key, value, headers in sent:
+            if topic == "events":
+                self.offset += 1
+                place = {"p": partition, "o": self.offset, "t": self.now}
+                found.append(place | {"key": key, "value": value, "headers": headers})
+        return self.events(*found)
+
     def end(self, *runs: str, result: str | None = '{"ok":true}', failure: dict[str, Any] | None = None) -> list[str]:
         attempts = [self.player.state.runs[run].attempt for run in runs]
         ended = [
@@ -322,6 +333,44 @@ def durable_steps() -> dict[str, Any]:
     return made.done()
 
 
+def children_and_cancels() -> dict[str, Any]:
+    """Runs that start others, and wait for them; runs that are cancelled, and one that fails and has a handler."""
+    order = {
+        "id": "order",
+        "trigger_on_event": "orders/created",
+        "cancel_on": "orders/cancelled",
+        "on_failure": "told",
+        "max_retries": 0,
+    }
+    made = Recording(([order, {"id": "ship", "max_retries": 0}, {"id": "told"}], []))
+    a, b, c = made.events(*(made.raw("orders/created", n, key=f"k{n}", event_id=f"e{n}") for n in range(3)))
+    made.step(asked=[[a, 1, "rest", "invoke", ["ship", "ship", "nobody"]], [b, 1, "one", "invoke", ["ship"]]])
+    made.commit()
+    started = made.come_back()
+    places = ((a, "rest", 0), (a, "rest", 1), (b, "one", 0))
+    digests = [keys.event_digest("headgate/order", None, keys.child_event_id(*one)) for one in places]
+    first, second, third = [keys.run_id("ship", one) for one in digests]
+    assert sorted(started) == sorted((first, second, third))
+    made.commit()
+    made.end(first, result='"€"')
+    made.commit()
+    made.step(evicted=[a])
+    made.events(made.raw("headgate/cancel", None, key=b), made.raw("headgate/cancel", None, key="ship:nothing"))
+    made.commit()
+    made.end(second, failure=FAILS | {"rejected": True})
+    made.commit()
+    made.step()
+    made.end(a, failure=FAILS)
+    made.commit()
+    (told,) = made.come_back()
+    made.events(made.raw("orders/cancelled", None, key="k2"), made.raw("orders/cancelled", None, key="k9"))
+    made.commit()
+    assert c not in made.player.state.runs
+    made.end(third, told)
+    made.commit()
+    return made.done()
+
+
 ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "1-retries-and-published-events": retries_and_published_events,
     "1-lanes-and-batches": lanes_and_batches,
@@ -330,4 +379,5 @@ ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "1-known-and-unheard-of": known_and_unheard_of,
     "1-schedules-and-downtime": schedules_and_downtime,
     "2-durable-steps": durable_steps,
+    "2-children-and-cancels": children_and_cancels,
 }

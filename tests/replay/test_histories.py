@@ -56,7 +56,7 @@ def told(sent: Any, history: dict[str, Any]) -> Any:
     if not isinstance(sent, dict):
         return sent
     # When an attempt of a step began is another time after a takeover, which had it begun anew.
-    facts = [[_without_start(field) for field in one] for one in sent["runs"]]
+    facts = [[_without_details(_without_start(field)) for field in one] for one in sent["runs"]]
     runs = [one for one in facts if history["format"] > 1 or not one[3].startswith('{"fact":"step_')]
     return sent | {
         "records": [[_without_remedy(field) for field in record] for record in sent["records"]],
@@ -65,8 +65,19 @@ def told(sent: Any, history: dict[str, Any]) -> Any:
 
 
 def _without_start(field: Any) -> Any:
+    if isinstance(field, str) and field.startswith('{"fact":"step_waiting"'):
+        return re.sub(r',"data":.*\}$', "}", field)  # told since some histories were written
     is_step = isinstance(field, str) and field.startswith('{"fact":"step_finished"')
     return re.sub(r'"started_at":"[^"]*"', '"started_at":""', field) if is_step else field
+
+
+def _without_details(field: Any) -> Any:
+    """A fact without what is told of it since some histories were written: optional fields, at its end."""
+    if not isinstance(field, str) or not field.startswith('{"fact":"step_'):
+        return field
+    if field.startswith('{"fact":"step_retried"'):
+        return re.sub(r',"kind":"run","what":"(?:[^"\\]|\\.)*","asked_at":"[^"]*"\}$', "}", field)
+    return re.sub(r',"events":\[[^\]]*\]\}$', "}", field)
 
 
 def _without_remedy(field: Any) -> Any:

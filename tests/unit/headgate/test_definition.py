@@ -45,6 +45,9 @@ def test_defaults_are_those_of_the_design() -> None:
         "order": Order.KEY,
         "max_retries": 3,
         "timeout_seconds": None,
+        "cancel_on": (),
+        "cancel_patterns": (),
+        "on_failure": None,
         "version": "1",
         "is_async": True,
         "takes_payload": True,
@@ -70,6 +73,7 @@ def test_everything_can_be_chosen() -> None:
         order="none",
         max_retries=0,
         timeout=2.5,
+        on_failure="tell",
         version="2",
     )(charge)
     assert (made.id, made.triggers, made.version) == ("charge-2.0_x", ("orders/*", "refunds/**"), "2")
@@ -88,6 +92,16 @@ def test_a_workflow_without_trigger_is_started_by_name_alone(decorate: Any) -> N
     assert [topic for topic in ("headgate/start/charge", "headgate/start/mail", "charge") if made.matches(topic)] == [
         "headgate/start/charge"
     ]
+
+
+def test_a_workflow_names_what_cancels_its_runs_and_what_looks_at_their_failures() -> None:
+    tell = workflow("tell")(charge)
+    made = workflow("charge", cancel_on=["orders/cancelled", "shops/*"], on_failure=tell)(charge)
+    assert (made.cancel_on, made.on_failure) == (("orders/cancelled", "shops/*"), "tell")
+    assert made.cancel_patterns == (Pattern.parse("orders/cancelled"), Pattern.parse("shops/*"))
+    assert not made.matches("orders/cancelled")
+    batched = workflow("charge", "a", cancel_on="b", batch_size=2, batch_by="key", on_failure="tell")(charge)
+    assert (batched.cancel_on, batched.on_failure) == (("b",), "tell")
 
 
 @pytest.mark.parametrize("triggers", [{}, {"trigger_on_event": "reports/wanted"}])

@@ -1,11 +1,14 @@
 """headgate.testing: workflows under test as their authors would write it."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headgate import Reject, RetryLater, workflow
+from headgate.errors import ChildError
 from headgate.testing import DeadLetter, Result, Service, crashes
+from topics import keys
 
 
 @workflow(id="charge", trigger_on_event="orders/created")
@@ -124,3 +127,143 @@ def test_the_plugin_closes_what_a_test_makes(headgate_service: Callable[..., Ser
     service = headgate_service(charge, partitions=1)
     service.send("orders/created", {"id": 1, "total": 5})
     assert len(service.results()) == 1
+
+
+# --- children, cancel, retry, failures ------------------------------------------------------------------------------
+
+
+@workflow(id="ship")
+async def ship(ctx: Any, payload: Any) -> Any:
+    item = payload["events"][0]["data"]["item"]
+    if item == "elephant":
+        raise Reject("too heavy")
+    await ctx.step.sleep("pack", 60)
+    return {"shipped": item}
+
+
+@workflow(id="order", trigger_on_event="carts/closed", order="strict")
+async def order(ctx: Any, payload: Any) -> Any:
+    items = payload["events"][0]["data"]
+    alone = await ctx.step.invoke("alone", "ship", {"item": "letter"})
+    first = await ctx.step.invoke_and_wait("first", ship, {"item": items[0]})
+    try:
+        rest = await ctx.step.batch_invoke_and_wait("rest", [(ship, {"item": one}) for one in items[1:]])
+    except ChildError as error:
+        rest = [error.workflow_id, error.status, error.error_type, error.number, list(error.results)]
+    return [alone, first, rest]
+
+
+def test_a_parent_gets_what_its_children_came_to_wherever_the_worker_dies() -> None:
+    lives = 0
+    for service in crashes(order, ship):
+        lives += 1
+        service.send("carts/closed", ["book", "pen", "elephant"], id="cart-1")
+        service.advance(hours=1)
+        (parent,) = service.results(order)
+        shipped = [one.result["shipped"] for one in service.results(ship) if one.result]
+        assert sorted(shipped) == ["book", "letter", "pen"]
+        (alone,) = [one.run_id for one in service.results(ship) if one.result == {"shipped": "letter"}]
+        rest = ["ship", "rejected", "Reject", 1, [{"shipped": "pen"}, None]]
+        assert parent.result == [alone, {"shipped": "book"}, rest]
+        assert len(service.results(ship)) == 4
+    assert lives > 30
+
+
+@workflow(id="lost", trigger_on_event="carts/lost")
+async def lost(ctx: Any, payload: Any) -> Any:
+    await ctx.step.invoke_and_wait("nobody", "nobody", {})
+
+
+def test_a_child_that_nobody_knows_is_an_error_and_no_hang() -> None:
+    with Service(lost) as service:
+        service.send("carts/lost")
+        (letter,) = [one for one in service.dead_letters() if one.code == "no_such_workflow"]
+        assert letter.workflow_id == "nobody"
+        service.advance(hours=1)
+        (result,) = service.results()
+        assert (result.status, result.error and result.error["type"]) == ("failed", "ChildError")
+
+
+@workflow(id="approve", trigger_on_event="requests/made", cancel_on="requests/withdrawn", order="none")
+async def approve(ctx: Any, payload: Any) -> Any:
+    try:
+        event = await ctx.step.wait_for_event("approval", "requests/approved", timeout=3_600)
+    except asyncio.CancelledError:
+        STOPPED.append(ctx.run_id)
+        raise
+    return event["data"]
+
+
+STOPPED: list[str] = []
+
+
+def test_a_run_is_cancelled_by_its_id_or_by_an_event_of_its_key_wherever_the_worker_dies() -> None:
+    for service in crashes(approve):
+        ids = [service.send("requests/made", key=key, id=f"r-{key}") for key in ("a", "b", "c")]
+        assert ids == ["r-a", "r-b", "r-c"]
+        first = keys.run_id("approve", keys.event_digest("", "a", "r-a"))
+        service.send("headgate/cancel", key=first, id="cancel-1")
+        service.send("requests/withdrawn", key="b", id="cancel-2")
+        service.send("headgate/cancel", key="approve:000000000000000000000001")
+        service.send("requests/approved", "yes", id="yes")
+        service.advance(hours=2)
+        found = {one.key: (one.status, one.result) for one in service.results()}
+        assert found == {"a": ("cancelled", None), "b": ("cancelled", None), "c": ("completed", "yes")}
+        assert len(service.results()) == 3
+        assert service.dead_letters() == []
+
+
+def test_the_function_of_a_cancelled_run_is_stopped() -> None:
+    STOPPED.clear()
+    with Service(approve) as service:
+        service.send("requests/made", key="a", id="r-a")
+        run = keys.run_id("approve", keys.event_digest("", "a", "r-a"))
+        service.send("headgate/cancel", key=run)
+        assert [one.status for one in service.results()] == ["cancelled"]
+        assert STOPPED == [run]
+
+
+BROKEN: list[bool] = []
+
+
+@workflow(id="changes", trigger_on_event="changes/made")
+async def changes(ctx: Any, payload: Any) -> Any:
+    await ctx.step.sleep("other" if BROKEN else "nap", 60)
+    return "done"
+
+
+def test_a_stuck_run_goes_on_when_somebody_asks_for_it() -> None:
+    BROKEN.clear()
+    with Service(changes) as service:
+        service.send("changes/made", key="k", id="c-1")
+        BROKEN.append(True)
+        service.restart()
+        service.advance(hours=1)
+        assert service.results() == []
+        BROKEN.clear()
+        service.advance(hours=1)
+        assert service.results() == []
+        run = keys.run_id("changes", keys.event_digest("", "k", "c-1"))
+        service.send("headgate/retry", key=run)
+        assert [(one.status, one.result) for one in service.results()] == [("completed", "done")]
+
+
+@workflow(id="support")
+async def support(ctx: Any, payload: Any) -> Any:
+    told = payload["events"][0]["data"]
+    return [told["workflow_id"], told["status"], told["error"]["message"], [one["data"] for one in told["events"]]]
+
+
+@workflow(id="fragile", trigger_on_event="glasses/filled", on_failure=support, max_retries=1)
+async def fragile(ctx: Any, payload: Any) -> Any:
+    raise ValueError(f"broken in attempt {ctx.attempt}")
+
+
+def test_what_a_workflow_names_on_failure_is_started_once_wherever_the_worker_dies() -> None:
+    for service in crashes(fragile, support):
+        service.send("glasses/filled", {"glass": 1}, id="g-1")
+        service.advance(hours=1)
+        assert [one.result for one in service.results(support)] == [
+            ["fragile", "failed", "broken in attempt 2", [{"glass": 1}]]
+        ]
+        assert [one.status for one in service.results(fragile)] == ["failed"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from headgate import Step
 from tools import docs
 from topics.malformed import REMEDIES
 
@@ -71,8 +72,25 @@ def test_every_argument_of_a_workflow_has_a_row_and_its_default() -> None:
         ["| `order`", '`"key"`'],
         ["| `max_retries`", "`3`"],
         ["| `timeout`", "`None`"],
+        ["| `cancel_on`", "`None`"],
+        ["| `on_failure`", "`None`"],
         ["| `version`", '`"1"`'],
     ]
+
+
+def test_every_step_has_a_row_with_its_arguments_and_its_errors() -> None:
+    rows = docs.REGIONS["steps"]().splitlines()[2:]
+    assert len(rows) == sum(not name.startswith("_") for name in vars(Step))
+    assert rows[0] == (
+        "| `run(key, fn, *args, max_retries=2, base_delay=1.0, max_delay=10.0, timeout=None, **kwargs)` | Call "
+        "`fn(*args, **kwargs)`, async or plain, and return what it returned, the same on every replay. | `StepError` |"
+    )
+    assert {one.split("(")[0].strip("| `"): one.rpartition("| ")[2].rstrip(" |") for one in rows if "Error" in one} == {
+        "run": "`StepError`",
+        "wait_for_event": "`EventTimeout`, `StepError`",
+        "invoke_and_wait": "`ChildError`",
+        "batch_invoke_and_wait": "`ChildError`",
+    }
 
 
 def test_every_code_of_a_record_that_is_no_event_is_told() -> None:

@@ -21,10 +21,10 @@ ALL: list[asked.Ask] = [
     asked.Confirmed("", True, 5),
     asked.Flush(7),
     asked.Flushed(7),
-    asked.Invoke("flow:1", "child", 2, "other", b'{"a": 12345678901234567890123}', True),
-    asked.Child("flow:1", "child", 2, "completed", b"null"),
+    asked.Child("flow:1", "child", 2, "completed", b'{"a": 12345678901234567890123}'),
     asked.Resume("flow:1", "decide", b'"yes"'),
     asked.Cancel("flow:1", "no more"),
+    asked.Retry("flow:1"),
 ]
 
 

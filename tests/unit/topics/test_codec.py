@@ -97,6 +97,17 @@ def test_an_event_without_id_is_named_after_its_place_and_is_not_explicit() -> N
     assert (event.id, event.explicit) == ("3-17", False)
 
 
+def test_a_record_without_a_value_cancels_the_run_that_is_its_key_and_means_nothing_else() -> None:
+    run = "charge-2.0:0123456789abcdef01234567"
+    event = outcome(None, ("x", b"1"), key=run.encode())
+    assert isinstance(event, Envelope)
+    assert (event.topic, event.key, event.data, event.explicit) == ("headgate/cancel", run, None, False)
+    for key in (None, b"", b"customer-7", b"charge:0123456789ABCDEF01234567", run.encode() + b"0", b"\xff\xfe"):
+        wrong = outcome(None, key=key)
+        assert isinstance(wrong, Malformed)
+        assert wrong.code == "null_value"
+
+
 def test_name_and_payload_are_topic_and_data() -> None:
     event = read({"name": "order.created", "payload": [1], "id": "x"})
     assert (event.topic, event.data, event.id) == ("order.created", [1], "x")

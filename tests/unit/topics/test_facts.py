@@ -197,3 +197,39 @@ def test_facts_of_runs_are_in_the_past_tense_and_keyed_by_run() -> None:
         {"fact": "run_retried", **head, "attempt": 1, "error": error, "retry_at": "2026-01-31T12:00:01.123Z"},
         {"fact": "run_finished", **head, "status": "failed", "attempts": 4, "key": None, "error": error},
     ]
+
+
+def test_a_step_is_told_with_the_events_that_it_received_if_there_are_any() -> None:
+    fields: dict[str, Any] = {"run_id": RUN, "workflow_id": "charge", "at_ms": AT, "key": "paid", "kind": "await"}
+    fields |= {"what": "w", "asked_at_ms": AT, "started_at_ms": AT, "finished_at_ms": AT, "attempts": 0, "error": None}
+    told = [orjson.loads(facts.step_finished(**fields, received=given).value) for given in ([], [event()])]
+    assert "events" not in told[0]
+    assert told[1]["events"] == [{"id": "3-17", "topic": "orders/created", "partition": 3, "offset": 17}]
+
+
+def test_a_step_that_failed_once_is_told_as_what_it_is() -> None:
+    record = facts.step_retried(
+        run_id=RUN,
+        workflow_id="charge",
+        at_ms=AT,
+        key="call",
+        attempt=1,
+        error=facts.error_of("ValueError", "no stock"),
+        retry_at_ms=AT + 1000,
+        kind="run",
+        what="charge_card",
+        asked_at_ms=AT,
+    )
+    assert orjson.loads(record.value) == {
+        "fact": "step_retried",
+        "run_id": RUN,
+        "workflow_id": "charge",
+        "at": AT_TEXT,
+        "step": "call",
+        "attempt": 1,
+        "error": {"type": "ValueError", "message": "no stock", "traceback": None},
+        "retry_at": "2026-01-31T12:00:01.123Z",
+        "kind": "run",
+        "what": "charge_card",
+        "asked_at": AT_TEXT,
+    }

@@ -102,3 +102,19 @@ def test_a_traceparent_stays_in_its_parents_trace_and_is_valid() -> None:
     first = keys.traceparent_of(None, digest)
     assert valid_traceparent(child) == child
     assert valid_traceparent(first) == first
+
+
+def test_the_id_of_a_run_is_known_by_its_form() -> None:
+    run = keys.run_id("charge-2.0_x", b"\x01" * 12)
+    assert keys.is_run_id(run)
+    for other in ("", "charge", "charge:1", run + "0", run + "\n", " " + run, "a/b:" + "0" * 24, ":" + "0" * 24):
+        assert not keys.is_run_id(other)
+
+
+def test_the_event_of_a_child_has_an_id_that_no_published_event_has() -> None:
+    run = keys.run_id("charge", b"\x01" * 12)
+    assert keys.child_event_id(run, "pay", 3) == f"{run}#3:pay"
+    assert keys.failure_event_id(run) == f"{run}#failed"
+    long = [keys.child_event_id(run, "k" * 600, n) for n in (0, 1)]
+    assert len({*long}) == 2
+    assert all(len(one) <= 512 for one in long)

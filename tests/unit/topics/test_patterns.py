@@ -96,3 +96,32 @@ def test_no_topic_makes_matching_slow() -> None:
     """A backtracking matcher would need some 256^8 comparisons here, and this test would not come back."""
     pattern = Pattern.parse("**/a/" * 8 + "b")
     assert pattern.matches("a/" * 250 + "c") is False
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "why"),
+    [
+        ("orders/created", "orders/created", None),
+        ("orders/**", "orders", None),
+        ("orders/created", "orders/paid", "segment 2 is 'paid', not 'created'"),
+        ("order/created", "orders/paid", "segment 1 is 'orders', not 'order'"),
+        ("orders/*", "refunds/created", "segment 1 is 'refunds', not 'orders'"),
+        ("orders/*", "orders/created/eu", "the topic has 3 segments, 'orders/*' has 2"),
+        ("orders/*", "orders", "the topic has 1 segment, 'orders/*' has 2"),
+        ("orders/*", "orders.created", "the topic splits at '.', 'orders/*' at '/'"),
+        ("orders.created", "orders/created", "the topic splits at '/', 'orders.created' at '.'"),
+        ("orders/**/created", "orders/a/b", "its end does not fit what 'orders/**/created' has around '**'"),
+        ("**", "headgate/start/x", "Headgate's own topics are met only by what begins with 'headgate'"),
+    ],
+)
+def test_a_pattern_says_why_a_topic_does_not_meet_it(pattern: str, topic: str, why: str | None) -> None:
+    assert Pattern.parse(pattern).difference(topic) == why
+
+
+@given(st.text("ab*/.", min_size=1, max_size=12), st.text("ab/.", min_size=1, max_size=12))
+def test_there_is_a_reason_exactly_if_a_topic_does_not_meet_a_pattern(pattern: str, topic: str) -> None:
+    try:
+        parsed = Pattern.parse(pattern)
+    except PatternError:
+        return
+    assert (parsed.difference(topic) is None) is parsed.matches(topic)

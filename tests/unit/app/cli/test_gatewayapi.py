@@ -13,6 +13,7 @@ Serve = Callable[[int, bytes], Settings]
 class Server(HTTPServer):
     answer: tuple[int, bytes] = (200, b"{}")
     asked: list[tuple[str, str | None]]
+    posted: list[tuple[str, str | None, str | None]]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -26,6 +27,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        given = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.posted.append((given, self.headers["Content-Type"], self.headers["Idempotency-Key"]))
+        self.do_GET()
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -33,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server(("127.0.0.1", 0), Handler) as made:
-        made.asked = []
+        made.asked, made.posted = [], []
         thread = threading.Thread(target=made.serve_forever, args=(0.01,))
         thread.start()
         yield made
@@ -51,6 +57,14 @@ def test_it_asks_with_the_token_and_only_what_is_given(server: Server) -> None:
     token = {"gateway.token": "a-long-token"}
     assert gateway(server, **token).get("/api/v1/runs", {"key": "a b", "status": None}) == {"runs": []}
     assert server.asked == [("/api/v1/runs?key=a+b", "Bearer a-long-token")]
+
+
+def test_what_is_posted_is_json_and_its_answer_comes_with_its_status(server: Server) -> None:
+    server.answer = (202, b'{"run_id":"w:1"}')
+    headers = {"Idempotency-Key": "k"}
+    assert gateway(server).post("/call?wait=0", {"a": 1}, headers=headers) == (202, {"run_id": "w:1"})
+    assert server.asked == [("/call?wait=0", "Bearer test-token")]
+    assert server.posted == [('{"a":1}', "application/json", "k")]
 
 
 def test_on_this_machine_the_token_of_development_is_tried(server: Server) -> None:

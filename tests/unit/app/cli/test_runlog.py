@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,12 @@ def started(run_id: str, at_ms: int, workflow_id: str = "w") -> Record:
 
 def retried(run_id: str) -> Record:
     made = facts.run_retried(run_id=run_id, workflow_id="w", at_ms=2_000, attempt=1, error=ERROR, retry_at_ms=3_000)
+    return record("runs", made.key, made.value)
+
+
+def waiting(run_id: str) -> Record:
+    about: dict[str, Any] = {"key": "paid?", "kind": "await", "what": "w", "since_ms": 2_000, "until_ms": None}
+    made = facts.step_waiting(run_id=run_id, workflow_id="w", at_ms=2_000, **about)
     return record("runs", made.key, made.value)
 
 
@@ -83,6 +90,22 @@ def test_a_run_that_goes_on_is_known_from_its_facts(connected: Callable[[], Clus
             "error": ERROR,
         }
     ]
+
+
+def test_a_run_that_waits_is_listed_as_waiting(connected: Callable[[], Cluster], logs: Logs) -> None:
+    logs["runs"] = [started("w:1", 1_000), started("w:2", 1_000), waiting("w:1"), waiting("w:3")]
+    assert listed(connected, status="waiting") == ["w:1", "w:3"]
+    assert listed(connected, status="running") == ["w:2"]
+
+
+def test_one_run_comes_with_its_steps(connected: Callable[[], Cluster], logs: Logs) -> None:
+    logs["runs"] = [started("w:1", 1_000), waiting("w:1")]
+    found = runlog.one(connected(), "w:1")
+    assert found is not None
+    assert (found["run"]["status"], [(one["step"], one["waits_for"]) for one in found["steps"]]) == (
+        "waiting",
+        [("paid?", "w")],
+    )
 
 
 def test_its_result_replaces_the_facts(connected: Callable[[], Cluster], logs: Logs) -> None:

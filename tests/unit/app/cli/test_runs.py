@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from app.cli import gatewayapi, runlog
 from app.cli.gatewayapi import GatewayRefused, NoGateway
 from app.cli.runs import command
+from topics import told
 
 RUN = {
     "run_id": "w:1",
@@ -130,6 +131,45 @@ def test_one_run_is_shown_with_events_facts_and_error(answers: Callable[[object]
     assert asked == [("/api/v1/runs/w%3A1", None)]
 
 
+STEP = dict.fromkeys(told._FIELDS) | {"received": []}
+STEPS = [
+    STEP
+    | {"step": "charge", "kind": "run", "what": "charge_card", "state": "done", "attempts": 2}
+    | {"queued_ms": 3, "took_ms": 1500},
+    STEP
+    | {"step": "tell", "kind": "note", "what": "publish_event", "state": "done", "published": "w:1:tell"}
+    | {"queued_ms": 0, "took_ms": 0, "attempts": 0},
+    STEP
+    | {"step": "paid?", "kind": "await", "what": "wait", "state": "done", "received": [{"id": "e1"}, {"id": "e2"}]}
+    | {"queued_ms": 0, "took_ms": 20, "attempts": 0},
+    STEP
+    | {"step": "ship", "kind": "run", "what": "ship", "state": "retrying", "attempts": 1, "retry_at": "later"}
+    | {"error": {"type": "E", "message": "no\x1b"}},
+    STEP
+    | {"step": "ok?", "kind": "suspend", "what": "suspend", "state": "open", "waits_for": "suspend"}
+    | {"since": "then", "until": "soon"},
+    STEP | {"step": "nap", "kind": "sleep", "what": "sleep", "state": "open", "waits_for": "sleep", "since": "then"},
+]
+
+
+def test_steps_are_shown_with_what_became_of_them(answers: Callable[[object], list[Any]]) -> None:
+    facts = [{"fact": "run_started", "at": "then"}, {"fact": "step_waiting", "at": "then"}]
+    run_now = RUN | {"status": "retrying", "finished_at": None, "error": None}
+    answers({"run": run_now, "steps": STEPS, "facts": facts})
+    assert run("show", "w:1").stdout.partition("\n\n")[2] == (
+        "step    kind     state     queued  took   attempts  what\n"
+        "charge  run      done      3 ms    1.5 s  2         charge_card\n"
+        "tell    note     done      0 ms    0 ms   0         publish_event; published w:1:tell\n"
+        "paid?   await    done      0 ms    20 ms  0         wait; received e1, e2\n"
+        "ship    run      retrying  -       -      1         ship; E: no\\x1b, again at later\n"
+        "ok?     suspend  open      -       -      -         suspend; since then until soon\n"
+        "nap     sleep    open      -       -      -         sleep; since then\n"
+        "\n"
+        "at    fact         what\n"
+        "then  run_started  -\n"
+    )
+
+
 def test_a_result_is_shown_whole(answers: Callable[[object], list[Any]]) -> None:
     answers({"run": RUN | {"status": "completed", "error": None, "result": {"a": [1]}}, "facts": []})
     assert run("show", "w:1").stdout.endswith('\nresult\n{\n  "a": [\n    1\n  ]\n}\n')
@@ -137,7 +177,7 @@ def test_a_result_is_shown_whole(answers: Callable[[object], list[Any]]) -> None
 
 def test_json_has_the_run_and_its_facts(answers: Callable[[object], list[Any]]) -> None:
     answers({"run": RUN, "facts": [], "read_model": {}})
-    assert orjson.loads(run("show", "w:1", "--json").stdout) == {"run": RUN, "facts": []}
+    assert orjson.loads(run("show", "w:1", "--json").stdout) == {"run": RUN, "steps": [], "facts": []}
 
 
 def test_a_run_that_the_gateway_does_not_know_fails_in_its_words(answers: Callable[[object], list[Any]]) -> None:

@@ -312,7 +312,7 @@ def canonical(state: State) -> dict[str, Any]:
             "due": one.due_ms if one.status is RunStatus.RETRYING else None,
             "deadline": one.deadline_ms,
             "steps": _steps(one),
-            "why": (state.stuck.get(one.id), state.fates.get(one.id)),
+            "why": (state.stuck.get(one.id), state.fates.get(one.id), state.keyed.key_of(one.id)),
             "journaled": one.journaled,
         }
         for one in state.runs.values()
@@ -358,7 +358,18 @@ def _steps(run: Run) -> Any:
         return None
     return {
         "open": {
-            one.key: (one.n, one.kind, one.about, one.ask, one.par, one.attempts, one.due_ms, one.error, one.wait)
+            one.key: (
+                one.n,
+                one.kind,
+                one.about,
+                one.ask,
+                one.par,
+                one.attempts,
+                one.due_ms,
+                one.error,
+                one.wait,
+                one.children,
+            )
             for one in steps.open.values()
             if one.journaled or one.touched
         },

@@ -10,7 +10,7 @@ from app.engine.asks import Await, EventCondition, Fault, Sleep
 from app.engine.effects import Effects, Judge, Resolve, Rise
 from app.engine.inputs import Evicted, Judged
 from app.engine.state import RunStatus
-from tests.unit.app.engine.partition import NOW, Partition, canonical, event, flow
+from tests.unit.app.engine.partition import NOW, Partition, canonical, event, facts, flow
 from topics import commands, keys
 from topics.envelope import Envelope
 
@@ -74,7 +74,8 @@ def came(partition: Partition, run: str) -> Any:
 def test_the_first_event_ends_a_wait_for_any_and_the_others_are_withdrawn(registered: Registered) -> None:
     partition, run = waiting(PAID, SENT, until=NOW + 60_000)
     own = keys.digest_of(event(0)).hex()
-    assert registered.waits == {("w", n): (NOW, NOW + 60_000, [own]) for n in (0, 1)}
+    # The last moment that is in time is the one before the time is over: so it is over then, and not later.
+    assert registered.waits == {("w", n): (NOW, NOW + 59_999, [own]) for n in (0, 1)}
     assert partition.run(run).status is RunStatus.WAITING
 
     one = event(7, "orders/sent", {"n": 1}, at=NOW + 5)
@@ -96,7 +97,11 @@ def test_all_of_several_end_with_the_last_of_them_also_over_takeovers(registered
     assert (again.run(run).status, again.told()) == (RunStatus.COLD, [])
     again.wait(1_000)
     meet(again, run, 0, paid)
-    again.commit()
+    (told,) = facts(again.committed())
+    assert [(one["id"], one["topic"], one["offset"]) for one in told["events"]] == [
+        ("0-7", "orders/paid", 7),
+        ("0-8", "orders/sent", 8),
+    ]
     again.give()
 
     (risen,) = again.told()

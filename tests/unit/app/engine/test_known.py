@@ -29,7 +29,10 @@ def test_a_definition_takes_the_topics_that_the_workflow_takes() -> None:
 TICKING = Definition.of(flow("tick", None, schedule={"cron": "@daily", "timezone": "Asia/Tokyo", "catch_up": "all"}))
 
 
-@pytest.mark.parametrize("found", [Definition.of(GATHERING), Definition.of(flow()), UNTRIGGERED, TICKING])
+CANCELLED = Definition.of(flow("cancelled", cancel_on=["orders/cancelled", "shops/*"], on_failure="tell"))
+
+
+@pytest.mark.parametrize("found", [Definition.of(GATHERING), Definition.of(flow()), UNTRIGGERED, TICKING, CANCELLED])
 def test_a_definition_comes_back_from_the_journal_as_it_was(found: Definition) -> None:
     definition = replace(found, announced_ms=7)
 

@@ -1,4 +1,5 @@
-from app.engine.matching import _REMEMBERED, Matcher
+from app.engine.known import Definition
+from app.engine.matching import _REMEMBERED, Cancellers, Matcher
 from tests.unit.app.engine.partition import flow
 
 
@@ -21,3 +22,17 @@ def test_topics_without_end_are_not_remembered_without_end() -> None:
         assert len(matcher.of(f"orders/{n}")) == 1
 
     assert len(matcher._known) <= _REMEMBERED
+
+
+def test_workflows_whose_runs_an_event_cancels_are_found_by_topic_and_code_counts_before_definitions() -> None:
+    assert Cancellers.of_all([flow("a"), flow("b")]) is None
+    newer = Definition.of(flow("a", cancel_on="x"))
+    found = Cancellers.of_all([flow("b", cancel_on=["orders/*", "x"]), flow("a", cancel_on="y"), newer])
+    assert found is not None
+    assert [found.of(topic) for topic in ("x", "orders/cancelled", "y", "z", "x")] == [
+        ("b",),
+        ("b",),
+        ("a",),
+        (),
+        ("b",),
+    ]

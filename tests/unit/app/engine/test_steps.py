@@ -127,6 +127,7 @@ def test_a_function_that_failed_is_tried_again_and_then_fails_for_good() -> None
             attempt - 1,
             f"no luck {attempt}",
         )
+        assert (told["kind"], told["what"], told["asked_at"]) == ("run", "Execute call", "2026-01-31T12:00:00.000Z")
         due_ms = timers.next_due_ms(partition.state)
         assert due_ms is not None
         partition.wait(due_ms - partition.now)
@@ -248,7 +249,8 @@ def resumed(partition: Partition, run: str, key: str, value: bytes) -> bool:
 def test_a_suspended_step_goes_on_with_what_somebody_says() -> None:
     partition, run = begun()
     partition.ask(run, "ok?", Suspend(data=b'{"sum":7}', deadline_ms=None))
-    partition.commit()
+    (told,) = facts(partition.committed())
+    assert (told["fact"], told["step"], told["data"]) == ("step_waiting", "ok?", {"sum": 7})
     again = crashed(partition)
 
     assert resumed(again, run, "other", b"1") is False
@@ -259,6 +261,46 @@ def test_a_suspended_step_goes_on_with_what_somebody_says() -> None:
     (risen,) = again.told()
     assert isinstance(risen, Rise)
     assert [one.outcome for one in risen.recorded] == [Outcome(b'"yes"')]
+
+
+RESUME = Suspend(data=b"null", deadline_ms=NOW + HOUR, topic="headgate/resume/run/ok?")
+
+
+def suspended() -> tuple[Partition, str]:
+    partition, run = begun()
+    partition.ask(run, "ok?", RESUME)
+    partition.commit()
+    return crashed(partition), run
+
+
+def test_a_suspended_step_is_resumed_by_the_event_on_its_topic() -> None:
+    partition, run = suspended()
+    assert partition.state.runs[run].steps.open["ok?"].ask == RESUME  # type: ignore[union-attr]
+    effects = Effects()
+    steps.met(partition.state, run, "ok?", 0, event(1, data={"yes": True}), effects)
+    partition.after += effects.after
+    partition.give()
+    partition.commit()
+    partition.give()
+    (risen,) = partition.told()
+    assert isinstance(risen, Rise)
+    assert [one.outcome for one in risen.recorded] == [Outcome(b'{"yes":true}')]
+
+
+def test_the_time_of_a_suspended_step_is_over_when_its_wait_says_so() -> None:
+    partition, run = suspended()
+    partition.wait(2 * HOUR)
+    assert partition.state.runs[run].steps.open  # type: ignore[union-attr]
+    steps.expired(partition.state, run, "ok?", 0, Effects())
+    partition.give()
+    partition.commit()
+    partition.give()
+    (risen,) = partition.told()
+    assert isinstance(risen, Rise)
+    (outcome,) = [one.outcome for one in risen.recorded]
+    assert outcome is not None
+    assert outcome.fault is not None
+    assert outcome.fault.type == "EventTimeout"
 
 
 def test_nobody_resumed_a_step_in_time() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from app.engine import rising, waking
-from app.engine.inputs import BodiesRead, RunsRead
+from app.engine.asks import Suspend
+from app.engine.inputs import BodiesRead, Crowded, RunsRead
 from app.engine.state import RunStatus
 from tests.unit.app.engine.partition import Partition, canonical, dead, event, flow, results, run_id, started
 from topics import commands
@@ -250,3 +251,75 @@ def test_what_is_in_memory_for_another_workflow_is_not_read_again() -> None:
 
     assert partition.load(flow("a"), flow("b")) == [run_id("b", first)]
     assert list(waking.wanted(partition.state, 9)) == []
+
+
+# --- room -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["journaled", "fresh"])
+def test_what_waits_behind_a_run_that_waits_is_left_to_the_journal_and_comes_back_in_order(committed: bool) -> None:
+    partition = Partition(flow("there", order="strict"))
+    (first,) = partition.read(event(0, key="k"))
+    partition.ask(first, "approve", Suspend(data=b"null", deadline_ms=None))
+    assert not waking.may_spill(partition.state)
+    partition.read(event(1, key="k"), event(2, key="k"))
+    assert waking.may_spill(partition.state)
+    if committed:
+        partition.commit()
+    partition.recalls = False
+
+    partition.give(Crowded())
+    partition.commit()
+    assert (partition.state.held_bytes, len(partition.state.asleep["there"])) == (0, 2)
+    assert not waking.may_spill(partition.state)
+    partition.read(event(3, key="k"))  # behind those
+    partition.commit()
+    assert partition.state.held_bytes == 0
+
+    partition.recalls = True
+    partition.give()
+    assert partition.state.asleep == {}
+    assert not waking.may_spill(partition.state)  # what was read back stays
+    partition.read(event(4, key="k"))
+    order = [run_id("there", event(n, key="k")) for n in range(5)]
+    assert list(partition.state.runs) == order[:1]
+    partition.in_hand[first] = 1
+    for run, after in zip(order, [*order[1:], None], strict=True):
+        assert partition.complete(run) == ([] if after is None else [after])
+    partition.commit()
+    assert partition.kinds().keys() == {"out", "known", "head"}
+
+
+def test_what_waits_behind_a_run_that_goes_on_makes_no_room_for_others() -> None:
+    partition = Partition(flow("there", order="strict"))
+    first, other = partition.read(event(0, key="k"), event(1, key="other"))
+    partition.read(event(2, key="k"), event(3, key="other"))
+    partition.ask(first, "approve", Suspend(data=b"null", deadline_ms=None))
+    partition.commit()
+    partition.recalls = False
+
+    assert waking.may_spill(partition.state)
+    partition.give(Crowded())
+    partition.commit()
+    assert len(partition.state.asleep["there"]) == 1
+    assert not waking.may_spill(partition.state)
+    assert partition.complete(other) == [run_id("there", event(3, key="other"))]
+    partition.recalls = True
+    partition.give()
+    assert partition.complete(run_id("there", event(3, key="other"))) == []
+    partition.in_hand[first] = 1
+    assert partition.complete(first) == [run_id("there", event(2, key="k"))]
+    assert partition.state.halted == set()
+
+
+def test_a_lane_is_known_to_be_kept_after_a_takeover() -> None:
+    partition = Partition(flow("there", order="strict"))
+    (first,) = partition.read(event(0, key="k"))
+    partition.ask(first, "approve", Suspend(data=b"null", deadline_ms=None))
+    partition.read(event(1, key="k"))
+    partition.commit()
+
+    other = partition.takeover(flow("there", order="strict"), flow("else", "x"))
+    other.read(event(2, key="k"), event(3, "x", key="k"))
+    assert other.state.halted == {("there", "k")}
+    assert waking.may_spill(other.state)

@@ -1,4 +1,4 @@
-"""app.gateway.calls: runs that are started, resumed and cancelled over HTTP."""
+"""app.gateway.calls: runs that are started, resumed, cancelled and retried over HTTP."""
 
 import asyncio
 from collections.abc import Callable
@@ -149,6 +149,14 @@ async def test_a_suspended_step_is_resumed_by_an_event(serve: Any) -> None:
         assert answer.status_code == 202
         assert answer.json() == {"event_id": event.id}
         assert (event.topic, event.data, event.key) == ("headgate/resume/charge:abc/approval", {"by": "kim"}, None)
+
+
+async def test_a_stuck_run_is_retried_by_an_event_with_its_id_as_key(serve: Any) -> None:
+    async with serve() as served:
+        answer = await served.client.post("/api/v1/runs/charge:abc/retry")
+        event = decoded(served)
+        assert (answer.status_code, event.topic, event.key) == (202, "headgate/retry", "charge:abc")
+        assert answer.json() == {"event_id": event.id}
 
 
 async def test_a_run_is_cancelled_by_an_event_with_its_id_as_key(serve: Any) -> None:

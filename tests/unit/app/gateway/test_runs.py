@@ -2,9 +2,12 @@
 
 from typing import Any, get_args
 
+import orjson
 import pytest
 
+from app.gateway import schemas
 from app.gateway.runs import Status
+from topics import told
 
 
 async def test_filters_reach_the_read_model_and_the_next_page_has_a_cursor(serve: Any) -> None:
@@ -50,6 +53,20 @@ async def test_a_run_is_shown_with_its_facts(serve: Any) -> None:
         served.read_model.records["w/x:1"] = (b'{"run_id":"w/x:1","result":1}', [b'{"fact":"run_started"}'])
         answer = (await served.client.get("/api/v1/runs/w/x:1")).json()
         assert (answer["run"], answer["facts"]) == ({"run_id": "w/x:1", "result": 1}, [{"fact": "run_started"}])
+
+
+async def test_a_run_is_shown_with_its_steps(serve: Any) -> None:
+    waits = {"fact": "step_waiting", "step": "paid?", "kind": "await", "what": "w", "since": "s", "until": None}
+    async with serve() as served:
+        served.read_model.records["w:1"] = (b'{"run_id":"w:1"}', [b'{"fact":"run_started"}', orjson.dumps(waits)])
+        answer = (await served.client.get("/api/v1/runs/w:1")).json()
+        [step] = answer["steps"]
+        assert (step["step"], step["state"], step["waits_for"], step["since"]) == ("paid?", "open", "w", "s")
+        assert schemas.Step.model_validate(step).model_dump() == step
+
+
+def test_every_status_of_runs_is_one_of_the_gateways() -> None:
+    assert sorted(get_args(Status)) == sorted(told.STATUSES)
 
 
 async def test_a_run_that_is_not_there_yet_is_404_and_says_how_far_behind_the_read_model_is(serve: Any) -> None:

@@ -1,6 +1,7 @@
 """What needs no broker; the rest is in tests/integration/test_admin.py."""
 
 import socket
+import time
 from typing import Any, cast
 
 import pytest
@@ -113,3 +114,42 @@ def test_a_created_topic_is_waited_for_until_it_is_seen(monkeypatch: pytest.Monk
     monkeypatch.setattr(admin.Admin, "first_offsets", lambda _self, topics: asked.append(topics))
     admin.Admin(KafkaSettings(), cast(Any, Client())).create([wanted])
     assert (answers, asked) == ([], [{"t": 2}])
+
+
+def test_leaders_that_are_not_there_yet_are_asked_for_longer_than_any_other_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = admin.WantedTopic(name="t", partitions=2, replication_factor=1, config={})
+    seen = admin.Topic(name="t", id="i", partitions=2, replication_factor=1, config={})
+    passed = [0.0]
+    early: list[int] = [KafkaError.NOT_LEADER_FOR_PARTITION] * 3
+    created: list[KafkaError | None] = [KafkaError(KafkaError.NOT_CONTROLLER, "x"), None]
+
+    class Client:
+        def create_topics(self, *_args: object, **_kwargs: object) -> dict[str, object]:
+            return {"t": created.pop(0)}
+
+        def list_topics(self, **_kwargs: object) -> None: ...
+
+    def wait(_self: object, error: KafkaError | None, what: str, **_: object) -> None:
+        if error is not None:
+            raise admin._translated(KafkaSettings(), error, what)
+
+    def first_offsets(_self: object, _topics: object) -> None:
+        passed[0] += admin._PATIENCE_SECONDS + 1  # it has been patient itself, in vain
+        if early:
+            raise admin._translated(KafkaSettings(), KafkaError(early.pop(), "x"), "list the offsets of t")
+
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(admin.Admin, "topics", lambda _self, _names: {"t": seen})
+    monkeypatch.setattr(admin.Admin, "_wait", wait)
+    monkeypatch.setattr(admin.Admin, "first_offsets", first_offsets)
+    made = admin.Admin(KafkaSettings(), cast(Any, Client()))
+    made.create([wanted])
+    assert (created, early) == ([], [])
+
+    early[:] = [KafkaError.NOT_LEADER_FOR_PARTITION] * 99
+    created[:] = [None]
+    with pytest.raises(admin.AdminError, match="NOT_LEADER_FOR_PARTITION"):
+        made.create([wanted])

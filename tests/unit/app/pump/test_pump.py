@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.asks import Ask, Note, Outcome, Sleep
+from app.engine.asks import Ask, Await, EventCondition, Note, Outcome, Sleep
 from app.engine.effects import Resolve, Rise
 from app.engine.inputs import Ended, Evicted, StepAsked, WorkflowsLoaded
+from app.engine.limits import Limits
 from app.engine.state import RunStatus
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender
@@ -359,3 +360,33 @@ async def test_while_draining_a_run_that_only_waited_is_left_to_the_next_owner(r
 
     assert (len(room.runtime.told), pump.in_flight) == (told, 0)
     assert pump.state.runs[run].status is RunStatus.RUNNING
+
+
+async def test_an_event_that_a_run_waits_for_is_read_though_those_behind_the_run_take_all_room(room: Room) -> None:
+    room.limits = Limits(partitions=1)
+    room.runtime.slow.add("w")
+    pump = await room.pump(held_bytes=2_000, round_events=1)
+    pump.workflows_changed(WorkflowsLoaded([defined(order="strict")], ()))
+    room.run(pump)
+    await pump.offer_events(room.produce(event(id="e0", key=KEY)))
+    await settle()
+    (first,) = room.runtime.started
+    wait = Await(conditions=(EventCondition(topic="approvals/1"),), need=1, deadline_ms=None)
+    asks(room, first, "approval", wait)
+    await settle()
+
+    produced = room.produce(*(event(n, id=f"e{n}", key=KEY) for n in range(1, 100)))
+    produced = room.produce(Entry(None, b'{"topic": "approvals/1", "data": null}'))
+    for one in produced[1:]:
+        await pump.offer_events([one])
+    await settle()
+    await settle()
+
+    assert [one.key for one in room.runtime.told if isinstance(one, Resolve)] == ["approval"]
+    assert pump.state.held_bytes < 4_000
+    for n in range(100):
+        await settle()
+        assert len(room.runtime.started) == n + 1
+        room.runtime.end(room.runtime.started[n])
+    await settle()
+    assert [one["events"][0]["id"] for one in room.values("results")] == [f"e{n}" for n in range(100)]

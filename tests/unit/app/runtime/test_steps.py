@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from app.engine.asks import Await, Child, EventCondition, Invoke, Kind, Note, Outcome, Recorded, Sleep, Suspend
-from app.engine.outgoing import Record
 from app.runtime.steps import Steps
 from headgate import ChildError, Met, Step, after, event_on, workflow
 from tests.unit.app.engine.partition import NOW, event
 from tests.unit.app.runtime.standin import Engine, driver, met, run_of, value
+from topics.reserved import resume_topic
 
 HOUR = 3_600_000
 YEAR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -95,7 +96,10 @@ PAYLOAD = EVENT.payload()
 async def test_waits_for_time_and_for_people_are_asked_for_as_said(play: Play, do: Do, about: str, ask: Any) -> None:
     engine, found = await play(do, value({"b": 2}))
 
-    assert [(one.key, one.about, one.ask, one.aside) for one in engine.asked] == [("k", about, ask, False)]
+    (asked,) = engine.asked
+    if isinstance(ask, Suspend):
+        ask = replace(ask, topic=resume_topic(asked.run_id, "k"))
+    assert (asked.key, asked.about, asked.ask, asked.aside) == ("k", about, ask, False)
     assert found == (["dict", {"b": 2}] if about == "suspend" else ["NoneType", None])
 
 
@@ -234,17 +238,20 @@ async def test_now_is_recorded_and_uuid_and_random_are_derived(play: Play) -> No
     assert found[2] == "2026-01-31T12:00:00+00:00"
 
 
-async def test_resume_sends_the_command_that_the_worker_makes_of_it(play: Play) -> None:
-    def record(run_id: str, step_key: str, data: bytes) -> Record:
-        return Record("commands", 0, None, b"|".join((run_id.encode(), step_key.encode(), data)), ())
-
-    engine, found = await play(lambda step: step.resume("k", "other:1", "approve", {"yes": True}), resume_record=record)
+async def test_resume_publishes_the_event_for_which_the_other_run_waits(play: Play) -> None:
+    engine, found = await play(lambda step: step.resume("k", "other:1", "approve", {"yes": True}))
     (asked,) = engine.asked
     assert asked.about == "resume run_id='other:1' step_key='approve'"
-    assert asked.ask == Note(b"null", (record("other:1", "approve", b'{"yes":true}'),))
+    (record,) = asked.ask.records
+    value = orjson.loads(record.value)
+    assert (record.topic, value["topic"], value["data"]) == (
+        "events",
+        resume_topic("other:1", "approve"),
+        {"yes": True},
+    )
     assert found == ["NoneType", None]
-    _, failure = await play(lambda step: step.resume("k", "other:1", "approve"))
-    assert (failure.type, failure.final) == ("NoSuchStep", True)
+    _, failure = await play(lambda step: step.resume("k", "", "approve"))
+    assert (failure.type, failure.final) == ("Misuse", True)
 
 
 async def test_a_trace_is_a_line_at_debug_with_its_attributes(play: Play, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from app.ui import schema
 from app.ui.readmodel import Bounds, ReadModel, ReadModelInUse, Source
+from topics.told import Listener
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -184,6 +185,59 @@ async def test_a_run_that_goes_on_shows_what_its_facts_say(opened: Open) -> None
         assert [orjson.loads(one)["fact"] for one in facts] == ["run_started", "run_retried"]
 
 
+def step(name: str, key: str, run_id: str = "w:1", **fields: Any) -> Any:
+    return ("step_" + name, run_id, {"step": key} | fields)
+
+
+STARTED: Any = ("run_started", "w:1", {})
+STUCK: Any = ("run_stuck", "w:1", {})
+RESUMED: Any = ("run_resumed", "w:1", {})
+AGAIN: Any = ("run_retried", "w:1", {})
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ([STARTED, step("waiting", "w")], "waiting"),
+        ([step("waiting", "w"), STARTED], "waiting"),
+        ([STARTED, step("waiting", "w"), step("finished", "w")], "running"),
+        ([STARTED, step("waiting", "w"), step("waiting", "v"), step("finished", "w")], "waiting"),
+        ([STARTED, step("waiting", "w"), step("retried", "c")], "retrying"),
+        ([STARTED, step("retried", "c"), step("finished", "c")], "running"),
+        ([STARTED, step("waiting", "w"), AGAIN], "retrying"),
+        ([STARTED, AGAIN, step("waiting", "w")], "waiting"),
+        ([STARTED, step("waiting", "w"), STUCK, step("finished", "w")], "stuck"),
+        ([STARTED, step("waiting", "w"), STUCK, RESUMED], "waiting"),
+        ([STARTED, step("waiting", "w"), ("run_finished", "w:1", {"status": "failed"})], "failed"),
+        ([STARTED, step("waiting", "w", "w:2"), step("painted", "w")], "running"),
+    ],
+)
+async def test_a_run_is_listed_by_what_its_steps_do(opened: Open, told: list[Any], status: str, *, apart: bool) -> None:
+    async with opened() as model:
+        records = [fact(name, run, when=n, offset=n, **more) for n, (name, run, more) in enumerate(told)]
+        for batch in [[one] for one in records] if apart else [records]:
+            await take(model, Source.RUNS, *batch)
+        found, _ = await model.runs()
+        assert [(one["run_id"], one["status"]) for one in found] == [("w:1", status)]
+        assert await listed(model, status=status) == ["w:1"]
+        listener = Listener()
+        for one in records:
+            record = orjson.loads(one.value or b"")
+            if record["run_id"] == "w:1":
+                listener.hear(record)
+        assert listener.status == status
+
+
+async def test_steps_of_runs_that_are_over_are_forgotten(opened: Open) -> None:
+    async with opened() as model:
+        facts = [fact("run_started", "w:1", when=0), fact("step_waiting", "w:1", when=1, offset=1, step="a")]
+        await take(model, Source.RUNS, *facts, fact("step_waiting", "w:2", when=1, offset=2, step="a"))
+        await take(model, Source.RESULTS, result("w:2", finished=2))
+        model.trim()
+        assert model._writing.execute("SELECT run_id, key, state FROM step").fetchall() == [("w:1", "a", "waiting")]
+
+
 @pytest.mark.parametrize("result_first", [True, False])
 async def test_the_result_wins_over_facts_in_whatever_order_they_come(opened: Open, *, result_first: bool) -> None:
     async with opened() as model:
@@ -349,6 +403,21 @@ async def test_old_runs_go_whatever_their_number(opened: Open) -> None:
         await take(model, Source.RESULTS, result("w:old", finished=-101), result("w:new", finished=-99, offset=1))
         await model._write(model.trim)
         assert await listed(model) == ["w:new"]
+
+
+async def test_an_old_run_that_waits_stays_with_its_facts_until_it_is_over(opened: Open) -> None:
+    async with opened(age=timedelta(seconds=100)) as model:
+        for n, run_id in enumerate(("w:1", "w:2")):
+            started = fact("run_started", run_id, when=-200, offset=2 * n)
+            await take(model, Source.RUNS, started, fact("step_waiting", run_id, when=-200, offset=2 * n + 1, step="a"))
+        await take(model, Source.RUNS, fact("step_finished", "w:2", when=-150, offset=4, step="a"))
+        await model._write(model.trim)
+        assert await listed(model) == ["w:1"]
+        assert len((await model.run("w:1"))[1]) == 2
+        await take(model, Source.RESULTS, result("w:1", finished=-101))
+        await model._write(model.trim)
+        assert await listed(model) == []
+        assert model._writing.execute("SELECT count(*) FROM fact").fetchone() == (0,)
 
 
 async def test_the_file_is_bounded_in_bytes(opened: Open) -> None:

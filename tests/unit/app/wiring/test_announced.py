@@ -158,6 +158,22 @@ def test_a_schedule_is_announced_and_what_has_none_is_as_releases_before_it_wrot
     assert [one.key for one in other.missing([flow("tick", None, schedule="@daily")], NOW)] == [b"tick"]
 
 
+def test_what_cancels_runs_and_what_looks_at_failures_is_announced_where_there_is_any() -> None:
+    worker, other = Announced("w1"), Announced("w2")
+    told = flow("told", cancel_on=["orders/cancelled", "shops/*"], on_failure="tell")
+
+    made = worker.missing([told, flow()], NOW)
+    values = [orjson.loads(one.value or b"") for one in made]
+    other.take([Read(one.key, one.value) for one in made])
+
+    assert (values[0]["cancel_on"], values[0]["on_failure"]) == (["orders/cancelled", "shops/*"], "tell")
+    assert values[1].keys().isdisjoint({"cancel_on", "on_failure"})
+    charge, told_of = other.definitions()
+    assert (charge.cancel_on, charge.on_failure) == ((), None)
+    assert (told_of.cancel_on, told_of.cancel_patterns) == (told.cancel_on, told.cancel_patterns)
+    assert told_of.on_failure == "tell"
+
+
 async def test_a_topic_that_is_read_anew_is_read_from_its_beginning() -> None:
     others = Announced("w2")
     others.take([*announced(flow()), Read(b"gone", None)])

@@ -1,0 +1,296 @@
+"""What became of one event, from what Kafka holds: values in, a JSON object out. Reading is `app.cli.explain`'s."""
+
+import ast
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from topics import keys, told
+from topics.envelope import Envelope
+from topics.facts import RunFact
+from topics.patterns import Pattern, PatternError
+from topics.reserved import RESUME, START, resume_topic
+from topics.timestamps import milliseconds, rfc3339
+
+Object = Mapping[str, Any]
+_TEXT: Final = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_CONDITION: Final = re.compile(rf"topic=({_TEXT}) event_key=(None|{_TEXT})(?: event_type=({_TEXT}))?")
+
+
+class Condition(NamedTuple):
+    """An event that a step waits for."""
+
+    pattern: Pattern
+    event_key: str | None
+    event_type: str | None
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """What was read about an event and whoever may have had to do with it."""
+
+    event: Envelope
+    equal: Sequence[Envelope]
+    """All events with its id, source and key that were found, itself included, the earliest first."""
+    partitions: int
+    dedup_ms: int
+    """For how long an id is remembered."""
+    letters: Sequence[Object] = ()
+    """Dead letters of the records in `equal`."""
+    announced: Mapping[str, Object] = field(default_factory=dict)
+    loaders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Live workers by the workflows that they have loaded."""
+    results: Sequence[Object] = ()
+    facts: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    """By run, oldest first; of runs that have to do with the event."""
+    starts: Mapping[str, str] = field(default_factory=dict)
+    """When runs started, as far as they are told of."""
+
+
+def explained(found: Evidence) -> dict[str, Any]:
+    """Return where the event is, what each workflow did with it, and which waits saw it."""
+    event, digest = found.event, keys.digest_of(found.event)
+    runs = _runs(found)
+    return {
+        "event": _described(event, found.partitions),
+        "duplicate_of": _duplicate_of(found),
+        "repeated_by": [_place(one) for one in _after(found)],
+        "dead_letters": [_letter(one) for one in found.letters],
+        "workflows": [
+            _of_workflow(found, workflow_id, keys.run_id(workflow_id, digest), runs)
+            for workflow_id in sorted({*found.announced, *_called(event)})
+        ],
+        "waits": list(_waits(found)),
+    }
+
+
+# --- the event ------------------------------------------------------------------------------------------------------
+
+
+def _described(event: Envelope, partitions: int) -> dict[str, Any]:
+    home = keys.home_of(event, partitions)
+    by = "its key" if event.key is not None else "its id" if event.explicit else "where it landed"
+    return {
+        "id": event.id,
+        "source": event.source,
+        "topic": event.topic,
+        "event_type": event.event_type,
+        "key": event.key,
+        "partition": event.partition,
+        "offset": event.offset,
+        "appended_at": rfc3339(event.timestamp_ms),
+        "home": home,
+        "home_by": by,
+    }
+
+
+def _place(event: Envelope) -> dict[str, Any]:
+    return {"partition": event.partition, "offset": event.offset, "appended_at": rfc3339(event.timestamp_ms)}
+
+
+def _at(event: Envelope) -> tuple[int, int, int]:
+    return (event.timestamp_ms, event.partition, event.offset)
+
+
+def _duplicate_of(found: Evidence) -> dict[str, Any] | None:
+    """The first of its like that came before it, while its id was remembered."""
+    event = found.event
+    oldest_ms = event.timestamp_ms - found.dedup_ms
+    before = [one for one in found.equal if _at(one) < _at(event) and one.timestamp_ms >= oldest_ms]
+    return _place(before[0]) if event.explicit and before else None
+
+
+def _after(found: Evidence) -> list[Envelope]:
+    return [one for one in found.equal if _at(one) > _at(found.event)]
+
+
+def _letter(letter: Object) -> dict[str, Any]:
+    return {name: letter.get(name) for name in ("code", "reason", "remedy", "workflow_id", "run_id", "at")}
+
+
+def _called(event: Envelope) -> Iterator[str]:
+    """The workflow that the event starts by its name."""
+    if event.topic.startswith(START):
+        yield event.topic.removeprefix(START)
+
+
+# --- workflows ------------------------------------------------------------------------------------------------------
+
+
+def holds(events: Any, places: Iterable[tuple[int, int]]) -> bool:
+    """Say whether the `events` of a result or a fact have one that landed at one of these places."""
+    wanted = set(places)
+    if not isinstance(events, list):
+        return False
+    return any(isinstance(one, dict) and (one.get("partition"), one.get("offset")) in wanted for one in events)
+
+
+def _runs(found: Evidence) -> dict[str, dict[str, Any]]:
+    """What is known of each run: its status, its error, and whether the event is one of those that started it."""
+    places = [(one.partition, one.offset) for one in found.equal]
+    known: dict[str, dict[str, Any]] = {}
+    for run_id, facts in found.facts.items():
+        if not any(str(one.get("fact")).startswith("run_") for one in facts):
+            continue
+        listener = told.Listener()
+        run: dict[str, Any] = {"workflow_id": facts[0].get("workflow_id"), "error": None, "started": False}
+        for fact in facts:
+            listener.hear(fact)
+            run["started"] = run["started"] or (fact.get("fact") == RunFact.STARTED and holds(fact["events"], places))
+            if str(fact.get("fact")).startswith("run_"):
+                run["error"] = fact.get("error")
+        known[run_id] = run | {"status": listener.status}
+    for result in found.results:
+        known[str(result.get("run_id"))] = {
+            "workflow_id": result.get("workflow_id"),
+            "status": result.get("status"),
+            "error": result.get("error"),
+            "started": holds(result.get("events"), places),
+        }
+    return known
+
+
+def _of_workflow(
+    found: Evidence, workflow_id: str, run_id: str, runs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    record = found.announced.get(workflow_id)
+    if run_id in runs:
+        return _answer(workflow_id, runs[run_id]["status"], run_id, _error(runs[run_id]))
+    for other, run in runs.items():
+        if run["started"] and run["workflow_id"] == workflow_id:
+            return _answer(workflow_id, run["status"], other, _said("batched into this run", _error(run)))
+    if record is None:
+        return _answer(workflow_id, "unknown", None, "no worker has announced it")
+    if record.get("retired_at"):
+        return _answer(workflow_id, "retired", None, f"retired at {record['retired_at']}")
+    why_not = _why_not(workflow_id, record, found.event.topic)
+    if why_not is not None:
+        return _answer(workflow_id, "no match", None, why_not)
+    for letter in found.letters:
+        if letter.get("workflow_id") == workflow_id:
+            return _answer(
+                workflow_id, "refused", letter.get("run_id"), f"{letter.get('code')}: {letter.get('reason')}"
+            )
+    if not found.loaders.get(workflow_id):
+        return _answer(workflow_id, "asleep", None, "no live worker has loaded it; it runs once one has")
+    if record.get("has_filter"):
+        return _answer(workflow_id, "filtered", None, "it has a filter, and there is no run")
+    if (record.get("batch_size") or 1) > 1:
+        return _answer(workflow_id, "gathering", None, "it waits for its batch: there is no run yet")
+    since = record.get("announced_at")
+    late = _ms(since) is not None and found.event.timestamp_ms < (_ms(since) or 0)
+    known = f"it was announced at {since}, after the event" if late else "it waits for its turn, or is being run"
+    return _answer(workflow_id, "no run", None, f"there is no run that has ended or was told of: {known}")
+
+
+def _answer(workflow_id: str, became: Any, run_id: Any, why: str | None) -> dict[str, Any]:
+    return {"workflow": workflow_id, "became": became, "run_id": run_id, "why": why}
+
+
+def _error(run: Object) -> str | None:
+    error = run.get("error")
+    return f"{error.get('type')}: {error.get('message')}" if isinstance(error, dict) else None
+
+
+def _said(*parts: str | None) -> str:
+    return "; ".join(one for one in parts if one)
+
+
+def _why_not(workflow_id: str, record: Object, topic: str) -> str | None:
+    """Say why none of a workflow's triggers meets the topic, None if one does or if it is started by its name."""
+    if topic == START + workflow_id:
+        return None
+    patterns = list(_patterns(record.get("triggers")))
+    if any(one.matches(topic) for one in patterns):
+        return None
+    if not patterns:
+        return "it has no trigger: it starts by its name or its schedule"
+    near = difflib.get_close_matches(topic, [one.text for one in patterns], n=1, cutoff=0)
+    nearest = next((one for one in patterns if near and one.text == near[0]), patterns[0])
+    others = "" if len(patterns) == 1 else f" ({len(patterns) - 1} more)"
+    return f"{nearest.text!r}{others}: {nearest.difference(topic)}"
+
+
+def _patterns(triggers: Any) -> Iterator[Pattern]:
+    for text in triggers if isinstance(triggers, list) else ():
+        try:
+            yield Pattern.parse(text)
+        except PatternError:
+            continue
+
+
+# --- waits ----------------------------------------------------------------------------------------------------------
+
+
+def conditions(what: Any) -> list[Condition]:
+    """Return the events that a step waits for, from the `what` of its facts; none for other steps."""
+    made = []
+    for topic, event_key, event_type in _CONDITION.findall(what) if isinstance(what, str) else ():
+        try:
+            pattern = Pattern.parse(ast.literal_eval(topic))
+            key, kind = (ast.literal_eval(one) if one else None for one in (event_key, event_type))
+        except (PatternError, SyntaxError, ValueError):
+            continue
+        made.append(Condition(pattern, key, kind))
+    return made
+
+
+def concerns(fact: Object, topic: str) -> bool:
+    """Say whether the fact is of a step that waits for events on `topic`."""
+    if fact.get("kind") == "suspend":
+        return topic.startswith(RESUME) and resume_topic(str(fact.get("run_id")), str(fact.get("step"))) == topic
+    return any(one.pattern.matches(topic) for one in conditions(fact.get("what")))
+
+
+def _waits(found: Evidence) -> Iterator[dict[str, Any]]:
+    topic = found.event.topic
+    for run_id, facts in sorted(found.facts.items()):
+        of_topic = {str(one.get("step")) for one in facts if "step" in one and concerns(one, topic)}
+        for step in told.steps_of(facts):
+            if step["step"] in of_topic:
+                became = _of_wait(found, run_id, facts, step)
+                if became is not None:
+                    yield {"run_id": run_id, "step": step["step"], "what": step["what"]} | became
+
+
+def _of_wait(found: Evidence, run_id: str, facts: Sequence[Object], step: Object) -> dict[str, Any] | None:
+    """What the event was to a wait; None for one that was over before, or whose run began after it."""
+    event, at_ms = found.event, found.event.timestamp_ms
+    places = [(one.partition, one.offset) for one in found.equal]
+    if holds(step["received"], places):
+        return _wait("received", f"at {step['finished_at']}")
+    begun = _ms(found.starts.get(run_id)) or _ms(step["asked_at"])
+    ended = _ms(step["finished_at"])
+    if (begun is not None and at_ms < begun) or (ended is not None and ended < at_ms):
+        return None
+    if any(one.get("fact") == RunFact.STARTED and holds(one.get("events"), places) for one in facts):
+        return _wait("missed", "it started this run, which never receives it")
+    wanted = [one for one in conditions(step["what"]) if one.pattern.matches(event.topic)]
+    if wanted and all(one.event_key not in (None, event.key) for one in wanted):
+        asked = ", ".join(repr(one.event_key) for one in wanted)
+        return _wait("missed", f"it waits for key {asked}, the event has {event.key!r}")
+    if wanted and all(one.event_type not in (None, event.event_type) for one in wanted):
+        asked = ", ".join(repr(one.event_type) for one in wanted)
+        return _wait("missed", f"it waits for type {asked}, the event has {event.event_type!r}")
+    until = _ms(step["until"])
+    if until is not None and until < at_ms:
+        return _wait("missed", f"it waited until {step['until']}")
+    if step["received"]:
+        return _wait("missed", f"it received {step['received'][0].get('id')} first")
+    if ended is not None:
+        became = "resumed" if step["kind"] == "suspend" and step["error"] is None else "missed"
+        return _wait(became, f"{_error(step) or 'it ended'} at {step['finished_at']}")
+    return _wait("open", "it waits still: its filter refused the event, or the event is on its way to it")
+
+
+def _wait(became: str, why: str) -> dict[str, Any]:
+    return {"became": became, "why": why}
+
+
+def _ms(text: Any) -> int | None:
+    try:
+        return milliseconds(text)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,260 @@
+"""app.cli.explanation: what became of an event, from values alone."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from app.cli.explanation import Evidence, conditions, explained
+from topics import codec, facts, keys
+from topics.envelope import Envelope
+
+AT = 1_769_860_800_000  # 2026-01-31T12:00:00Z
+LATER = "2026-02-01T00:00:00.000Z"
+HOUR = 3_600_000
+ERROR = facts.error_of("ValueError", "no stock")
+OTHER = "w:0123456789abcdef01234567"
+PAID = "wait_for_event topic='orders/created' event_key=None"
+
+
+def event(
+    *, at_ms: int = AT, partition: int = 0, offset: int = 5, topic: str = "orders/created", **given: Any
+) -> Envelope:
+    key, value, headers = codec.produce_form(topic, 1, **({"event_id": "e1", "key": "k"} | given))
+    return codec.decode(value, key, headers, partition=partition, offset=offset, timestamp_ms=at_ms, max_bytes=None)
+
+
+EVENT = event()
+RUN = keys.run_id("w", keys.digest_of(EVENT))
+
+
+def workflow(*triggers: Any, **given: Any) -> dict[str, Any]:
+    announced = {"triggers": list(triggers), "batch_size": 1, "has_filter": False}
+    return announced | {"announced_at": "2026-01-01T00:00:00.000Z"} | given
+
+
+def evidence(envelope: Envelope = EVENT, **given: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {"equal": [envelope], "partitions": 4, "dedup_ms": HOUR, "loaders": {"w": ["w-0"]}}
+    return explained(Evidence(event=envelope, **(base | given)))
+
+
+def read(record: facts.Record) -> Any:
+    return orjson.loads(record.value)
+
+
+def result(run_id: str = RUN, status: str = "completed", error: Any = None, events: Any = (EVENT,)) -> Any:
+    value = facts.result_value(
+        run_id=run_id,
+        workflow_id=run_id.partition(":")[0],
+        workflow_version="1",
+        status=status,
+        result_json=b"1",
+        error=error,
+        events=events,
+        key=None,
+        started_at_ms=AT,
+        finished_at_ms=AT,
+        attempts=1,
+    )
+    return orjson.loads(value)
+
+
+def started(run_id: str = OTHER, events: Any = ()) -> Any:
+    return read(
+        facts.run_started(run_id=run_id, workflow_id="w", workflow_version="1", at_ms=AT, key=None, events=events)
+    )
+
+
+def waiting(what: str = PAID, kind: str = "await", until_ms: int | None = None, key: str = "paid?") -> Any:
+    about: dict[str, Any] = {"key": key, "kind": kind, "what": what, "since_ms": AT, "until_ms": until_ms}
+    return read(facts.step_waiting(run_id=OTHER, workflow_id="w", at_ms=AT, **about))
+
+
+def finished(at_ms: int, received: Any = (), error: Any = None, kind: str = "await", key: str = "paid?") -> Any:
+    return read(
+        facts.step_finished(
+            run_id=OTHER,
+            workflow_id="w",
+            at_ms=at_ms,
+            key=key,
+            kind=kind,
+            what=PAID if kind == "await" else kind,
+            asked_at_ms=AT,
+            started_at_ms=AT,
+            finished_at_ms=at_ms,
+            attempts=0,
+            error=error,
+            received=received,
+        )
+    )
+
+
+# --- the event ------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_told_with_its_place_and_its_home() -> None:
+    assert evidence()["event"] == {
+        "id": "e1",
+        "source": "",
+        "topic": "orders/created",
+        "event_type": None,
+        "key": "k",
+        "partition": 0,
+        "offset": 5,
+        "appended_at": "2026-01-31T12:00:00.000Z",
+        "home": keys.partition_of(b"k", 4),
+        "home_by": "its key",
+    }
+    by_id, by_place = event(key=None), event(key=None, event_id=None, partition=3)
+    assert [evidence(one)["event"]["home_by"] for one in (by_id, by_place)] == ["its id", "where it landed"]
+    assert evidence(by_place)["event"]["home"] == 3
+
+
+def test_a_duplicate_names_the_first_of_its_like() -> None:
+    first, second, third = (event(at_ms=AT + n, partition=n) for n in range(3))
+    found = evidence(second, equal=[first, second, third])
+    assert found["duplicate_of"] == {"partition": 0, "offset": 5, "appended_at": "2026-01-31T12:00:00.000Z"}
+    assert [one["partition"] for one in found["repeated_by"]] == [2]
+    assert evidence(first, equal=[first, second])["duplicate_of"] is None
+
+
+def test_an_id_that_is_forgotten_makes_no_duplicate() -> None:
+    late = event(at_ms=AT + HOUR + 1, offset=6)
+    assert evidence(late, equal=[EVENT, late])["duplicate_of"] is None
+
+
+def test_dead_letters_are_told_with_their_remedy() -> None:
+    letter = {"code": "run_failed", "reason": "r", "remedy": "m", "workflow_id": "w", "run_id": RUN, "at": "then"}
+    assert evidence(letters=[letter | {"value": "long"}])["dead_letters"] == [letter]
+
+
+# --- workflows ------------------------------------------------------------------------------------------------------
+
+MATCHING = workflow("orders/*")
+
+
+@pytest.mark.parametrize(
+    ("record", "given", "became", "run_id", "why"),
+    [
+        (MATCHING, {"results": [result()]}, "completed", RUN, None),
+        (MATCHING, {"results": [result(status="failed", error=ERROR)]}, "failed", RUN, "ValueError: no stock"),
+        (MATCHING, {"facts": {RUN: [started(RUN, [EVENT])]}}, "running", RUN, None),
+        (MATCHING, {"results": [result(OTHER)]}, "completed", OTHER, "batched into this run"),
+        (MATCHING, {"facts": {OTHER: [started(OTHER, [EVENT])]}}, "running", OTHER, "batched into this run"),
+        (
+            MATCHING,
+            {"letters": [{"workflow_id": "w", "code": "wrong_type", "reason": "it is a list"}]},
+            "refused",
+            None,
+            "wrong_type: it is a list",
+        ),
+        (MATCHING, {"loaders": {}}, "asleep", None, "no live worker has loaded it; it runs once one has"),
+        (workflow("orders/*", has_filter=True), {}, "filtered", None, "it has a filter, and there is no run"),
+        (workflow("orders/*", batch_size=5), {}, "gathering", None, "it waits for its batch: there is no run yet"),
+        (
+            MATCHING,
+            {},
+            "no run",
+            None,
+            "there is no run that has ended or was told of: it waits for its turn, or is being run",
+        ),
+        (
+            workflow("orders/*", announced_at=LATER),
+            {},
+            "no run",
+            None,
+            f"there is no run that has ended or was told of: it was announced at {LATER}, after the event",
+        ),
+        ({"retired_at": "then"}, {}, "retired", None, "retired at then"),
+        ({"retired_at": "then"}, {"results": [result()]}, "completed", RUN, None),
+        (workflow("orders/paid"), {}, "no match", None, "'orders/paid': segment 2 is 'created', not 'paid'"),
+        (
+            workflow("x/y", "orders.created", 7),
+            {},
+            "no match",
+            None,
+            "'orders.created' (1 more): the topic splits at '/', 'orders.created' at '.'",
+        ),
+        (workflow(), {}, "no match", None, "it has no trigger: it starts by its name or its schedule"),
+    ],
+)
+def test_each_workflow_has_its_run_or_the_reason_why_there_is_none(
+    record: dict[str, Any], given: dict[str, Any], became: str, run_id: str | None, why: str | None
+) -> None:
+    assert evidence(announced={"w": record}, **given)["workflows"] == [
+        {"workflow": "w", "became": became, "run_id": run_id, "why": why}
+    ]
+
+
+def test_a_workflow_that_is_started_by_name_needs_no_trigger() -> None:
+    called = event(topic="headgate/start/w")
+    [found] = evidence(called, announced={"w": workflow()})["workflows"]
+    assert found["became"] == "no run"
+    [unknown] = evidence(event(topic="headgate/start/x"))["workflows"]
+    assert unknown == {"workflow": "x", "became": "unknown", "run_id": None, "why": "no worker has announced it"}
+
+
+# --- waits ----------------------------------------------------------------------------------------------------------
+
+
+def waits(*told: Any, envelope: Envelope = EVENT) -> list[tuple[str, str]]:
+    found = evidence(envelope, facts={OTHER: list(told)}, starts={OTHER: "2026-01-31T11:00:00.000Z"})["waits"]
+    assert {(one["run_id"], one["step"]) for one in found} <= {(OTHER, "paid?")}
+    return [(one["became"], one["why"]) for one in found]
+
+
+def test_a_wait_that_received_the_event_says_when() -> None:
+    assert waits(waiting(), finished(AT + 1000, [EVENT])) == [("received", "at 2026-01-31T12:00:01.000Z")]
+
+
+@pytest.mark.parametrize(
+    ("told", "became", "why"),
+    [
+        ([waiting()], "open", "it waits still: its filter refused the event, or the event is on its way to it"),
+        (
+            [waiting("wait_for_event topic='orders/created' event_key='other'")],
+            "missed",
+            "it waits for key 'other', the event has 'k'",
+        ),
+        (
+            [waiting("wait_for_event topic='orders/created' event_key='k' event_type='paid'")],
+            "missed",
+            "it waits for type 'paid', the event has None",
+        ),
+        ([waiting(until_ms=AT - 1)], "missed", "it waited until 2026-01-31T11:59:59.999Z"),
+        ([waiting(), finished(AT + 1000, [event(event_id="e0", offset=4)])], "missed", "it received e0 first"),
+        (
+            [waiting(), finished(AT + 1000, error=facts.error_of("EventTimeout", "late"))],
+            "missed",
+            "EventTimeout: late at 2026-01-31T12:00:01.000Z",
+        ),
+        ([started(events=[EVENT]), waiting()], "missed", "it started this run, which never receives it"),
+    ],
+)
+def test_a_wait_that_did_not_receive_the_event_says_why(told: list[Any], became: str, why: str) -> None:
+    assert waits(*told) == [(became, why)]
+
+
+def test_a_wait_on_another_topic_or_at_another_time_is_not_told_of() -> None:
+    assert waits(waiting("wait_for_event topic='orders/paid' event_key=None")) == []
+    assert waits(waiting(), finished(AT - 1000, [event(event_id="e0", offset=4)])) == []
+    assert waits(waiting(), envelope=event(at_ms=AT - 2 * HOUR)) == []
+
+
+def test_a_suspended_step_is_resumed_by_its_own_topic() -> None:
+    resume = event(topic=f"headgate/resume/{OTHER}/paid?")
+    told = [waiting("suspend", "suspend"), finished(AT + 1000, kind="suspend")]
+    assert waits(*told, envelope=resume) == [("resumed", "it ended at 2026-01-31T12:00:01.000Z")]
+    assert waits(*told) == []
+
+
+def test_what_a_step_waits_for_is_read_from_its_facts() -> None:
+    what = """wait_for_any topic='a/*' event_key=None, time, topic="it's" event_key='k, l' event_type='t'"""
+    found = [(one.pattern.text, one.event_key, one.event_type) for one in conditions(what)]
+    assert found == [("a/*", None, None), ("it's", "k, l", "t")]
+    assert [conditions(one) for one in ("sleep", None, "topic='' event_key=None", "topic='\\x' event_key=None")] == [
+        [],
+        [],
+        [],
+        [],
+    ]
