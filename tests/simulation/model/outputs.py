@@ -12,7 +12,7 @@ def what_runs_publish_is_there(logs: Logs) -> None:
     there: Counter[tuple[str, str, str | None]] = Counter()
     for identity in logs.identities.values():
         there[identity.event.id, identity.event.topic, identity.event.key] += 1
-    ended = {one.value["run_id"] for one in logs.results}
+    ended = {one.value["run_id"] for one in logs.results if one.value["status"] == "completed"}
     for result in logs.results:
         program = logs.programs[result.workflow]
         for number in range(program.publishes):

@@ -50,7 +50,7 @@ class _Wait:
         """Whether it must see an event: all that says it is in time, matches, and passes the filter."""
         if digest in self.own or digest in self.perhaps or not self.takes(identity.event):
             return False
-        if not all(self.since_ms <= one.timestamp_ms <= self.deadline_ms for one in identity.copies):
+        if not all(self.since_ms <= one.timestamp_ms < self.deadline_ms for one in identity.copies):
             return False
         return judged(self.on, identity.event.data) == "yes"
 
