@@ -482,6 +482,8 @@ class Scenario:
         for worker in self.workers.values():
             if worker.process.dead or worker.process.frozen or not hasattr(worker, "partitions"):
                 continue
+            if worker.closing:
+                going.append(f"{worker.name} is about to leave")
             if worker.generation is None or worker.generation != self.group.generation:
                 going.append(f"{worker.name} is in generation {worker.generation} of {self.group.generation}")
                 continue
