@@ -8,7 +8,7 @@ from app.engine.retry import delay_ms, may_retry
 from app.engine.state import Run
 from app.observe import logs
 from app.runtime.limits import Misuse, StepLimits
-from headgate.errors import Reject, RetryLater
+from headgate.errors import DuplicateStepKey, Reject, RetryLater
 
 _TRACEBACK_CHARS = 16_000
 _MESSAGE_CHARS = 4_000
@@ -25,7 +25,8 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, RetryLater):
         return Failure(name, message, None, retry_after_ms=int(error.delay_seconds * 1000))
     text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-    return Failure(name, message, text.encode(errors="replace").decode(), final=isinstance(error, Misuse))
+    final = isinstance(error, Misuse | DuplicateStepKey)
+    return Failure(name, message, text.encode(errors="replace").decode(), final=final)
 
 
 def log_retry(run: Run, attempt: int, error: BaseException, failure: Failure, limits: StepLimits) -> None:

@@ -5,7 +5,7 @@ import pytest
 from app.engine.inputs import Failure
 from app.runtime import failures
 from app.runtime.limits import Misuse
-from headgate import Reject, RetryLater
+from headgate import DuplicateStepKey, Reject, RetryLater
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from headgate import Reject, RetryLater
 )
 def test_an_error_means_what_its_class_says(error: Exception, expected: Failure) -> None:
     assert failures.failure_of(error) == expected
+
+
+def test_a_step_key_that_comes_twice_is_not_tried_again() -> None:
+    assert failures.failure_of(DuplicateStepKey("charge", "a.py:1", "a.py:2")).final
 
 
 def test_the_place_is_in_the_workflows_own_file_where_it_passed_there() -> None:
