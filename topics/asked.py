@@ -114,15 +114,6 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
-    """Let the suspended step `key` of `run` go on with `value` (JSON)."""
-
-    run: str
-    key: str
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Cancel:
     """To all partitions: whichever has the run ends it."""
 
@@ -137,9 +128,7 @@ class Retry:
     run: str
 
 
-Ask = (
-    Wait | Withdraw | Met | Expired | Interest | Notice | Confirmed | Flush | Flushed | Child | Resume | Cancel | Retry
-)
+Ask = Wait | Withdraw | Met | Expired | Interest | Notice | Confirmed | Flush | Flushed | Child | Cancel | Retry
 """Anything of these."""
 
 
@@ -222,7 +211,6 @@ _TYPES: Final[Mapping[str, Callable[..., Any]]] = {
     "flush": Flush,
     "flushed": Flushed,
     "child": Child,
-    "resume": Resume,
     "cancel": Cancel,
     "retry": Retry,
 }

@@ -40,4 +40,3 @@ HANDLERS: Final[dict[type, Callable[[State, Any, int, Effects], None]]] = {
     asked.Cancel: lambda state, one, _source, effects: wishes.cancel(state, one.run, one.reason, effects),
     asked.Retry: lambda state, one, _source, _: wishes.retry(state, one.run),
 }
-"""Resume has none: it is a wish, thus an event."""

@@ -272,7 +272,7 @@ def _asked(ask: Ask) -> dict[str, Any]:
     if isinstance(ask, Invoke):
         return {"workflows": [one.workflow_id for one in ask.children]}
     assert not isinstance(ask, Note), "a note is done at once"
-    raise NotImplementedError(type(ask).__name__)
+    raise TypeError(type(ask).__name__)
 
 
 def _ask(kind: Kind, found: Mapping[str, Any]) -> Ask:

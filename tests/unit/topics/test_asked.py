@@ -22,7 +22,6 @@ ALL: list[asked.Ask] = [
     asked.Flush(7),
     asked.Flushed(7),
     asked.Child("flow:1", "child", 2, "completed", b'{"a": 12345678901234567890123}'),
-    asked.Resume("flow:1", "decide", b'"yes"'),
     asked.Cancel("flow:1", "no more"),
     asked.Retry("flow:1"),
 ]
