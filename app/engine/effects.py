@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.engine.asks import Outcome, Recorded
-from app.engine.outgoing import Outgoing
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.asks import Outcome, Recorded
+from app.engine.values.outgoing import Outgoing
 from topics.envelope import Envelope
 
 # --- to the runtime, once the round is durable --------------------------------------------------------------------

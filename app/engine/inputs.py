@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.engine.asks import Ask
-from app.engine.known import Definition
-from app.engine.outgoing import Record
+from app.engine.values.asks import Ask
+from app.engine.values.known import Definition
+from app.engine.values.outgoing import Record
 from headgate.definition import Workflow
 from topics.commands import Command
 from topics.envelope import Envelope

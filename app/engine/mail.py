@@ -6,9 +6,11 @@ So what came together with it has been handled: an interest counts from the offs
 from collections.abc import Callable
 from typing import Any, Final
 
-from app.engine import flushes, interests, steps, waits, wishes
 from app.engine.effects import Effects
-from app.engine.state import State
+from app.engine.starts import wishes
+from app.engine.steps.steps import steps
+from app.engine.tables.state import State
+from app.engine.waits.waits import flushes, interests, waits
 from topics import asked
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import google_crc32c
 
-from app.engine.outgoing import Result
+from app.engine.values.outgoing import Result
 from app.kafka.log import Entry, Producer
 from topics.facts import ResultHeaders, SharedHeaders
 

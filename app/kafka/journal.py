@@ -9,7 +9,7 @@ from typing import Final
 
 from aiokafka import errors
 
-from app.engine.outgoing import Record, Result
+from app.engine.values.outgoing import Record, Result
 from app.kafka.appender import Appender
 from app.kafka.encoder import record_batch
 from app.kafka.log import AppendFailed, Entry, Fenced, LogRecord, Producer, RecordTooLarge

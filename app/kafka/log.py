@@ -7,7 +7,7 @@ Topics are named by their short names (`topics.catalog`).
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
-from app.engine.outgoing import Record, Result
+from app.engine.values.outgoing import Record, Result
 
 
 class LogRecord(NamedTuple):

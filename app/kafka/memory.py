@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from app.engine.outgoing import Record, Result
+from app.engine.values.outgoing import Record, Result
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord, Producer, RecordTooLarge
 from app.kafka.memory_cluster import (
     LAST_EPOCH,

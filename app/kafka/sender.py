@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, errors
 
-from app.engine.outgoing import Record
+from app.engine.values.outgoing import Record
 from app.kafka.log import LogError
 from topics import keys
 

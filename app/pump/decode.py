@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from app.engine.inputs import CommandsRead, EventsRead
-from app.engine.outgoing import Record
+from app.engine.values.outgoing import Record
 from app.kafka.log import Unreadable
 from topics import codec, commands, facts
 from topics.envelope import MOST_BYTES, Envelope

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from app.engine.inputs import Delivered
-from app.engine.outgoing import Outgoing, Record
+from app.engine.values.outgoing import Outgoing, Record
 from app.kafka.log import Entry, PartitionLog
 from topics import facts
 

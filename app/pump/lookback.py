@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
-from app.engine import flushes, lookbacks
-from app.engine.arrivals import SKEW_MS
 from app.engine.inputs import CaughtUp, Input, LookedBack
-from app.engine.registry import Look
-from app.engine.state import State
+from app.engine.tables.arrivals import SKEW_MS
+from app.engine.tables.registry import Look
+from app.engine.tables.state import State
+from app.engine.waits.waits import flushes, lookbacks
 from app.kafka.log import LogRecord, PartitionLog
 from topics import asked, codec, commands, keys
 from topics.envelope import MOST_BYTES, Envelope

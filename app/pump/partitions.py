@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from app.engine import asleep
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.limits import Limits
-from app.engine.state import Counters, State
+from app.engine.runs.runs import asleep
+from app.engine.tables.state import Counters, State
+from app.engine.values.limits import Limits
 from app.kafka.log import Fenced, PartitionLog
 from app.observe import logs
 from app.pump.around import Bounds, Clock, Runtime

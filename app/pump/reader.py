@@ -8,10 +8,10 @@ import asyncio
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
-from app.engine import packs
-from app.engine.dedup import DedupPolicy
-from app.engine.entities import Entities
-from app.engine.snapshot import Remembered, Snapshot
+from app.engine.journal import packs
+from app.engine.journal.entities import Entities
+from app.engine.journal.snapshot import Remembered, Snapshot
+from app.engine.tables.dedup import DedupPolicy
 from app.kafka.log import LogError, LogRecord, PartitionLog
 from topics import journal
 

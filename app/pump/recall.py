@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
-from app.engine.entities import event_of
-from app.engine.rising import Wanted
+from app.engine.journal.entities import event_of
+from app.engine.runs.rising import Wanted
 from app.kafka.log import LogRecord, PartitionLog
 from topics import journal
 from topics.envelope import Envelope

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from app.engine import snapshot
-from app.engine.dedup import DedupPolicy
-from app.engine.snapshot import Snapshot
-from app.engine.state import State
+from app.engine.journal import snapshot
+from app.engine.journal.snapshot import Snapshot
+from app.engine.tables.dedup import DedupPolicy
+from app.engine.tables.state import State
 from app.observe import logs
 from topics.catalog import JOURNAL_DELETE_RETENTION_MS
 

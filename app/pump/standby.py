@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from app.engine.limits import Limits
-from app.engine.state import policy_of
+from app.engine.tables.state import policy_of
+from app.engine.values.limits import Limits
 from app.kafka.log import LogError, PartitionLog
 from app.observe import logs
 from app.pump.reader import Diverged, Reader

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.dedup import DedupPolicy
-from app.engine.limits import Limits
-from app.engine.outgoing import Outgoing
-from app.engine.restore import restore
-from app.engine.state import State, policy_of
+from app.engine.journal.restore import restore
+from app.engine.tables.dedup import DedupPolicy
+from app.engine.tables.state import State, policy_of
+from app.engine.values.limits import Limits
+from app.engine.values.outgoing import Outgoing
 from app.kafka.log import Entry, Fenced, PartitionLog, Producer
 from app.observe import logs
 from app.pump.reader import Diverged, Reader, is_kill

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine import snapshot
-from app.engine.limits import Limits
-from app.engine.state import State
+from app.engine.journal import snapshot
+from app.engine.tables.state import State
+from app.engine.values.limits import Limits
 from app.kafka.log import PartitionLog
 from app.observe import logs
 from app.pump.snapshots import Snapshots

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from app.engine.asks import Ask, Kind, Note, Outcome, Recorded
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
-from app.engine.outgoing import Record
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.asks import Ask, Kind, Note, Outcome, Recorded
+from app.engine.values.outgoing import Record
 from app.observe import logs
 from app.runtime import failures, threads, values
 from app.runtime.jobs import INSIDE, Job

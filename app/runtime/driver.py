@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from app.engine.effects import After, Go, Judge, Resolve, Rise
-from app.engine.errors import words
 from app.engine.inputs import Ended, Failure
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.errors import words
 from app.runtime import failures, fragments
 from app.runtime.context import RunContext
 from app.runtime.limits import StepLimits

@@ -2,10 +2,10 @@
 
 import traceback
 
-from app.engine.errors import words
 from app.engine.inputs import Failure
-from app.engine.retry import delay_ms, may_retry
-from app.engine.state import Run
+from app.engine.runs.retry import delay_ms, may_retry
+from app.engine.tables.state import Run
+from app.engine.values.errors import words
 from app.observe import logs
 from app.runtime.limits import Misuse, StepLimits
 from headgate.errors import DuplicateStepKey, Reject, RetryLater

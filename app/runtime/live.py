@@ -10,9 +10,9 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final, Protocol
 
-from app.engine.asks import Outcome
 from app.engine.inputs import Evicted, Happened
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.asks import Outcome
 from app.runtime.limits import StepLimits
 from app.runtime.threads import Threads
 from app.runtime.waiting import waits_only

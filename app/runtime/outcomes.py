@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from app.engine.asks import Fault, Outcome
+from app.engine.values.asks import Fault, Outcome
 from headgate.conditions import Met
 from headgate.errors import ChildError, EventTimeout, StepError
 from headgate.event import Event

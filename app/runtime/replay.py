@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from app.engine.asks import Kind, Outcome, Recorded
+from app.engine.values.asks import Kind, Outcome, Recorded
 from headgate.errors import HistoryMismatch
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.engine.outgoing import Record
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.outgoing import Record
 from app.runtime import fragments
 from app.runtime.limits import Misuse, StepLimit, StepLimits
 from topics import codec, keys

@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
-from app.engine import asks
-from app.engine.asks import Ask, Kind, Outcome, Recorded
+from app.engine.values import asks
+from app.engine.values.asks import Ask, Kind, Outcome, Recorded
 from app.observe import logs
 from app.runtime import outcomes, sending, spans, values
 from app.runtime.attempt import Attempt, Filter

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from app.engine import known
-from app.engine.known import Definition
-from app.engine.outgoing import Record
+from app.engine.values import known
+from app.engine.values.known import Definition
+from app.engine.values.outgoing import Record
 from app.kafka.follow import TopicState
 from headgate.definition import Workflow
 from topics import announcement

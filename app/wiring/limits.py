@@ -1,6 +1,6 @@
 """What the settings say of limits, as engine and runtime want to hear it. Called by `worker`."""
 
-from app.engine.limits import Limits
+from app.engine.values.limits import Limits
 from app.runtime.limits import StepLimits
 from app.settings import Settings
 from topics.patterns import Pattern

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from app.engine.outgoing import Record
+from app.engine.values.outgoing import Record
 from app.kafka.log import LogError
 from app.observe import logs
 from headgate.definition import Workflow

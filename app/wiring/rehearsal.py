@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.limits import Limits
-from app.engine.state import Counters, State
+from app.engine.tables.state import Counters, State
+from app.engine.values.limits import Limits
 from app.kafka.log import Entry, LogRecord, Producer
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from app.engine.state import RunStatus, State
+from app.engine.tables.state import RunStatus, State
 from app.observe import logs
 from app.observe.metrics import WorkerMetrics
 

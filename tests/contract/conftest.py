@@ -7,7 +7,7 @@ from typing import Protocol
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.engine.outgoing import Record
+from app.engine.values.outgoing import Record
 from app.kafka.journal import KafkaLog
 from app.kafka.log import Entry, LogRecord, PartitionLog, Producer
 from app.kafka.memory import MemoryLog, MemorySender

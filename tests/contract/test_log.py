@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.engine.outgoing import Record
+from app.engine.values.outgoing import Record
 from app.kafka.log import AppendFailed, Entry, Fenced, RecordTooLarge
 from tests.contract.conftest import Place, entries, placed, read, records
 from topics import journal

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.engine.limits import Limits
+from app.engine.values.limits import Limits
 from app.kafka import clients, provisioning
 from app.kafka.admin import Admin
 from app.kafka.appender import Appender

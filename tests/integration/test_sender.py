@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.engine.outgoing import Record
+from app.engine.values.outgoing import Record
 from app.kafka import clients, sender
 from app.kafka.embedded import EmbeddedKafka
 from app.kafka.log import LogError

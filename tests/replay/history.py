@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.engine import apply as engine
-from app.engine import rising, runs, steps, waking
-from app.engine.asks import Ask, Await, Child, Execute, Invoke, Kind, Note, Sleep, Suspend
-from app.engine.commit import commit
 from app.engine.effects import Effects, Rise
-from app.engine.entities import Entities, event_of
 from app.engine.inputs import (
     BodiesRead,
     CommandsRead,
@@ -29,11 +25,17 @@ from app.engine.inputs import (
     StepEnded,
     WorkflowsLoaded,
 )
-from app.engine.known import Definition
-from app.engine.limits import Limits
-from app.engine.outgoing import Outgoing, Record
-from app.engine.restore import restore
-from app.engine.state import State, empty
+from app.engine.journal.commit import commit
+from app.engine.journal.entities import Entities, event_of
+from app.engine.journal.restore import restore
+from app.engine.runs.runs import rising, runs
+from app.engine.starts import waking
+from app.engine.steps.steps import steps
+from app.engine.tables.state import State, empty
+from app.engine.values.asks import Ask, Await, Child, Execute, Invoke, Kind, Note, Sleep, Suspend
+from app.engine.values.known import Definition
+from app.engine.values.limits import Limits
+from app.engine.values.outgoing import Outgoing, Record
 from headgate.definition import Workflow, workflow
 from topics import commands, journal
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.engine import awaited
-from app.engine.asks import Kind
-from app.engine.state import State
+from app.engine.tables import awaited
+from app.engine.tables.state import State
+from app.engine.values.asks import Kind
 from topics.envelope import Envelope
 
 Body = Callable[[int], Envelope]

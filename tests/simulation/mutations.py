@@ -6,13 +6,15 @@ from typing import Any, Final
 from unittest import mock
 
 from app.engine import apply as engine
-from app.engine import asleep, commit, lanes, restore, runs, schedules, waking
-from app.engine.dedup import Dedup
 from app.engine.effects import Effects
 from app.engine.inputs import CommandsRead
-from app.engine.matching import Matcher
-from app.engine.outgoing import Outgoing
-from app.engine.state import State
+from app.engine.journal import commit, restore
+from app.engine.runs.runs import asleep, runs
+from app.engine.starts import lanes, schedules, waking
+from app.engine.tables.dedup import Dedup
+from app.engine.tables.matching import Matcher
+from app.engine.tables.state import State
+from app.engine.values.outgoing import Outgoing
 from app.kafka.log import AppendFailed
 from app.kafka.memory import MemoryLog
 from app.kafka.memory_cluster import MemoryPartition

@@ -6,12 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine import lookbacks, snapshot, waits, waking
 from app.engine.apply import apply
-from app.engine.asks import Await, EventCondition, Sleep
-from app.engine.commit import commit
 from app.engine.effects import Resolve, Rise
-from app.engine.entities import event_of
 from app.engine.inputs import (
     BodiesRead,
     Delivered,
@@ -23,10 +19,16 @@ from app.engine.inputs import (
     TimePassed,
     WorkflowsLoaded,
 )
-from app.engine.known import Definition
-from app.engine.limits import Limits
-from app.engine.restore import Restored, restore
-from app.engine.state import RunStatus, State, empty, policy_of
+from app.engine.journal import snapshot
+from app.engine.journal.commit import commit
+from app.engine.journal.entities import event_of
+from app.engine.journal.restore import Restored, restore
+from app.engine.starts import waking
+from app.engine.tables.state import RunStatus, State, empty, policy_of
+from app.engine.values.asks import Await, EventCondition, Sleep
+from app.engine.values.known import Definition
+from app.engine.values.limits import Limits
+from app.engine.waits.waits import lookbacks, waits
 from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.known import Definition
-from app.engine.limits import Limits
+from app.engine.values.known import Definition
+from app.engine.values.limits import Limits
 from app.kafka.log import LogError
 from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.around import Bounds

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.engine.state import Run
+from app.engine.tables.state import Run
 from tests.simulation.durable import Op
 from tests.simulation.programs import TICK
 from tests.simulation.scenario import Scenario, Violation

@@ -7,11 +7,7 @@ from typing import Any
 import orjson
 
 from app.engine import apply as engine
-from app.engine import rising, waking
-from app.engine.asks import Ask, Note
-from app.engine.commit import commit
 from app.engine.effects import After, Commit, Effects, Rise
-from app.engine.entities import Entities, event_of
 from app.engine.inputs import (
     BodiesRead,
     CommandsRead,
@@ -25,11 +21,16 @@ from app.engine.inputs import (
     StepEnded,
     WorkflowsLoaded,
 )
-from app.engine.known import Definition
-from app.engine.limits import Limits
-from app.engine.outgoing import Outgoing, Record
-from app.engine.restore import restore
-from app.engine.state import Lane, Run, RunStatus, State, Timer, empty
+from app.engine.journal.commit import commit
+from app.engine.journal.entities import Entities, event_of
+from app.engine.journal.restore import restore
+from app.engine.runs.runs import rising
+from app.engine.starts import waking
+from app.engine.tables.state import Lane, Run, RunStatus, State, Timer, empty
+from app.engine.values.asks import Ask, Note
+from app.engine.values.known import Definition
+from app.engine.values.limits import Limits
+from app.engine.values.outgoing import Outgoing, Record
 from headgate.definition import Workflow, workflow
 from topics import codec, commands, journal, keys
 from topics.envelope import Envelope

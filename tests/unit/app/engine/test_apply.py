@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.engine import errors
 from app.engine.inputs import CommandsRead, EventsRead
-from app.engine.outgoing import Record
+from app.engine.values import errors
+from app.engine.values.outgoing import Record
 from headgate.definition import Workflow
 from tests.unit.app.engine.partition import (
     JOURNAL,

@@ -4,8 +4,8 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from app.engine.outgoing import Result
-from app.engine.runs import result_record
+from app.engine.runs.runs import result_record
+from app.engine.values.outgoing import Result
 from app.kafka.encoder import record_batch
 from app.kafka.log import Entry, Producer
 

@@ -10,8 +10,8 @@ import pytest
 
 from app.engine.effects import After
 from app.engine.inputs import Ended, Happened
-from app.engine.limits import Limits
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.limits import Limits
 from app.kafka.log import Entry, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster

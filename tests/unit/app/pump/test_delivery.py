@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from app.engine.inputs import Delivered
-from app.engine.outgoing import Outgoing, Record, Result
+from app.engine.values.outgoing import Outgoing, Record, Result
 from app.kafka.log import LogError
 from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.delivery import WINDOW, Delivery

@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.asks import Await, EventCondition
 from app.engine.effects import Resolve
 from app.engine.inputs import CaughtUp, Input, LookedBack, StepAsked, WorkflowsLoaded
-from app.engine.limits import Limits
-from app.engine.registry import FlushAsked, Interest, InterestLook, Look, Wait, WaitsLook
-from app.engine.state import State, empty
+from app.engine.tables.registry import FlushAsked, Interest, InterestLook, Look, Wait, WaitsLook
+from app.engine.tables.state import State, empty
+from app.engine.values.asks import Await, EventCondition
+from app.engine.values.limits import Limits
 from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster

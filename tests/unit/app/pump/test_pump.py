@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.asks import Ask, Await, EventCondition, Note, Outcome, Sleep
 from app.engine.effects import Resolve, Rise
 from app.engine.inputs import Ended, Evicted, StepAsked, WorkflowsLoaded
-from app.engine.limits import Limits
-from app.engine.state import RunStatus
+from app.engine.tables.state import RunStatus
+from app.engine.values.asks import Ask, Await, EventCondition, Note, Outcome, Sleep
+from app.engine.values.limits import Limits
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.pump import Pump

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.state import policy_of
+from app.engine.tables.state import policy_of
 from app.kafka.log import Entry
 from app.pump.reader import Diverged, Reader, is_kill
 from tests.unit.app.pump.conftest import NOW, Room

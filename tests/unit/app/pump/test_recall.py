@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from app.engine import asleep
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.known import Definition
-from app.engine.limits import Limits
+from app.engine.runs.runs import asleep
+from app.engine.values.known import Definition
+from app.engine.values.limits import Limits
 from app.kafka.log import Entry
 from app.pump import recall
 from app.pump.pump import Pump

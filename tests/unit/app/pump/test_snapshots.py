@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.state import policy_of
+from app.engine.tables.state import policy_of
 from app.pump.snapshots import MOST_AGE_MS, Snapshots
 from tests.unit.app.engine.partition import JOURNAL, Partition, event, flow
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.restore import restore
-from app.engine.state import State, policy_of
+from app.engine.journal.restore import restore
+from app.engine.tables.state import State, policy_of
 from app.kafka.log import Entry, LogError
 from app.kafka.memory import MemoryLog
 from app.pump.pump import Pump

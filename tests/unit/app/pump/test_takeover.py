@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.errors import WrongPartitionCount
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.limits import Limits
+from app.engine.values.errors import WrongPartitionCount
+from app.engine.values.limits import Limits
 from app.kafka.log import AppendFailed, Entry, Fenced, Producer
 from app.kafka.memory import MemoryLog
 from app.pump.pump import Pump

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from app.engine.asks import KINDS, Execute, Fault, Invoke, Note, Outcome, Recorded
 from app.engine.effects import After, Go, Judge, Resolve, Rise
 from app.engine.inputs import Ended, Evicted, Judged, StepAsked, StepEnded
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.asks import KINDS, Execute, Fault, Invoke, Note, Outcome, Recorded
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
 from headgate import workflow

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
-from app.engine.asks import Execute, Fault, Kind, Outcome, Recorded, Sleep
 from app.engine.effects import Go, Resolve
 from app.engine.inputs import Ended, Judged, StepAsked, StepEnded
+from app.engine.values.asks import Execute, Fault, Kind, Outcome, Recorded, Sleep
 from headgate import DuplicateStepKey, EventTimeout, Reject, StepError
 from headgate.errors import HeadgateError, Pause
 from tests.unit.app.engine.partition import NOW, event

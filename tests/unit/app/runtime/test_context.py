@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.asks import Kind, Note, Outcome, Recorded
 from app.engine.inputs import Happened, StepAsked
-from app.engine.outgoing import Record
-from app.engine.state import Run
+from app.engine.tables.state import Run
+from app.engine.values.asks import Kind, Note, Outcome, Recorded
+from app.engine.values.outgoing import Record
 from app.runtime.context import RunContext
 from app.runtime.limits import StepLimit, StepLimits
 from app.runtime.live import Live

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 from pydantic import BaseModel
 
-from app.engine.asks import Note
 from app.engine.inputs import Ended, Failure, Happened, StepAsked
-from app.engine.limits import Limits
-from app.engine.retry import delay_ms
-from app.engine.state import Run
+from app.engine.runs.retry import delay_ms
+from app.engine.tables.state import Run
+from app.engine.values.asks import Note
+from app.engine.values.limits import Limits
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
 from headgate import Payload, Reject, RetryLater, workflow

@@ -3,7 +3,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.asks import Fault, Outcome
+from app.engine.values.asks import Fault, Outcome
 from app.runtime import outcomes
 from headgate import ChildError, EventTimeout, Met, StepError
 from tests.unit.app.engine.partition import event

@@ -1,6 +1,6 @@
 import pytest
 
-from app.engine.asks import Kind, Outcome, Recorded
+from app.engine.values.asks import Kind, Outcome, Recorded
 from app.runtime.replay import History
 from headgate.errors import HistoryMismatch
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from app.engine.asks import Await, Child, EventCondition, Invoke, Kind, Note, Outcome, Recorded, Sleep, Suspend
+from app.engine.values.asks import Await, Child, EventCondition, Invoke, Kind, Note, Outcome, Recorded, Sleep, Suspend
 from app.runtime.steps import Steps
 from headgate import ChildError, Met, Step, after, event_on, workflow
 from tests.unit.app.engine.partition import NOW, event

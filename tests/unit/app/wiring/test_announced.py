@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from app.engine.known import Definition
+from app.engine.values.known import Definition
 from app.kafka.follow import TopicState
 from app.wiring.announced import Announced
 from headgate.definition import Workflow

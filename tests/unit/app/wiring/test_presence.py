@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 import pytest
 
-from app.engine.outgoing import Record
+from app.engine.values.outgoing import Record
 from app.kafka.log import LogError
 from app.wiring.presence import FORGET_MS, Presence
 from tests.unit.app.engine.partition import NOW, flow

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.errors import CommandGap
+from app.engine.values.errors import CommandGap
 from app.wiring.rehearsal import BEGIN_MS, Rehearsal
 from headgate import workflow
 from topics import commands

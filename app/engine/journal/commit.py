@@ -1,0 +1,411 @@
+"""The journal records of one round, made from what changed. Called by the pump after its last `apply` of the round."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from app.engine.effects import Commit, Placed
+from app.engine.journal import waiting
+from app.engine.runs.runs import asleep, notes, rising, runs
+from app.engine.starts import schedules
+from app.engine.tables import awaited, recorded
+from app.engine.tables.recorded import NOWHERE, Step
+from app.engine.tables.state import Held, OutSlot, Run, RunStatus, State
+from app.engine.values import known
+from app.engine.values.asks import Suspend
+from app.engine.values.outgoing import Outgoing, Record
+from topics import commands, facts, journal
+
+Entity = tuple[bytes, bytes | None]
+
+PART_BYTES: Final = 700 * 1024
+"""Most bytes of one outgoing part or command: far below the topics' limit of 8 MiB, whatever the overhead."""
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Above this, what nothing refers to yet goes ahead in batches of its own."""
+_TAIL_IDS: Final = 4096
+_TAIL_SLOTS: Final = 512
+MOVED_BYTES: Final = 1024
+"""A step's record above this is not written over: what replaces live records must fit one batch, all of a round."""
+_TOLD: Final = frozenset({RunStatus.RETRYING, RunStatus.STUCK})
+
+
+def commit(state: State) -> Commit | None:
+    """Close the round and return its journal records, None when nothing changed. The state is as after the commit."""
+    if not state.changed:
+        return None
+    state.changed = False
+    state.timers_fired = 0
+    state.round += 1
+    if state.notes:
+        notes.keep(state)
+    _expire(state)
+    bodies: list[Entity] = []
+    fresh: list[Entity] = []
+    batch: list[Entity] = []
+    placed: dict[bytes, Placed] = {}
+    gone = set(state.removed)
+    # What goes away first: the same key may come back in the same round, a run's id or an event that waits anew.
+    batch.extend((key, None) for key in state.removed)
+    state.removed.clear()
+    for pending in state.fresh_pending:
+        if not pending.left:
+            _body(state, pending.held, bodies, placed)
+            pending.journaled = True
+            key = asleep.pending_key(pending)
+            (batch if key in gone else fresh).append((key, journal.encode({"r": state.round})))
+            if pending.asleep:
+                asleep.settle(state, pending)
+    state.fresh_pending.clear()
+    state.falling.clear()
+    for run in state.touched_runs.values():
+        anew = run.journaled or journal.run_key(run.id) in gone
+        _run(state, run, bodies, batch if anew else fresh, placed)
+    state.touched_runs.clear()
+    if state.touched_steps:
+        for step in state.touched_steps:
+            if not step.steps.over:
+                _step(state, step, gone, batch, fresh, placed)
+        state.touched_steps.clear()
+    if state.touched_waits or state.registry is not None:
+        waiting.write(state, gone, fresh, batch)
+    batch.extend(schedules.changes(state))
+    _ids(state, bodies, batch)
+    _commands(state)
+    outgoing, state.outgoing = state.outgoing, Outgoing(0)
+    outgoing.round = state.round
+    parts = _out(state, outgoing)
+    last: list[Entity] = []
+    if state.known_changed:
+        last.append((journal.KNOWN, journal.encode(known_value(state))))
+        state.known_changed = False
+    last.append((journal.HEAD, journal.encode(head(state))))
+    orphans: list[Entity] = [(key, None) for key in state.orphans]
+    state.orphans.clear()
+    ahead: list[Entity] = orphans + bodies + parts
+    whole = ahead + batch + fresh + last
+    if _size(whole) <= BATCH_BYTES:
+        return Commit(state.round, (), whole, outgoing, placed)
+    # Nothing live has the keys of what goes ahead: of a commit that never comes it is an orphan, and no loss.
+    return Commit(state.round, ahead + fresh, batch + last, outgoing, placed)
+
+
+def known_value(state: State) -> dict[str, Any]:
+    value = {
+        "r": state.round,
+        "since": state.known,
+        "workflows": {name: known.described(one) for name, one in state.definitions.items()},
+    }
+    return value | {"unheard": state.unheard} if state.unheard else value
+
+
+def head(state: State) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "r": state.round,
+        "v": journal.FORMAT,
+        "partitions": state.limits.partitions,
+        "events": state.events_offset,
+        "commands": state.commands_offset,
+        "now": state.now_ms,
+        "bodies": state.bodies,
+        "received": state.received,
+        "sent": state.sent,
+        "delivered": state.delivered,
+        "results_end": state.results_end,
+        "runs_end": state.runs_end,
+        "ids_from": state.tail_from,
+        "generations": {one.number: one.opened_ms for one in state.dedup.generations},
+    }
+    if state.flushes:
+        value["flushes"] = {registry: one.number for registry, one in state.flushes.items()}
+    return value
+
+
+def _size(entities: Sequence[Entity]) -> int:
+    return sum(len(key) + len(value or b"") + 32 for key, value in entities)
+
+
+def _body(state: State, held: Held, bodies: list[Entity], placed: dict[bytes, Placed]) -> None:
+    if held.journaled:
+        return
+    held.number = state.bodies
+    held.journaled = True
+    state.bodies += 1
+    key = journal.body_key(held.number)
+    bodies.append((key, journal.encode(commands.raw_event(held.envelope) | {"r": state.round})))
+    placed[key] = held
+
+
+def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity], placed: dict[bytes, Placed]) -> None:
+    if run.places is not None:
+        batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))
+        return
+    if run.held is None:
+        run.held = tuple(Held(one) for one in run.events)
+        for one in run.held:
+            one.refs = 1
+    for one in run.held:
+        _body(state, one, bodies, placed)
+    if not run.journaled:
+        run.journaled = True
+        if rising.weighs(run):
+            state.run_bytes += sum([one.weight for one in run.events])
+        if run.attempt == 1 and run.status not in _TOLD:  # else its failure told so already
+            runs.began(state, run)
+    batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))
+
+
+def run_value(state: State, run: Run) -> dict[str, Any]:
+    """Return the entity of a run whose bodies are journaled."""
+    places, steps = run.places, run.steps
+    found: dict[str, Any] = {
+        "r": state.round,
+        "workflow": run.workflow.id,
+        "version": run.workflow.version,
+        "bodies": [one.number for one in run.held or ()] if places is None else places[::2].tolist(),
+        "lane": run.lane,
+        "attempt": run.attempt,
+        "started": run.started_ms,
+        "due": run.due_ms,
+        "status": _status(run),
+    }
+    if steps is not None:
+        if steps.published:
+            found["published"] = steps.published
+        if steps.par:
+            found["par"] = True
+        if steps.received:
+            found["received"] = steps.received
+        if steps.had:
+            found["had"] = steps.had
+    if (key := state.keyed.key_of(run.id)) is not None:
+        found["key"] = key
+    if run.id in state.stuck:
+        found["why"] = state.stuck[run.id]
+    if run.id in state.fates:
+        fate = state.fates[run.id]
+        found["fate"] = [fate.status, fate.type, fate.message]
+    return found
+
+
+def _status(run: Run) -> str:
+    if run.status is RunStatus.STUCK:
+        return "stuck"
+    if run.due_ms:
+        return "retrying"
+    return "waiting" if run.steps is not None and run.steps.resting else "running"
+
+
+def _step(
+    state: State,
+    step: Step,
+    gone: set[bytes],
+    batch: list[Entity],
+    fresh: list[Entity],
+    placed: dict[bytes, Placed],
+) -> None:
+    """Journal a step. A large record gets a key that nothing has yet, so that it may go ahead of the batch."""
+    steps = step.steps
+    step.touched = False
+    value = recorded.value(step, state.round)
+    if step.journaled and len(value) > MOVED_BYTES:
+        batch.append((journal.step_key(steps.run_id, step.n), None))
+        steps.places[step.n] = NOWHERE
+        step.journaled = False
+    first = step.n == NOWHERE
+    anew = step.journaled
+    if not anew:
+        step.n = steps.number()
+    key = journal.step_key(steps.run_id, step.n)
+    (batch if anew or key in gone else fresh).append((key, value))
+    placed[key] = step
+    run = state.runs[steps.run_id]
+    if step.outcome is not None:
+        steps.unplaced -= 1
+        state.counters.steps += 1
+        _tell_finished(state, run, step)
+    elif step.retried:
+        step.retried = False
+        _tell_retried(state, run, step)
+    elif first:
+        _tell_waiting(state, run, step)
+    step.journaled = True
+
+
+def _tell_waiting(state: State, run: Run, step: Step) -> None:
+    told = facts.step_waiting(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        kind=step.kind.value,
+        what=step.about,
+        since_ms=step.asked_ms,
+        until_ms=step.until_ms,
+        data_json=step.ask.data if isinstance(step.ask, Suspend) else None,
+    )
+    runs.tell(state, told)
+
+
+def _tell_retried(state: State, run: Run, step: Step) -> None:
+    assert step.error is not None
+    told = facts.step_retried(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        attempt=step.attempts - 1,
+        error=facts.error_of(step.error.type, step.error.message),
+        retry_at_ms=step.due_ms,
+        kind=step.kind.value,
+        what=step.about,
+        asked_at_ms=step.asked_ms,
+    )
+    runs.tell(state, told)
+
+
+def _tell_finished(state: State, run: Run, step: Step) -> None:
+    assert step.outcome is not None
+    fault = step.outcome.fault
+    told = facts.step_finished(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        kind=step.kind.value,
+        what=step.about,
+        asked_at_ms=step.asked_ms,
+        started_at_ms=step.started_ms,
+        finished_at_ms=step.finished_ms,
+        attempts=step.attempts,
+        error=None if fault is None else facts.error_of(fault.type, fault.message),
+        received=() if step.wait is None else awaited.events(step.wait),
+    )
+    runs.tell(state, told)
+
+
+def _expire(state: State) -> None:
+    for generation in state.dedup.expire(state.now_ms):
+        state.removed.extend(journal.pack_key(generation.number, number) for number in range(generation.packs))
+
+
+def _ids(state: State, ahead: list[Entity], batch: list[Entity]) -> None:
+    """Journal the ids that this round saw: a small record each round, packed into a large one now and then.
+
+    What is not packed yet, the tail, is of one generation, so that it is forgotten together with it.
+    """
+    generations = state.dedup.generations
+    for generation in generations:
+        fresh = generation.fresh
+        if not fresh:
+            continue
+        if state.tail_generation != generation.number:
+            _pack_tail(state, ahead)
+            state.tail_generation = generation.number
+        state.tail_ids.extend(fresh)
+        full = len(state.tail_ids) >= _TAIL_IDS or state.tail_slots >= _TAIL_SLOTS
+        if full or generation is not generations[-1]:
+            _pack_tail(state, ahead)
+        else:
+            value = {"r": state.round, "g": generation.number, "d": journal.pack_digests(fresh)}
+            batch.append((journal.ids_key(state.tail_slots), journal.encode(value)))
+            state.tail_slots += 1
+        fresh.clear()
+
+
+def _pack_tail(state: State, ahead: list[Entity]) -> None:
+    """Write the tail as one record of its generation; its small records, all of earlier rounds, count no more."""
+    generation = next((one for one in state.dedup.generations if one.number == state.tail_generation), None)
+    if generation is not None and state.tail_ids:
+        value = {"r": state.round, "d": journal.pack_digests(state.tail_ids)}
+        ahead.append((journal.pack_key(generation.number, generation.packs), journal.encode(value)))
+        generation.packs += 1
+    state.tail_ids.clear()
+    state.tail_slots = 0
+    state.tail_from = state.round
+
+
+def _commands(state: State) -> None:
+    """Turn what has its place elsewhere into commands, in order, each with the next number of its destination."""
+    if not state.forwards and not state.gathers and not state.asks:
+        return
+    for destination in sorted({*state.forwards, *state.gathers, *state.asks}):
+        events = [commands.encode_event(one) for one in state.forwards.get(destination, ())]
+        batched = [commands.encode_batched(one) for one in state.gathers.get(destination, ())]
+        asks = [commands.encode_ask(one) for one in state.asks.get(destination, ())]
+        for few_events, few_batched, few_asks in commands.cut(events, batched, asks, most_bytes=PART_BYTES):
+            sequence = state.sent.get(destination, 0) + 1
+            state.sent[destination] = sequence
+            value = commands.join(
+                source=state.partition,
+                journal_id=state.journal_id,
+                sequence=sequence,
+                partitions=state.limits.partitions,
+                events=few_events,
+                batched=few_batched,
+                asks=few_asks,
+            )
+            state.outgoing.records.append(Record("commands", destination, b"%d" % state.partition, value, ()))
+    state.forwards = {}
+    state.gathers = {}
+    state.asks = {}
+
+
+def _out(state: State, outgoing: Outgoing) -> list[Entity]:
+    """Return the journal parts of `outgoing`, in free slots. Their values hold the results' bytes as they are."""
+    if not outgoing:
+        return []
+    parts: list[tuple[list[Any], list[Any], list[Any]]] = [([], [], [])]
+    size = 0
+    # Copied: what orjson writes has 4 KB at least.
+    runs = [b"%b" % orjson.dumps(_record(one)) for one in outgoing.runs]
+    records = [b"%b" % orjson.dumps(_record(one)) for one in outgoing.records]
+    kinds: tuple[Sequence[Any], ...] = (outgoing.results, runs, records)
+    for kind, items in enumerate(kinds):
+        for item in items:
+            # Beside a result: its length and the parent of its trace.
+            length = len(item[1]) + 200 if kind == 0 else len(item) + 1
+            if size + length > PART_BYTES and size:
+                parts.append(([], [], []))
+                size = 0
+            parts[-1][kind].append(item)
+            size += length
+    entities: list[Entity] = []
+    slots = []
+    for number, part in enumerate(parts):
+        slot = state.free_slots.pop() if state.free_slots else state.slots
+        state.slots = max(state.slots, slot + 1)
+        slots.append(slot)
+        entities.append((journal.out_key(slot), _part(state.round, number, len(parts), *part)))
+    state.undelivered.append(OutSlot(state.round, tuple(slots)))
+    return entities
+
+
+def _part(round_: int, number: int, count: int, results: list[Any], facts: list[bytes], records: list[bytes]) -> bytes:
+    about = orjson.dumps(
+        {
+            "r": round_,
+            "part": number,
+            "of": count,
+            "runs": [orjson.Fragment(one) for one in facts],
+            "records": [orjson.Fragment(one) for one in records],
+            "parents": {str(at): one[3] for at, one in enumerate(results) if one[3]},
+            "lengths": [len(one[1]) for one in results],
+        }
+    )
+    # The results last and as they are, so that they come back byte for byte without being encoded again.
+    return about[:-1] + RESULTS_FIELD + b",".join([one[1] for one in results]) + b"]}"
+
+
+RESULTS_FIELD: Final = b',"results":['
+
+
+def _record(one: Record) -> list[Any]:
+    return [
+        one.topic,
+        one.partition,
+        journal.bytes_field(one.key),
+        journal.bytes_field(one.value),
+        journal.headers_field(one.headers),
+        one.foreign,
+    ]

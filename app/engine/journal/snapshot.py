@@ -1,0 +1,224 @@
+"""A partition's state as one block of bytes, and back: a cache of the journal up to an offset, never its equal.
+
+What is not in the journal yet, or not known to be delivered, is not in a snapshot either: one is taken only where
+nothing of that kind is left. The ids are kept as the tables that they are in memory, so that millions load in a moment;
+of what sleeps there are the numbers alone, as in memory.
+"""
+
+import array
+import base64
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+from app.engine.journal import commit, waiting
+from app.engine.journal.entities import Entities
+from app.engine.runs.runs import asleep
+from app.engine.starts import schedules
+from app.engine.tables import recorded
+from app.engine.tables.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation
+from app.engine.tables.state import Held, State
+from app.engine.values.numbers import Numbers
+from topics import commands, journal
+
+_MAGIC: Final = b"headgate-snapshot-3\n"
+_CHECKSUM_BYTES: Final = 16
+_BODY: Final = b"body:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a snapshot holds. `next_offset`: of the journal, where reading goes on; `about`: whatever its user added."""
+
+    next_offset: int
+    entities: Entities
+    """The journal's live entities but for ids."""
+    remembered: "Remembered"
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """The ids at the snapshot, and the part of them that no pack of the journal holds."""
+
+    round: int
+    dedup: Dedup
+    tail_ids: tuple[bytes, ...]
+    tail_generation: int
+    tail_slots: int
+    tail_from: int
+
+
+class Damaged(Exception):
+    """No snapshot of this release, or not as it was written. The journal is read instead."""
+
+
+def possible(state: State) -> bool:
+    """Whether everything that `state` holds is in the journal and delivered."""
+    fresh = any(one.fresh for one in state.dedup.generations)
+    unwritten: bool | Sized = state.changed or state.removed or state.orphans or state.fresh_pending
+    unwritten = unwritten or state.touched_runs or state.touched_steps
+    return state.round > 0 and not (unwritten or fresh or state.undelivered)
+
+
+def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes:
+    """Return the snapshot of a state for which one is `possible`."""
+    tables = [_table(one) for one in state.dedup.generations]
+    described = {
+        "next_offset": next_offset,
+        "about": about,
+        "entities": [[key.decode(), value.decode()] for key, value in _entities(state).items()],
+        "places": base64.b64encode(_places(state).tobytes()).decode(),
+        "steps": [
+            [run.id, base64.b64encode(run.steps.places.tobytes()).decode(), run.steps.size]
+            for run in state.runs.values()
+            if run.steps is not None
+        ],
+        "asleep": {name: _text(one) for name, one in state.asleep.items()},
+        "dormant": _text(Numbers(state.dormant_bodies)),
+        "generations": [
+            {
+                "number": one.number,
+                "opened": one.opened_ms,
+                "packs": one.packs,
+                "count": one.count,
+                "buckets": len(one.buckets),
+            }
+            for one in state.dedup.generations
+        ],
+        "round": state.round,
+        "tail_ids": base64.b64encode(b"".join(state.tail_ids)).decode(),
+        "tail_generation": state.tail_generation,
+        "tail_slots": state.tail_slots,
+        "tail_from": state.tail_from,
+    }
+    text = orjson.dumps(described)
+    body = b"".join([_MAGIC, len(text).to_bytes(8, "big"), text, *(part for table in tables for part in table)])
+    return body + blake2b(body, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def _text(numbers: Numbers) -> str:
+    return base64.b64encode(numbers.packed()).decode()
+
+
+def decode(given: bytes, policy: DedupPolicy, *, most_bytes: int | None = None) -> Snapshot:
+    """Return what `encode` was given; of bodies at most `most_bytes` are kept. Raises Damaged."""
+    body, checksum = given[:-_CHECKSUM_BYTES], given[-_CHECKSUM_BYTES:]
+    if not body.startswith(_MAGIC) or blake2b(body, digest_size=_CHECKSUM_BYTES).digest() != checksum:
+        raise Damaged("it is not whole, or of another release")
+    at = len(_MAGIC) + 8
+    length = int.from_bytes(body[len(_MAGIC) : at], "big")
+    found = orjson.loads(body[at : at + length])
+    at += length
+    dedup = Dedup(policy)
+    for one in found["generations"]:
+        generation = Generation(one["number"], one["opened"], policy.generation_ids)
+        if len(generation.buckets) != one["buckets"]:
+            raise Damaged("dedup.max_ids has changed since")
+        at = _fill(generation, body, at, one["count"])
+        generation.packs = one["packs"]
+        dedup.generations.append(generation)
+        dedup.count += generation.count
+    tail = base64.b64decode(found["tail_ids"])
+    return Snapshot(
+        next_offset=found["next_offset"],
+        entities=_entities_of(found, most_bytes),
+        remembered=Remembered(
+            round=found["round"],
+            dedup=dedup,
+            tail_ids=tuple(tail[i : i + DIGEST_BYTES] for i in range(0, len(tail), DIGEST_BYTES)),
+            tail_generation=found["tail_generation"],
+            tail_slots=found["tail_slots"],
+            tail_from=found["tail_from"],
+        ),
+        about=found["about"],
+    )
+
+
+def _entities_of(found: Mapping[str, Any], most_bytes: int | None) -> Entities:
+    entities = Entities(most_bytes=most_bytes)
+    sleeping = {name: Numbers.of(base64.b64decode(one)) for name, one in found["asleep"].items()}
+    dormant = Numbers.of(base64.b64decode(found["dormant"]))
+    entities.bodies = Numbers.union([dormant, *sleeping.values()])
+    entities.waiting = sleeping
+    places = array.array("q")
+    places.frombytes(base64.b64decode(found["places"]))
+    offsets = dict(zip(places[::2], places[1::2], strict=True))
+    for number in sorted(dormant):
+        entities.places.add(number, offsets[number], entities.bodies)
+    for name, value in found["entities"]:
+        encoded = name.encode()
+        offset = offsets.get(int(encoded[len(_BODY) :]), 0) if encoded.startswith(_BODY) else 0
+        entities.put(encoded, value.encode(), offset)
+    for run_id, packed, size in found["steps"]:
+        numbered = array.array("q")
+        numbered.frombytes(base64.b64decode(packed))
+        for n, place in enumerate(numbered):
+            key = journal.step_key(run_id, n)
+            if key in entities.others:  # an open one
+                entities.offsets[key] = place
+            elif place != recorded.NOWHERE:
+                entities.put(key, b'{"r":0,"s":"done","z":%d}' % size, place)
+                size = 0  # all of it counts once
+    return entities
+
+
+def _entities(state: State) -> dict[bytes, bytes]:
+    """Return the live entities as the journal has them, but for those that sleep."""
+    made: dict[bytes, bytes] = {}
+    for run in state.runs.values():
+        for held in run.held or ():
+            _body(state, held, made)
+        for step in () if run.steps is None else run.steps.open.values():
+            if step.journaled:
+                made[journal.step_key(run.id, step.n)] = recorded.value(step, state.round)
+        made[journal.run_key(run.id)] = journal.encode(commit.run_value(state, run))
+    for lane in state.lanes.values():
+        for pending in lane.pending:
+            _body(state, pending.held, made)
+            made[asleep.pending_key(pending)] = journal.encode({"r": state.round})
+    made.update(waiting.entities(state))
+    for workflow_id, followed in state.schedules.items():
+        made[journal.schedule_key(workflow_id)] = schedules.entity(followed, state.round)
+    made[journal.KNOWN] = journal.encode(commit.known_value(state))
+    made[journal.HEAD] = journal.encode(commit.head(state))
+    return made
+
+
+def _places(state: State) -> "array.array[int]":
+    """Return number and offset of each body that a run needs."""
+    places = array.array("q")
+    for run in state.runs.values():
+        if run.places is not None:
+            places.extend(run.places)
+        for held in run.held or ():
+            places.extend((held.number, max(0, held.offset)))
+    return places
+
+
+def _body(state: State, held: Held, made: dict[bytes, bytes]) -> None:
+    key = journal.body_key(held.number)
+    if key not in made:
+        made[key] = journal.encode(commands.raw_event(held.envelope) | {"r": state.round})
+
+
+def _table(generation: Generation) -> tuple[bytes, bytes]:
+    """Return how many ids each bucket has, and all of them end to end."""
+    sizes = array.array("I", [0 if one is None else len(one) // DIGEST_BYTES for one in generation.buckets])
+    return sizes.tobytes(), b"".join([one for one in generation.buckets if one is not None])
+
+
+def _fill(generation: Generation, body: bytes, at: int, count: int) -> int:
+    sizes = array.array("I")
+    end = at + len(generation.buckets) * sizes.itemsize
+    sizes.frombytes(body[at:end])
+    buckets = generation.buckets
+    for number, size in enumerate(sizes):
+        if size:
+            start, end = end, end + size * DIGEST_BYTES
+            buckets[number] = bytearray(body[start:end])
+    generation.count = count
+    return end

@@ -1,0 +1,78 @@
+"""Waits, interests and heads as entities of the journal."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from app.engine.tables.arrivals import SKEW_MS
+from app.engine.tables.registry import Head, Interest, Wait
+from app.engine.tables.state import State
+from app.engine.waits.waits import flushes, interests, waits
+from topics import asked, commands, journal
+from topics.envelope import Envelope
+
+Entity = tuple[bytes, bytes | None]
+Records = Iterable[tuple[bytes, bytes, dict[str, Any]]]
+
+
+def write(state: State, gone: set[bytes], fresh: list[Entity], batch: list[Entity]) -> None:
+    """Write what changed in this round. Waits that are new are `fresh`: nothing refers to them yet."""
+    for key, one in state.touched_waits.items():
+        entity = (key, journal.encode(value(one) | {"r": state.round}))
+        anew = not isinstance(one, Wait) or one.journaled or key in gone
+        (batch if anew else fresh).append(entity)
+        if isinstance(one, Wait):
+            one.journaled = True
+    state.touched_waits.clear()
+    if state.registry is not None:
+        state.registry.settled = 0
+
+
+def value(one: Wait | Head | Interest | Envelope) -> dict[str, Any]:
+    """Return the entity of one of them, but for its round."""
+    if isinstance(one, Wait):
+        return {"ask": asked.shown(one.asked), "p": one.source, "open": one.open}
+    if isinstance(one, Head):
+        return {"head": one.key[0], "pattern": one.key[1], "since": one.since_ms, "confirmed": one.confirmed}
+    if isinstance(one, Interest):
+        return {
+            "t": one.registry,
+            "head": one.key[0],
+            "pattern": one.key[1],
+            "since": one.since_ms,
+            "covered": one.covered_ms,
+            "events": one.events_from,
+            "commands": one.commands_from,
+        }
+    return {"event": commands.raw_event(one)}
+
+
+def entities(state: State) -> dict[bytes, bytes]:
+    """Return all of them as the journal has them."""
+    made: dict[bytes, Any] = {}
+    if state.registry is not None:
+        made |= {journal.wait_key(name): one for name, one in state.registry.waits.items()}
+        made |= {journal.head_key(head, pattern=p): one for (head, p), one in state.registry.heads.items()}
+        made |= {journal.fan_key(*place): one for place, one in state.registry.fans.items()}
+    for interest in () if state.interests is None else state.interests.all.values():
+        made[journal.interest_key(interest.registry, interest.key[0], pattern=interest.key[1])] = interest
+    return {key: journal.encode(value(one) | {"r": state.round}) for key, one in made.items()}
+
+
+def read_head(state: State, head: Mapping[str, Any]) -> None:
+    """Take what the journal's head says of those who wait for this partition to catch up."""
+    for registry, number in head.get("flushes", {}).items():
+        flushes.asked_for(state, asked.Flush(number), int(registry))
+
+
+def read(state: State, of: Callable[[bytes], Records]) -> None:
+    """Take the entities of a journal, and go on with what was not done."""
+    for _, _, found in of(b"head"):
+        waits.restored_head(state, found)
+    for _, _, found in of(b"wait"):
+        waits.restored_wait(state, found)
+    for _, _, found in of(b"fan"):
+        waits.restored_fan(state, found)
+    for _, _, found in of(b"interest"):
+        interests.restored_interest(state, found)
+    # By the brokers' clocks, which may be ahead of the one that the state was at.
+    waits.restored(state, unknown_before_ms=state.now_ms + SKEW_MS)

@@ -1,0 +1,73 @@
+"""The run that started another one: a header of the child's event names it, and it is told what the child came to.
+
+Whoever ends the child's run tells, and whoever gives its event up. A header that does not fit its event means nothing:
+somebody produced the event again under another id.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from app.engine.tables.state import State
+from topics import asked, facts, keys
+from topics.envelope import Envelope
+from topics.reserved import START, start_topic
+
+HEADER: Final = "headgate-parent"
+_COMPLETED: Final = facts.RunStatus.COMPLETED.value
+_FAILED: Final = facts.RunStatus.FAILED.value
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Child `n` of the step `key` of `run`, which lives at `partition`."""
+
+    partition: int
+    run: str
+    key: str
+    n: int
+    waits: bool
+    """Whether the step waits for what the child comes to."""
+    known: bool
+    """Whether the parent's partition knew the child's workflow: then all will hear of it."""
+
+
+def header(parent: Parent) -> tuple[str, bytes]:
+    return HEADER, orjson.dumps([parent.partition, parent.run, parent.key, parent.n, parent.waits, parent.known])
+
+
+def parent_of(envelope: Envelope) -> Parent | None:
+    """Return which run started this one, if one did."""
+    raw = next((raw for name, raw in envelope.raw_headers if name == HEADER), None)
+    if raw is None:
+        return None
+    try:
+        found: Any = Parent(*orjson.loads(raw))
+        fits = envelope.explicit and envelope.id == keys.child_event_id(found.run, found.key, found.n)
+    except (ValueError, TypeError):
+        return None
+    return found if fits and type(found.partition) is int else None
+
+
+def ended(state: State, workflow_id: str, envelope: Envelope, status: str, result: bytes, error: Any) -> None:
+    """The child's run ended. `error` is that of its result."""
+    if envelope.topic == start_topic(workflow_id):
+        value = result if status == _COMPLETED else _error(error["type"], error["message"])
+        _tell(state, envelope, status, value)
+
+
+def refused(state: State, envelope: Envelope, workflow_id: str | None, why: str, reason: str) -> None:
+    """Nothing will run the event for that workflow, or for any."""
+    if envelope.topic.startswith(START) and (workflow_id is None or envelope.topic == start_topic(workflow_id)):
+        _tell(state, envelope, _FAILED, _error(why, reason))
+
+
+def _error(kind: str, message: str) -> bytes:
+    return orjson.dumps({"type": kind, "message": message})
+
+
+def _tell(state: State, envelope: Envelope, status: str, value: bytes) -> None:
+    parent = parent_of(envelope)
+    if parent is not None and parent.waits and 0 <= parent.partition < state.limits.partitions:
+        state.ask(parent.partition, asked.Child(parent.run, parent.key, parent.n, status, value))

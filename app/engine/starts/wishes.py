@@ -1,0 +1,77 @@
+"""What is asked of Headgate by events on topics of its own, at the home of each (topics.reserved). Called by `apply`.
+
+The home of a run's id does not know where the run is: it asks all partitions, and whichever has it does what is asked.
+"""
+
+from collections.abc import Sequence
+
+from app.engine import inputs
+from app.engine.effects import Effects
+from app.engine.runs.runs import asleep, letters, parents, runs
+from app.engine.tables.matching import Cancellers, Match
+from app.engine.tables.state import State
+from topics import asked, facts
+from topics.envelope import Envelope
+from topics.reserved import CANCEL, RETRY, START, start_topic
+
+
+def arrived(state: State, envelope: Envelope, matching: Sequence[Match]) -> None:
+    """Take an event on a topic of Headgate's own; what it starts is in `matching`."""
+    topic, key = envelope.topic, envelope.key
+    if topic.startswith(START):
+        workflow_id = topic[len(START) :]
+        if not any(one.id == workflow_id for one in matching):
+            _nothing_starts(state, envelope, workflow_id)
+    elif topic == CANCEL and key is not None:
+        _ask_all(state, asked.Cancel(key, f"an event on {CANCEL!r} asked for it"))
+    elif topic == RETRY and key is not None:
+        _ask_all(state, asked.Retry(key))
+
+
+def cancel(state: State, run_id: str, reason: str, effects: Effects) -> None:
+    """End a run because somebody wants it, if it is here and has not ended."""
+    run = state.runs.get(run_id)
+    if run is not None:
+        failure = inputs.Failure(letters.CANCELLED, f"the run was cancelled: {reason}", None)
+        runs.end(state, run, facts.RunStatus.CANCELLED.value, failure, effects)
+
+
+def retry(state: State, run_id: str) -> None:
+    """Let a run go on, if it is here and stuck."""
+    runs.retry_stuck(state, run_id)
+
+
+def cancel_by_key(state: State, cancellers: Cancellers, envelope: Envelope, effects: Effects) -> None:
+    """Cancel the runs of the event's key of each workflow that names its topic in `cancel_on`: they live here."""
+    if envelope.key is None or not state.keyed:
+        return
+    for workflow_id in cancellers.of(envelope.topic):
+        for run_id in state.keyed.runs_of(workflow_id, envelope.key):
+            cancel(state, run_id, f"event {envelope.id!r} on {envelope.topic!r} has its key (cancel_on)", effects)
+
+
+def starts(workflow: Match, envelope: Envelope) -> bool:
+    """Whether the event asks for that workflow by name: then it need not have been known when the event came."""
+    return envelope.topic == start_topic(workflow.id)
+
+
+def _ask_all(state: State, one: asked.Cancel | asked.Retry) -> None:
+    for partition in range(state.limits.partitions):
+        state.ask(partition, one)
+
+
+def _nothing_starts(state: State, envelope: Envelope, workflow_id: str) -> None:
+    """No workflow of that id is known here. Where the one that asks knows it, its announcement is on its way."""
+    parent = parents.parent_of(envelope)
+    if parent is not None and parent.known and workflow_id not in state.known and workflow_id not in state.retired:
+        asleep.sleep(state, workflow_id, envelope, None)
+        return
+    letters.bury(
+        state,
+        (envelope,),
+        code="no_such_workflow",
+        reason=f"no workflow {workflow_id!r} was known when the event came",
+        remedy=f"start a worker that loads {workflow_id!r}, then produce the event again with a new id",
+        run_id=None,
+        workflow_id=workflow_id,
+    )

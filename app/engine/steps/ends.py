@@ -1,0 +1,77 @@
+"""How a step goes on and how it ends, whatever its kind. Used by `steps` and `conditions`."""
+
+from app.engine import inputs
+from app.engine.effects import Effects, Go, Resolve
+from app.engine.runs.runs import rising, runs
+from app.engine.tables import timers
+from app.engine.tables.recorded import Step
+from app.engine.tables.state import Run, RunStatus, State, Timer
+from app.engine.values.asks import Fault, Outcome
+from topics import facts
+
+
+def go(state: State, run: Run, step: Step, effects: Effects) -> None:
+    step.executing = True
+    step.started_ms = state.now_ms
+    step.steps.executing += 1
+    effects.after.append(Go(run, step.key, step.attempts))
+    state.unsettled.append(run)
+
+
+def arm(state: State, run: Run, step: Step, due_ms: int) -> None:
+    step.due_ms = due_ms
+    timers.arm(state, due_ms, Timer.STEP, run.id, step.key)
+
+
+def touch(state: State, step: Step) -> None:
+    if not step.touched:
+        step.touched = True
+        state.touched_steps.append(step)
+    state.changed = True
+
+
+def end(state: State, run: Run, step: Step, outcome: Outcome, effects: Effects) -> None:
+    """The step came to something: it is recorded, and whoever waits for it goes on after that."""
+    limits = state.limits
+    if outcome.value is not None and len(outcome.value) > limits.result_bytes:
+        message = (
+            f"what step {step.key!r} came to has {len(outcome.value)} bytes, more than the {limits.result_bytes} of "
+            "limits.result_bytes; return less, for example a reference"
+        )
+        outcome = Outcome(None, Fault("ResultTooLarge", message))
+    step.outcome = outcome
+    hot = run.status in rising.HOT
+    if hot:
+        effects.after.append(Resolve(run, step.key, outcome, run.status is RunStatus.WAITING))
+        step.steps.stirred = True
+        if not step.asked:
+            step.steps.crossed = {step.key, *(step.steps.crossed or ())}
+    _over(state, run, step, effects)
+    if hot:
+        state.unsettled.append(run)
+    elif run.status is RunStatus.COLD:
+        rising.wake(state, run)
+
+
+def _over(state: State, run: Run, step: Step, effects: Effects) -> None:
+    steps = step.steps
+    steps.open.pop(step.key, None)
+    steps.unplaced += 1
+    step.finished_ms = state.now_ms
+    outcome = step.outcome
+    assert outcome is not None
+    steps.size += len(outcome.value) if outcome.value is not None else 0
+    touch(state, step)
+    if steps.size > state.limits.run_bytes:
+        message = (
+            f"the steps of run {run.id!r} came to {steps.size} bytes, more than the {state.limits.run_bytes} of "
+            "limits.run_bytes; return less from its steps, for example references"
+        )
+        runs.end(state, run, facts.RunStatus.FAILED.value, inputs.Failure("StepLimit", message, None), effects)
+
+
+def wait(state: State, run: Run, step: Step) -> None:
+    step.steps.open[step.key] = step
+    step.steps.stirred = False
+    touch(state, step)
+    state.unsettled.append(run)

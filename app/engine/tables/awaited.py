@@ -1,0 +1,108 @@
+"""How far a step that waits for conditions has come: values, and their form in the journal. Used by `steps`."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.engine.values.asks import Await, EventCondition, Sleep
+from topics import commands, rawevents
+from topics.envelope import Envelope
+
+
+@dataclass(slots=True)
+class Condition:
+    """One of the conditions. `met` is what it was met by: a raw event, None for a sleep; `over` without being met."""
+
+    event: dict[str, Any] | None = None
+    met: bool = False
+    over: bool = False
+    """It was met, it expired, or it is not wanted any more."""
+    expired: bool = False
+    candidates: deque[Envelope] = field(default_factory=deque)
+    """Matches that the author's filter has not judged yet."""
+    judging: bool = False
+    """Whether the runtime has the first of them."""
+    since_ms: int = 0
+    seen: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Progress:
+    conditions: list[Condition]
+
+
+def described(progress: Progress) -> list[dict[str, Any]]:
+    """Return the journal's form. What a restored one does not need is left out."""
+    made: list[dict[str, Any]] = []
+    for one in progress.conditions:
+        about: dict[str, Any] = {"since": one.since_ms}
+        if one.seen:
+            about["seen"] = one.seen
+        if one.met:
+            about["met"] = one.event
+        if one.over:
+            about["over"] = True
+        if one.expired:
+            about["expired"] = True
+        if one.candidates:
+            about["candidates"] = [commands.raw_event(event) for event in one.candidates]
+        made.append(about)
+    return made
+
+
+def events(progress: Progress) -> list[Envelope]:
+    """Return the events by which conditions were met."""
+    return [rawevents.event_of(one.event) for one in progress.conditions if one.met and one.event is not None]
+
+
+def restored(found: list[dict[str, Any]]) -> Progress:
+    return Progress(
+        [
+            Condition(
+                event=one.get("met"),
+                met="met" in one,
+                over=one.get("over", False),
+                expired=one.get("expired", False),
+                candidates=deque(commands.event_of(raw) for raw in one.get("candidates", ())),
+                since_ms=one["since"],
+                seen=one.get("seen", []),
+            )
+            for one in found
+        ]
+    )
+
+
+def asked(ask: Await) -> dict[str, Any]:
+    return {
+        "need": ask.need,
+        "deadline": ask.deadline_ms,
+        "conditions": [
+            {"until": one.until_ms}
+            if isinstance(one, Sleep)
+            else {
+                "topic": one.topic,
+                "key": one.event_key,
+                "type": one.event_type,
+                "since": one.since_ms,
+                "stream": one.stream,
+            }
+            for one in ask.conditions
+        ],
+    }
+
+
+def ask(found: Mapping[str, Any]) -> Await:
+    conditions: list[EventCondition | Sleep] = [
+        Sleep(until_ms=one["until"])
+        if "until" in one
+        else EventCondition(
+            topic=one["topic"],
+            event_key=one["key"],
+            event_type=one["type"],
+            since_ms=one["since"],
+            stream=one["stream"],
+        )
+        for one in found["conditions"]
+    ]
+    return Await(conditions=tuple(conditions), need=found["need"], deadline_ms=found["deadline"])

@@ -1,0 +1,243 @@
+"""What a partition knows of waits, as registry of their topics and as home of events. Values and tables; no rules."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.engine.tables.arrivals import Arrivals
+from topics import keys
+from topics.asked import Wait as Asked
+from topics.envelope import Envelope
+from topics.patterns import Pattern, head_of
+
+HeadKey = tuple[str, bool]
+"""The first segment of topics, "" for all; and whether patterns wait for it, or literal topics of one registry."""
+
+
+def wait_id(run: str, key: str, n: int) -> str:
+    return f"{run}#{key}#{n}"
+
+
+class Wait:
+    """A wait at the registry of its topic (T)."""
+
+    __slots__ = ("asked", "found", "head", "id", "journaled", "open", "pattern", "seen", "source")
+
+    def __init__(self, asked: Asked, source: int) -> None:
+        self.asked = asked
+        self.id = wait_id(asked.run, asked.key, asked.n)
+        self.source = source
+        """Partition of its run."""
+        pattern = Pattern.parse(asked.topic)
+        self.pattern = None if pattern.is_literal else pattern
+        head = head_of(asked.topic)
+        self.head: HeadKey = ("" if "*" in head else head, self.pattern is not None)
+        self.seen = frozenset(asked.seen)
+        self.open = False
+        """Whether whatever came before was looked at: from then on the next event that matches meets it."""
+        self.found: list[Envelope] | None = None
+        """What matches so far, while it is being looked back for."""
+        self.journaled = False
+
+    @property
+    def place(self) -> "Place":
+        return self.pattern is not None, self.head[0] if self.pattern else self.asked.topic, self.asked.event_key
+
+    def takes(self, event: Envelope) -> bool:
+        """Whether an event of its place meets it."""
+        asked = self.asked
+        if event.timestamp_ms < asked.since_ms or (
+            asked.deadline_ms is not None and event.timestamp_ms > asked.deadline_ms
+        ):
+            return False
+        if asked.event_key is not None and event.key != asked.event_key:
+            return False
+        if asked.event_type is not None and event.event_type != asked.event_type:
+            return False
+        if self.pattern is None:
+            if event.topic != asked.topic:
+                return False
+        elif not self.pattern.matches(event.topic):
+            return False
+        return not self.seen or keys.digest_of(event) not in self.seen
+
+
+Place = tuple[bool, str, str | None]
+"""Where a wait is looked up by an event: whether it is a pattern, its head or topic, and its event key."""
+
+
+class Head:
+    """What a registry has asked all partitions for (T)."""
+
+    __slots__ = ("confirmed", "key", "since_ms")
+
+    def __init__(self, key: HeadKey, since_ms: int, confirmed: dict[int, int] | None = None) -> None:
+        self.key = key
+        self.since_ms = since_ms
+        self.confirmed = confirmed or {}
+        """By partition, since when all that came there is told."""
+
+    def confirmed_ms(self, partitions: int) -> int | None:
+        """Return since when the events of all partitions are told, None if not all have answered."""
+        return max(self.confirmed.values()) if len(self.confirmed) == partitions else None
+
+
+class Interest:
+    """What a registry wants to be told of by this partition (p)."""
+
+    __slots__ = ("commands_from", "covered_ms", "events_from", "key", "look", "registry", "since_ms")
+
+    def __init__(self, registry: int, key: HeadKey, since_ms: int, events_from: int, commands_from: int) -> None:
+        self.registry = registry
+        self.key = key
+        self.since_ms = since_ms
+        self.covered_ms: int | None = None
+        """Since when everything was told; None until the first look-back is done."""
+        self.events_from = events_from
+        """From these offsets on everything is told as it comes."""
+        self.commands_from = commands_from
+        self.look: InterestLook | None = None
+
+    def wants(self, topic: str, partitions: int) -> bool:
+        head, pattern = self.key
+        if head and head_of(topic) != head:
+            return False
+        return pattern or keys.partition_of(topic.encode(), partitions) == self.registry
+
+
+_REMEMBERED: Final = 10_000
+
+
+class Interests:
+    """All interests of a partition (p), remembered by topic: one look-up for each event."""
+
+    __slots__ = ("_known", "_partitions", "all")
+
+    def __init__(self, partitions: int) -> None:
+        self.all: dict[tuple[int, HeadKey], Interest] = {}
+        self._partitions = partitions
+        self._known: dict[str, tuple[int, ...]] = {}
+
+    def add(self, interest: Interest) -> None:
+        self.all[interest.registry, interest.key] = interest
+        self._known.clear()
+
+    def of(self, topic: str) -> tuple[int, ...]:
+        """Return the registries that want to know of an event on `topic`."""
+        found = self._known.get(topic)
+        if found is None:
+            found = tuple(sorted({one.registry for one in self.all.values() if one.wants(topic, self._partitions)}))
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[topic] = found
+        return found
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Look:
+    """A look-back that the pump carries out: over what came since, up to these offsets of `events` and `commands`."""
+
+    number: int
+    since_ms: int
+    events_end: int
+    commands_end: int
+
+    def wants(self, _event: Envelope) -> bool:
+        """Whether an event of this partition's that was read there, or was told, is to be given back."""
+        raise NotImplementedError
+
+    notices = False
+    """Whether also what other partitions told counts."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class InterestLook(Look):
+    """For an interest (p): what came here before it. `before_ms`: what came then was told."""
+
+    interest: Interest
+    before_ms: int | None
+    partitions: int
+
+    def wants(self, event: Envelope) -> bool:
+        if event.timestamp_ms < self.since_ms:
+            return False
+        if self.before_ms is not None and event.timestamp_ms >= self.before_ms:
+            return False
+        return self.interest.wants(event.topic, self.partitions)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class WaitsLook(Look):
+    """For waits (T): what was told before they were confirmed."""
+
+    waits: dict[str, Wait] = field(default_factory=dict)
+    places: dict[Place, dict[str, Wait]] = field(default_factory=dict)
+    notices = True
+
+    def join(self, wait: Wait) -> None:
+        self.waits[wait.id] = wait
+        self.places.setdefault(wait.place, {})[wait.id] = wait
+        self.since_ms = min(self.since_ms, wait.asked.since_ms)
+
+    def wants(self, event: Envelope) -> bool:
+        return any(wait.takes(event) for wait in at_places(self.places, event))
+
+
+def at_places(places: dict[Place, dict[str, Wait]], event: Envelope) -> list[Wait]:
+    """Return the waits that an event may meet, in the order in which they came."""
+    topic, key = event.topic, event.key
+    found: list[Wait] = []
+    for pattern, text in ((False, topic), (True, head_of(topic)), (True, "")):
+        for event_key in (None,) if key is None else (None, key):
+            waits = places.get((pattern, text, event_key))
+            if waits:
+                found.extend(waits.values())
+        if pattern and not text:
+            break
+    return list(dict.fromkeys(found))
+
+
+@dataclass(slots=True)
+class Flush:
+    """A question to all partitions, in two passes, of a registry that has overdue waits (T)."""
+
+    number: int
+    started_ms: int
+    second: bool
+    waiting: set[int]
+
+
+@dataclass(slots=True)
+class FlushAsked:
+    """Such a question as a partition has it before its answer (p)."""
+
+    number: int
+    question: int
+    """The ends must have been read after this was asked."""
+    ends: tuple[int, int] | None = None
+    round: int | None = None
+    """What goes out of this round and those before it must be delivered first."""
+
+
+@dataclass(slots=True)
+class Registry:
+    """All that a partition knows of waits. Made with the first one: until then it costs nothing."""
+
+    arrivals: Arrivals
+    waits: dict[str, Wait] = field(default_factory=dict)
+    places: dict[Place, dict[str, Wait]] = field(default_factory=dict)
+    heads: dict[HeadKey, Head] = field(default_factory=dict)
+    blocked: dict[HeadKey, dict[str, Wait]] = field(default_factory=dict)
+    """Waits that are not confirmed, by their head."""
+    opening: deque[Wait] = field(default_factory=deque)
+    """Waits for which everything was looked at, and that have not been opened yet."""
+    fans: dict[tuple[int, int], Envelope] = field(default_factory=dict)
+    """Events that meet more waits than a round takes: these go on in the next one."""
+    overdue: dict[str, Wait] = field(default_factory=dict)
+    due: deque[Wait] = field(default_factory=deque)
+    """Waits of which it is certain that nothing came in time."""
+    flush: Flush | None = None
+    flushed_ms: int = 0
+    """What was appended anywhere by then is known here."""
+    settled: int = 0
+    """Waits that were opened or ended since the last commit."""

@@ -1,0 +1,374 @@
+"""Waits at the registry of their topic (T): registered, confirmed by all partitions, opened, met or expired.
+
+    blocked -> looked back for -> opening -> open -> met | expired | withdrawn
+
+A wait is `blocked` until every partition has confirmed that it tells this one of all events since the wait's time.
+Then what was told before is looked at: in memory, or by a look-back of the pump's. Then it is open, and the next event
+that matches meets it. Why none is missed and none won twice: docs/adr/0010-waits-meet-their-events.md.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from app.engine.tables import timers
+from app.engine.tables.arrivals import Arrivals, order
+from app.engine.tables.registry import Head, HeadKey, Registry, Wait, WaitsLook, at_places, wait_id
+from app.engine.tables.state import Run, State, Timer
+from app.engine.values.asks import EventCondition
+from app.engine.waits.waits import flushes
+from topics import asked, commands, journal, keys
+from topics.envelope import Envelope
+
+MOST_A_ROUND: Final = 5_000
+"""Waits that open or end in one round, so that its record batch stays below the limit; the rest has the next one."""
+
+
+# --- the partition of the run (P) ------------------------------------------------------------------------------------
+
+
+def register(
+    state: State,
+    run: Run,
+    key: str,
+    n: int,
+    condition: EventCondition,
+    since_ms: int,
+    deadline_ms: int | None,
+    seen: Iterable[str],
+) -> None:
+    """Let condition `n` of the step `key` wait at the registry of its topic; `steps.met` or `steps.expired` follow.
+
+    `seen` are the digests (hex) of events that do not count.
+    """
+    wait = asked.Wait(
+        run=run.id,
+        key=key,
+        n=n,
+        topic=condition.topic,
+        event_key=condition.event_key,
+        event_type=condition.event_type,
+        since_ms=since_ms,
+        deadline_ms=deadline_ms,
+        seen=tuple(bytes.fromhex(one) for one in seen),
+        stream=condition.stream,
+    )
+    state.ask(registry_of(state, condition.topic), wait)
+
+
+def withdraw(state: State, run: Run, key: str, n: int, topic: str) -> None:
+    """Nothing waits for the condition any more. What is on its way to the step already still comes."""
+    state.ask(registry_of(state, topic), asked.Withdraw(run.id, key, n))
+
+
+def registry_of(state: State, topic: str) -> int:
+    """Return the partition at which all waits for a topic (or pattern) are."""
+    return keys.partition_of(topic.encode(), state.limits.partitions)
+
+
+# --- the registry (T): what it is asked and told ---------------------------------------------------------------------
+
+
+def asked_for(state: State, one: asked.Wait, source: int) -> None:
+    registry = the_registry(state)
+    wait = Wait(one, source)
+    if wait.id in registry.waits:
+        return
+    _add(state, registry, wait)
+    state.touched_waits[journal.wait_key(wait.id)] = wait
+    if not _is_confirmed(state, registry, wait):
+        registry.blocked.setdefault(wait.head, {})[wait.id] = wait
+        _need(state, registry, wait)
+    else:
+        _look_back(state, registry, wait)
+
+
+def withdrawn(state: State, one: asked.Withdraw) -> None:
+    registry = state.registry
+    wait = None if registry is None else registry.waits.get(wait_id(one.run, one.key, one.n))
+    if registry is not None and wait is not None:
+        _remove(state, registry, wait)
+
+
+def confirmed(state: State, one: asked.Confirmed, source: int) -> None:
+    """A partition has told all that came since a time. Waits that no other must confirm are looked back for."""
+    registry = state.registry
+    head = None if registry is None else registry.heads.get((one.head, one.pattern))
+    if registry is None or head is None or head.confirmed.get(source, one.since_ms + 1) <= one.since_ms:
+        return
+    before = head.confirmed_ms(state.limits.partitions)
+    head.confirmed[source] = one.since_ms
+    state.touched_waits[journal.head_key(one.head, pattern=one.pattern)] = head
+    if head.confirmed_ms(state.limits.partitions) == before:
+        return
+    for key in [key for key in registry.blocked if head.key in _covering(key)]:
+        for wait in [one for one in registry.blocked[key].values() if _is_confirmed(state, registry, one)]:
+            _unblock(registry, wait)
+            _look_back(state, registry, wait)
+
+
+def arrived(state: State, event: Envelope) -> None:
+    """An event of which some partition told this one."""
+    registry = state.registry
+    if registry is None or not registry.arrivals.add(event):
+        return
+    open_: list[Wait] = []
+    for wait in at_places(registry.places, event):
+        if wait.takes(event):
+            if not wait.open:
+                if wait.found is not None:
+                    wait.found.append(event)
+            elif wait.asked.stream:
+                _met(state, wait, event)
+            else:
+                open_.append(wait)
+    _fan_out(state, registry, event, open_)
+
+
+def looked_back(state: State, look: WaitsLook, arrivals: Iterable[Envelope], *, done: bool) -> None:
+    registry = the_registry(state)
+    for event in arrivals:
+        for wait in at_places(look.places, event):
+            if wait.found is not None and wait.takes(event):
+                wait.found.append(event)
+                if not wait.asked.stream and len(wait.found) > 1:
+                    wait.found = [min(wait.found, key=order)]
+    if done:
+        registry.opening.extend(wait for wait in look.waits.values() if registry.waits.get(wait.id) is wait)
+
+
+# --- the registry: what follows --------------------------------------------------------------------------------------
+
+
+def due(state: State, name: str, due_ms: int) -> None:
+    """A deadline has passed. Whether something came in time is asked of all partitions first."""
+    registry = state.registry
+    wait = None if registry is None else registry.waits.get(name)
+    if registry is None or wait is None or deadline_due_ms(wait) != due_ms:
+        return
+    registry.overdue[name] = wait
+    _give_up(state, registry, wait)
+
+
+def flushed(state: State, registry: Registry) -> None:
+    """All partitions have caught up: give up the overdue waits of which it is certain now, ask anew for the others."""
+    for wait in list(registry.overdue.values()):
+        _give_up(state, registry, wait)
+
+
+def _give_up(state: State, registry: Registry, wait: Wait) -> None:
+    if (wait.asked.deadline_ms or 0) > registry.flushed_ms:
+        if registry.flush is None:
+            flushes.start(state, registry)
+    elif wait.open:  # else once it is
+        del registry.overdue[wait.id]
+        registry.due.append(wait)
+
+
+def work(state: State, registry: Registry) -> None:
+    """Open what can be opened and end what must end, as many as a round takes."""
+    while registry.opening and registry.settled < MOST_A_ROUND:
+        wait = registry.opening.popleft()
+        if registry.waits.get(wait.id) is wait:
+            _open(state, registry, wait)
+    for event in list(registry.fans.values()):
+        open_ = [one for one in at_places(registry.places, event) if one.open and not one.asked.stream]
+        _fan_out(state, registry, event, [one for one in open_ if one.takes(event)])
+    while registry.due and registry.settled < MOST_A_ROUND:
+        wait = registry.due.popleft()
+        if registry.waits.get(wait.id) is wait:
+            _remove(state, registry, wait)
+            registry.settled += 1
+            state.counters.expired += 1
+            state.ask(wait.source, asked.Expired(wait.asked.run, wait.asked.key, wait.asked.n))
+
+
+def backlog(state: State) -> bool:
+    """Whether a round was too small for all that was to be opened or ended."""
+    registry = state.registry
+    return registry is not None and bool(registry.opening or registry.fans or registry.due)
+
+
+def deadline_due_ms(wait: Wait) -> int | None:
+    """Return when the wait's deadline has passed: what is appended at the deadline is still in time."""
+    return None if wait.asked.deadline_ms is None else wait.asked.deadline_ms + 1
+
+
+def the_registry(state: State) -> Registry:
+    if state.registry is None:
+        limits = state.limits
+        state.registry = Registry(Arrivals(most=limits.arrivals, most_bytes=limits.arrivals_bytes))
+    return state.registry
+
+
+def _add(state: State, registry: Registry, wait: Wait) -> None:
+    registry.waits[wait.id] = wait
+    registry.places.setdefault(wait.place, {})[wait.id] = wait
+    due_ms = deadline_due_ms(wait)
+    if due_ms is not None:
+        timers.arm(state, due_ms, Timer.WAIT, wait.id)
+
+
+def _remove(state: State, registry: Registry, wait: Wait) -> None:
+    state.changed = True
+    del registry.waits[wait.id]
+    place = registry.places[wait.place]
+    del place[wait.id]
+    if not place:
+        del registry.places[wait.place]
+    _unblock(registry, wait)
+    registry.overdue.pop(wait.id, None)
+    wait.open, wait.found = False, None
+    state.touched_waits.pop(journal.wait_key(wait.id), None)
+    if wait.journaled:
+        state.removed.append(journal.wait_key(wait.id))
+
+
+def _unblock(registry: Registry, wait: Wait) -> None:
+    blocked = registry.blocked.get(wait.head)
+    if blocked is not None and blocked.pop(wait.id, None) is not None and not blocked:
+        del registry.blocked[wait.head]
+
+
+def _covering(key: HeadKey) -> tuple[HeadKey, ...]:
+    """Return the interests any of which tells of all events that a wait of this head may meet."""
+    head, pattern = key
+    return tuple(dict.fromkeys((key, (head, True), ("", pattern), ("", True))))
+
+
+def _is_confirmed(state: State, registry: Registry, wait: Wait) -> bool:
+    for key in _covering(wait.head):
+        head = registry.heads.get(key)
+        if head is not None:
+            since_ms = head.confirmed_ms(state.limits.partitions)
+            if since_ms is not None and since_ms <= wait.asked.since_ms:
+                return True
+    return False
+
+
+def _need(state: State, registry: Registry, wait: Wait) -> None:
+    """Ask all partitions for the events since the wait's time, unless they are asked for already."""
+    since_ms = wait.asked.since_ms
+    heads = [registry.heads[key] for key in _covering(wait.head) if key in registry.heads]
+    if any(one.since_ms <= since_ms for one in heads):
+        return
+    key = wait.head
+    everything = ("", key[1])
+    many = sum(1 for one in registry.heads if one[1] == key[1]) >= state.limits.heads
+    if everything in registry.heads or (many and key not in registry.heads):
+        key = everything
+    head = registry.heads.get(key)
+    if head is None:
+        head = registry.heads[key] = Head(key, since_ms)
+    else:  # twice as far back as is needed, so that runs that are older and older do not ask each time
+        head.since_ms = max(0, since_ms - (head.since_ms - since_ms))
+    state.touched_waits[journal.head_key(key[0], pattern=key[1])] = head
+    for partition in range(state.limits.partitions):
+        state.ask(partition, asked.Interest(key[0], key[1], head.since_ms))
+
+
+def _look_back(state: State, registry: Registry, wait: Wait) -> None:
+    """Find what was told before the wait was confirmed: here, or in the log."""
+    one, head = wait.asked, wait.head[0]
+    arrivals = registry.arrivals
+    if arrivals.covered_ms(head) <= one.since_ms:
+        events = arrivals.of_topic(one.topic, one.event_key) if wait.pattern is None else arrivals.of_head(head)
+        wait.found = [event for event in events if wait.takes(event)]
+        registry.opening.append(wait)
+        return
+    wait.found = []
+    for look in state.lookbacks:
+        if isinstance(look, WaitsLook):
+            look.events_end, look.commands_end = state.events_offset, state.commands_offset
+            look.join(wait)
+            return
+    state.looks += 1
+    fresh = WaitsLook(
+        number=state.looks,
+        since_ms=one.since_ms,
+        events_end=state.events_offset,
+        commands_end=state.commands_offset,
+    )
+    fresh.join(wait)
+    state.lookbacks.append(fresh)
+
+
+def _open(state: State, registry: Registry, wait: Wait) -> None:
+    found = sorted({(one.partition, one.offset): one for one in wait.found or ()}.values(), key=order)
+    registry.settled += 1
+    if found and not wait.asked.stream:
+        _win(state, registry, wait, found[0])
+        return
+    wait.open, wait.found = True, None
+    state.touched_waits[journal.wait_key(wait.id)] = wait
+    state.changed = True
+    for event in found:
+        _met(state, wait, event)
+    if wait.id in registry.overdue:
+        _give_up(state, registry, wait)
+
+
+def _fan_out(state: State, registry: Registry, event: Envelope, waits: list[Wait]) -> None:
+    """Let an event meet all of `waits`, in this round or, journaled until then, in those that follow."""
+    place = (event.partition, event.offset)
+    room = max(0, MOST_A_ROUND - registry.settled)
+    for wait in waits[:room]:
+        registry.settled += 1
+        # What was told before and met more waits than its round took goes first.
+        first = next((one for one in registry.fans.values() if wait.takes(one)), event)
+        _win(state, registry, wait, first)
+    if len(waits) > room:
+        if place not in registry.fans:
+            registry.fans[place] = event
+            state.touched_waits[journal.fan_key(*place)] = event
+    elif registry.fans.pop(place, None) is not None:
+        state.touched_waits.pop(journal.fan_key(*place), None)
+        state.removed.append(journal.fan_key(*place))
+
+
+def _win(state: State, registry: Registry, wait: Wait, event: Envelope) -> None:
+    _remove(state, registry, wait)
+    _met(state, wait, event)
+
+
+def _met(state: State, wait: Wait, event: Envelope) -> None:
+    state.counters.met += 1
+    state.ask(wait.source, asked.Met(wait.asked.run, wait.asked.key, wait.asked.n, event))
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+
+def restored_wait(state: State, found: dict[str, Any]) -> None:
+    """Take a wait from the journal. One that is open has seen all that was committed."""
+    one = asked.decode(found["ask"])
+    if not isinstance(one, asked.Wait):
+        raise TypeError("it is no wait")
+    wait = Wait(one, found["p"])
+    wait.open, wait.journaled = found["open"], True
+    _add(state, the_registry(state), wait)
+
+
+def restored_head(state: State, found: dict[str, Any]) -> None:
+    key = (found["head"], found["pattern"])
+    confirmed = {int(partition): since_ms for partition, since_ms in found["confirmed"].items()}
+    the_registry(state).heads[key] = Head(key, found["since"], confirmed)
+
+
+def restored_fan(state: State, found: dict[str, Any]) -> None:
+    event = commands.event_of(found["event"])
+    the_registry(state).fans[event.partition, event.offset] = event
+
+
+def restored(state: State, *, unknown_before_ms: int) -> None:
+    """All of them are there: go on with those that are not open. Nothing that was told before is in memory."""
+    registry = state.registry
+    if registry is None:
+        return
+    for head, _ in registry.heads:
+        registry.arrivals.miss(head, unknown_before_ms)
+    for wait in registry.waits.values():
+        if not wait.open:
+            if _is_confirmed(state, registry, wait):
+                _look_back(state, registry, wait)
+            else:
+                registry.blocked.setdefault(wait.head, {})[wait.id] = wait

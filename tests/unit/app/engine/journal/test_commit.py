@@ -1,0 +1,473 @@
+"""What a round writes to the journal: the keys, the order, and nothing that need not be there."""
+
+from typing import Any
+
+import pytest
+
+from app.engine.effects import Commit
+from app.engine.journal import commit as commit_module
+from app.engine.journal.entities import event_of
+from app.engine.values.outgoing import Record
+from tests.unit.app.engine.partition import (
+    NOW,
+    Partition,
+    canonical,
+    commanded,
+    dead,
+    event,
+    failure,
+    flow,
+    merge,
+    results,
+    run_id,
+    summary,
+)
+from topics import codec, journal, keys
+from topics.envelope import MAX_HEADERS, Envelope
+from topics.facts import dead_letter as make_letter
+
+
+def keys_of(made: Commit | None) -> tuple[list[str], list[str]]:
+    """The keys that are written ahead and in the batch; a minus stands before one that is removed."""
+    assert made is not None
+
+    def shown(entities: Any) -> list[str]:
+        return [("" if value is not None else "-") + key.decode() for key, value in entities]
+
+    return shown(made.ahead), shown(made.batch)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is too large for one batch."""
+    monkeypatch.setattr(commit_module, "BATCH_BYTES", 1)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_module, "PART_BYTES", 900)
+
+
+# --- what is written ------------------------------------------------------------------------------------------------
+
+
+def test_a_round_in_which_nothing_happened_writes_nothing() -> None:
+    partition = Partition()
+
+    assert partition.commit() is None
+
+
+def test_a_run_that_starts_and_ends_in_one_round_leaves_its_result_its_id_and_the_offsets() -> None:
+    partition = Partition(flow())
+    partition.commit()
+    (run,) = partition.read(event(0, id="e", key="k"))
+    partition.complete(run)
+
+    made = partition.commit()
+
+    assert keys_of(made) == ([], ["out:0", "ids:0", "head"])
+    assert made is not None
+    assert partition.entity(b"out:0") == {
+        "r": 2,
+        "part": 0,
+        "of": 1,
+        "runs": [],
+        "records": [],
+        "parents": {},
+        "lengths": [len(made.outgoing.results[0][1])],
+        "results": results(made.outgoing),
+    }
+
+
+def test_the_head_says_how_far_everything_is() -> None:
+    partition = Partition(flow())
+    partition.read(event(6, id="a"))
+    partition.commit()
+
+    assert partition.entity(b"head") == {
+        "r": 1,
+        "v": journal.FORMAT,
+        "partitions": 1,
+        "events": 7,
+        "commands": 0,
+        "now": NOW,
+        "bodies": 1,
+        "received": {},
+        "sent": {},
+        "delivered": 0,
+        "results_end": 0,
+        "runs_end": 0,
+        "ids_from": 0,
+        "generations": {"0": NOW},
+    }
+
+
+def test_a_run_that_goes_on_is_written_with_its_event_and_again_when_it_changes() -> None:
+    partition = Partition(flow(version="3"))
+    one = event(0, data={"n": 1}, key="k")
+    (run,) = partition.read(one)
+
+    assert keys_of(partition.commit()) == ([], ["body:0", "out:0", f"run:{run}", "known", "head"])
+    assert partition.entity(b"body:0") == {
+        "p": 0,
+        "o": 0,
+        "t": NOW,
+        "key": "k",
+        "value": '{"topic":"orders/created","data":{"n":1}}',
+        "headers": [],
+        "r": 1,
+    }
+    expected = {
+        "r": 1,
+        "workflow": "charge",
+        "version": "3",
+        "bodies": [0],
+        "lane": ["charge", "k"],
+        "attempt": 1,
+        "started": NOW,
+        "due": 0,
+        "status": "running",
+    }
+    assert partition.entity(journal.run_key(run)) == expected
+    partition.publish(run, "tell")
+    partition.fail(run, failure(retry_after_ms=5_000))
+    assert keys_of(partition.commit()) == ([], ["out:1", f"run:{run}", f"step:{run}#0", "head"])
+    changed = expected | {"r": 2, "due": NOW + 5_000, "status": "retrying"}
+    assert partition.entity(journal.run_key(run)) == changed
+    partition.wait(5_000)
+    assert keys_of(partition.commit()) == ([], [f"run:{run}", "head"])
+    assert partition.entity(journal.run_key(run)) == changed | {"r": 3, "attempt": 2, "due": 0, "status": "running"}
+    partition.complete(run)
+    assert keys_of(partition.commit()) == ([], ["out:2", f"-run:{run}", f"-step:{run}#0", "-body:0", "head"])
+
+
+def test_runs_of_one_event_share_its_body_which_goes_with_the_last_of_them() -> None:
+    partition = Partition(flow("a"), flow("b"), flow("c"))
+    a, b, c = partition.read(event(0))
+    partition.complete(b)
+
+    assert keys_of(partition.commit()) == ([], ["body:0", "out:0", f"run:{a}", f"run:{c}", "known", "head"])
+    partition.complete(a)
+    assert keys_of(partition.commit()) == ([], ["out:1", f"-run:{a}", "head"])
+    partition.complete(c)
+    assert keys_of(partition.commit()) == ([], ["out:2", f"-run:{c}", "-body:0", "head"])
+
+
+def test_what_waits_is_written_with_its_body_and_its_place_goes_when_its_run_starts() -> None:
+    partition = Partition(flow())
+    first, second = event(0, key="k"), event(1, key="k")
+    (run,) = partition.read(first, second)
+    ahead, batch = keys_of(partition.commit())
+    assert (ahead, sorted(batch)) == (
+        [],
+        sorted(["body:0", "body:1", "out:0", "pending:0:charge", f"run:{run}", "known", "head"]),
+    )
+
+    (other,) = partition.complete(run)
+    assert keys_of(partition.commit()) == (
+        [],
+        ["out:1", f"-run:{run}", "-body:1", "-pending:0:charge", f"run:{other}", "head"],
+    )
+
+
+def test_a_run_id_that_comes_back_in_the_round_in_which_it_ended_is_there_afterwards() -> None:
+    partition = Partition(flow(), dedup_ids=4)
+    (run,) = partition.read(event(0, id="a"))
+    partition.commit()
+    for n in range(1, 8):
+        partition.read(event(n, "unheard", id=f"x{n}"))
+        partition.commit()
+
+    partition.complete(run)
+    assert partition.read(event(9, id="a")) == [run]
+    partition.commit()
+
+    assert partition.takeover(flow()).in_hand == {run: 1}
+    assert partition.kinds()["body"] == 1
+
+
+# --- outgoing records -----------------------------------------------------------------------------------------------
+
+
+def end_one(partition: Partition, offset: int) -> None:
+    partition.complete(*partition.read(event(offset)))
+
+
+def test_slots_of_outgoing_records_are_used_again_once_they_are_delivered() -> None:
+    partition = Partition(flow())
+    slots = []
+    for n in range(8):
+        end_one(partition, n)
+        made = partition.commit()
+        slots.append(keys_of(made)[1][0])
+        if n >= 2:  # two rounds are on their way
+            partition.deliver(partition.state.round - 2)
+
+    assert slots == ["out:0", "out:1", "out:2", "out:0", "out:1", "out:2", "out:0", "out:1"]
+    assert partition.kinds()["out"] == 3
+
+
+def test_slots_are_not_used_again_before_they_are_delivered() -> None:
+    partition = Partition(flow())
+    for n in range(5):
+        end_one(partition, n)
+        partition.commit()
+        partition.deliver(0)
+
+    assert partition.kinds()["out"] == 5
+
+
+def test_a_round_without_anything_to_send_needs_no_slot() -> None:
+    partition = Partition(flow(filter=lambda _one: False))
+    partition.read(event(0))
+
+    assert keys_of(partition.commit()) == ([], ["known", "head"])
+    assert partition.state.undelivered == type(partition.state.undelivered)()
+
+
+def test_outgoing_records_are_cut_into_parts_that_come_back_whole(small_parts: None) -> None:
+    partition = Partition(flow(max_retries=0))
+    runs = partition.read(*(event(n, data="x" * n) for n in range(9)))
+    partition.complete(*runs[:5])
+    for run in runs[5:]:
+        partition.fail(run)
+    made = partition.commit()
+    assert made is not None
+    count = partition.kinds()["out"]
+
+    assert count > 3
+    assert [(partition.entity(b"out:%d" % n)["part"], partition.entity(b"out:%d" % n)["of"]) for n in range(count)] == [
+        (n, count) for n in range(count)
+    ]
+    assert partition.takeover(flow()).again == [made.outgoing]
+    assert len(dead(made.outgoing)) == 4
+
+
+# --- rounds that are larger than one batch --------------------------------------------------------------------------
+
+
+def test_what_nothing_refers_to_yet_goes_ahead_of_a_large_round(small: None) -> None:
+    partition = Partition(flow())
+    first, second = event(0, id="a", key="k"), event(1, id="b", key="k")
+    (run,) = partition.read(first, second)
+
+    assert keys_of(partition.commit()) == (
+        ["body:0", "body:1", "out:0", "pending:0:charge", f"run:{run}"],
+        ["ids:0", "known", "head"],
+    )
+
+
+def test_a_large_round_whose_commit_never_came_leaves_no_trace(small: None) -> None:
+    partition = Partition(flow())
+    (run,) = partition.read(event(0, key="k"))
+    partition.commit()
+    before, durable = canonical(partition.takeover(flow()).state), dict(partition.journal)
+    partition.complete(run)
+    partition.read(event(1, key="k"), event(2, key="k"))
+    made = partition.commit()
+    assert made is not None
+    merge(durable, made.ahead)
+
+    other = partition.takeover(flow(), journal_=durable)
+
+    assert sorted(other.state.orphans) == sorted(key for key, _ in made.ahead)
+    other.state.orphans, orphans = [], other.state.orphans
+    assert other.state.bodies > max(int(key[5:]) for key in orphans if key.startswith(b"body:"))  # given only once
+    assert canonical(other.state) | {"bodies": before["bodies"]} == before
+    other.state.orphans = orphans
+    other.complete(run)
+    ahead, _ = keys_of(other.commit())
+    assert ahead[: len(orphans)] == [f"-{key.decode()}" for key in orphans]
+    assert other.kinds() == {"out": 2, "known": 1, "head": 1}
+    assert summary(other.commits[-1].outgoing) == [(run, "completed", {"ok": True})]
+
+
+def test_what_was_written_ahead_of_the_very_first_commit_is_removed(small: None) -> None:
+    partition = Partition(flow())
+    partition.read(event(0))
+    made = partition.commit()
+    assert made is not None
+
+    other = partition.takeover(flow(), journal_={key: value for key, value in made.ahead if value is not None})
+
+    assert other.state.round == 0
+    assert other.read(event(0)) == [run_id("charge", event(0))]
+    other.complete(*other.in_hand)
+    other.commit()
+    assert other.kinds() == {"out": 1, "known": 1, "head": 1}
+
+
+# --- ids ------------------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_packed_now_and_then_and_small_records_are_written_over() -> None:
+    partition = Partition(flow(), dedup_ids=10**6)
+    rounds = 2 * commit_module._TAIL_SLOTS + 9
+    for n in range(rounds):
+        partition.complete(*partition.read(event(n, id=f"e{n}")))
+        partition.commit()
+        partition.deliver(partition.state.round)
+
+    kinds = partition.kinds()
+    assert kinds["ids"] <= commit_module._TAIL_SLOTS
+    assert kinds["pack"] == 2
+    again = partition.takeover(flow())
+    assert canonical(again.state)["ids"] == canonical(partition.state)["ids"]
+    assert again.state.dedup.count == rounds
+    assert again.read(*(event(n, id=f"e{n}") for n in range(rounds))) == []
+
+
+def test_many_ids_at_once_are_packed_at_once() -> None:
+    partition = Partition(dedup_ids=10**6)
+    count = commit_module._TAIL_IDS
+    partition.read(*(event(n, id=f"e{n}") for n in range(count)))
+
+    assert keys_of(partition.commit()) == ([], ["pack:0:0", "head"])
+    assert partition.takeover().state.dedup.count == count
+
+
+@pytest.mark.parametrize("a_round", [1, 3, 40])
+def test_what_is_forgotten_leaves_the_journal_and_the_next_owner_alike(
+    a_round: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_module, "_TAIL_SLOTS", 5)
+    partition = Partition(dedup_ids=32, dedup_window_ms=4_000)
+    number = 0
+    for _ in range(60):
+        partition.now += 37
+        partition.read(*(event(number + n, id=f"e{number + n}") for n in range(a_round)))
+        number += a_round
+        partition.commit()
+        again = partition.takeover()
+
+        assert canonical(again.state)["ids"] == canonical(partition.state)["ids"]
+        assert [(g.number, g.count, g.packs) for g in again.state.dedup.generations] == [
+            (g.number, g.count, g.packs) for g in partition.state.dedup.generations
+        ]
+        assert again.state.removed == []
+    assert partition.kinds()["ids"] <= 6
+    assert partition.kinds()["pack"] <= 32
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_round_of_forwards_is_several_commands_in_order(small_parts: None) -> None:
+    partition = Partition(flow(), partitions=2)
+    partition.read(*(event(n, id=f"e{n}", data="x" * 300) for n in range(12)))
+    partition.complete(*partition.in_hand)
+
+    found = commanded(partition.committed())
+
+    assert [(to, one.sequence) for to, one in found] == [(1, n) for n in range(1, len(found) + 1)]
+    assert len(found) > 1
+    assert all(sum(event.size for event in one.events) <= 900 or len(one.events) == 1 for _, one in found)
+    offsets = [one.offset for _, command in found for one in command.events]
+    assert offsets == sorted(offsets)
+    assert len(offsets) == partition.state.counters.forwarded
+
+
+# --- what fits a batch of the journal, whatever the bytes -----------------------------------------------------------
+
+MOST_BYTES = 7 * 1024 * 1024
+"""Of a batch of the journal (app.kafka.journal), with all that is in it."""
+
+
+def hostile(filler: str, where: str, size: int) -> Envelope:
+    """A valid event of nearly `size` bytes of `filler`: whatever escapes best or worst."""
+    value, key, headers = b'{"topic":"orders/created","id":"e","data":1}', b"", [("h", b"")]
+    raw = filler.encode() * ((size - 1_000) // len(filler))
+    match where:
+        case "content":
+            headers = [("h", raw)]
+        case "name":
+            headers = [(raw.decode(), b"")]
+        case "key":
+            key, value = raw, value.replace(b"1}", b'1,"key":"k"}')
+        case "value":
+            value = value.replace(b"1}", b"1" + b" " * 9 + filler.encode() * len(raw) + b"}")
+        case "value of texts":
+            value = value.replace(b"1}", b"[" + b'"",' * (len(raw) // 3) + b"1]}")
+        case "value of escapes":
+            value = value.replace(b"1}", b'"' + rb"\\" * (len(raw) // 2) + b'"}')
+        case "small fields":
+            small = filler * (journal.READABLE_HEADER_BYTES // len(filler))
+            headers = [(small, small.encode())] * MAX_HEADERS
+            key = filler.encode() * (journal.READABLE_BYTES // len(filler))
+            more = size - 2_000 - len(key) - sum(len(name) + len(content) for name, content in headers)
+            value = value.replace(b"1}", b'1,"key":"k","more":"' + rb"\\" * (more // 2) + b'"}')
+    return codec.decode(value, key, headers, partition=0, offset=0, timestamp_ms=NOW, max_bytes=size)
+
+
+@pytest.mark.parametrize("size", [1024 * 1024, 2 * 1024 * 1024])
+@pytest.mark.parametrize(
+    ("where", "filler"),
+    [
+        *((where, filler) for where in ("content", "name", "key", "small fields") for filler in ("\0", '"', "\\", "x")),
+        *((where, "x") for where in ("value of texts", "value of escapes")),
+        ("value", "\n"),
+    ],
+)
+def test_no_event_is_too_large_for_the_journal_or_as_a_command(where: str, filler: str, size: int) -> None:
+    one = hostile(filler, where, size)
+    assert one.size > size * 0.99
+    home = keys.home_of(one, 2)
+    here = Partition(flow(), partition=home, partitions=2)
+    away = Partition(flow(), partition=1 - home, partitions=2)
+    here.read(one)
+    away.read(one)
+
+    for partition in (here, away):
+        made = partition.commit()
+        assert made is not None
+        assert max(len(key) + len(entity or b"") for key, entity in [*made.ahead, *made.batch]) < MOST_BYTES * 4 // 5
+    assert [[event for _, two in commanded(made.outgoing) for event in two.events] for made in away.commits][-1] == [
+        one
+    ]
+    (body,) = [key for key in here.journal if key.startswith(b"body:")]
+    assert event_of(0, here.journal[body]) == one
+    assert commanded(away.takeover().again[-1]) == commanded(away.commits[-1].outgoing)
+
+
+@pytest.mark.parametrize("one", ["\0", '"', "\\", "\xff", "x"])
+def test_no_dead_letter_is_too_large_for_the_journal(one: str) -> None:
+    largest = 0
+    for key_size in (0, 300_000, 1_000_000, 2_000_000, 3_000_000):
+        for size in (3_000_000 - key_size, 4_500_000 - key_size):
+            raw = one.encode("latin-1")
+            about: dict[str, Any] = {
+                "code": "not_json",
+                "reason": "r",
+                "remedy": "m",
+                "source_topic": "t",
+                "partition": 0,
+                "offset": 0,
+            }
+            letter = make_letter(**about, timestamp_ms=0, key=raw * key_size, value=raw * size, headers=(), at_ms=NOW)
+            partition = Partition(flow())
+            partition.read(malformed=[Record("dlq", None, letter.key, letter.value, tuple(letter.headers))])
+            made = partition.commit()
+            assert made is not None
+            largest = max(largest, *(len(entity or b"") for _, entity in [*made.ahead, *made.batch]))
+    assert largest < MOST_BYTES
+
+
+def test_what_takes_more_room_in_the_journal_than_its_bytes_is_counted_by_what_it_takes() -> None:
+    """Many events whose contents are nearly all headers: no command and no part is much above its bound."""
+    headers = [("h", b"")] * MAX_HEADERS
+    value = b'{"topic":"orders/created","id":"%d","data":1}'
+    away = [
+        codec.decode(value % n, None, headers, partition=0, offset=n, timestamp_ms=NOW, max_bytes=9_999)
+        for n in range(1_000)
+    ]
+    partition = Partition(flow(), partitions=2)
+    partition.read(*away)
+
+    made = partition.commit()
+
+    assert made is not None
+    sent = [one.value or b"" for one in made.outgoing.records if one.topic == "commands"]
+    parts = [entity or b"" for key, entity in [*made.ahead, *made.batch] if key.startswith(b"out:")]
+    assert len(sent) > 1
+    assert max(map(len, sent)) < commit_module.PART_BYTES + 1_000
+    assert max(map(len, parts)) < commit_module.PART_BYTES * 4 // 3 + 1_000

@@ -1,0 +1,97 @@
+"""`on_failure`: one event when a run failed for good, to the workflow that is named."""
+
+from typing import Any
+
+import pytest
+
+from app.engine.inputs import Evicted
+from app.engine.values.asks import Suspend
+from app.engine.values.outgoing import Outgoing
+from tests.unit.app.engine.partition import Partition, event, failure, flow, of_topic
+from tests.unit.app.engine.steps.test_children import produced
+
+TOLD = flow("told", None)
+FLOW = flow("charge", on_failure=TOLD, max_retries=1)
+
+
+def handled(outgoing: Outgoing) -> list[dict[str, Any]]:
+    return [one.data for one in produced(outgoing)]
+
+
+@pytest.mark.parametrize("status", ["failed", "rejected"])
+def test_a_run_that_failed_for_good_starts_its_handler_once(status: str) -> None:
+    partition = Partition(FLOW, TOLD)
+    (run,) = partition.read(event(0, data={"id": 7}, key="k"))
+    partition.fail(run, failure("no luck", final=status == "failed", rejected=status == "rejected"))
+    outgoing = partition.committed()
+
+    (told,) = produced(outgoing)
+    assert (told.id, told.topic, told.source, told.key) == (
+        f"{run}#failed",
+        "headgate/start/told",
+        "headgate/charge",
+        None,
+    )
+    assert told.data == {
+        "run_id": run,
+        "workflow_id": "charge",
+        "status": status,
+        "error": {"type": "ValueError", "message": "no luck", "traceback": None},
+        "events": [event(0, data={"id": 7}, key="k").payload()],
+    }
+    (handler,) = partition.read(told)
+    assert partition.read(told._replace(offset=2)) == []
+    partition.fail(handler, failure(final=True))
+    assert handled(partition.committed()) == []
+
+
+def test_a_run_that_is_tried_again_or_cancelled_or_completed_starts_none() -> None:
+    partition = Partition(FLOW, TOLD)
+    first, second = partition.read(event(0), event(1))
+    partition.fail(first)
+    partition.complete(second)
+    assert handled(partition.committed()) == []
+    partition.read(event(2, "headgate/cancel", key=first))
+    assert handled(partition.committed()) == []
+
+
+def test_a_handler_that_fails_starts_no_other() -> None:
+    partition = Partition(flow("charge", on_failure="told"), flow("told", None, on_failure="charge"))
+    (run,) = partition.read(event(0))
+    partition.fail(run, failure(final=True))
+    (handler,) = partition.read(*produced(partition.committed()))
+    partition.fail(handler, failure(final=True))
+    assert handled(partition.committed()) == []
+
+
+def test_what_is_too_large_for_an_event_is_told_without_the_data() -> None:
+    partition = Partition(FLOW, event_bytes=2_000)
+    (run,) = partition.read(event(0, data="x" * 2_000))
+    partition.fail(run, failure(final=True))
+    (told,) = handled(partition.committed())
+    assert (told["omitted"], [one["data"] for one in told["events"]]) == (True, [None])
+
+
+def test_what_is_nested_too_deep_is_told_without_the_data() -> None:
+    deep: Any = 1
+    for _ in range(199):
+        deep = [deep]
+    partition = Partition(FLOW)
+    (run,) = partition.read(event(0, data=deep))
+    partition.fail(run, failure(final=True))
+    (told,) = handled(partition.committed())
+    assert (told["omitted"], [one["data"] for one in told["events"]]) == (True, [None])
+
+
+def test_an_owner_without_the_code_knows_the_handler() -> None:
+    partition = Partition(flow("charge", on_failure="told", timeout=1))
+    (run,) = partition.read(event(0))
+    partition.ask(run, "approve", Suspend(data=b"null", deadline_ms=None))
+    partition.commit()
+    partition.give(Evicted([run]))
+    partition.recalls = False
+    partition.wait(2_000)
+    assert of_topic(partition.committed(), "events") == []
+    other = partition.takeover()
+    (told,) = handled(other.committed())
+    assert (told["run_id"], told["error"]["type"]) == (run, "WorkflowTimeout")

@@ -1,0 +1,67 @@
+"""What is due, in order; and that what no longer holds is not kept for ever."""
+
+from app.engine.tables import timers
+from app.engine.tables.state import TIMERS_LEAST, Timer, empty
+from app.engine.tables.timers import MOST_A_ROUND
+from app.engine.values.limits import Limits
+from tests.unit.app.engine.partition import NOW, Partition, event, flow, run_id
+
+
+def test_what_is_due_comes_in_the_order_of_its_time_and_then_of_its_arming() -> None:
+    state = empty(0, Limits(partitions=1), journal_id="j")
+    timers.arm(state, 30, Timer.RETRY, "c")
+    timers.arm(state, 10, Timer.RETRY, "a")
+    timers.arm(state, 20, Timer.BATCH, "w", "k")
+    timers.arm(state, 10, Timer.DEADLINE, "b")
+    state.now_ms = 20
+
+    assert timers.next_due_ms(state) == 10
+    assert list(timers.due(state)) == [
+        (10, Timer.RETRY, "a", None),
+        (10, Timer.DEADLINE, "b", None),
+        (20, Timer.BATCH, "w", "k"),
+    ]
+    assert timers.next_due_ms(state) == 30
+    assert list(timers.due(state)) == []
+
+
+def test_nothing_is_due_where_nothing_was_armed() -> None:
+    state = empty(0, Limits(partitions=1), journal_id="j")
+
+    assert timers.next_due_ms(state) is None
+    assert list(timers.due(state)) == []
+
+
+def test_deadlines_of_runs_that_ended_are_dropped_and_those_that_hold_are_kept() -> None:
+    partition = Partition(flow(timeout=3600), flow("batch", "parts", batch_size=9, batch_timeout_seconds=1800))
+    going, failing = event(0), event(1)
+    partition.read(going, failing, event(2, "parts"))
+    partition.fail(run_id("charge", failing))
+    kept = list(partition.state.timers)
+
+    for n in range(3, 3 * TIMERS_LEAST):
+        partition.complete(*partition.read(event(n)))
+
+    assert len(partition.state.timers) <= TIMERS_LEAST
+    assert set(kept) <= set(partition.state.timers)
+    partition.commit()
+    assert partition.wait(60_000) == [run_id("charge", failing)]
+    assert partition.wait(1_800_000) == [run_id("batch", event(2, "parts"))]
+    partition.wait(3_600_000 - 1_860_000)
+    assert partition.in_hand == {run_id("batch", event(2, "parts")): 1}
+    assert partition.now == NOW + 3_600_000
+
+
+def test_more_timers_than_the_least_are_kept_while_they_hold_and_fire_within_the_bound_of_a_round() -> None:
+    partition = Partition(flow(timeout=3600))
+    count = 2 * TIMERS_LEAST
+    for n in range(count):
+        partition.read(event(n))
+
+    assert len(partition.state.timers) == count
+    partition.wait(3_600_000)
+    assert len(partition.state.timers) == count - MOST_A_ROUND
+    partition.commit()
+    partition.wait(0)
+    assert partition.state.runs == {}
+    assert partition.state.timers == []

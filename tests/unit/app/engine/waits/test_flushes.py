@@ -1,0 +1,113 @@
+"""Partitions that catch up before a deadline counts: when they answer, and what the registry makes of it."""
+
+from typing import Any
+
+from app.engine import apply as engine
+from app.engine.inputs import CaughtUp, CommandsRead, Delivered, EventsRead
+from app.engine.journal.commit import commit
+from app.engine.journal.restore import restore
+from app.engine.tables.registry import Registry
+from app.engine.tables.state import State, empty
+from app.engine.values.limits import Limits
+from app.engine.waits.waits import flushes, waits
+from tests.unit.app.engine.partition import NOW, event
+from topics import asked, commands, keys
+
+LIMITS = Limits(partitions=3)
+
+
+def asked_at(number: int = 7, source: int = 1) -> State:
+    given = empty(0, LIMITS, journal_id="j")
+    command = commands.Command(source, "j", 1, 3, [], [], [asked.Flush(number)])
+    engine.apply(given, [CommandsRead([command], [], 1)], NOW)
+    return given
+
+
+def answers(given: State, to: int = 1) -> list[Any]:
+    return given.asks.pop(to, [])
+
+
+def test_an_answer_waits_for_ends_that_were_read_after_the_question() -> None:
+    given = asked_at()
+    assert flushes.question(given) == 1
+    engine.apply(given, [CaughtUp(0, 0, 0)], NOW)
+    assert answers(given) == []
+    engine.apply(given, [CaughtUp(1, 2, 1)], NOW)
+    assert flushes.question(given) is None
+    assert answers(given) == []
+    engine.apply(given, [EventsRead([event(0), event(1)], [], 2)], NOW)
+    assert answers(given) == [asked.Flushed(7)]
+    assert given.flushes == {}
+
+
+def test_an_answer_waits_until_what_was_forwarded_is_delivered() -> None:
+    given = asked_at()
+    engine.apply(given, [CaughtUp(1, 1, 1)], NOW)
+    elsewhere = next(event(0, key=f"k{n}") for n in range(9) if flushed_home(f"k{n}") == 2)
+    engine.apply(given, [EventsRead([elsewhere], [], 1)], NOW)
+    assert answers(given) == []
+    made = commit(given)
+    assert made is not None
+    engine.apply(given, [], NOW)
+    assert answers(given) == []
+    engine.apply(given, [Delivered(made.round, 0, 0)], NOW)
+    assert answers(given) == [asked.Flushed(7)]
+
+
+def flushed_home(key: str) -> int:
+    return keys.partition_of(key.encode(), 3)
+
+
+def test_of_one_registry_the_newest_question_counts() -> None:
+    given = asked_at()
+    flushes.asked_for(given, asked.Flush(9), 1)
+    engine.apply(given, [CaughtUp(1, 0, 1)], NOW)
+    assert answers(given) == []
+    engine.apply(given, [CaughtUp(2, 0, 1)], NOW)
+    assert answers(given) == [asked.Flushed(9)]
+
+
+def test_the_next_owner_answers_what_is_not_answered() -> None:
+    given = asked_at()
+    made = commit(given)
+    assert made is not None
+    other = restore({k: v for k, v in made.batch if v is not None}, 0, LIMITS, journal_id="j").state
+    assert flushes.question(other) == 1
+    engine.apply(other, [CaughtUp(1, 0, 1)], NOW)
+    assert answers(other) == [asked.Flushed(7)]
+
+
+def registry() -> tuple[State, Registry]:
+    given = empty(0, LIMITS, journal_id="j")
+    given.now_ms = NOW
+    made = waits.the_registry(given)
+    flushes.start(given, made)
+    return given, made
+
+
+def answer(given: State, number: int, *sources: int) -> list[int]:
+    """Let partitions answer; return 1 if the registry then knows that all have caught up, twice."""
+    known: list[int] = []
+    for source in sources:
+        flushes.answered(given, asked.Flushed(number), source, lambda _state, _registry: known.append(1))
+    return known
+
+
+def test_all_are_asked_twice_and_then_it_is_known() -> None:
+    given, made = registry()
+    assert given.asks[1] == given.asks[2] == [asked.Flush(2)]
+    assert answer(given, 2, 0, 1, 1, 2) == []
+    assert given.asks[1] == [asked.Flush(2), asked.Flush(3)]
+    assert made.flushed_ms == 0
+    given.now_ms = NOW + 500
+    assert answer(given, 3, 0, 1) == []
+    assert answer(given, 3, 2) == [1]
+    assert made.flushed_ms == NOW - 1  # of when the first was asked: what is appended later may be on its way
+    assert made.flush is None
+
+
+def test_answers_to_an_older_question_count_nothing() -> None:
+    given, made = registry()
+    assert answer(given, 1, 0, 1, 2) == answer(given, 3, 0, 1, 2) == []
+    assert made.flush is not None
+    assert made.flush.waiting == {0, 1, 2}
