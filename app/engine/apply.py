@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from app.engine import inputs, mail
 from app.engine.effects import Effects
-from app.engine.runs.runs import letters, runs
+from app.engine.runs import letters, runs
 from app.engine.starts import lanes, schedules, waking, wishes, workflows
-from app.engine.steps.steps import steps
+from app.engine.steps import steps
 from app.engine.tables import timers
 from app.engine.tables.state import State, Timer
 from app.engine.values import errors
-from app.engine.waits.waits import flushes, interests, lookbacks, waits
+from app.engine.waits import flushes, interests, lookbacks, waits
 from topics import keys
 from topics.commands import Command
 from topics.reserved import PREFIX

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from app.engine.effects import Effects
 from app.engine.starts import wishes
-from app.engine.steps.steps import steps
+from app.engine.steps import steps
 from app.engine.tables.state import State
-from app.engine.waits.waits import flushes, interests, waits
+from app.engine.waits import flushes, interests, waits
 from topics import asked
 
 

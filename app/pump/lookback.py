@@ -12,7 +12,7 @@ from app.engine.inputs import CaughtUp, Input, LookedBack
 from app.engine.tables.arrivals import SKEW_MS
 from app.engine.tables.registry import Look
 from app.engine.tables.state import State
-from app.engine.waits.waits import flushes, lookbacks
+from app.engine.waits import flushes, lookbacks
 from app.kafka.log import LogRecord, PartitionLog
 from topics import asked, codec, commands, keys
 from topics.envelope import MOST_BYTES, Envelope

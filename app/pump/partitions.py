@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.runs.runs import asleep
+from app.engine.runs import asleep
 from app.engine.tables.state import Counters, State
 from app.engine.values.limits import Limits
 from app.kafka.log import Fenced, PartitionLog

@@ -16,12 +16,12 @@ from app.engine import apply as engine
 from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
 from app.engine.inputs import BodiesRead, Crowded, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.journal.commit import commit
-from app.engine.runs.runs import asleep, rising
+from app.engine.runs import asleep, rising
 from app.engine.starts import waking
 from app.engine.tables import timers
 from app.engine.tables.state import Counters, State
 from app.engine.values.outgoing import Outgoing
-from app.engine.waits.waits import waits
+from app.engine.waits import waits
 from app.kafka.log import AppendFailed, Entry, PartitionLog
 from app.pump import decode
 from app.pump.around import Bounds, Clock, Runtime

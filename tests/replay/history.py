@@ -28,9 +28,9 @@ from app.engine.inputs import (
 from app.engine.journal.commit import commit
 from app.engine.journal.entities import Entities, event_of
 from app.engine.journal.restore import restore
-from app.engine.runs.runs import rising, runs
+from app.engine.runs import rising, runs
 from app.engine.starts import waking
-from app.engine.steps.steps import steps
+from app.engine.steps import steps
 from app.engine.tables.state import State, empty
 from app.engine.values.asks import Ask, Await, Child, Execute, Invoke, Kind, Note, Sleep, Suspend
 from app.engine.values.known import Definition

@@ -9,7 +9,7 @@ from app.engine import apply as engine
 from app.engine.effects import Effects
 from app.engine.inputs import CommandsRead
 from app.engine.journal import commit, restore
-from app.engine.runs.runs import asleep, runs
+from app.engine.runs import asleep, runs
 from app.engine.starts import lanes, schedules, waking
 from app.engine.tables.dedup import Dedup
 from app.engine.tables.matching import Matcher

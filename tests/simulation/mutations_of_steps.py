@@ -11,14 +11,14 @@ from app.engine import apply as engine
 from app.engine.effects import Effects, Go
 from app.engine.inputs import Evicted, Judged
 from app.engine.journal import restore
-from app.engine.runs.runs import rising, runs
+from app.engine.runs import rising, runs
 from app.engine.starts import waking
-from app.engine.steps.steps import conditions, ends, steps
+from app.engine.steps import conditions, ends, steps
 from app.engine.tables import recorded
 from app.engine.tables.registry import Wait
 from app.engine.tables.state import RunStatus, State
 from app.engine.values.asks import Outcome
-from app.engine.waits.waits import flushes, interests, waits
+from app.engine.waits import flushes, interests, waits
 from app.pump.pump import Pump
 from app.runtime import values
 from app.runtime.attempt import Attempt

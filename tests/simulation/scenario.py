@@ -11,12 +11,12 @@ import orjson
 from app.engine.journal import commit
 from app.engine.journal import restore as restoring
 from app.engine.journal.entities import event_of
-from app.engine.runs.runs import asleep
+from app.engine.runs import asleep
 from app.engine.tables.state import Counters, Run, RunStatus, State
 from app.engine.values.asks import Await, Suspend
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
-from app.engine.waits.waits import waits
+from app.engine.waits import waits
 from app.kafka.log import Entry, Fenced, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
 from app.pump import lookback, recall

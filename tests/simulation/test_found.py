@@ -28,7 +28,7 @@ from app.engine.tables.state import RunStatus, State, empty, policy_of
 from app.engine.values.asks import Await, EventCondition, Sleep
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
-from app.engine.waits.waits import lookbacks, waits
+from app.engine.waits import lookbacks, waits
 from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster

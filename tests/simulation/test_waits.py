@@ -10,7 +10,7 @@ from app.engine.journal import waiting
 from app.engine.tables.arrivals import Arrivals
 from app.engine.tables.registry import Head, Interest, Interests, Registry, Wait, WaitsLook, at_places
 from app.engine.tables.state import State
-from app.engine.waits.waits import flushes, interests, waits
+from app.engine.waits import flushes, interests, waits
 from app.pump.lookback import LookBack
 from tests.unit.app.engine.waits.test_waits import late, refuted, storm
 from topics import asked

@@ -7,7 +7,7 @@ import orjson
 
 from app.engine.effects import Commit, Placed
 from app.engine.journal import waiting
-from app.engine.runs.runs import asleep, notes, rising, runs
+from app.engine.runs import asleep, notes, rising, runs
 from app.engine.starts import schedules
 from app.engine.tables import awaited, recorded
 from app.engine.tables.recorded import NOWHERE, Step

@@ -15,7 +15,7 @@ from app.engine.journal import waiting
 from app.engine.journal.commit import RESULTS_FIELD
 from app.engine.journal.entities import Entities
 from app.engine.journal.snapshot import Remembered
-from app.engine.runs.runs import asleep, rising, runs
+from app.engine.runs import asleep, rising, runs
 from app.engine.starts import schedules, waking
 from app.engine.tables import recorded, timers
 from app.engine.tables.dedup import DIGEST_BYTES

@@ -16,7 +16,7 @@ import orjson
 
 from app.engine.journal import commit, waiting
 from app.engine.journal.entities import Entities
-from app.engine.runs.runs import asleep
+from app.engine.runs import asleep
 from app.engine.starts import schedules
 from app.engine.tables import recorded
 from app.engine.tables.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation

@@ -6,7 +6,7 @@ from typing import Any
 from app.engine.tables.arrivals import SKEW_MS
 from app.engine.tables.registry import Head, Interest, Wait
 from app.engine.tables.state import State
-from app.engine.waits.waits import flushes, interests, waits
+from app.engine.waits import flushes, interests, waits
 from topics import asked, commands, journal
 from topics.envelope import Envelope
 

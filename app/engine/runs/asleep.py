@@ -4,7 +4,7 @@ So a workflow that nobody loads costs 8 bytes an event, and its partition goes o
 bodies back once the code is there. A body is one for all that need it, asleep or not: `release` knows both.
 """
 
-from app.engine.runs.runs import letters
+from app.engine.runs import letters
 from app.engine.tables.state import Held, Pending, Sleeper, State
 from app.engine.values.numbers import Numbers
 from topics import journal

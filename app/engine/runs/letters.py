@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.engine.inputs import Failure
-from app.engine.runs.runs import parents
+from app.engine.runs import parents
 from app.engine.tables.state import Run, State
 from app.engine.values.outgoing import Record
 from topics import facts

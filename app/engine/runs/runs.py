@@ -5,13 +5,13 @@ from typing import Final
 
 from app.engine import inputs
 from app.engine.effects import Effects, Rise
-from app.engine.runs.runs import asleep, handlers, letters, notes, parents, retry, rising
+from app.engine.runs import asleep, handlers, letters, notes, parents, retry, rising
 from app.engine.tables import timers
 from app.engine.tables.recorded import NOWHERE, Step
 from app.engine.tables.state import Fate, Held, Run, RunStatus, State, Timer
 from app.engine.values.asks import EventCondition, Recorded, Suspend
 from app.engine.values.outgoing import Record, Result
-from app.engine.waits.waits import waits
+from app.engine.waits import waits
 from headgate.definition import Workflow
 from topics import facts, journal, keys
 from topics.envelope import Envelope

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from app.engine.effects import Effects
-from app.engine.runs.runs import asleep, letters, parents, rising, runs
+from app.engine.runs import asleep, letters, parents, rising, runs
 from app.engine.tables import timers
 from app.engine.tables.matching import Match
 from app.engine.tables.state import Held, Lane, Pending, RunStatus, State, Timer, is_unloaded

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from app.engine.effects import Effects
-from app.engine.runs.runs import letters
+from app.engine.runs import letters
 from app.engine.starts import lanes
 from app.engine.tables import timers
 from app.engine.tables.state import Followed, State, Timer

@@ -9,7 +9,7 @@ from itertools import islice
 
 from app.engine.effects import Effects
 from app.engine.inputs import BodiesRead, RunsRead
-from app.engine.runs.runs import asleep, rising, runs
+from app.engine.runs import asleep, rising, runs
 from app.engine.starts import lanes
 from app.engine.starts.lanes import Verdict
 from app.engine.tables import recorded

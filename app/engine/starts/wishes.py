@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from app.engine import inputs
 from app.engine.effects import Effects
-from app.engine.runs.runs import asleep, letters, parents, runs
+from app.engine.runs import asleep, letters, parents, runs
 from app.engine.tables.matching import Cancellers, Match
 from app.engine.tables.state import State
 from topics import asked, facts

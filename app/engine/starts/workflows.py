@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from app.engine.effects import Effects
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.runs.runs import runs
+from app.engine.runs import runs
 from app.engine.starts import lanes, schedules, waking
 from app.engine.tables.state import State
 from app.engine.values.known import Definition

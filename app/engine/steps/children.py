@@ -10,8 +10,8 @@ from typing import Final
 import orjson
 
 from app.engine.effects import Effects
-from app.engine.runs.runs import parents
-from app.engine.steps.steps import ends
+from app.engine.runs import parents
+from app.engine.steps import ends
 from app.engine.tables.recorded import Step
 from app.engine.tables.state import Run, State
 from app.engine.values.asks import Child, Fault, Invoke, Outcome

@@ -5,13 +5,13 @@ from typing import Any, Final
 import orjson
 
 from app.engine.effects import Effects, Judge
-from app.engine.runs.runs import rising, runs
-from app.engine.steps.steps import ends
+from app.engine.runs import rising, runs
+from app.engine.steps import ends
 from app.engine.tables.awaited import Condition, Progress
 from app.engine.tables.recorded import Step
 from app.engine.tables.state import Run, State
 from app.engine.values.asks import Await, EventCondition, Fault, Outcome, Sleep
-from app.engine.waits.waits import waits
+from app.engine.waits import waits
 from topics import commands, keys
 from topics.envelope import Envelope
 from topics.timestamps import rfc3339

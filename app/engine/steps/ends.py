@@ -2,7 +2,7 @@
 
 from app.engine import inputs
 from app.engine.effects import Effects, Go, Resolve
-from app.engine.runs.runs import rising, runs
+from app.engine.runs import rising, runs
 from app.engine.tables import timers
 from app.engine.tables.recorded import Step
 from app.engine.tables.state import Run, RunStatus, State, Timer

@@ -12,8 +12,8 @@ import orjson
 
 from app.engine import inputs
 from app.engine.effects import Effects
-from app.engine.runs.runs import notes, retry, rising, runs
-from app.engine.steps.steps import children, conditions, ends
+from app.engine.runs import notes, retry, rising, runs
+from app.engine.steps import children, conditions, ends
 from app.engine.tables.awaited import Condition
 from app.engine.tables.recorded import Step, Steps
 from app.engine.tables.state import Run, RunStatus, State
@@ -30,7 +30,7 @@ from app.engine.values.asks import (
     Sleep,
     Suspend,
 )
-from app.engine.waits.waits import waits
+from app.engine.waits import waits
 from topics import asked as asked_for
 from topics import facts
 from topics.envelope import Envelope

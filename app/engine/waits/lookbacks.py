@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from app.engine.inputs import LookedBack
 from app.engine.tables.registry import InterestLook, Look, WaitsLook
 from app.engine.tables.state import State
-from app.engine.waits.waits import interests, waits
+from app.engine.waits import interests, waits
 
 
 def take(state: State) -> Sequence[Look]:

@@ -15,7 +15,7 @@ from app.engine.tables.arrivals import Arrivals, order
 from app.engine.tables.registry import Head, HeadKey, Registry, Wait, WaitsLook, at_places, wait_id
 from app.engine.tables.state import Run, State, Timer
 from app.engine.values.asks import EventCondition
-from app.engine.waits.waits import flushes
+from app.engine.waits import flushes
 from topics import asked, commands, journal, keys
 from topics.envelope import Envelope
 

@@ -24,7 +24,7 @@ from app.engine.inputs import (
 from app.engine.journal.commit import commit
 from app.engine.journal.entities import Entities, event_of
 from app.engine.journal.restore import restore
-from app.engine.runs.runs import rising
+from app.engine.runs import rising
 from app.engine.starts import waking
 from app.engine.tables.state import Lane, Run, RunStatus, State, Timer, empty
 from app.engine.values.asks import Ask, Note

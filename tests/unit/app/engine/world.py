@@ -15,12 +15,12 @@ from app.engine import apply as engine
 from app.engine.inputs import CommandsRead, Delivered, EventsRead, Input, TimePassed
 from app.engine.journal.commit import commit
 from app.engine.journal.restore import restore
-from app.engine.steps.steps import steps
+from app.engine.steps import steps
 from app.engine.tables.state import State, empty
 from app.engine.values.asks import EventCondition
 from app.engine.values.limits import Limits
 from app.engine.values.outgoing import Outgoing
-from app.engine.waits.waits import flushes, lookbacks, waits
+from app.engine.waits import flushes, lookbacks, waits
 from app.kafka.log import LogRecord
 from app.pump import decode, lookback
 from topics import codec, keys

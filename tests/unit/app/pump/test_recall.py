@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.runs.runs import asleep
+from app.engine.runs import asleep
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
 from app.kafka.log import Entry

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from app.engine.runs.runs import asleep
+from app.engine.runs import asleep
 from tests.unit.app.engine.partition import Partition, dead, event, flow, run_id
 
 HERE, THERE = flow("here"), flow("there")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from app.engine.runs import parents
 from app.engine.runs.parents import Parent
-from app.engine.runs.runs import parents
 from tests.unit.app.engine.partition import event
 from topics import keys
 from topics.envelope import Envelope

@@ -3,7 +3,7 @@
 import pytest
 
 from app.engine.inputs import BodiesRead, Crowded, RunsRead
-from app.engine.runs.runs import rising
+from app.engine.runs import rising
 from app.engine.starts import waking
 from app.engine.tables.state import RunStatus
 from app.engine.values.asks import Suspend

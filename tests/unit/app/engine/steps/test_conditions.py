@@ -7,10 +7,10 @@ import pytest
 
 from app.engine.effects import Effects, Judge, Resolve, Rise
 from app.engine.inputs import Evicted, Judged
-from app.engine.steps.steps import steps
+from app.engine.steps import steps
 from app.engine.tables.state import RunStatus
 from app.engine.values.asks import Await, EventCondition, Fault, Sleep
-from app.engine.waits.waits import waits
+from app.engine.waits import waits
 from tests.unit.app.engine.partition import NOW, Partition, canonical, event, facts, flow
 from topics import commands, keys
 from topics.envelope import Envelope

@@ -10,8 +10,8 @@ from app.engine.effects import Effects, Go, Resolve, Rise
 from app.engine.inputs import Ended, Evicted, StepAsked, StepEnded
 from app.engine.journal import snapshot
 from app.engine.journal.restore import restore
-from app.engine.runs.runs import runs
-from app.engine.steps.steps import steps
+from app.engine.runs import runs
+from app.engine.steps import steps
 from app.engine.tables import timers
 from app.engine.tables.state import RunStatus, policy_of
 from app.engine.values.asks import Execute, Fault, Kind, Note, Outcome, Recorded, Sleep, Suspend

@@ -9,7 +9,7 @@ from app.engine.journal.restore import restore
 from app.engine.tables.registry import Registry
 from app.engine.tables.state import State, empty
 from app.engine.values.limits import Limits
-from app.engine.waits.waits import flushes, waits
+from app.engine.waits import flushes, waits
 from tests.unit.app.engine.partition import NOW, event
 from topics import asked, commands, keys
 

@@ -9,7 +9,7 @@ from app.engine.journal.restore import restore
 from app.engine.tables.registry import Look
 from app.engine.tables.state import State, empty
 from app.engine.values.limits import Limits
-from app.engine.waits.waits import interests, lookbacks
+from app.engine.waits import interests, lookbacks
 from tests.unit.app.engine.partition import NOW, event
 from topics import asked, commands
 

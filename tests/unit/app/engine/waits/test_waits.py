@@ -9,7 +9,7 @@ import pytest
 
 from app.engine.journal import snapshot, waiting
 from app.engine.tables.state import policy_of
-from app.engine.waits.waits import waits
+from app.engine.waits import waits
 from tests.unit.app.engine.world import NOW, Outcome, World, key_at, shown, topic_at
 from topics import keys
 
