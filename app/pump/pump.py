@@ -13,11 +13,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from app.engine import apply as engine
-from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
+from app.engine.effects import After, Commit, Effects, Go, Placed, Resolve, Rise
 from app.engine.inputs import BodiesRead, Crowded, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.journal.commit import commit
 from app.engine.runs import asleep, rising
 from app.engine.starts import waking
+from app.engine.steps import ends
 from app.engine.tables import timers
 from app.engine.tables.state import Counters, State
 from app.engine.values.outgoing import Outgoing
@@ -330,21 +331,32 @@ class Pump:
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""
         while True:
-            if effects.after:
-                self._after.extend(effects.after)
+            at_once = self._part(effects.after) if effects.after else ()
             if effects.cancels:
                 self._runtime.cancel(effects.cancels)
                 self._left.difference_update([run.id for run in effects.cancels])
             if self._draining:
                 self._left.update([run.id for run in effects.starts])
                 return
-            if not effects.starts:
+            if not effects.starts and not at_once:
                 return
-            await self._runtime.start(effects.starts, self._report)
+            if at_once:
+                self._runtime.go_on(at_once, self._report)
+            if effects.starts:
+                await self._runtime.start(effects.starts, self._report)
+            else:
+                await asyncio.sleep(0)  # functions that end at once do so now
             happened, self._happened = self._happened, []
             if not happened:
                 return
             effects = engine.apply(self.state, happened, self._clock.now_ms())
+
+    def _part(self, after: Sequence[After]) -> list[After]:
+        """Return what need not wait for this round's append: steps of runs whose start is durable. Keep the rest."""
+        at_once: list[After] = []
+        for one in rising.hot(self.state, after):
+            (at_once if isinstance(one, Go) and ends.may_go_at_once(one) else self._after).append(one)
+        return at_once
 
     def _go_on(self) -> None:
         """The round is durable: tell the runtime. While draining, runs that only waited do not go on here."""

@@ -18,6 +18,12 @@ def go(state: State, run: Run, step: Step, effects: Effects) -> None:
     state.unsettled.append(run)
 
 
+def may_go_at_once(one: Go) -> bool:
+    """Whether everything is in the journal that must be there before the step's function is called."""
+    step = None if one.run.steps is None else one.run.steps.open.get(one.key)
+    return one.run.journaled and step is not None and not step.touched
+
+
 def arm(state: State, run: Run, step: Step, due_ms: int) -> None:
     step.due_ms = due_ms
     timers.arm(state, due_ms, Timer.STEP, run.id, step.key)
