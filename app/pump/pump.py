@@ -16,7 +16,7 @@ from app.engine import apply as engine
 from app.engine.effects import After, Commit, Effects, Go, Placed, Resolve, Rise
 from app.engine.inputs import BodiesRead, Crowded, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.journal.commit import commit
-from app.engine.runs import asleep, rising
+from app.engine.runs import rising
 from app.engine.starts import waking
 from app.engine.steps import ends
 from app.engine.tables import timers
@@ -32,6 +32,7 @@ from app.pump.entries import batches, place
 from app.pump.inbox import Inbox
 from app.pump.lookback import LookBack
 from app.pump.recall import Recall
+from app.pump.room import Room
 from app.pump.upkeep import Upkeep
 
 MARK_SECONDS = 1.0
@@ -79,7 +80,7 @@ class Pump:
         """What the runtime is to do once the round is durable."""
         self._wake = asyncio.Event()
         self._stopping = False
-        self._draining = False
+        self._room = Room(state, bounds)
         self._left: set[str] = set()
         """Runs that were to start while draining: their next owner starts them."""
         self._held = asyncio.Event()
@@ -130,7 +131,7 @@ class Pump:
 
     def drain(self) -> None:
         """Take and start nothing more: what goes on may end, what is due is journaled and left to the next owner."""
-        self._draining = True
+        self._room.draining = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -195,9 +196,9 @@ class Pump:
 
     async def _wait(self) -> None:
         self._wake.clear()
-        if self._happened or self._mark_due or ((self._events or self._commands) and not self._full()):
+        if self._happened or self._mark_due or ((self._events or self._commands) and not self._room.full()):
             return
-        if self._may_rise() or self._may_wake() or waits.backlog(self.state) or self._stalled():
+        if self._room.may_rise() or self._room.may_wake() or waits.backlog(self.state) or self._room.stalled():
             return
         if not self._held.is_set() or self._stopping:
             return
@@ -251,9 +252,9 @@ class Pump:
     def _drain(self, *, take: bool) -> list[Input]:
         """Take everything that waits, within the bounds of a round."""
         given, self._happened = self._happened[:MOST_HAPPENED], self._happened[MOST_HAPPENED:]
-        if take and self._stalled():
+        if take and self._room.stalled():
             given.append(Crowded())
-        if not take or self._full():
+        if not take or self._room.full():
             return given or [TimePassed()]
         now_ms = self._clock.now_ms()
         prefix = self.state.limits.prefix
@@ -288,45 +289,17 @@ class Pump:
             if state.loaded:
                 self._recall.clear()
             return None
-        if self._may_rise():
+        if self._room.may_rise():
             wanted = rising.wanted(state, self._bounds.round_events)
             if wanted:
                 end, most = self._next_journal_offset, max(1, self._bounds.held_bytes // 2)
                 return RunsRead(await self._recall.runs(wanted, end=end, most_bytes=most))
-        numbers = waking.wanted(state, self._bounds.round_events) if self._may_wake() else ()
+        numbers = waking.wanted(state, self._bounds.round_events) if self._room.may_wake() else ()
         if not numbers:
             return None
         most_bytes = max(1, self._bounds.held_bytes // 2 - state.recalled_bytes)
         bodies = await self._recall.read(numbers, end=self._next_journal_offset, most_bytes=most_bytes)
         return BodiesRead(bodies) if bodies else None
-
-    def _may_rise(self) -> bool:
-        """Whether there are runs to read back, and room: always while nothing runs, for what fills it may need them."""
-        state, bounds = self.state, self._bounds
-        if not state.rising or self._draining:
-            return False
-        room = state.running < bounds.running and state.held_bytes + state.run_bytes < bounds.held_bytes
-        return room or not state.running
-
-    def _may_wake(self) -> bool:
-        """Whether there is something to wake, and room for it: half of what waits may be what slept."""
-        state = self.state
-        return bool(state.waking) and not self._crowded() and state.recalled_bytes < self._bounds.held_bytes // 2
-
-    def _full(self) -> bool:
-        """Whether nothing new is taken. What is unread costs nothing in Kafka."""
-        state = self.state
-        return self._crowded() or (bool(state.waking) and asleep.count(state) >= state.limits.asleep_events)
-
-    def _crowded(self) -> bool:
-        """Whether so much is going on or waiting that there is room for no more."""
-        state, bounds = self.state, self._bounds
-        crowded = state.running >= bounds.running or state.held_bytes + state.run_bytes >= bounds.held_bytes
-        return crowded or self._draining
-
-    def _stalled(self) -> bool:
-        """Whether room is taken by events that wait behind runs which only wait: for what is unread, perhaps."""
-        return not self._draining and self._crowded() and waking.may_spill(self.state)
 
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""
@@ -335,7 +308,7 @@ class Pump:
             if effects.cancels:
                 self._runtime.cancel(effects.cancels)
                 self._left.difference_update([run.id for run in effects.cancels])
-            if self._draining:
+            if self._room.draining:
                 self._left.update([run.id for run in effects.starts])
                 return
             if not effects.starts and not at_once:
@@ -363,7 +336,7 @@ class Pump:
         after, self._after = self._after, []
         told: list[After] = []
         for one in rising.hot(self.state, after):
-            if self._draining and ((isinstance(one, Resolve) and one.woken) or isinstance(one, Rise)):
+            if self._room.draining and ((isinstance(one, Resolve) and one.woken) or isinstance(one, Rise)):
                 self._left.add(one.run.id)
             else:
                 told.append(one)

@@ -9,13 +9,13 @@ from app.engine.effects import Commit, Placed
 from app.engine.journal import waiting
 from app.engine.runs import asleep, notes, rising, runs
 from app.engine.starts import schedules
-from app.engine.tables import awaited, recorded
+from app.engine.steps import telling
+from app.engine.tables import recorded
 from app.engine.tables.recorded import NOWHERE, Step
 from app.engine.tables.state import Held, OutSlot, Run, RunStatus, State
 from app.engine.values import known
-from app.engine.values.asks import Suspend
 from app.engine.values.outgoing import Outgoing, Record
-from topics import commands, facts, journal
+from topics import commands, journal
 
 Entity = tuple[bytes, bytes | None]
 
@@ -223,65 +223,13 @@ def _step(
     if step.outcome is not None:
         steps.unplaced -= 1
         state.counters.steps += 1
-        _tell_finished(state, run, step)
+        telling.finished(state, run, step)
     elif step.retried:
         step.retried = False
-        _tell_retried(state, run, step)
+        telling.retried(state, run, step)
     elif first:
-        _tell_waiting(state, run, step)
+        telling.waiting(state, run, step)
     step.journaled = True
-
-
-def _tell_waiting(state: State, run: Run, step: Step) -> None:
-    told = facts.step_waiting(
-        run_id=run.id,
-        workflow_id=run.workflow.id,
-        at_ms=state.now_ms,
-        key=step.key,
-        kind=step.kind.value,
-        what=step.about,
-        since_ms=step.asked_ms,
-        until_ms=step.until_ms,
-        data_json=step.ask.data if isinstance(step.ask, Suspend) else None,
-    )
-    runs.tell(state, told)
-
-
-def _tell_retried(state: State, run: Run, step: Step) -> None:
-    assert step.error is not None
-    told = facts.step_retried(
-        run_id=run.id,
-        workflow_id=run.workflow.id,
-        at_ms=state.now_ms,
-        key=step.key,
-        attempt=step.attempts - 1,
-        error=facts.error_of(step.error.type, step.error.message),
-        retry_at_ms=step.due_ms,
-        kind=step.kind.value,
-        what=step.about,
-        asked_at_ms=step.asked_ms,
-    )
-    runs.tell(state, told)
-
-
-def _tell_finished(state: State, run: Run, step: Step) -> None:
-    assert step.outcome is not None
-    fault = step.outcome.fault
-    told = facts.step_finished(
-        run_id=run.id,
-        workflow_id=run.workflow.id,
-        at_ms=state.now_ms,
-        key=step.key,
-        kind=step.kind.value,
-        what=step.about,
-        asked_at_ms=step.asked_ms,
-        started_at_ms=step.started_ms,
-        finished_at_ms=step.finished_ms,
-        attempts=step.attempts,
-        error=None if fault is None else facts.error_of(fault.type, fault.message),
-        received=() if step.wait is None else awaited.events(step.wait),
-    )
-    runs.tell(state, told)
 
 
 def _expire(state: State) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.effects import Resolve, Rise
+from app.engine.effects import Go, Resolve, Rise
 from app.engine.inputs import Ended, Evicted, StepAsked, WorkflowsLoaded
 from app.engine.tables.state import RunStatus
-from app.engine.values.asks import Ask, Await, EventCondition, Note, Outcome, Sleep
+from app.engine.values.asks import Ask, Await, EventCondition, Execute, Note, Outcome, Sleep
 from app.engine.values.limits import Limits
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender
@@ -18,6 +18,7 @@ from app.pump.pump import Pump
 from tests.unit.app.pump.conftest import NOW, Room, defined, event, settle
 from topics import journal
 
+EXECUTE = Execute(max_retries=2, base_delay_ms=1000, max_delay_ms=10_000)
 KEY = "k4"  # its home is partition 0 of two
 
 
@@ -314,6 +315,32 @@ async def test_the_runtime_is_told_of_a_step_only_once_it_is_journaled(room: Roo
     gate.open.set()
     await settle()
     assert room.runtime.told == [Resolve(pump.state.runs[run], "now", Outcome(b"5"))]
+
+
+async def test_a_first_step_waits_for_the_start_of_its_run_and_later_ones_for_no_append(room: Room) -> None:
+    gate = Gate(room)
+    room.runtime.slow = {"w"}
+    pump, _ = await going(room, gate)
+    gate.open.clear()
+    await pump.offer_events(room.produce(event(id="e1", key=KEY)))
+    await settle()
+    (run_id,) = room.runtime.started
+    report = room.runtime.reports[run_id]
+    report(StepAsked(run_id, 1, "first", "run f", EXECUTE))
+    await settle()
+    assert room.runtime.told == []
+    gate.open.set()
+    await settle()
+    assert room.runtime.told == [Go(pump.state.runs[run_id], "first", 1)]
+
+    gate.open.clear()
+    before = room.cluster.read("journal", 0)
+    report(StepAsked(run_id, 1, "second", "run f", EXECUTE))
+    report(StepAsked(run_id, 1, "third", "note n", Note(b"1")))  # the round has something to journal
+    await settle()
+    assert room.runtime.told[1:] == [Go(pump.state.runs[run_id], "second", 1)]
+    assert room.cluster.read("journal", 0) == before
+    gate.open.set()
 
 
 async def test_a_run_that_was_dropped_is_read_back_by_its_offsets_when_its_time_has_come(room: Room) -> None:

@@ -1,0 +1,60 @@
+"""What `headgate.runs` is told of steps: that one waits, is tried again, has come to something. Used by `commit`."""
+
+from app.engine.runs import runs
+from app.engine.tables import awaited
+from app.engine.tables.recorded import Step
+from app.engine.tables.state import Run, State
+from app.engine.values.asks import Suspend
+from topics import facts
+
+
+def waiting(state: State, run: Run, step: Step) -> None:
+    told = facts.step_waiting(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        kind=step.kind.value,
+        what=step.about,
+        since_ms=step.asked_ms,
+        until_ms=step.until_ms,
+        data_json=step.ask.data if isinstance(step.ask, Suspend) else None,
+    )
+    runs.tell(state, told)
+
+
+def retried(state: State, run: Run, step: Step) -> None:
+    assert step.error is not None
+    told = facts.step_retried(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        attempt=step.attempts - 1,
+        error=facts.error_of(step.error.type, step.error.message),
+        retry_at_ms=step.due_ms,
+        kind=step.kind.value,
+        what=step.about,
+        asked_at_ms=step.asked_ms,
+    )
+    runs.tell(state, told)
+
+
+def finished(state: State, run: Run, step: Step) -> None:
+    assert step.outcome is not None
+    fault = step.outcome.fault
+    told = facts.step_finished(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        kind=step.kind.value,
+        what=step.about,
+        asked_at_ms=step.asked_ms,
+        started_at_ms=step.started_ms,
+        finished_at_ms=step.finished_ms,
+        attempts=step.attempts,
+        error=None if fault is None else facts.error_of(fault.type, fault.message),
+        received=() if step.wait is None else awaited.events(step.wait),
+    )
+    runs.tell(state, told)
