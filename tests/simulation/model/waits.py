@@ -77,11 +77,12 @@ def _conditions(run: str, op: Op) -> tuple[On, ...]:
 def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _Wait:
     digest = bytes.fromhex(run.partition(":")[2])
     started = [one.timestamp_ms for one in logs.identities[digest].copies]
-    asked_ms = EPOCH_MS + int(logs.sim.seen.steps.asked[run, key][0] * 1000)
     before, by = _received(logs, run, step.before), _received(logs, run, step.by)
     record = step.asked or step.outcome
     assert record is not None
-    since_ms, least_ms = (record["at"], asked_ms) if on.since == "now" else (max(started), min(started))
+    since_ms, least_ms = (
+        (record["at"], _asked_ms(logs, run, key)) if on.since == "now" else (max(started), min(started))
+    )
     since_ms = max([since_ms, *(event.timestamp_ms for topics, event in by if on.topic in topics)])
     least_ms = max([least_ms, *(event.timestamp_ms for topics, event in before if on.topic in topics)])
     deadline_ms = None if step.asked is None else step.asked["ask"].get("deadline")
@@ -101,6 +102,11 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
         if not least_ms <= journaled_ms <= since_ms:
             raise Violation(f"{wait} waits since {journaled_ms}, not {least_ms}..{since_ms}")
     return wait
+
+
+def _asked_ms(logs: Logs, run: str, key: str) -> int:
+    """Return when its function first asked for a step."""
+    return EPOCH_MS + int(logs.sim.seen.steps.asked[run, key][0] * 1000)
 
 
 def _received(logs: Logs, run: str, keys: tuple[str, ...]) -> list[tuple[set[str], Envelope]]:
@@ -161,7 +167,11 @@ def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]
     if error != "EventTimeout" or op.timeout is None:
         raise Violation(f"{waits[0]} failed with {step.outcome}")
     times_out = op.after is not None and op.after > op.timeout  # then it may be seen before that all cannot be met
-    early = step.asked is None or step.at_ms < waits[0].deadline_ms
+    # One whose time was over when its partition heard of it was never journaled as open.
+    until_ms = (
+        _asked_ms(logs, waits[0].run, waits[0].key) + op.timeout * 1000 if step.asked is None else waits[0].deadline_ms
+    )
+    early = step.at_ms < int(until_ms)
     if early and not (op.kind == "all" and times_out):
         raise Violation(f"EARLY: {waits[0]} gave up at {step.at_ms}")
     if op.kind == "suspend" and not RESUMES:
@@ -196,8 +206,10 @@ def _got_what_it_asked_for(logs: Logs, op: Op, step: Journaled, waits: list[_Wai
     if op.kind == "all" and any(one is None for one in places[: len(op.on)]):
         raise Violation(f"{waits[0]} came to {step.outcome}, without all of its events")
     if op.after is not None and (op.kind == "all" or places[: len(op.on)] == [None] * len(op.on)):
-        until_ms = None if step.asked is None else step.asked["ask"]["conditions"][len(op.on)]["until"]
-        if until_ms is None or step.at_ms < until_ms:
+        until_ms = _asked_ms(logs, waits[0].run, waits[0].key) + int(op.after * 1000)
+        if step.asked is not None:
+            until_ms = step.asked["ask"]["conditions"][len(op.on)]["until"]
+        if step.at_ms < until_ms:
             raise Violation(f"EARLY: {waits[0]} ended at {step.at_ms}, its time was over at {until_ms}")
     for wait, place in zip(waits, places, strict=False):
         if place is None:
