@@ -45,3 +45,5 @@ class Bounds:
     held_bytes: int = 8 * 1024 * 1024
     """Of events that wait or are being handled; a round may add its own on top."""
     inbox_bytes: int = 4 * 1024 * 1024
+    facts_linger_seconds: float = 0.0
+    """How long facts wait for the facts of later rounds, to share their request; results never wait."""

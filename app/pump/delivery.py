@@ -17,21 +17,36 @@ class Delivery:
     """Delivers the rounds of one partition. `run` is a task of the pump's; an error in it ends the pump."""
 
     def __init__(
-        self, log: PartitionLog, *, results_end: int, runs_end: int, report: Callable[[Delivered], None]
+        self,
+        log: PartitionLog,
+        *,
+        results_end: int,
+        runs_end: int,
+        report: Callable[[Delivered], None],
+        linger_seconds: float = 0.0,
     ) -> None:
+        """`linger_seconds`: how long facts alone wait for others, which then share their request."""
         self._log = log
         self._results_end = results_end
         self._runs_end = runs_end
         self._report = report
         self._waiting: deque[Outgoing] = deque()
         self._changed = asyncio.Event()
+        self._linger_seconds = linger_seconds
+        self._lingering: asyncio.TimerHandle | None = None
+        self._pressed = 0
+        """How many wait for everything to be delivered."""
         self._idle = asyncio.Event()
         self._idle.set()
 
     def offer(self, outgoing: Outgoing) -> None:
         self._waiting.append(outgoing)
         self._idle.clear()
-        self._changed.set()
+        if self._may_linger(outgoing):
+            if self._lingering is None:
+                self._lingering = asyncio.get_running_loop().call_later(self._linger_seconds, self._changed.set)
+        else:
+            self._changed.set()
 
     @property
     def full(self) -> bool:
@@ -39,7 +54,13 @@ class Delivery:
 
     async def settled(self) -> None:
         """Wait until everything offered is acknowledged."""
-        await self._idle.wait()
+        self._pressed += 1
+        try:
+            if not self._idle.is_set():
+                self._changed.set()
+            await self._idle.wait()
+        finally:
+            self._pressed -= 1
 
     async def room(self) -> None:
         while self.full:
@@ -52,7 +73,10 @@ class Delivery:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            while self._waiting:
+            if self._lingering is not None:
+                self._lingering.cancel()
+                self._lingering = None
+            while self._waiting and self._lingering is None:
                 rounds = list(self._waiting)
                 await self._deliver(rounds)
                 for _ in rounds:
@@ -60,15 +84,26 @@ class Delivery:
                 self._report(Delivered(rounds[-1].round, self._results_end, self._runs_end))
                 if self._made_room is not None:
                     self._made_room.set()
-            self._idle.set()
+            if not self._waiting:
+                self._idle.set()
+
+    def _may_linger(self, outgoing: Outgoing) -> bool:
+        """Whether nobody waits for what is in it: facts, of which those who read them know that they are late."""
+        if outgoing.results or outgoing.records or not self._linger_seconds or self._pressed:
+            return False
+        return len(self._waiting) < WINDOW // 2
 
     async def _deliver(self, rounds: Sequence[Outgoing]) -> None:
         results = [one for outgoing in rounds for one in outgoing.results]
         runs = [_plain(one) for outgoing in rounds for one in outgoing.runs]
         records = [one for outgoing in rounds for one in outgoing.records]
-        if results:
+        if results and runs:  # in one request, when nothing else is on the way
+            self._results_end, self._runs_end = await asyncio.gather(
+                self._log.deliver("results", results), self._log.deliver("runs", runs)
+            )
+        elif results:
             self._results_end = await self._log.deliver("results", results)
-        if runs:
+        elif runs:
             self._runs_end = await self._log.deliver("runs", runs)
         if records:
             missing = await self._log.send(records)

@@ -90,7 +90,13 @@ class Pump:
         self._marked = state.delivered
         self._mark_due = False
         self._mark_timer: asyncio.TimerHandle | None = None
-        self.delivery = Delivery(log, results_end=state.results_end, runs_end=state.runs_end, report=self._note)
+        self.delivery = Delivery(
+            log,
+            results_end=state.results_end,
+            runs_end=state.runs_end,
+            report=self._note,
+            linger_seconds=bounds.facts_linger_seconds,
+        )
         self._lookback = LookBack(state, log, self._note, event_bytes=bounds.event_bytes)
         for outgoing in deliver_again:
             self.delivery.offer(outgoing)

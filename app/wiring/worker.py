@@ -47,6 +47,7 @@ from topics import catalog
 COMMIT_SECONDS: Final = 2.0
 INBOXES_BYTES: Final = 32 * 1024 * 1024
 """Of all partitions together: what is fetched and waits for its round."""
+FACTS_LINGER_SECONDS: Final = 0.01
 M_TRIM_THRESHOLD: Final = -1  # of malloc.h, as the two below
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
@@ -205,6 +206,7 @@ class _Worker:
                 round_bytes=settings.limits.round_bytes,
                 held_bytes=held_bytes,
                 inbox_bytes=max(1024 * 1024, INBOXES_BYTES // settings.kafka.partitions),
+                facts_linger_seconds=FACTS_LINGER_SECONDS,
             ),
             clock=clock,
             runtime=driver,

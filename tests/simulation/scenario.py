@@ -158,6 +158,7 @@ class Scenario:
                 running=chance.choice((1, 2, 4)) if small else 100,
                 held_bytes=chance.choice((300, 1_000, 2_000, 3_000)) if chance.random() < 0.5 else 1_000_000,
                 inbox_bytes=chance.choice((100, 1_000_000)),
+                facts_linger_seconds=0.0 if self.seed % 4 else 0.03,
             ),
             at_hand_bytes=chance.choice((0, 0, 200, 1_000_000)),
             scan_bytes=chance.choice((8_000_000, 400)),

@@ -28,10 +28,12 @@ class Held(MemoryLog):
 
 
 class Kit:
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, linger_seconds: float = 0.0) -> None:
         self.log = Held(room)
         self.marks: list[Delivered] = []
-        self.delivery = Delivery(self.log, results_end=0, runs_end=0, report=self.marks.append)
+        self.delivery = Delivery(
+            self.log, results_end=0, runs_end=0, report=self.marks.append, linger_seconds=linger_seconds
+        )
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -93,6 +95,55 @@ async def test_rounds_above_the_window_wait_for_room(kit: Kit) -> None:
     kit.log.go.set()
     await waiting
     assert not kit.delivery.full
+
+
+FACT = Record("runs", 0, b"r", b"{}", ())
+
+
+@pytest.fixture
+def lingering(room: Room) -> Iterator[Kit]:
+    made = Kit(room, linger_seconds=3_600.0)
+    made.log.go.set()
+    yield made
+    if made.task is not None:
+        made.task.cancel()
+
+
+async def test_facts_alone_wait_for_others_and_a_result_takes_them_along(lingering: Kit, room: Room) -> None:
+    await lingering.start()
+    lingering.delivery.offer(Outgoing(1, runs=[FACT]))
+    await settle()
+    lingering.delivery.offer(Outgoing(2, runs=[FACT]))
+    await settle()
+    assert (room.values("runs"), lingering.marks) == ([], [])
+    lingering.delivery.offer(round_of(3))
+    await settle()
+    assert (len(room.values("runs")), len(room.values("results"))) == (2, 1)
+    assert lingering.marks == [Delivered(3, 1, 2)]
+
+
+async def test_facts_do_not_wait_when_somebody_waits_for_all_or_half_the_window_is_full(lingering: Kit) -> None:
+    await lingering.start()
+    lingering.delivery.offer(Outgoing(1, runs=[FACT]))
+    await lingering.delivery.settled()
+    assert lingering.marks == [Delivered(1, 0, 1)]
+    for number in range(2, 2 + WINDOW // 2):
+        lingering.delivery.offer(Outgoing(number, runs=[FACT]))
+    await settle()
+    assert [one.round for one in lingering.marks] == [1, 1 + WINDOW // 2]
+
+
+async def test_facts_that_come_during_a_delivery_linger_too(lingering: Kit) -> None:
+    await lingering.start()
+    lingering.log.go.clear()
+    lingering.delivery.offer(round_of(1))
+    await settle()
+    lingering.delivery.offer(Outgoing(2, runs=[FACT]))
+    lingering.log.go.set()
+    await settle()
+    assert [one.round for one in lingering.marks] == [1]
+    await lingering.delivery.settled()
+    assert [one.round for one in lingering.marks] == [1, 2]
 
 
 async def test_a_record_whose_topic_is_missing_becomes_a_dead_letter(kit: Kit, room: Room) -> None:
