@@ -17,8 +17,13 @@ _RFC3339: Final = re.compile(
 @lru_cache(maxsize=8192)  # at 100,000 events/s a hundred records share a millisecond: 0.05 us instead of 2
 def rfc3339(ms: int) -> str:
     """Return `ms` as for example "2026-01-31T12:00:00.250Z"."""
-    ms = min(max(ms, 0), MAX_MS)
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, rest = divmod(min(max(ms, 0), MAX_MS), 1000)
+    return f"{_to_the_second(seconds)}.{rest:03}Z"
+
+
+@lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:-6]
 
 
 @lru_cache(maxsize=1024)

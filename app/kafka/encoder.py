@@ -6,6 +6,7 @@ share all headers but two, so here those are encoded once, and no lists are made
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -77,6 +78,7 @@ def record_batch(
     return _FRAME.pack(0, _FRAME.size - _UNCOUNTED + len(body), -1, 2, google_crc32c.value(body)) + body
 
 
+@lru_cache(maxsize=1024)  # names of headers: of authors' events there may be any number
 def _text(text: str) -> bytes:
     return _bytes(text.encode())
 
