@@ -16,13 +16,14 @@ from headgate.event import Event
 class RunContext:
     """One attempt of one run, as its author sees it (headgate.Context)."""
 
-    __slots__ = ("__dict__", "_live", "_report", "_run", "attempt")
+    __slots__ = ("__dict__", "_live", "_over", "_report", "_run", "attempt")
 
     def __init__(self, run: Run, report: Report, live: Live, history: History | None = None) -> None:
         self._run = run
         self._report = report
         self._live = live
         self.attempt = run.attempt
+        self._over = False
         if history is not None:
             self.__dict__["asking"] = Attempt(run, run.attempt, report, live, history)
 
@@ -47,10 +48,13 @@ class RunContext:
         asking = self.__dict__.get("asking")
         if asking is None:  # those runs alone that have steps need one
             asking = self.__dict__["asking"] = Attempt(self._run, self.attempt, self._report, self._live, None)
+            if self._over:
+                asking.close(returned=True)  # or a step would be asked of a run that is gone, and never end
         return Steps(asking)
 
     def close(self, *, returned: bool) -> Failure | None:
         """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""
+        self._over = True
         asking = self.__dict__.get("asking")
         return None if asking is None else asking.close(returned=returned)
 

@@ -172,10 +172,12 @@ def test_a_step_without_a_text_for_a_key_is_refused(key: Any) -> None:
     assert reported == []
 
 
-def test_a_step_after_the_function_returned_is_refused() -> None:
+@pytest.mark.parametrize("used", [True, False], ids=["that had steps", "that never had one"])
+def test_a_step_after_the_function_returned_is_refused(used: bool) -> None:
     ctx, reported = context()
-    step = ctx.step
+    step = ctx.step if used else None
     ctx.close(returned=True)
+    step = step or ctx.step
 
     with pytest.raises(HeadgateError, match=r"was called after run .* had returned; await every step before returning"):
         step.publish_event("tell", topic="told", data=1)
