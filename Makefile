@@ -34,8 +34,8 @@ types: .venv/.installed-dev ## mypy, strict
 simulate: .venv/.installed-dev ## seeded simulation of pump, engine and runtime; SEEDS=20000
 	@$(VENV)/python -m tests.simulation --seeds $(SEEDS)
 
-chaos: .venv/.installed-dev ## kill -9 of workers and broker under load, for a long time; KILLS=30
-	@$(VENV)/python -m tests.e2e.chaos --kills $(KILLS)
+chaos: .venv/.installed-dev ## kill -9 of workers and broker under load, also at named points; KILLS=30 or MINUTES=15
+	@$(VENV)/python -m tests.e2e.chaos $(if $(MINUTES),--minutes $(MINUTES),--kills $(KILLS)) $(ARGS)
 
 bench: .venv/.installed-dev ## benchmarks with peers in the same run; ARGS="--help" says more
 	@$(VENV)/python -m benchmarks $(ARGS)

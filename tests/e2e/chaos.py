@@ -1,61 +1,60 @@
-"""`make chaos`: two workers and a broker under a steady load of all kinds of workflows; at random moments one of them
-is killed or frozen. At the end every event has exactly one result, or this ends with 1.
+"""`make chaos`: two workers and a broker under a steady load of all kinds of workflows. At random moments one of them
+is killed or frozen, and workers kill themselves at the named points of `tests.e2e.crashpoints`. At the end every event
+has exactly one result, no run is stuck, and no step ran again after it was journaled; or this ends with 1.
 
-    python -m tests.e2e.chaos --kills 30 --seed 7 --save benchmarks/results/chaos-7.json
+    python -m tests.e2e.chaos --minutes 15 --seed 7 --save benchmarks/results/chaos-7.json
 """
 
 import argparse
 import json
-import os
-import platform
 import random
-import statistics
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
 from app.kafka.embedded import EmbeddedKafka
-from app.kafka.embedded.jars import load_lock
+from tests.e2e import diary, strikes
+from tests.e2e.crashpoints import POINTS
 from tests.e2e.load import Load
 from tests.e2e.service import Service, Worker
-from tests.e2e.tally import Tally, Verdict, dead_letters
-from tests.e2e.waiting import until
+from tests.e2e.strikes import KILLED, Members, Slot
+from tests.e2e.summary import Blow, Outcome, show, summary
+from tests.e2e.tally import Tally, dead_letters, facts_of
+from tests.e2e.waiting import Expired, until
 
-WORKERS: Final = ("w0", "w1")
 RECOVERY_SECONDS: Final = 90.0
+SESSION_SECONDS: Final = "12"
+"""Twice the default: where others want the CPU as well, workers would lose their partitions again and again."""
+STRIKE_SECONDS: Final = 45.0
+"""How long a worker has to come to the point at which it is to end."""
 OVERLAP: Final = 0.3
 """Share of the blows that are dealt while the service still recovers from the one before."""
-_KILLED = -9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blow:
-    """One kill or freeze."""
-
-    kind: str
-    at_seconds: float
-    frozen_seconds: float
-    """How long a process was frozen, or the broker not there: no share of ours."""
-    silent_seconds: float
-    """Longest time until the next one that any partition was without a result."""
+FENCED: Final = 4
+AT_POINTS: Final = "workers killed at a named point"
+STRIKES: Final = 7
+"""Of those, for each blow of every other kind."""
 
 
 class Chaos:
     """Deals blows to a service, and restarts what ended as a supervisor would."""
 
-    def __init__(self, service: Service, tally: Tally, chance: random.Random, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, service: Service, load: Load, tally: Tally, chance: random.Random, report: Callable[[str], None]
+    ) -> None:
         self._service, self._tally, self._chance, self._report = service, tally, chance, report
         self._kafka = service.kafka
-        self.workers: dict[str, Worker] = {}
+        self.slots = [Slot(service, name, load) for name in ("w0", "w1")]
+        self._members = Members(service)
+        self._points: list[str] = []
+        self.kills = 0
+        """Of those that are not at a point."""
+        self.missed: Counter[str] = Counter()
         self.exits: Counter[int] = Counter()
         """Exit codes of workers that were not killed."""
         self.kinds: dict[str, Callable[[], float]] = {
@@ -66,11 +65,18 @@ class Chaos:
             "worker frozen past its session": self._freeze_past_session,
             "broker killed": self._kill_broker,
             "broker frozen": self._freeze_broker,
+            AT_POINTS: self._strike,
         }
 
     def start(self) -> None:
-        self._supervise()
+        for slot in self.slots:
+            slot.start()
         self.recovered()
+
+    def order(self) -> list[str]:
+        """Return the next blows: each kind comes before any comes again, in another order each time."""
+        kinds = [*self.kinds, *[AT_POINTS] * (STRIKES - 1)]
+        return self._chance.sample(kinds, len(kinds))
 
     def blow(self, kind: str) -> float:
         """Deal one blow; return for how long something was frozen or away."""
@@ -86,9 +92,10 @@ class Chaos:
         def serving() -> bool:
             self._supervise()
             self._tally.count()
-            owned = [self.workers[name].owned() for name in WORKERS]
+            owned = [slot.worker.owned() if slot.worker.serves else 0 for slot in self.slots]
             return all(owned) and sum(owned) == self._service.partitions
 
+        self._members.end()
         until(serving, RECOVERY_SECONDS, "both workers serve again", else_show=self._service.tails)
 
     def go_on(self, seconds: float) -> None:
@@ -98,56 +105,96 @@ class Chaos:
             self._supervise()
             self._tally.count()
 
-    def _supervise(self, *, but: Worker | None = None) -> None:
-        for name in WORKERS:
-            worker = self.workers.get(name)
-            if worker is not None and worker is but:
+    def _supervise(self, *, but: Slot | None = None) -> None:
+        for slot in self.slots:
+            if slot is but:
                 continue
-            if worker is not None and not worker.alive:
-                code = worker.ended(1.0)
-                if code != _KILLED:
-                    self.exits[code] += 1
-                    self._report(f"{name} ended with {code}: {worker.log().strip().splitlines()[-1][:200]}")
-            if worker is None or not worker.alive:
-                self.workers[name] = self._service.start(name)
-            elif worker.port is None:
-                worker.look_for_port()
+            ended = slot.worker
+            code = slot.supervise()
+            if code not in (None, KILLED):
+                self.exits[code] += 1
+                if code == FENCED:
+                    diary.note_lost(self._service.diary, ended.pid)
+                self._report(f"{ended.name} ended with {code}: {ended.log().strip().splitlines()[-1][:200]}")
 
-    def _one(self) -> Worker:
-        return self.workers[self._chance.choice(WORKERS)]
+    def _strike(self) -> float:
+        """Have one worker or both end at a point; each point comes before any comes again."""
+        aimed: list[tuple[str, Slot]] = []
+        for slot in self._chance.sample(self.slots, self._chance.choice((1, 1, 2))):
+            self._points = self._points or self._chance.sample(list(POINTS), len(POINTS))
+            point = self._points.pop()
+            most = POINTS[point].passage
+            slot.aim(point, self._chance.randint(1, 2 * most) if most > 1 else 1)
+            aimed.append((point, slot))
+            self._report(f"    {slot.name} at {point!r}")
+        before = strikes.reached(self._service)
+        for _, slot in aimed:
+            self._kill(slot)
+
+        def there() -> bool:
+            self._supervise()
+            self._tally.count()
+            if any(slot.waits_for_member for _, slot in aimed):
+                self._members.join()
+            return not any(slot.aiming for _, slot in aimed)
+
+        try:
+            until(there, STRIKE_SECONDS, "they are killed there")
+        except Expired:
+            reached = strikes.reached(self._service)
+            for point, slot in aimed:
+                if reached[point] == before[point]:
+                    self.missed[point] += 1
+                    self._report(f"    {slot.name} did not come to {point!r}")
+                slot.give_up()
+                self._kill(slot)  # it might come there later
+        return 0.0
+
+    def _one(self) -> Slot:
+        return self._chance.choice(self.slots)
+
+    def _kill(self, slot: Slot) -> None:
+        self.kills += 1
+        slot.worker.kill()
 
     def _restart(self) -> float:
-        self._one().kill()
+        self._kill(self._one())
         return 0.0
 
     def _restart_both(self) -> float:
-        for name in WORKERS:
-            self.workers[name].kill()
+        for slot in self.slots:
+            self._kill(slot)
         return 0.0
 
     def _take_over(self) -> float:
         killed = self._one()
-        killed.kill()
+        self._kill(killed)
         self._other_owns_everything(killed)
         return 0.0
 
+    def _freeze(self, slot: Slot) -> Worker:
+        worker = slot.worker
+        worker.freeze()
+        diary.note_lost(self._service.diary, worker.pid)
+        return worker
+
     def _freeze_worker(self) -> float:
-        frozen = self._one()
-        frozen.freeze()
+        frozen = self._freeze(self._one())
         seconds = self._wait(self._chance.uniform(0.2, 5.0))
         frozen.go_on()
         return seconds
 
     def _freeze_past_session(self) -> float:
-        frozen = self._one()
-        frozen.freeze()
-        self._other_owns_everything(frozen)
+        slot = self._one()
+        frozen = self._freeze(slot)
+        self._other_owns_everything(slot)
         self._wait(self._chance.uniform(0.0, 2.0))
         frozen.go_on()
         return 0.0
 
     def _kill_broker(self) -> float:
         began = time.monotonic()
+        self.kills += 1
         self._kafka.kill()
         self._wait(self._chance.uniform(0.0, 3.0))
         self._kafka.start()
@@ -159,13 +206,14 @@ class Chaos:
         self._kafka.resume()
         return seconds
 
-    def _other_owns_everything(self, lost: Worker) -> None:
-        (other,) = (name for name in WORKERS if self.workers[name] is not lost)
+    def _other_owns_everything(self, lost: Slot) -> None:
+        self._members.end()
+        (other,) = (slot for slot in self.slots if slot is not lost)
 
         def owned() -> bool:
             self._supervise(but=lost)
             self._tally.count()
-            return self.workers[other].owned() == self._service.partitions
+            return other.worker.owned() == self._service.partitions
 
         until(owned, RECOVERY_SECONDS, "the other one owns everything", else_show=self._service.tails)
 
@@ -176,29 +224,37 @@ class Chaos:
         return seconds
 
 
-def run(*, kills: int, seed: int, per_second: float, folder: Path, console: Console) -> tuple[dict[str, Any], bool]:
-    """Return the summary, and whether everything is right."""
+def run(
+    *, kills: int | None, minutes: float | None, seed: int, per_second: float, folder: Path, console: Console
+) -> tuple[dict[str, Any], bool]:
+    """Return the summary, and whether everything is right. It ends after so many blows, or so many minutes."""
     chance = random.Random(seed)
     began = time.monotonic()
 
     def report(text: str) -> None:
         console.print(f"{time.monotonic() - began:7.1f} s  {text}", highlight=False, markup=False, soft_wrap=True)
 
+    def goes_on(dealt: int) -> bool:
+        if minutes is not None:
+            return time.monotonic() - began < 60 * minutes
+        return dealt < (kills or 0)
+
     with (
         EmbeddedKafka(folder / "kafka") as kafka,
-        Service(kafka, "chaos.", folder / "service", partitions=8) as service,
+        Service(
+            kafka, "chaos.", folder / "service", partitions=8, worker_session_timeout_seconds=SESSION_SECONDS
+        ) as service,
         Load(service, seed=seed) as load,
         Tally(service) as tally,
     ):
-        chaos = Chaos(service, tally, chance, report)
+        chaos = Chaos(service, load, tally, chance, report)
         chaos.start()
         load.start(per_second=per_second)
         until(tally.count, 60.0, "there are results", else_show=service.tails)
-        # Every kind comes before any comes again, in another order each time.
         order: list[str] = []
         dealt: list[tuple[str, float, int, float]] = []
-        while len(dealt) < kills:
-            order = order or chance.sample(list(chaos.kinds), len(chaos.kinds))
+        while goes_on(len(dealt)):
+            order = order or chaos.order()
             kind = order.pop()
             report(f"{len(dealt) + 1:3} {kind}")
             at, since_ms = time.monotonic() - began, _now_ms()
@@ -213,7 +269,20 @@ def run(*, kills: int, seed: int, per_second: float, folder: Path, console: Cons
         except AssertionError as missing:
             console.print(str(missing), markup=False, highlight=False, soft_wrap=True)
         verdict = tally.verdict(load)
-        letters = _wrong_dead_letters(service, load)
+        facts = facts_of(service)
+        account = diary.read(service.diary, facts.ended)
+        reached = strikes.reached(service)
+        outcome = Outcome(
+            verdict=verdict,
+            facts=facts,
+            account=account,
+            wrong_dead_letters=_wrong_dead_letters(service, load),
+            reached=reached,
+            missed=chaos.missed,
+            kills=chaos.kills + sum(reached.values()),
+        )
+        if not outcome.right:
+            report(f"{verdict}; {facts.open=} {facts.stuck=} {facts.twice=} {account.again_after=} {account.changed=}")
         ends = [since_ms for _, _, since_ms, _ in dealt[1:]] + [ended_ms]
         blows = [
             Blow(
@@ -224,7 +293,7 @@ def run(*, kills: int, seed: int, per_second: float, folder: Path, console: Cons
             )
             for (kind, at, since_ms, frozen), end in zip(dealt, ends, strict=True)
         ]
-        facts = {
+        about = {
             "seed": seed,
             "seconds": round(time.monotonic() - began),
             "events_per_second": per_second,
@@ -232,9 +301,8 @@ def run(*, kills: int, seed: int, per_second: float, folder: Path, console: Cons
             "copies_of_events": load.duplicates,
             "effects_expected": len(load.expected),
             "exits_of_workers_not_killed": {str(code): count for code, count in sorted(chaos.exits.items())},
-            "wrong_dead_letters": letters,
         }
-    return _summary(facts, blows, verdict), verdict.right and not letters
+    return summary(about, blows, outcome), outcome.right
 
 
 def _wrong_dead_letters(service: Service, load: Load) -> int:
@@ -249,69 +317,32 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _summary(facts: dict[str, Any], blows: Sequence[Blow], verdict: Verdict) -> dict[str, Any]:
-    by_kind: dict[str, list[Blow]] = defaultdict(list)
-    for blow in blows:
-        by_kind[blow.kind].append(blow)
-    return {
-        "what": "python -m tests.e2e.chaos: kills and freezes under load, two workers, one broker, 8 partitions",
-        "machine": {"cpus": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
-        "versions": {"headgate": version("headgate"), "kafka": load_lock().kafka},
-        **facts,
-        "results": verdict.results,
-        "lost": len(verdict.lost),
-        "doubled": len(verdict.doubled) + len(verdict.repeated_runs),
-        "of_no_event": len(verdict.strangers),
-        "out_of_order": len(verdict.out_of_order),
-        "kills": len(blows),
-        "seconds_without_results": {
-            kind: {
-                "times": len(several),
-                "median": round(statistics.median(one.silent_seconds for one in several), 2),
-                "longest": round(max(one.silent_seconds for one in several), 2),
-                "longest_beyond_the_freeze": round(max(one.silent_seconds - one.frozen_seconds for one in several), 2),
-            }
-            for kind, several in sorted(by_kind.items())
-        },
-        "blows": [asdict(blow) for blow in blows],
-    }
-
-
-def _show(summary: dict[str, Any], console: Console) -> None:
-    table = Table(title=f"seed {summary['seed']}: {summary['kills']} kills in {summary['seconds']} s")
-    for name in ("what happened", "times", "median without results, s", "longest, s", "beyond the freeze, s"):
-        table.add_column(name, justify="left" if name == "what happened" else "right")
-    for kind, silent in summary["seconds_without_results"].items():
-        figures = (silent["median"], silent["longest"], silent["longest_beyond_the_freeze"])
-        table.add_row(kind, str(silent["times"]), *(f"{figure:.2f}" for figure in figures))
-    console.print(table)
-    console.print(
-        f"{summary['events']} events (and {summary['copies_of_events']} copies), {summary['effects_expected']} effects "
-        f"expected, {summary['results']} results: lost {summary['lost']}, doubled {summary['doubled']}, of no event "
-        f"{summary['of_no_event']}, out of order {summary['out_of_order']}, wrong dead letters "
-        f"{summary['wrong_dead_letters']}; workers that ended by themselves: {summary['exits_of_workers_not_killed']}",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=30, help="kills and freezes (default 30)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--kills", type=int, default=None, help="kills and freezes (default 30)")
+    length.add_argument("--minutes", type=float, default=None, help="how long it goes on, instead")
     parser.add_argument("--seed", type=int, default=None, help="of kinds and moments (default: another each time)")
-    parser.add_argument("--rate", type=float, default=100.0, help="events per second (default 100)")
+    parser.add_argument("--rate", type=float, default=60.0, help="events per second (default 60)")
     parser.add_argument("--save", type=Path, default=None, help="write the summary as JSON")
     parser.add_argument("--folder", type=Path, default=None, help="for data and logs, kept (default: temporary)")
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else time.time_ns() % 100_000
+    kills = 30 if given.kills is None and given.minutes is None else given.kills
     console = Console()
-    console.print(f"seed {seed}: repeat with --kills {given.kills} --seed {seed}", highlight=False)
+    console.print(f"seed {seed}: --seed {seed} chooses the same blows", highlight=False)
     with tempfile.TemporaryDirectory(prefix="headgate-chaos-") as temporary:
-        folder = given.folder or Path(temporary)
-        summary, right = run(kills=given.kills, seed=seed, per_second=given.rate, folder=folder, console=console)
-    _show(summary, console)
+        found, right = run(
+            kills=kills,
+            minutes=given.minutes,
+            seed=seed,
+            per_second=given.rate,
+            folder=given.folder or Path(temporary),
+            console=console,
+        )
+    show(found, console)
     if given.save is not None:
-        given.save.write_text(json.dumps(summary, indent=1) + "\n")
+        given.save.write_text(json.dumps(found, indent=1) + "\n")
     return 0 if right else 1
 
 

@@ -95,49 +95,6 @@ async def chained(ctx: Context, payload: Payload[Any]) -> Numbers:
     return numbers(payload)
 
 
-@workflow(id="stepping", trigger_on_event="load/stepping")
-async def stepping(ctx: Context, payload: Payload[Any]) -> Numbers:
-    """Three steps, whose results must be there after any crash."""
-    numbers_ = numbers(payload)
-    first = await ctx.step.run("first", double, numbers_["n"][0])
-    await ctx.step.sleep("pause", seconds=0.2)
-    second = await ctx.step.run("second", adouble, first)
-    moment = await ctx.step.now("moment")
-    third = await ctx.step.run("third", double, second)
-    if third != 8 * numbers_["n"][0] or moment.tzinfo is None:
-        raise Reject(f"three steps made {third} of {numbers_}")
-    return numbers_
-
-
-def double(number: int) -> int:
-    return 2 * number
-
-
-async def adouble(number: int) -> int:
-    await asyncio.sleep(0.01)
-    return 2 * number
-
-
-@workflow(id="asking", trigger_on_event="load/asking", order="none")
-async def asking(ctx: Context, payload: Payload[Any]) -> Numbers:
-    """Asks another workflow and waits for its answer, which may come before the wait."""
-    name = await ctx.step.uuid("name")
-    data = payload["events"][0]["data"]
-    await ctx.step.publish_event("ask", topic="load/asked", data=data | {"answer_to": f"answers/{name}"})
-    answer = await ctx.step.wait_for_event("answer", topic=f"answers/{name}", timeout=600)
-    if answer.data["n"] != data["n"]:
-        raise Reject(f"{data['n']} got the answer {answer.data}")
-    return numbers(payload)
-
-
-@workflow(id="asked", trigger_on_event="load/asked")
-async def asked(ctx: Context, payload: Payload[Any]) -> Numbers:
-    """Answers at once."""
-    data = payload["events"][0]["data"]
-    await ctx.step.publish_event("answer", topic=data["answer_to"], data={"n": data["n"]})
-    return numbers(payload)
-
-
 @workflow(id="rejecting", trigger_on_event="load/rejecting")
 async def rejecting(ctx: Context, payload: Payload[Any]) -> None:
     """Wants nothing: each of its events becomes a dead letter."""

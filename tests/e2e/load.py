@@ -1,10 +1,16 @@
-"""Numbered events of all kinds, at a steady rate, by two producers whose partitioners disagree."""
+"""Numbered events of all kinds, at a steady rate, by two producers whose partitioners disagree.
+
+Some runs wait for a second event. It is sent once the broker has the first one, so that it is later in time, at once or
+a while after that: before, during and after the registration of the wait.
+"""
 
 import json
+import queue
 import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -24,11 +30,25 @@ CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "chain": ("chain", "chained"),
     "stepping": ("stepping",),
     "asking": ("asking", "asked"),
+    "keyed": ("keyed",),
+    "keyless": ("keyless",),
+    "vain": ("vain",),
+    "parent": ("parent", "child", "nephew"),
+    "suspended": ("suspended", "resuming"),
+    "cancelled": ("cancelled",),
+    "bulky": ("bulky",),
     "rejecting": ("rejecting",),
     "gated": ("gated",),
 }
 """Logical topic after `load/` -> the workflows that have a result of each event."""
-STEADY: Final = tuple(kind for kind in CAUSES if kind not in ("patient", "gated"))
+STEADY: Final = tuple(kind for kind in CAUSES if kind not in ("patient", "gated", "bulky"))
+WAITED_FOR: Final[Mapping[str, tuple[str, str | None]]] = {
+    "keyed": ("letters/keyed", "a{}"),
+    "keyless": ("letters/{}", None),
+    "cancelled": ("load/cancel", "c{}"),
+}
+"""Kind of event -> topic and key of the one that its run waits for, with the number of the first. No key: any."""
+LATEST_SECONDS: Final = 2.0
 _KEYS: Final = 40
 
 
@@ -41,7 +61,10 @@ class Load:
         self.duplicates = 0
         self._topic = service.topic("events")
         self._random = random.Random(seed)
+        self._one_at_a_time = threading.Lock()
         self._refused: list[KafkaError] = []
+        self._followers: queue.PriorityQueue[tuple[float, str, int]] = queue.PriorityQueue()
+        """When which run gets what it waits for."""
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         common = {
@@ -59,11 +82,12 @@ class Load:
 
     def send(self, kind: str, *, key: int | None = None, **data: object) -> int:
         """Produce one event; return its number."""
-        number = self.produced
-        self.produced += 1
-        self._produce(kind, number, key, data)
-        self.expected.update((workflow, number) for workflow in CAUSES[kind])
-        return number
+        with self._one_at_a_time:
+            number = self.produced
+            self.produced += 1
+            self._produce(kind, number, key, data)
+            self.expected.update((workflow, number) for workflow in CAUSES[kind])
+            return number
 
     def send_many(self, count: int, kinds: Sequence[str] = STEADY) -> None:
         """Produce `count` events of all kinds: half of them with keys, one in ten twice."""
@@ -71,30 +95,69 @@ class Load:
             kind = self._random.choice(kinds)
             key = self._random.randrange(_KEYS) if self._random.random() < 0.5 else None
             number = self.send(kind, key=key)
-            if self._random.random() < 0.1:
+            # Not of what is followed: that must be later than the event which starts the run, whichever copy it is.
+            if kind not in WAITED_FOR and self._random.random() < 0.1:
                 self.duplicates += 1
                 self._produce(kind, number, key, {})
 
     def _produce(self, kind: str, number: int, key: int | None, data: Mapping[str, object]) -> None:
-        body = {"topic": f"load/{kind}", "id": f"e{number}", "data": {"n": number, **data}}
+        name = f"c{number}" if kind == "cancelled" else None if key is None else f"k{key}"
         # One producer for a key, so that its events are in order in Kafka.
-        producer = self._producers[(number if key is None else key) % 2]
+        producer = self._producers[(number if key is None or kind == "cancelled" else key) % 2]
+        self._put(producer, f"load/{kind}", number, name, data, kind=kind)
+
+    def _put(
+        self,
+        producer: Producer,
+        topic: str,
+        number: int,
+        key: str | None,
+        data: Mapping[str, object],
+        *,
+        kind: str = "",
+        after: str = "",
+    ) -> None:
+        """Produce an event; `kind`: it is followed by another one, `after`: it follows one of that kind."""
         producer.produce(
             self._topic,
-            json.dumps(body).encode(),
-            key=None if key is None else f"k{key}".encode(),
-            on_delivery=self._delivered,
+            json.dumps({"topic": topic, "id": f"e{number}{after}", "data": {"n": number, **data}}).encode(),
+            key=None if key is None else key.encode(),
+            on_delivery=partial(self._delivered, kind=kind, number=number),
         )
         producer.poll(0)
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _follow(self) -> None:
+        """Send what runs wait for, as far as its time has come."""
+        while True:
+            try:
+                due, kind, number = one = self._followers.get_nowait()
+            except queue.Empty:
+                return
+            if due > time.monotonic():
+                self._followers.put(one)
+                return
+            topic, key = WAITED_FOR[kind]
+            name = self._random.choice([None, f"k{number % _KEYS}"]) if key is None else key.format(number)
+            # The event that cancels must not overtake the one that starts the run: same producer, same partition.
+            producer = self._producers[number % 2]
+            self._put(producer, topic.format(number), number, name, {}, after=f"-{kind}")
+
+    def _delivered(self, error: KafkaError | None, _message: Message, *, kind: str, number: int) -> None:
         if error is not None:
             self._refused.append(error)
+        elif kind in WAITED_FOR:
+            later = self._random.choice((0.0, 0.0, 0.2, self._random.uniform(0.0, LATEST_SECONDS)))
+            self._followers.put((time.monotonic() + later, kind, number))
 
     def acknowledged(self, seconds: float = 60.0) -> None:
-        """Return once the broker has everything."""
-        for producer in self._producers:
-            assert producer.flush(seconds) == 0, "the broker has not acknowledged all events"
+        """Return once the broker has everything, also what runs wait for."""
+        while True:
+            for producer in self._producers:
+                assert producer.flush(seconds) == 0, "the broker has not acknowledged all events"
+            if self._followers.empty():
+                break
+            self._follow()
+            self._producers[0].poll(0.02)
         assert not self._refused, f"the broker refused events: {self._refused[:3]}"
 
     # --- steady load ------------------------------------------------------------------------------------------------
@@ -114,6 +177,7 @@ class Load:
             sent += due
             for producer in self._producers:
                 producer.poll(0)
+            self._follow()
 
     def stop(self) -> None:
         """End the steady load, once the broker has all of it."""

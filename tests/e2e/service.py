@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +17,11 @@ from app.kafka import provisioning
 from app.kafka.admin import Admin
 from app.kafka.embedded import EmbeddedKafka
 from app.settings import Settings
+from tests.e2e.nursery import Born, Nursery
 from tests.e2e.waiting import until
 
-FLOWS: Final = Path(__file__).parent / "flows.py"
+FLOWS: Final = (Path(__file__).parent / "flows.py", Path(__file__).parent / "durable.py")
+_ROOT: Final = Path(__file__).parents[2]
 _HEADGATE: Final = Path(sys.executable).with_name("headgate")
 _READY: Final = re.compile(r"headgate worker: \d+ partitions, metrics on port (\d+)")
 _LISTENING: Final = re.compile(r"headgate gateway: (http://\S+)")
@@ -39,10 +41,24 @@ def _get(url: str) -> str | None:
 class Process:
     """One `headgate` process; what it writes goes to a file."""
 
-    def __init__(self, name: str, command: list[str], env: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        folder: Path,
+        *,
+        nursery: Nursery | None = None,
+    ) -> None:
+        """`nursery`: who forks it, else it is the installed program."""
         self.name = name
         self.log_file = folder / f"{name}-{time.monotonic_ns()}.log"
+        self._child: subprocess.Popen[bytes] | Born
         with self.log_file.open("wb") as log:
+            if nursery is not None:
+                self._child = nursery.start(command, env=env, folder=folder, log=self.log_file)
+                self.pid = self._child.pid
+                return
             self._child = subprocess.Popen(
                 [str(_HEADGATE), *command],
                 env={**os.environ, **env},
@@ -123,6 +139,13 @@ class Worker(Process):
         until(lambda: self._get("/readyz") is not None, seconds, f"{self.name} is ready", else_show=self.tail)
         return self
 
+    @property
+    def serves(self) -> bool:
+        """Whether it owns partitions now; asked of one that has just been started as well."""
+        if self.port is None:
+            self.look_for_port()
+        return self.owned() > 0
+
     def owned(self) -> int:
         """Return how many partitions it owns and serves; 0 while the group changes."""
         if self.port is None or self._get("/readyz") is None:
@@ -167,11 +190,17 @@ class Gateway(Process):
 class Service:
     """Everything of one test: settings, topics, processes. A context manager that leaves no process behind."""
 
-    def __init__(self, kafka: EmbeddedKafka, prefix: str, folder: Path, *, partitions: int = 4) -> None:
+    def __init__(
+        self, kafka: EmbeddedKafka, prefix: str, folder: Path, *, partitions: int = 4, **settings: str
+    ) -> None:
+        """`settings` of all processes are as those of `start`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.kafka, self.prefix, self.folder, self.partitions = kafka, prefix, folder, partitions
         self.bootstrap = kafka.bootstrap
+        self.diary = folder / "diary.tsv"
+        """What the functions of steps have done (`tests.e2e.diary`)."""
         self.processes: list[Process] = []
+        self._nursery: Nursery | None = None
         self.settings = Settings.load(
             {
                 "kafka.bootstrap": self.bootstrap,
@@ -190,7 +219,9 @@ class Service:
             "HEADGATE_KAFKA_MIN_INSYNC_REPLICAS": "1",
             "HEADGATE_LOG_FORMAT": "json",
             "HEADGATE_GATEWAY_TOKEN": Gateway.TOKEN,
+            "DIARY": str(self.diary),
         }
+        self._env = self._with(settings)
 
     def __enter__(self) -> "Service":
         self.apply_topics()
@@ -200,6 +231,8 @@ class Service:
         for process in self.processes:
             if process.alive:
                 process.kill()
+        if self._nursery is not None:
+            self._nursery.close()
 
     def apply_topics(self) -> None:
         """Do what `headgate topics apply` does."""
@@ -208,10 +241,34 @@ class Service:
     def topic(self, name: str) -> str:
         return self.prefix + name
 
-    def start(self, instance_id: str, *, flows: Path = FLOWS, **settings: str) -> Worker:
-        """Start a worker; `settings` are environment variables without their prefix, in small letters."""
-        command = ["worker", str(flows), "--instance-id", instance_id, "--metrics-port", "0"]
-        worker = Worker(instance_id, command, self._with(settings), self.folder)
+    def start(
+        self,
+        instance_id: str,
+        *,
+        flows: Path | None = None,
+        struck: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> Worker:
+        """Start a worker; `settings` are environment variables without their prefix, in small letters.
+
+        `struck` are variables of `tests.e2e.struck`, which then is its program.
+        """
+        command = [
+            "worker",
+            *map(str, FLOWS if flows is None else (flows,)),
+            "--instance-id",
+            instance_id,
+            "--metrics-port",
+            "0",
+        ]
+        env = self._with(settings)
+        if struck is None:
+            worker = Worker(instance_id, command, env, self.folder)
+        else:
+            if self._nursery is None:
+                program = (sys.executable, "-m", "tests.e2e.struck")
+                self._nursery = Nursery(program, {"PYTHONPATH": str(_ROOT)})
+            worker = Worker(instance_id, command, {**env, **struck}, self.folder, nursery=self._nursery)
         self.processes.append(worker)
         return worker
 

@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,6 +16,8 @@ from tests.e2e.waiting import until
 
 ORDERED: Final = ("fast", "slow", "threaded", "flaky", "twin_a", "twin_b", "chain")
 """Workflows whose results of one key come in the order of its events."""
+ENDS: Final = {"rejecting": "rejected", "cancelled": "cancelled"}
+"""How runs of workflows end that do not complete."""
 Effect = tuple[str, int]
 """A workflow and the number of an event."""
 
@@ -28,17 +32,20 @@ class Verdict:
     strangers: set[Effect]
     repeated_runs: set[str]
     out_of_order: list[str]
+    wrong: list[str]
+    """Runs that ended in another way than they were to."""
     statuses: Counter[str] = field(default_factory=Counter)
 
     @property
     def right(self) -> bool:
-        return not (self.lost or self.doubled or self.strangers or self.repeated_runs or self.out_of_order)
+        wrong = self.lost or self.doubled or self.strangers or self.repeated_runs or self.out_of_order or self.wrong
+        return not wrong
 
     def __str__(self) -> str:
         return (
             f"{self.results} results; lost {len(self.lost)} {sorted(self.lost)[:5]}, doubled {len(self.doubled)} "
             f"{sorted(self.doubled)[:5]}, of no event {sorted(self.strangers)[:5]}, run ids twice "
-            f"{sorted(self.repeated_runs)[:5]}, out of order {self.out_of_order[:5]}"
+            f"{sorted(self.repeated_runs)[:5]}, out of order {self.out_of_order[:5]}, wrong {self.wrong[:5]}"
         )
 
 
@@ -98,8 +105,27 @@ class Reader:
         self.close()
 
 
+class Results:
+    """All results so far, whatever their workflows are."""
+
+    def __init__(self, service: Service) -> None:
+        self._reader = Reader(service, "results", service.partitions)
+        self.all: list[dict[str, Any]] = []
+
+    def read_on(self) -> list[dict[str, Any]]:
+        """Return all results that there are by now."""
+        self.all.extend(json.loads(message.value()) for message in self._reader.read_on())
+        return self.all
+
+    def __enter__(self) -> "Results":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+
 class Tally:
-    """All results so far."""
+    """All results so far of the workflows under test, counted."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -112,11 +138,17 @@ class Tally:
         self._runs: Counter[str] = Counter()
         self._last: dict[tuple[str, str], int] = {}
         self._out_of_order: list[str] = []
+        self._wrong: list[str] = []
 
     def count(self) -> int:
         """Read on; return how many results there are."""
         self._take(self._reader.read_on())
         return len(self.results)
+
+    @property
+    def effects(self) -> Set[Effect]:
+        """What there is a result of."""
+        return self._effects.keys()
 
     def at_least(self, results: int, seconds: float = 30.0) -> None:
         """Return once there are so many results."""
@@ -131,6 +163,8 @@ class Tally:
             self._partitions.append(message.partition())
             self._runs[result["run_id"]] += 1
             workflow, key = result["workflow_id"], result["key"]
+            if result["status"] != ENDS.get(workflow, "completed"):
+                self._wrong.append(f"{result['run_id']} {result['status']}: {result['error']}")
             for number in _numbers(result):
                 self._effects[workflow, number] += 1
                 if key is None or workflow not in ORDERED:
@@ -150,6 +184,7 @@ class Tally:
             strangers=self._effects.keys() - expected,
             repeated_runs={run for run, times in self._runs.items() if times > 1},
             out_of_order=self._out_of_order,
+            wrong=self._wrong,
             statuses=Counter(result["status"] for result in self.results),
         )
 
@@ -195,7 +230,56 @@ class Tally:
 def _numbers(result: dict[str, Any]) -> list[int]:
     if result["status"] == "completed":
         return list(result["result"]["n"])
-    return [int(event["id"].removeprefix("e")) for event in result["events"]]
+    named = [event["id"].removeprefix("e") for event in result["events"]]
+    return [int(one) if one.isdecimal() else -1 for one in named]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What `headgate.runs` says, read to its ends."""
+
+    events: dict[str, str]
+    """Runs that began, with their first events."""
+    open: set[str]
+    """Runs that began and have not ended."""
+    stuck: dict[str, str]
+    """Runs whose functions did not fit their records, at any time, and why."""
+    waiting: set[tuple[str, str]]
+    """Steps by run and key that have waited for something."""
+    ended: dict[tuple[str, str], int]
+    """Steps by run and key: when their end was journaled, milliseconds."""
+    twice: list[str]
+    """Beginnings and ends, of runs and of steps, that were told twice."""
+
+
+def facts_of(service: Service) -> Facts:
+    """Return what the runs of a service have come to."""
+    events: dict[str, str] = {}
+    begun: Counter[str] = Counter()
+    over: Counter[str] = Counter()
+    ends: Counter[tuple[str, str]] = Counter()
+    stuck: dict[str, str] = {}
+    waiting: set[tuple[str, str]] = set()
+    ended: dict[tuple[str, str], int] = {}
+    with Reader(service, "runs", service.partitions) as reader:
+        for message in reader.read_all():
+            fact = json.loads(message.value())
+            match fact["fact"]:
+                case "run_started":
+                    begun[fact["run_id"]] += 1
+                    events[fact["run_id"]] = fact["events"][0]["id"]
+                case "run_finished":
+                    over[fact["run_id"]] += 1
+                case "run_stuck":
+                    stuck[fact["run_id"]] = fact["error"]["message"]
+                case "step_waiting":
+                    waiting.add((fact["run_id"], fact["step"]))
+                case "step_finished":
+                    step = (fact["run_id"], fact["step"])
+                    ends[step] += 1
+                    ended.setdefault(step, int(datetime.fromisoformat(fact["at"]).timestamp() * 1000))
+    twice = [str(one) for counted in (begun, over, ends) for one, times in counted.items() if times > 1]
+    return Facts(events=events, open=begun.keys() - over.keys(), stuck=stuck, waiting=waiting, ended=ended, twice=twice)
 
 
 def dead_letters(service: Service) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ def test_worker_killed_under_load_goes_on_under_its_id(service: Service, load: L
         worker = service.start("w0").ready()
     load.stop()
     verdict = tally.confirm(load)
-    assert verdict.statuses.keys() == {"completed", "rejected"}
+    assert verdict.statuses.keys() == {"completed", "rejected", "cancelled"}
     rejected = {number for workflow, number in load.expected if workflow == "rejecting"}
     letters = dead_letters(service)
     assert {letter["code"] for letter in letters} == {"run_rejected"}
