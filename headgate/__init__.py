@@ -22,6 +22,7 @@ from headgate.errors import (
     Reject,
     RetryLater,
     StepError,
+    TooManyWaits,
     WorkflowTimeout,
 )
 from headgate.event import Event, Payload
@@ -48,6 +49,7 @@ __all__ = [
     "EventTimeout",
     "StepError",
     "ChildError",
+    "TooManyWaits",
     "HistoryMismatch",
     "WorkflowTimeout",
     "DuplicateStepKey",

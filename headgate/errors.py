@@ -6,7 +6,8 @@ HeadgateError
 ├── DefinitionError    a workflow is written wrongly; seen when its module is loaded
 ├── EventTimeout       an awaited event, or whoever was to resume the run, did not come in time
 ├── StepError          a step failed for good
-│   └── ChildError     a run that this one invoked did not complete
+│   ├── ChildError     a run that this one invoked did not complete
+│   └── TooManyWaits   runs wait for as much as a limit allows already
 ├── HistoryMismatch    the code asks for other steps than the journal has of the run
 ├── WorkflowTimeout    a run took longer than its workflow allows
 └── DuplicateStepKey   two steps of one run have the same key
@@ -31,6 +32,7 @@ __all__ = [
     "Reject",
     "RetryLater",
     "StepError",
+    "TooManyWaits",
     "WorkflowTimeout",
 ]
 
@@ -106,6 +108,17 @@ class ChildError(StepError):
         self.status = status
         self.number = number
         self.results = tuple(results)
+
+
+class TooManyWaits(StepError):
+    """A step would wait, and its run or its partition waits for as much already as a limit allows.
+
+    Recorded like any failure of a step: nothing was registered, and nothing that waits already is lost.
+    """
+
+    def __init__(self, step_key: str, message: str) -> None:
+        super().__init__(step_key, "TooManyWaits", message)
+        self.args = (message,)
 
 
 _ENDED: Final = {"failed": "failed", "rejected": "was rejected", "cancelled": "was cancelled"}

@@ -23,9 +23,16 @@ class WorkerMetrics:
         self.noticed = counter(
             "headgate_events_noticed", "Events that a registry was told of because somebody waits for such topics."
         )
-        self.waits_met = counter("headgate_waits_met", "Events that met a wait, at the registry of its topic.")
-        self.waits_expired = counter("headgate_waits_expired", "Waits that no event met in time.")
+        self.met = counter("headgate_waits_met", "Events that met a wait, at the registry of its topic.")
+        self.expired = counter("headgate_waits_expired", "Waits that no event met in time.")
         self.waits = gauge("headgate_waits", "Waits for events, at the registry of their topic.", ("partition",))
+        self.waiting = gauge(
+            "headgate_waiting", "Events, times, decisions and children that runs wait for.", ("partition",)
+        )
+        self.waiting_fill = gauge(
+            "headgate_waiting_fill_ratio", "These over the bound: at 1 steps that would wait fail.", ("partition",)
+        )
+        self.crowded = counter("headgate_waits_refused", "Steps that failed because too much waits already.")
         self.malformed = counter("headgate_events_malformed", "Records that became dead letters undecoded.")
         self.started = counter("headgate_runs_started", "Runs started.")
         self.retried = counter("headgate_runs_retried", "Attempts that failed and are followed by another.")

@@ -7,7 +7,7 @@ import orjson
 
 from app.engine.values.asks import Fault, Outcome
 from headgate.conditions import Met
-from headgate.errors import ChildError, EventTimeout, StepError
+from headgate.errors import ChildError, EventTimeout, StepError, TooManyWaits
 from headgate.event import Event
 from topics import commands
 from topics.envelope import Envelope
@@ -17,8 +17,10 @@ Received = Callable[[Envelope], None]
 
 
 def value_of(key: str, outcome: Outcome) -> bytes:
-    """Return the value (JSON). Raises StepError."""
+    """Return the value (JSON). Raises StepError, and TooManyWaits, which is one."""
     if outcome.fault is not None:
+        if outcome.fault.type == TooManyWaits.__name__:
+            raise TooManyWaits(key, outcome.fault.message)
         raise StepError(key, outcome.fault.type, outcome.fault.message)
     return b"null" if outcome.value is None else outcome.value
 

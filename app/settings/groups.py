@@ -191,6 +191,12 @@ class LimitSettings(Group):
     event_bytes: Bytes = Field(default=_MIB, description="Largest event in bytes; at most 2 MiB.")
     batch_bytes: Bytes = Field(default=4 * _MIB, description="Largest batch in bytes.")
     workflows_per_event: Count = Field(default=100, description="Most workflows that one event starts.")
+    waits: Count = Field(
+        default=2_000_000,
+        description="Most events, times, decisions and children that runs wait for at once, over all partitions; each "
+        "has its share. One takes about 500 bytes of a worker's memory.",
+    )
+    waits_per_run: Count = Field(default=1_000, description="Most of these that one run waits for.")
     result_bytes: Bytes = Field(default=_MIB, description="Largest result of a run in bytes.")
     round_events: Count = Field(default=2_000, description="Most events that a partition takes in one round.")
     round_bytes: Bytes = Field(

@@ -22,6 +22,8 @@ def of_partition(settings: Settings) -> Limits:
         event_bytes=settings.limits.event_bytes,
         batch_bytes=settings.limits.batch_bytes,
         result_bytes=settings.limits.result_bytes,
+        waits=max(1, settings.limits.waits // partitions),
+        waits_per_run=settings.limits.waits_per_run,
         dedup_ids=max(1, settings.dedup.max_ids // partitions),
         asleep_events=max(1, settings.limits.asleep_events // partitions),
         dedup_window_ms=int(settings.dedup.window_hours * 3_600_000),

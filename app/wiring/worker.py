@@ -54,6 +54,11 @@ M_ARENA_MAX: Final = -8
 LARGE_BYTES: Final = 4 * 1024 * 1024
 RELOAD_SECONDS: Final = 0.5
 STANDBY_FETCH_BYTES: Final = 256 * 1024
+_COUNTED: Final = (
+    "events", "unmatched", "duplicates", "forwarded", "malformed", "filtered", "noticed", "met", "expired", "crowded",
+    "started", "retried", "slept", "woken", "overslept",
+)  # fmt: skip
+"""Counters of the engine and the metrics of the same names."""
 """Of a journal that is followed, read at once: the rounds of owned partitions wait for no more than that."""
 
 log = logs.get(__name__)
@@ -223,24 +228,9 @@ class _Worker:
     def _observe(self, counters: Counters, state: State) -> None:
         """Add a round's counts to the metrics. Runs after every round, so it touches only what changed."""
         metrics = self._metrics
-        for metric, count in (
-            (metrics.events, counters.events),
-            (metrics.duplicates, counters.duplicates),
-            (metrics.unmatched, counters.unmatched),
-            (metrics.filtered, counters.filtered),
-            (metrics.forwarded, counters.forwarded),
-            (metrics.malformed, counters.malformed),
-            (metrics.noticed, counters.noticed),
-            (metrics.waits_met, counters.met),
-            (metrics.waits_expired, counters.expired),
-            (metrics.started, counters.started),
-            (metrics.retried, counters.retried),
-            (metrics.slept, counters.slept),
-            (metrics.woken, counters.woken),
-            (metrics.overslept, counters.overslept),
-        ):
-            if count:
-                metric.inc(count)
+        for name in _COUNTED:
+            if count := getattr(counters, name):
+                getattr(metrics, name).inc(count)
         for (workflow, status), count in counters.ended.items():
             metrics.ended.labels(workflow, status).inc(count)
         state.counters = Counters()
@@ -301,6 +291,8 @@ class _Worker:
             state, number = pump.state, str(pump.partition)
             metrics.running.labels(number).set(state.running)
             metrics.queued.labels(number).set(state.held_bytes)
+            metrics.waiting.labels(number).set(state.waiting)
+            metrics.waiting_fill.labels(number).set(state.waiting / state.limits.waits)
             metrics.waits.labels(number).set(0 if state.registry is None else len(state.registry.waits))
             metrics.dedup_ids.labels(number).set(state.dedup.count)
             metrics.dedup_fill.labels(number).set(state.dedup.count / state.dedup.policy.max_ids)

@@ -17,7 +17,7 @@ from app.engine.journal.entities import Entities
 from app.engine.journal.snapshot import Remembered
 from app.engine.runs import asleep, rising, runs
 from app.engine.starts import schedules, waking
-from app.engine.tables import recorded, timers
+from app.engine.tables import recorded, room, timers
 from app.engine.tables.dedup import DIGEST_BYTES
 from app.engine.tables.recorded import NOWHERE, Steps
 from app.engine.tables.state import Fate, OutSlot, Run, RunStatus, State, Timer, Unloaded, empty
@@ -265,6 +265,7 @@ def _go_on(state: State, run: Run) -> None:
     if run.steps is not None:
         run.steps.resting = run.status is RunStatus.COLD
         for step in run.steps.open.values():
+            state.waiting += room.taken_by(step)
             if step.due_ms:
                 timers.arm(state, step.due_ms, Timer.STEP, run.id, step.key)
     if run.id in state.fates:

@@ -6,7 +6,7 @@ from typing import Final
 from app.engine import inputs
 from app.engine.effects import Effects, Rise
 from app.engine.runs import asleep, handlers, letters, notes, parents, retry, rising
-from app.engine.tables import timers
+from app.engine.tables import room, timers
 from app.engine.tables.recorded import NOWHERE, Step
 from app.engine.tables.state import Fate, Held, Run, RunStatus, State, Timer
 from app.engine.values.asks import EventCondition, Recorded, Suspend
@@ -274,6 +274,7 @@ def _forget_steps(state: State, run: Run) -> None:
     steps = run.steps
     assert steps is not None
     for step in steps.open.values():
+        state.waiting -= room.taken_by(step)
         withdraw(state, run, step)
     steps.over = True
     state.removed.extend(journal.step_key(run.id, n) for n, place in enumerate(steps.places) if place != NOWHERE)

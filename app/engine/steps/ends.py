@@ -3,7 +3,7 @@
 from app.engine import inputs
 from app.engine.effects import Effects, Go, Resolve
 from app.engine.runs import rising, runs
-from app.engine.tables import timers
+from app.engine.tables import room, timers
 from app.engine.tables.recorded import Step
 from app.engine.tables.state import Run, RunStatus, State, Timer
 from app.engine.values.asks import Fault, Outcome
@@ -22,6 +22,13 @@ def may_go_at_once(one: Go) -> bool:
     """Whether everything is in the journal that must be there before the step's function is called."""
     step = None if one.run.steps is None else one.run.steps.open.get(one.key)
     return one.run.journaled and step is not None and not step.touched
+
+
+def put_off(state: State, run: Run, step: Step, due_ms: int) -> None:
+    """Let the step's function be tried again later."""
+    state.waiting += 1
+    arm(state, run, step, due_ms)
+    touch(state, step)
 
 
 def arm(state: State, run: Run, step: Step, due_ms: int) -> None:
@@ -61,7 +68,8 @@ def end(state: State, run: Run, step: Step, outcome: Outcome, effects: Effects) 
 
 def _over(state: State, run: Run, step: Step, effects: Effects) -> None:
     steps = step.steps
-    steps.open.pop(step.key, None)
+    if steps.open.pop(step.key, None) is not None:
+        state.waiting -= room.taken_by(step)
     steps.unplaced += 1
     step.finished_ms = state.now_ms
     outcome = step.outcome
@@ -78,6 +86,7 @@ def _over(state: State, run: Run, step: Step, effects: Effects) -> None:
 
 def wait(state: State, run: Run, step: Step) -> None:
     step.steps.open[step.key] = step
+    state.waiting += room.taken_by(step)
     step.steps.stirred = False
     touch(state, step)
     state.unsettled.append(run)

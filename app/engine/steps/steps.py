@@ -14,6 +14,7 @@ from app.engine import inputs
 from app.engine.effects import Effects
 from app.engine.runs import notes, retry, rising, runs
 from app.engine.steps import children, conditions, ends
+from app.engine.tables import room
 from app.engine.tables.awaited import Condition
 from app.engine.tables.recorded import Step, Steps
 from app.engine.tables.state import Run, RunStatus, State
@@ -78,7 +79,12 @@ def asked(state: State, given: inputs.StepAsked, effects: Effects) -> None:
     if par and not steps.par:
         steps.par = True
         rising.touch(state, run)
-    ASKED[type(ask)](state, run, step, ask, effects)
+    more = room.asks_for(ask)
+    fault = room.refusal(state, run, given.key, more) if more else None
+    if fault is not None:
+        ends.end(state, run, step, Outcome(None, fault), effects)
+    else:
+        ASKED[type(ask)](state, run, step, ask, effects)
 
 
 def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
@@ -100,20 +106,23 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     if failure is None:
         ends.end(state, run, step, Outcome(given.value if given.value is not None else b"null"), effects)
         return
-    fault = Fault(failure.type, failure.message)
     over = failure.rejected or failure.final or not retry.may_retry(step.attempts, max_retries=step.ask.max_retries)
     if over:
-        ends.end(state, run, step, Outcome(None, fault), effects)
+        ends.end(state, run, step, Outcome(None, Fault(failure.type, failure.message)), effects)
+        return
+    fault = room.refusal(state, run, step.key, 1)
+    if fault is not None:
+        why = f"{fault.message}; its function failed with {failure.type}: {failure.message}"
+        ends.end(state, run, step, Outcome(None, Fault(fault.type, why)), effects)
         return
     delay_ms = failure.retry_after_ms
     if delay_ms is None:
         base_ms, max_ms = step.ask.base_delay_ms, step.ask.max_delay_ms
         delay_ms = retry.step_delay_ms(run.id, step.key, step.attempts, base_ms=base_ms, max_ms=max_ms)
     step.attempts += 1
-    step.error = fault
+    step.error = Fault(failure.type, failure.message)
     step.retried = True
-    ends.arm(state, run, step, state.now_ms + delay_ms)
-    ends.touch(state, step)
+    ends.put_off(state, run, step, state.now_ms + delay_ms)
     state.unsettled.append(run)
 
 
@@ -136,7 +145,7 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
         condition.candidates.clear()
         conditions.receive(state, run, step, given.condition, envelope, effects)
         return
-    ends.touch(state, step)
+    conditions.refuse(state, run, step, condition, envelope)
     if condition.candidates:
         conditions.ask_filter(run, step, given.condition, effects)
     elif condition.expired:
@@ -171,14 +180,17 @@ def due(state: State, run_id: str, key: str, due_ms: int, effects: Effects) -> N
     if found is None or found[1].due_ms != due_ms:
         return
     run, step = found
-    step.due_ms = 0
     ask = step.ask
     if isinstance(ask, Execute):
+        state.waiting -= 1
+        step.due_ms = 0
         if run.status in rising.HOT and step.asked:
             ends.go(state, run, step, effects)
         elif run.status is RunStatus.COLD:
             rising.wake(state, run)
-    elif isinstance(ask, Sleep):
+        return
+    step.due_ms = 0
+    if isinstance(ask, Sleep):
         ends.end(state, run, step, _NULL, effects)
     elif isinstance(ask, Suspend):
         _not_resumed(state, run, step, ask, effects)

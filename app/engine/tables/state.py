@@ -240,6 +240,8 @@ class Counters:
     met: int = 0
     expired: int = 0
     """Waits that an event met, and that none met in time."""
+    crowded: int = 0
+    """Steps that were not let wait, because too much waits already."""
     started: int = 0
     retried: int = 0
     steps: int = 0
@@ -298,9 +300,10 @@ class State:
     delivered: int = 0
     results_end: int = 0
     runs_end: int = 0
-
     runs: dict[str, Run] = field(default_factory=dict)
     running: int = 0
+    waiting: int = 0
+    """For how many things runs wait (app.engine.tables.room)."""
     lanes: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
     halted: set[tuple[str, str | None]] = field(default_factory=set)
     """Lanes that are kept by a run which waited, or is stuck."""
@@ -339,7 +342,6 @@ class State:
     """Weight of the events that wait in lanes."""
     run_bytes: int = 0
     """Weight of the events of runs that outlive their round and go on; those that wait may be dropped at any time."""
-
     outgoing: Outgoing = field(default_factory=lambda: Outgoing(0))
     undelivered: deque[OutSlot] = field(default_factory=deque)
     free_slots: list[int] = field(default_factory=list)
@@ -349,7 +351,6 @@ class State:
     tail_slots: int = 0
     tail_from: int = 0
     """First round whose `ids` records still count; older ones are in packs, or of a generation that is forgotten."""
-
     forwards: dict[int, list[Envelope]] = field(default_factory=dict)
     gathers: dict[int, list[Batched]] = field(default_factory=dict)
     ready: dict[tuple[str, str | None], Lane] = field(default_factory=dict)
@@ -366,7 +367,6 @@ class State:
     """Keys of journaled entities that ended in this round."""
     orphans: list[bytes] = field(default_factory=list)
     """Keys written ahead of a commit that never came; their removal goes before anything else."""
-
     asks: dict[int, list[Ask]] = field(default_factory=dict)
     """What this round asks of other partitions, in order."""
     mail: deque[tuple[int, Ask]] = field(default_factory=deque)
@@ -384,7 +384,6 @@ class State:
     """Those that have, by number."""
     touched_waits: dict[bytes, Wait | Head | Interest | Envelope] = field(default_factory=dict)
     """Entities of waits that changed in this round, by their journal key."""
-
     changed: bool = False
     """Whether this round has anything to journal."""
     counters: Counters = field(default_factory=Counters)

@@ -15,6 +15,9 @@ class Limits:
     """Of an event that the engine itself makes."""
     batch_bytes: int = 4 * 1024 * 1024
     steps_per_run: int = 1_000
+    waits: int = 2_000_000
+    """Most things that the runs of one partition wait for at once."""
+    waits_per_run: int = 1_000
     result_bytes: int = 1024 * 1024
     """Of a result, and of what a step came to."""
     run_bytes: int = 32 * 1024 * 1024

@@ -16,6 +16,6 @@ def test_these_names_and_no_others_are_promised() -> None:
             "Schedule",
             "Step",
         ),
-        *("StepError", "Workflow", "WorkflowTimeout", "after", "event_on", "workflow"),
+        *("StepError", "TooManyWaits", "Workflow", "WorkflowTimeout", "after", "event_on", "workflow"),
     ]
     assert all(hasattr(headgate, name) for name in headgate.__all__)

@@ -333,6 +333,7 @@ def canonical(state: State) -> dict[str, Any]:
         "sent": state.sent,
         "runs": runs,
         "running": state.running,
+        "waiting": state.waiting,
         "lanes": {
             key: (one.active, [p.held.envelope for p in one.pending], _armed(one)) for key, one in state.lanes.items()
         },

@@ -5,7 +5,7 @@ import pytest
 
 from app.engine.values.asks import Fault, Outcome
 from app.runtime import outcomes
-from headgate import ChildError, EventTimeout, Met, StepError
+from headgate import ChildError, EventTimeout, Met, StepError, TooManyWaits
 from tests.unit.app.engine.partition import event
 from topics import commands
 from topics.envelope import Envelope
@@ -19,6 +19,8 @@ def test_a_value_or_the_error_of_the_step() -> None:
     assert outcomes.value_of("a", Outcome(b"1")) == b"1"
     with pytest.raises(StepError, match="step 'a' failed with ValueError: no luck"):
         outcomes.value_of("a", failed("ValueError"))
+    with pytest.raises(TooManyWaits, match="no luck"):
+        outcomes.value_of("a", failed("TooManyWaits"))
 
 
 def test_the_end_of_a_wait_is_a_timeout_only_where_it_was_one() -> None:

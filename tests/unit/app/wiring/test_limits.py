@@ -14,6 +14,17 @@ def test_a_partition_has_its_share_of_what_all_of_them_have() -> None:
     assert (found.partitions, found.dedup_ids, found.asleep_events) == (4, 2, 1)
 
 
+def test_a_partition_has_its_share_of_what_may_wait_and_a_run_all_of_its_own() -> None:
+    found = limits.of_partition(settings(kafka__partitions=4, limits__waits=100, limits__waits_per_run=7))
+    assert (found.waits, found.waits_per_run) == (25, 7)
+
+
+def test_a_million_runs_may_wait_however_they_are_spread() -> None:
+    for partitions in (1, 8, 32, 100):
+        share = limits.of_partition(settings(kafka__partitions=partitions)).waits
+        assert share * partitions >= 1.9 * 1_000_000
+
+
 def test_replies_go_where_the_settings_allow_and_never_into_own_topics() -> None:
     allowed = limits.of_partition(settings(replies__allowed_topics="answers.*,headgate.*")).reply_allowed
     answers = [allowed(one) for one in ("answers.*", "elsewhere", "headgate.events")]
