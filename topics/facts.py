@@ -53,6 +53,8 @@ class RunFact(StrEnum):
     """A stuck run goes on."""
     STEP_WAITING = "step_waiting"
     """A step waits for something: time, an event, somebody's decision."""
+    STEP_REFUSED = "step_refused"
+    """The filter of a step's wait refused an event. Of each step the first few are told."""
     STEP_RETRIED = "step_retried"
     """An attempt of a step's function failed; another one follows at `retry_at`."""
     STEP_FINISHED = "step_finished"
@@ -229,16 +231,25 @@ def step_waiting(
     since_ms: int,
     until_ms: int | None,
     data_json: bytes | None = None,
+    events_since_ms: Sequence[int] = (),
 ) -> Record:
     """Return the fact that step `key` waits for `what`; `until_ms` None for as long as it takes.
 
-    `data_json` is what the author shows to whoever decides.
+    `data_json` is what the author shows to whoever decides. `events_since_ms`: of each event that it waits for, in
+    their order, from which append time on it counts.
     """
     until = None if until_ms is None else rfc3339(until_ms)
     details: dict[str, Any] = {"step": key, "kind": kind, "what": what, "since": rfc3339(since_ms), "until": until}
     if data_json is not None:
         details["data"] = _Fragment(data_json)
+    if events_since_ms:
+        details["events_since"] = [rfc3339(one) for one in events_since_ms]
     return _run_fact(RunFact.STEP_WAITING, run_id, workflow_id, at_ms, details)
+
+
+def step_refused(*, run_id: str, workflow_id: str, at_ms: int, key: str, refused: Sequence[Envelope]) -> Record:
+    """Return the fact that the filter of step `key` refused these events."""
+    return _run_fact(RunFact.STEP_REFUSED, run_id, workflow_id, at_ms, {"step": key, "events": _positions(refused)})
 
 
 def step_retried(

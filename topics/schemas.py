@@ -95,8 +95,20 @@ RUN_FACT: Final[Schema] = {
                 "since": _TIME,
                 "until": _TIME_OR_NULL,
                 "data": {"description": "what `suspend` shows to whoever decides"},
+                "events_since": {
+                    "type": "array",
+                    "items": _TIME,
+                    "description": "of each event that it waits for, from which append time on it counts",
+                },
             },
-            optional=("data",),
+            optional=("data", "events_since"),
+        ),
+        _object(
+            {
+                "fact": {"const": "step_refused"},
+                **_STEP_FACT,
+                "events": {**_EVENTS, "description": "events that the filter of the wait refused"},
+            }
         ),
         _object(
             {

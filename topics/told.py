@@ -80,7 +80,7 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
 
     Of a function that is being executed for the first time nothing is told yet. `queued_ms` is from when the step was
     asked for until its last attempt began, `took_ms` from then to its end; `received` are the events that it waited
-    for, `published` is the id of the event that it published.
+    for, `refused` the first of those that its filter refused, `published` is the id of the event that it published.
     """
     found: dict[str, dict[str, Any]] = {}
     over = False
@@ -88,7 +88,7 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
         over = over or fact.get("fact") == RunFact.FINISHED
         key = fact.get("step")
         if isinstance(key, str) and fact.get("fact") in _READERS:
-            step = found.setdefault(key, dict.fromkeys(_FIELDS) | {"step": key, "received": []})
+            step = found.setdefault(key, dict.fromkeys(_FIELDS) | {"step": key, "received": [], "refused": []})
             _READERS[str(fact["fact"])](step, fact)
     if over:  # nothing waits any more
         for step in found.values():
@@ -98,7 +98,7 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
 
 _FIELDS: Final = (
     "step", "kind", "what", "state", "asked_at", "started_at", "finished_at", "queued_ms", "took_ms", "attempts",
-    "waits_for", "since", "until", "retry_at", "error", "received", "published",
+    "waits_for", "since", "until", "retry_at", "error", "received", "refused", "published", "events_since",
 )  # fmt: skip
 
 
@@ -112,7 +112,12 @@ def _waiting(step: dict[str, Any], fact: Fact) -> None:
         "waits_for": what,
         "since": fact.get("since"),
         "until": fact.get("until"),
+        "events_since": fact.get("events_since"),
     }
+
+
+def _refused(step: dict[str, Any], fact: Fact) -> None:
+    step["refused"] += fact.get("events") or []
 
 
 def _retried(step: dict[str, Any], fact: Fact) -> None:
@@ -158,6 +163,7 @@ def _between(start: Any, end: Any) -> int | None:
 
 _READERS: Final = {
     RunFact.STEP_WAITING.value: _waiting,
+    RunFact.STEP_REFUSED.value: _refused,
     RunFact.STEP_RETRIED.value: _retried,
     RunFact.STEP_FINISHED.value: _finished,
 }

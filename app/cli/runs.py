@@ -286,6 +286,8 @@ def _about(step: Mapping[str, Any]) -> str:
         parts.append(f"since {step.get('since')}" + (f" until {step['until']}" if step.get("until") else ""))
     if step.get("received"):
         parts.append("received " + ", ".join(str(one.get("id")) for one in step["received"]))
+    if step.get("refused"):
+        parts.append("its filter refused " + ", ".join(str(one.get("id")) for one in step["refused"]))
     if step.get("published"):
         parts.append(f"published {step['published']}")
     error = step.get("error")

@@ -119,7 +119,11 @@ class Step(BaseModel):
     retry_at: str | None
     error: dict[str, Any] | None
     received: list[dict[str, Any]] = Field(description="The events that it waited for: id, topic, partition, offset.")
+    refused: list[dict[str, Any]] = Field(description="The first events that its filter refused.")
     published: str | None = Field(description="Id of the event that it published.")
+    events_since: list[str] | None = Field(
+        description="Of each event that it waits for, from which append time on it counts."
+    )
 
 
 class OneRun(BaseModel):
@@ -127,6 +131,53 @@ class OneRun(BaseModel):
     steps: list[Step] = Field(description="The steps that facts tell of, in their order.")
     facts: list[dict[str, Any]] = Field(description="What headgate.runs says of it, oldest first.")
     read_model: ReadModelState
+
+
+class EventPlace(BaseModel):
+    partition: int
+    offset: int
+    appended_at: str
+
+
+class ExplainedWorkflow(BaseModel):
+    workflow: str
+    became: str = Field(
+        description="How its run is or ended; else queued, gathering, asleep, filtered, refused, retired, no match, "
+        "decided, not handled, no run or unknown."
+    )
+    run_id: str | None
+    why: str | None
+
+
+class ExplainedWait(BaseModel):
+    run_id: str
+    step: str
+    what: str | None
+    became: Literal["received", "refused", "resumed", "missed", "open"]
+    why: str
+
+
+class ExplainedEvent(BaseModel):
+    event: dict[str, Any] = Field(description="What it is, where it landed, where its home is and by what.")
+    duplicate_of: EventPlace | None
+    repeated_by: list[EventPlace]
+    dead_letters: list[dict[str, Any]]
+    workflows: list[ExplainedWorkflow] = Field(description="Every announced workflow.")
+    waits: list[ExplainedWait] = Field(description="Of runs that waited on its topic then.")
+
+
+class MalformedRecord(BaseModel):
+    partition: int
+    offset: int
+    appended_at: str
+    malformed: dict[str, Any] = Field(description="Type, message and remedy.")
+    dead_letters: list[dict[str, Any]]
+
+
+class Explained(BaseModel):
+    events: list[ExplainedEvent | MalformedRecord] = Field(
+        description="One for each key and source that has the id; a record that is no event is told as such."
+    )
 
 
 class DeadLetterList(BaseModel):

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
-from app.gateway import calls, connections, errors, events, health, openapi, runs, workflows
+from app.gateway import calls, connections, errors, events, explain, health, openapi, runs, workflows
 from app.gateway.errors import Problem
 from app.gateway.limits import InFlight, TokenBucket
 from app.gateway.metrics import Metrics, page
@@ -46,6 +46,7 @@ class Gateway:
     read_model: runs.ReadModel
     answers: calls.Answers
     readiness: health.Readiness
+    explainer: explain.Explainer
     metrics: Metrics = field(default_factory=Metrics)
     flight: InFlight = field(default_factory=InFlight)
     clock: Callable[[], float] = time.monotonic
@@ -73,7 +74,7 @@ def _routes() -> FastAPI:
         },
     )
     api.router.routes.append(Route("/metrics", page, methods=["GET"]))
-    for router in (calls.router, workflows.router, runs.router, health.router):
+    for router in (calls.router, workflows.router, runs.router, explain.router, health.router):
         api.include_router(router)
     openapi.complete(api)
     return api

@@ -206,6 +206,16 @@ def since(kafka: KafkaSettings, admin: Admin, topic: str, at_ms: int) -> Iterato
         yield from reader.existing()
 
 
+def whole(kafka: KafkaSettings, admin: Admin, topic: str, *, partition: int) -> Iterator[Record]:
+    """All that one partition has now, in order. Raises TopicMissing."""
+    found = admin.topics([topic])
+    if topic not in found:
+        raise TopicMissing(topic)
+    first = admin.first_offsets({topic: found[topic].partitions})
+    with Reader(kafka, admin, topic, from_start=False, begin={partition: first[topic, partition]}) as reader:
+        yield from reader.existing()
+
+
 def record_at(kafka: KafkaSettings, admin: Admin, topic: str, *, partition: int, offset: int) -> Record | None:
     """The record at one place, None where there is none (any more). Raises TopicMissing."""
     found = admin.topics([topic])

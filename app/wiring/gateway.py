@@ -18,6 +18,7 @@ from app.observe import logs
 from app.observe.health import Check, Report
 from app.settings import Settings, require_gateway_token
 from app.ui import readmodel
+from app.wiring import explaining
 from topics.catalog import qualified
 
 DRAIN_SECONDS: Final = 10.0
@@ -104,6 +105,7 @@ class _Parts:
                 read_model=model,
                 answers=self._answers,
                 readiness=Readiness(self._report),
+                explainer=explaining.OneAtATime(settings),
             )
         )
 

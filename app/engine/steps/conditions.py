@@ -7,12 +7,12 @@ import orjson
 from app.engine.effects import Effects, Judge
 from app.engine.runs import rising, runs
 from app.engine.steps import ends
-from app.engine.tables.awaited import Condition, Progress
+from app.engine.tables.awaited import MOST_REFUSED, Condition, Progress
 from app.engine.tables.recorded import Step
 from app.engine.tables.state import Run, State
 from app.engine.values.asks import Await, EventCondition, Fault, Outcome, Sleep
 from app.engine.waits import waits
-from topics import commands, keys
+from topics import commands, facts, keys
 from topics.envelope import Envelope
 from topics.timestamps import rfc3339
 
@@ -37,6 +37,17 @@ def ask_filter(run: Run, step: Step, n: int, effects: Effects) -> None:
     condition = _progress(step).conditions[n]
     condition.judging = True
     effects.after.append(Judge(run, step.key, n, condition.candidates[0]))
+
+
+def refuse(state: State, run: Run, step: Step, condition: Condition, envelope: Envelope) -> None:
+    """The filter refused an event. So that people can be told why nothing came of it, the first ones are facts."""
+    ends.touch(state, step)
+    if condition.refused < MOST_REFUSED:
+        condition.refused += 1
+        told = facts.step_refused(
+            run_id=run.id, workflow_id=run.workflow.id, at_ms=state.now_ms, key=step.key, refused=(envelope,)
+        )
+        runs.tell(state, told)
 
 
 def await_of(step: Step) -> Await:

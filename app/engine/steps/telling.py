@@ -19,6 +19,7 @@ def waiting(state: State, run: Run, step: Step) -> None:
         since_ms=step.asked_ms,
         until_ms=step.until_ms,
         data_json=step.ask.data if isinstance(step.ask, Suspend) else None,
+        events_since_ms=() if step.wait is None else awaited.since_ms(step.wait, step.ask),
     )
     runs.tell(state, told)
 

@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from app.engine.values.asks import Await, EventCondition, Sleep
+from app.engine.values.asks import Ask, Await, EventCondition, Sleep
 from topics import commands, rawevents
 from topics.envelope import Envelope
 
@@ -23,8 +23,14 @@ class Condition:
     """Matches that the author's filter has not judged yet."""
     judging: bool = False
     """Whether the runtime has the first of them."""
+    refused: int = 0
+    """How many the filter refused, as far as they are told of."""
     since_ms: int = 0
     seen: list[str] = field(default_factory=list)
+
+
+MOST_REFUSED: Final = 8
+"""Refusals of a condition that are told of: a filter may look at any number of events."""
 
 
 @dataclass(slots=True)
@@ -45,6 +51,8 @@ def described(progress: Progress) -> list[dict[str, Any]]:
             about["over"] = True
         if one.expired:
             about["expired"] = True
+        if one.refused:
+            about["refused"] = one.refused
         if one.candidates:
             about["candidates"] = [commands.raw_event(event) for event in one.candidates]
         made.append(about)
@@ -56,6 +64,13 @@ def events(progress: Progress) -> list[Envelope]:
     return [rawevents.event_of(one.event) for one in progress.conditions if one.met and one.event is not None]
 
 
+def since_ms(progress: Progress, ask: Ask) -> list[int]:
+    """Return from when on events count, of each condition that is an event."""
+    assert isinstance(ask, Await)
+    of = zip(ask.conditions, progress.conditions, strict=True)
+    return [one.since_ms for asked_for, one in of if isinstance(asked_for, EventCondition)]
+
+
 def restored(found: list[dict[str, Any]]) -> Progress:
     return Progress(
         [
@@ -65,6 +80,7 @@ def restored(found: list[dict[str, Any]]) -> Progress:
                 over=one.get("over", False),
                 expired=one.get("expired", False),
                 candidates=deque(commands.event_of(raw) for raw in one.get("candidates", ())),
+                refused=one.get("refused", 0),
                 since_ms=one["since"],
                 seen=one.get("seen", []),
             )

@@ -8,11 +8,11 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli import workflows
 from app.cli.explain import command
 from app.kafka import provisioning, records
 from app.kafka.records import Record
 from app.settings import Settings
+from app.wiring import listening
 from app.wiring.listening import Heard, Worker
 from tests.unit.app.cli.conftest import FakeAdmin
 from topics import codec, facts, keys
@@ -52,11 +52,16 @@ def logs(connected: object, admin: FakeAdmin, settings: Settings, monkeypatch: p
         found = [one for one in made.get(topic, []) if (one.partition, one.offset) == (partition, offset)]
         return found[0] if found else None
 
+    def whole(_kafka: object, _admin: object, topic: str, *, partition: int) -> Iterator[Record]:
+        yield from [one for one in made.get(topic, []) if one.partition == partition]
+
     monkeypatch.setattr(records, "since", since)
+    monkeypatch.setattr(records, "whole", whole)
     monkeypatch.setattr(records, "record_at", record_at)
     flows = {"w": {"id": "w", "triggers": ["orders/*"]}, "x": {"id": "x", "triggers": ["orders/paid"]}}
     worker = Worker(instance_id="w-0", workflows={"w": "1"}, silent_seconds=0)
-    monkeypatch.setattr(workflows, "heard", lambda _cluster: Heard(workflows=flows, workers=[worker]))
+    heard = Heard(workflows=flows, workers=[worker])
+    monkeypatch.setattr(listening, "heard", lambda _kafka, _admin, **_given: heard)
     return made
 
 

@@ -85,6 +85,21 @@ class MemoryAnswers:
             self.waiting.remove(run_id)
 
 
+@dataclass
+class MemoryExplainer:
+    """Answers with what a test gave it by event id, or raises `error`; keeps what was asked."""
+
+    found: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    error: Exception | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    async def explain(self, event_id: str, since: str) -> Sequence[Mapping[str, Any]]:
+        self.asked.append((event_id, since))
+        if self.error is not None:
+            raise self.error
+        return self.found.get(event_id, [])
+
+
 @dataclass(kw_only=True)
 class Served:
     """A gateway and a client that shows its token."""
@@ -94,6 +109,7 @@ class Served:
     read_model: MemoryReadModel
     workflows: Workflows
     answers: MemoryAnswers
+    explainer: MemoryExplainer
     app: Any
     client: httpx.AsyncClient
 
@@ -123,7 +139,7 @@ def serve() -> Serve:
             return Report(checks=checks or {"kafka": Check(up=True)})
 
         producer, read_model, workflows = MemoryProducer(), MemoryReadModel(), Workflows()
-        answers = MemoryAnswers()
+        answers, explainer = MemoryAnswers(), MemoryExplainer()
         gateway = Gateway(
             settings=GatewaySettings(**settings),
             limits=limits or LimitSettings(),
@@ -133,6 +149,7 @@ def serve() -> Serve:
             read_model=read_model,
             answers=answers,
             readiness=Readiness(report),
+            explainer=explainer,
             clock=clock,
         )
         app = build(gateway)
@@ -145,6 +162,7 @@ def serve() -> Serve:
                 read_model=read_model,
                 workflows=workflows,
                 answers=answers,
+                explainer=explainer,
                 app=app,
                 client=client,
             )

@@ -8,6 +8,7 @@ import pytest
 from app.engine.effects import Effects, Judge, Resolve, Rise
 from app.engine.inputs import Evicted, Judged
 from app.engine.steps import steps
+from app.engine.tables.awaited import MOST_REFUSED
 from app.engine.tables.state import RunStatus
 from app.engine.values.asks import Await, EventCondition, Fault, Sleep
 from app.engine.waits import waits
@@ -183,6 +184,19 @@ def test_a_filter_judges_one_event_after_the_other() -> None:
     assert partition.told() == [Judge(partition.run(run), "w", 0, second)]
     judge(partition, run, passed=True)
     assert came(partition, run) == {"n": 0, "event": raw(second)}
+
+
+def test_the_first_events_that_a_filter_refused_are_told(registered: Registered) -> None:
+    partition, run = waiting(EventCondition(topic="orders/*", stream=True))
+    told = []
+    for n in range(MOST_REFUSED + 2):
+        meet(partition, run, 0, event(10 + n, "orders/paid"))
+        partition.ask(run, "w", Await(conditions=(), need=1, deadline_ms=None))  # called anew, after the takeover
+        judge(partition, run, passed=False)
+        told += [(one["step"], one["events"][0]["offset"]) for one in facts(partition.committed())]
+        if n == 4:
+            partition = partition.takeover(flow())
+    assert told == [("w", 10 + n) for n in range(MOST_REFUSED)]
 
 
 def test_what_is_to_be_judged_is_judged_before_the_end_and_after_a_takeover() -> None:

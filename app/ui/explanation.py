@@ -1,12 +1,14 @@
-"""What became of one event, from what Kafka holds: values in, a JSON object out. Reading is `app.cli.explain`'s."""
+"""What became of one event, from what Kafka holds: values in, a JSON object out. `app.wiring.explaining` reads them."""
 
 import ast
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from app.ui import handled
 from topics import keys, told
 from topics.envelope import Envelope
 from topics.facts import RunFact
@@ -15,6 +17,8 @@ from topics.reserved import RESUME, START, resume_topic
 from topics.timestamps import milliseconds, rfc3339
 
 Object = Mapping[str, Any]
+MOST_REFUSED: Final = 8
+"""Refused events of a wait that facts tell of at most (app.engine.tables.awaited)."""
 _TEXT: Final = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _CONDITION: Final = re.compile(rf"topic=({_TEXT}) event_key=(None|{_TEXT})(?: event_type=({_TEXT}))?")
 
@@ -47,6 +51,32 @@ class Evidence:
     """By run, oldest first; of runs that have to do with the event."""
     starts: Mapping[str, str] = field(default_factory=dict)
     """When runs started, as far as they are told of."""
+    journals: Mapping[int, handled.Journaled] = field(default_factory=dict)
+    """Of the partitions that have to do with `original`, read before everything else, in the order of its way."""
+
+
+def original(event: Envelope, equal: Sequence[Envelope], dedup_ms: int) -> Envelope:
+    """Return the event that was handled where `event` is its repetition, else itself. `equal`: see Evidence."""
+    before = [one for one in equal if _at(one) < _at(event) and one.timestamp_ms >= event.timestamp_ms - dedup_ms]
+    return before[0] if event.explicit and before else event
+
+
+def gathers_at(workflow_id: str, record: Object, partitions: int) -> int | None:
+    """Return the partition at which the batches of an announced workflow gather, None if it is the event's."""
+    if (record.get("batch_size") or 1) == 1 or record.get("batch_by") != "workflow":
+        return None
+    return keys.partition_of(workflow_id.encode(), partitions)
+
+
+def way_of(event: Envelope, announced: Mapping[str, Object], partitions: int) -> list[int]:
+    """Return the partitions that an event comes by: where it landed, its home, where its batches gather."""
+    home = keys.home_of(event, partitions)
+    gather = [
+        gathers_at(workflow_id, record, partitions)
+        for workflow_id, record in announced.items()
+        if _why_not(workflow_id, record, event.topic) is None
+    ]
+    return list(dict.fromkeys([event.partition, home, *(one for one in gather if one is not None)]))
 
 
 def explained(found: Evidence) -> dict[str, Any]:
@@ -96,10 +126,8 @@ def _at(event: Envelope) -> tuple[int, int, int]:
 
 def _duplicate_of(found: Evidence) -> dict[str, Any] | None:
     """The first of its like that came before it, while its id was remembered."""
-    event = found.event
-    oldest_ms = event.timestamp_ms - found.dedup_ms
-    before = [one for one in found.equal if _at(one) < _at(event) and one.timestamp_ms >= oldest_ms]
-    return _place(before[0]) if event.explicit and before else None
+    first = original(found.event, found.equal, found.dedup_ms)
+    return None if first is found.event else _place(first)
 
 
 def _after(found: Evidence) -> list[Envelope]:
@@ -173,16 +201,60 @@ def _of_workflow(
             return _answer(
                 workflow_id, "refused", letter.get("run_id"), f"{letter.get('code')}: {letter.get('reason')}"
             )
-    if not found.loaders.get(workflow_id):
-        return _answer(workflow_id, "asleep", None, "no live worker has loaded it; it runs once one has")
+    became, why = _without_run(found, workflow_id, run_id, record)
+    return _answer(workflow_id, became, None, why)
+
+
+def _without_run(found: Evidence, workflow_id: str, run_id: str, record: Object) -> tuple[str, str]:
+    """Say what the journals tell of an event that triggers a workflow and has no run that was told of."""
+    event = original(found.event, found.equal, found.dedup_ms)
+    home = keys.home_of(event, found.partitions)
+    batched = (record.get("batch_size") or 1) > 1
+    for one in found.journals.values():
+        if workflow_id in one.waits_for:
+            if not found.loaders.get(workflow_id):
+                return "asleep", "no live worker has loaded it; it runs once one has"
+            if batched:
+                return "gathering", f"it waits for its batch, at partition {one.partition}"
+            behind = one.holders.get(workflow_id)
+            return "queued", f"it waits behind {behind}, which has its key" if behind else "its turn is about to come"
+        if run_id in one.runs:
+            return "running", "its run has begun, and nothing was told of it yet"
+        if run_id in one.decided:
+            return "decided", f"its result is on its way; partition {one.partition} sends it, or its next owner does"
+    behind_ = _not_there(found, event, home, gathers_at(workflow_id, record, found.partitions))
+    if behind_ is not None:
+        return "not handled", behind_
+    at_home = found.journals[home]
+    if "" in at_home.decided:
+        return "decided", f"a dead letter is on its way; partition {home} sends it, or its next owner does"
+    since_ms = at_home.known_since_ms.get(workflow_id)
+    if since_ms is not None and event.timestamp_ms < since_ms and event.topic != START + workflow_id:
+        return "no run", f"partition {home} heard of it at {rfc3339(since_ms)}, after the event"
+    if since_ms is None and not found.loaders.get(workflow_id):
+        return "asleep", f"no live worker has loaded it, and partition {home} has not heard of it"
     if record.get("has_filter"):
-        return _answer(workflow_id, "filtered", None, "it has a filter, and there is no run")
-    if (record.get("batch_size") or 1) > 1:
-        return _answer(workflow_id, "gathering", None, "it waits for its batch: there is no run yet")
-    since = record.get("announced_at")
-    late = _ms(since) is not None and found.event.timestamp_ms < (_ms(since) or 0)
-    known = f"it was announced at {since}, after the event" if late else "it waits for its turn, or is being run"
-    return _answer(workflow_id, "no run", None, f"there is no run that has ended or was told of: {known}")
+        return "filtered", f"its filter refused the event, which partition {home} has handled"
+    return "no run", f"partition {home} has handled the event: what it came to is no longer kept, or {_ANOTHER}"
+
+
+_ANOTHER: Final = "another form of the workflow, which did not take it, was loaded then"
+
+
+def _not_there(found: Evidence, event: Envelope, home: int, gathers: int | None) -> str | None:
+    """Say how far an event has come that was not handled yet; None for one that was."""
+    way = [event.partition, home, *([] if gathers is None else [gathers])]
+    for partition in way:
+        if partition not in found.journals or not found.journals[partition].claimed:
+            return f"no worker has ever taken partition {partition}; it is handled once one does"
+    landed = found.journals[event.partition]
+    if landed.events_offset <= event.offset:
+        behind = event.offset - landed.events_offset
+        return f"partition {event.partition} is {behind} records before it; `headgate doctor` shows the lag"
+    for source, target in itertools.pairwise(way):
+        if not handled.passed_on(found.journals[source], found.journals[target]):
+            return f"partition {source} has passed it on, and partition {target} has not handled all of that yet"
+    return None
 
 
 def _answer(workflow_id: str, became: Any, run_id: Any, why: str | None) -> dict[str, Any]:
@@ -261,13 +333,23 @@ def _of_wait(found: Evidence, run_id: str, facts: Sequence[Object], step: Object
     places = [(one.partition, one.offset) for one in found.equal]
     if holds(step["received"], places):
         return _wait("received", f"at {step['finished_at']}")
+    if holds(step["refused"], places):
+        return _wait("refused", "its filter refused the event")
     begun = _ms(found.starts.get(run_id)) or _ms(step["asked_at"])
     ended = _ms(step["finished_at"])
     if (begun is not None and at_ms < begun) or (ended is not None and ended < at_ms):
         return None
     if any(one.get("fact") == RunFact.STARTED and holds(one.get("events"), places) for one in facts):
         return _wait("missed", "it started this run, which never receives it")
-    wanted = [one for one in conditions(step["what"]) if one.pattern.matches(event.topic)]
+    other = next((one["step"] for one in told.steps_of(facts) if holds(one["received"], places)), None)
+    if other is not None:
+        return _wait("missed", f"step {other!r} of the same run received it")
+    asked_for = conditions(step["what"])
+    since = dict(enumerate(step["events_since"] or ()))
+    which = [n for n, one in enumerate(asked_for) if one.pattern.matches(event.topic)]
+    if which and all((_ms(since.get(n)) or 0) > at_ms for n in which):
+        return _wait("missed", f"it takes events from {', '.join(since[n] for n in which)} on")
+    wanted = [asked_for[n] for n in which]
     if wanted and all(one.event_key not in (None, event.key) for one in wanted):
         asked = ", ".join(repr(one.event_key) for one in wanted)
         return _wait("missed", f"it waits for key {asked}, the event has {event.key!r}")
@@ -282,7 +364,17 @@ def _of_wait(found: Evidence, run_id: str, facts: Sequence[Object], step: Object
     if ended is not None:
         became = "resumed" if step["kind"] == "suspend" and step["error"] is None else "missed"
         return _wait(became, f"{_error(step) or 'it ended'} at {step['finished_at']}")
-    return _wait("open", "it waits still: its filter refused the event, or the event is on its way to it")
+    return _wait("open", f"it waits still: {_on_its_way(found, len(step['refused']))}")
+
+
+def _on_its_way(found: Evidence, refused: int) -> str:
+    event = original(found.event, found.equal, found.dedup_ms)
+    behind = _not_there(found, event, keys.home_of(event, found.partitions), None)
+    if behind is not None:
+        return behind
+    if refused >= MOST_REFUSED:
+        return f"its filter refused {refused} events, and of more nothing is told: this one too, or it is on its way"
+    return "the event is on its way to it, or to its filter"
 
 
 def _wait(became: str, why: str) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""app.cli.explanation: what became of an event, from values alone."""
+"""app.ui.explanation: what became of an event, from values alone."""
 
 from typing import Any
 
 import orjson
 import pytest
 
-from app.cli.explanation import Evidence, conditions, explained
+from app.ui.explanation import Evidence, conditions, explained
+from app.ui.handled import Journaled
 from topics import codec, facts, keys
 from topics.envelope import Envelope
 
 AT = 1_769_860_800_000  # 2026-01-31T12:00:00Z
-LATER = "2026-02-01T00:00:00.000Z"
 HOUR = 3_600_000
 ERROR = facts.error_of("ValueError", "no stock")
 OTHER = "w:0123456789abcdef01234567"
@@ -26,6 +26,18 @@ def event(
 
 EVENT = event()
 RUN = keys.run_id("w", keys.digest_of(EVENT))
+HOME = keys.partition_of(b"k", 4)
+GATHER = keys.partition_of(b"w", 4)
+
+
+def journals(**at_home: Any) -> dict[int, Journaled]:
+    """Partitions that have handled everything; `at_home`: what the one of EVENT's key says besides."""
+    known = {"w": 0}
+    made: dict[int, dict[str, Any]] = {}
+    for p in range(4):
+        made[p] = {"partition": p, "events_offset": 99, "known_since_ms": known}
+    made[HOME] |= at_home
+    return {p: Journaled(**one) for p, one in made.items()}
 
 
 def workflow(*triggers: Any, **given: Any) -> dict[str, Any]:
@@ -35,6 +47,7 @@ def workflow(*triggers: Any, **given: Any) -> dict[str, Any]:
 
 def evidence(envelope: Envelope = EVENT, **given: Any) -> dict[str, Any]:
     base: dict[str, Any] = {"equal": [envelope], "partitions": 4, "dedup_ms": HOUR, "loaders": {"w": ["w-0"]}}
+    base["journals"] = journals()
     return explained(Evidence(event=envelope, **(base | given)))
 
 
@@ -65,9 +78,15 @@ def started(run_id: str = OTHER, events: Any = ()) -> Any:
     )
 
 
-def waiting(what: str = PAID, kind: str = "await", until_ms: int | None = None, key: str = "paid?") -> Any:
-    about: dict[str, Any] = {"key": key, "kind": kind, "what": what, "since_ms": AT, "until_ms": until_ms}
+def waiting(
+    what: str = PAID, kind: str = "await", until_ms: int | None = None, key: str = "paid?", **given: Any
+) -> Any:
+    about: dict[str, Any] = {"key": key, "kind": kind, "what": what, "since_ms": AT, "until_ms": until_ms} | given
     return read(facts.step_waiting(run_id=OTHER, workflow_id="w", at_ms=AT, **about))
+
+
+def refused(envelope: Envelope) -> Any:
+    return read(facts.step_refused(run_id=OTHER, workflow_id="w", at_ms=AT, key="paid?", refused=[envelope]))
 
 
 def finished(at_ms: int, received: Any = (), error: Any = None, kind: str = "await", key: str = "paid?") -> Any:
@@ -131,6 +150,13 @@ def test_dead_letters_are_told_with_their_remedy() -> None:
 # --- workflows ------------------------------------------------------------------------------------------------------
 
 MATCHING = workflow("orders/*")
+KEPT_NO_MORE = (
+    f"partition {HOME} has handled the event: what it came to is no longer kept, or another form of the workflow, "
+    "which did not take it, was loaded then"
+)
+REFUSED_MANY = (
+    "it waits still: its filter refused 8 events, and of more nothing is told: this one too, or it is on its way"
+)
 
 
 @pytest.mark.parametrize(
@@ -148,22 +174,97 @@ MATCHING = workflow("orders/*")
             None,
             "wrong_type: it is a list",
         ),
-        (MATCHING, {"loaders": {}}, "asleep", None, "no live worker has loaded it; it runs once one has"),
-        (workflow("orders/*", has_filter=True), {}, "filtered", None, "it has a filter, and there is no run"),
-        (workflow("orders/*", batch_size=5), {}, "gathering", None, "it waits for its batch: there is no run yet"),
+        (
+            MATCHING,
+            {"loaders": {}, "journals": journals(waits_for={"w"})},
+            "asleep",
+            None,
+            "no live worker has loaded it; it runs once one has",
+        ),
+        (
+            MATCHING,
+            {"loaders": {}, "journals": journals(known_since_ms={})},
+            "asleep",
+            None,
+            f"no live worker has loaded it, and partition {HOME} has not heard of it",
+        ),
+        (
+            workflow("orders/*", has_filter=True),
+            {},
+            "filtered",
+            None,
+            f"its filter refused the event, which partition {HOME} has handled",
+        ),
+        (
+            workflow("orders/*", has_filter=True),
+            {"journals": journals(decided={""})},
+            "decided",
+            None,
+            f"a dead letter is on its way; partition {HOME} sends it, or its next owner does",
+        ),
+        (
+            workflow("orders/*", has_filter=True),
+            {"journals": journals() | {0: Journaled(partition=0, events_offset=3)}},
+            "not handled",
+            None,
+            "partition 0 is 2 records before it; `headgate doctor` shows the lag",
+        ),
+        (
+            MATCHING,
+            {"journals": journals(claimed=False)},
+            "not handled",
+            None,
+            f"no worker has ever taken partition {HOME}; it is handled once one does",
+        ),
+        (
+            workflow("orders/*", batch_size=5, batch_by="workflow"),
+            {"journals": journals(sent={GATHER: 1})},
+            "not handled",
+            None,
+            f"partition {HOME} has passed it on, and partition {GATHER} has not handled all of that yet",
+        ),
+        (
+            workflow("orders/*", batch_size=5, batch_by="workflow"),
+            {"journals": journals() | {GATHER: Journaled(partition=GATHER, waits_for=frozenset({"w"}))}},
+            "gathering",
+            None,
+            f"it waits for its batch, at partition {GATHER}",
+        ),
+        (
+            MATCHING,
+            {"journals": journals(waits_for={"w"}, holders={"w": OTHER})},
+            "queued",
+            None,
+            f"it waits behind {OTHER}, which has its key",
+        ),
+        (MATCHING, {"journals": journals(waits_for={"w"})}, "queued", None, "its turn is about to come"),
+        (
+            MATCHING,
+            {"journals": journals(runs={RUN})},
+            "running",
+            None,
+            "its run has begun, and nothing was told of it yet",
+        ),
+        (
+            MATCHING,
+            {"journals": journals(decided={RUN})},
+            "decided",
+            None,
+            f"its result is on its way; partition {HOME} sends it, or its next owner does",
+        ),
+        (
+            MATCHING,
+            {"journals": journals(known_since_ms={"w": AT + 1})},
+            "no run",
+            None,
+            f"partition {HOME} heard of it at 2026-01-31T12:00:00.001Z, after the event",
+        ),
         (
             MATCHING,
             {},
             "no run",
             None,
-            "there is no run that has ended or was told of: it waits for its turn, or is being run",
-        ),
-        (
-            workflow("orders/*", announced_at=LATER),
-            {},
-            "no run",
-            None,
-            f"there is no run that has ended or was told of: it was announced at {LATER}, after the event",
+            KEPT_NO_MORE,
         ),
         ({"retired_at": "then"}, {}, "retired", None, "retired at then"),
         ({"retired_at": "then"}, {"results": [result()]}, "completed", RUN, None),
@@ -186,6 +287,16 @@ def test_each_workflow_has_its_run_or_the_reason_why_there_is_none(
     ]
 
 
+def test_an_event_that_its_home_has_not_taken_yet_is_on_its_way() -> None:
+    landed = event(partition=HOME + 1)
+    passed_on = journals() | {HOME + 1: Journaled(partition=HOME + 1, events_offset=9, sent={HOME: 1})}
+    given: dict[str, Any] = {"journals": passed_on, "facts": {OTHER: [waiting()]}, "starts": {}}
+    found = evidence(landed, announced={"w": workflow("orders/*", has_filter=True)}, **given)
+    why = f"partition {HOME + 1} has passed it on, and partition {HOME} has not handled all of that yet"
+    assert [(one["became"], one["why"]) for one in found["workflows"]] == [("not handled", why)]
+    assert [(one["became"], one["why"]) for one in found["waits"]] == [("open", f"it waits still: {why}")]
+
+
 def test_a_workflow_that_is_started_by_name_needs_no_trigger() -> None:
     called = event(topic="headgate/start/w")
     [found] = evidence(called, announced={"w": workflow()})["workflows"]
@@ -199,8 +310,8 @@ def test_a_workflow_that_is_started_by_name_needs_no_trigger() -> None:
 
 def waits(*told: Any, envelope: Envelope = EVENT) -> list[tuple[str, str]]:
     found = evidence(envelope, facts={OTHER: list(told)}, starts={OTHER: "2026-01-31T11:00:00.000Z"})["waits"]
-    assert {(one["run_id"], one["step"]) for one in found} <= {(OTHER, "paid?")}
-    return [(one["became"], one["why"]) for one in found]
+    assert {one["run_id"] for one in found} <= {OTHER}
+    return [(one["became"], one["why"]) for one in found if one["step"] == "paid?"]
 
 
 def test_a_wait_that_received_the_event_says_when() -> None:
@@ -210,7 +321,24 @@ def test_a_wait_that_received_the_event_says_when() -> None:
 @pytest.mark.parametrize(
     ("told", "became", "why"),
     [
-        ([waiting()], "open", "it waits still: its filter refused the event, or the event is on its way to it"),
+        ([waiting()], "open", "it waits still: the event is on its way to it, or to its filter"),
+        ([waiting(), refused(EVENT)], "refused", "its filter refused the event"),
+        ([waiting(), refused(EVENT), finished(AT + 1000)], "refused", "its filter refused the event"),
+        (
+            [waiting(), *(refused(event(event_id=f"r{n}", offset=n + 10)) for n in range(8))],
+            "open",
+            REFUSED_MANY,
+        ),
+        (
+            [waiting(), finished(AT + 1000, [EVENT], key="other")],
+            "missed",
+            "step 'other' of the same run received it",
+        ),
+        (
+            [waiting(events_since_ms=(AT + 1,))],
+            "missed",
+            "it takes events from 2026-01-31T12:00:00.001Z on",
+        ),
         (
             [waiting("wait_for_event topic='orders/created' event_key='other'")],
             "missed",
