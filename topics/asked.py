@@ -42,6 +42,16 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
+class More:
+    """P to T: of the events that met this stream, `count` were judged (app.engine.waits.streams); send more."""
+
+    run: str
+    key: str
+    n: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Met:
     """T to P: this event meets the wait."""
 
@@ -128,7 +138,7 @@ class Retry:
     run: str
 
 
-Ask = Wait | Withdraw | Met | Expired | Interest | Notice | Confirmed | Flush | Flushed | Child | Cancel | Retry
+Ask = Wait | Withdraw | More | Met | Expired | Interest | Notice | Confirmed | Flush | Flushed | Child | Cancel | Retry
 """Anything of these."""
 
 
@@ -203,6 +213,7 @@ _READERS: Final[Mapping[Any, _Codec]] = {
 _TYPES: Final[Mapping[str, Callable[..., Any]]] = {
     "wait": Wait,
     "withdraw": Withdraw,
+    "more": More,
     "met": Met,
     "expired": Expired,
     "interest": Interest,

@@ -31,6 +31,7 @@ def handle(state: State, effects: Effects) -> None:
 HANDLERS: Final[dict[type, Callable[[State, Any, int, Effects], None]]] = {
     asked.Wait: lambda state, one, source, _: waits.asked_for(state, one, source),
     asked.Withdraw: lambda state, one, _source, _: waits.withdrawn(state, one),
+    asked.More: lambda state, one, _source, _: waits.more_wanted(state, one),
     asked.Confirmed: lambda state, one, source, _: waits.confirmed(state, one, source),
     asked.Notice: lambda state, one, _source, _: waits.arrived(state, one.event),
     asked.Interest: lambda state, one, source, _: interests.asked_for(state, one, source),

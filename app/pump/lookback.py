@@ -92,7 +92,8 @@ class LookBack:
             # A command is later than the events in it, by clocks that are not quite the same.
             ("commands", max(one.commands_end for one in looks), since_ms - SKEW_MS),
         ):
-            start = await self._log.offset_at(topic, max(0, from_ms))
+            first = min(one.events_from if topic == "events" else one.commands_from for one in looks)
+            start = max(first, await self._log.offset_at(topic, max(0, from_ms)))
             if start >= end:
                 continue
             reading = cast(AsyncGenerator[list[LogRecord], None], self._log.read(topic, start, end))
@@ -131,17 +132,17 @@ class LookBack:
             except codec.Malformed:
                 return  # it is a dead letter already
             if keys.home_of(event, partitions) == partition:
-                scan.add(event, events_at=one.offset)
+                scan.add(event, "events", one.offset)
             return
         try:
             command = commands.decode(one.value)
         except commands.UnreadableCommand:
             return
         for event in command.events:
-            scan.add(event, commands_at=one.offset)
+            scan.add(event, "commands", one.offset)
         for told in command.asks:
             if isinstance(told, asked.Notice):
-                scan.add(told.event, commands_at=one.offset, notice=True)
+                scan.add(told.event, "commands", one.offset, notice=True)
 
 
 class _Scan:
@@ -155,12 +156,12 @@ class _Scan:
         self.size = 0
         self.bytes = 0
 
-    def add(self, event: Envelope, *, events_at: int = -1, commands_at: int = -1, notice: bool = False) -> None:
+    def add(self, event: Envelope, topic: str, at: int, *, notice: bool = False) -> None:
+        own = topic == "events"
         wanting = [
             one
             for one in self._looks
-            if events_at < one.events_end
-            and commands_at < one.commands_end
+            if (one.events_from if own else one.commands_from) <= at < (one.events_end if own else one.commands_end)
             and (one.notices or not notice)
             and one.wants(event)
         ]

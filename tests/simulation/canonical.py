@@ -94,7 +94,7 @@ def _waits(state: State) -> Any:
     registry = state.registry
     if registry is None or not (registry.waits or registry.heads):
         return None
-    waits = sorted((one.id, one.source, one.open, repr(one.asked)) for one in registry.waits.values())
+    waits = sorted((one.id, one.source, one.open, repr(one.asked), repr(one.flow)) for one in registry.waits.values())
     heads = sorted((one.key, one.since_ms, sorted(one.confirmed.items())) for one in registry.heads.values())
     return waits, heads, sorted(registry.fans)
 

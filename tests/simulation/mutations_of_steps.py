@@ -18,7 +18,7 @@ from app.engine.tables import recorded
 from app.engine.tables.registry import Wait
 from app.engine.tables.state import RunStatus, State
 from app.engine.values.asks import Outcome
-from app.engine.waits import flushes, interests, waits
+from app.engine.waits import flushes, interests, restored, waits
 from app.pump.pump import Pump
 from app.runtime import values
 from app.runtime.attempt import Attempt
@@ -154,8 +154,8 @@ def _give_up_unasked() -> Any:
 
 def _waits_open_at_takeover() -> Any:
     """The next owner of a registry takes every wait for open."""
-    before = waits.restored_wait
-    return mock.patch.object(waits, "restored_wait", lambda state, found: before(state, found | {"open": True}))
+    before = restored.take_wait
+    return mock.patch.object(restored, "take_wait", lambda state, found: before(state, found | {"open": True}))
 
 
 def _any_key() -> Any:

@@ -10,9 +10,9 @@ from app.engine.journal import waiting
 from app.engine.tables.arrivals import Arrivals
 from app.engine.tables.registry import Head, Interest, Interests, Registry, Wait, WaitsLook, at_places
 from app.engine.tables.state import State
-from app.engine.waits import flushes, interests, waits
+from app.engine.waits import flushes, interests, restored, streams, waits
 from app.pump.lookback import LookBack
-from tests.unit.app.engine.waits.test_waits import late, refuted, storm
+from tests.unit.app.engine.waits.test_waits import late, refuted, storm, stream
 from topics import asked
 from topics.envelope import Envelope
 
@@ -68,7 +68,7 @@ def _registry_does_not_look_back() -> Any:
         wait.found = []
         registry.opening.append(wait)
 
-    return mock.patch.object(waits, "_look_back", look_back)
+    return mock.patch.object(waits, "look_back", look_back)
 
 
 def _memory_is_whole() -> Any:
@@ -95,8 +95,8 @@ def _notices_not_looked_at() -> Any:
 
 def _restored_as_open() -> Any:
     """The next owner of a registry takes every wait for open (step 6)."""
-    before = waits.restored_wait
-    return mock.patch.object(waits, "restored_wait", lambda state, found: before(state, found | {"open": True}))
+    before = restored.take_wait
+    return mock.patch.object(restored, "take_wait", lambda state, found: before(state, found | {"open": True}))
 
 
 def _no_flush() -> Any:
@@ -161,6 +161,88 @@ def _expired_unopened() -> Any:
 def _met_again() -> Any:
     """A wait that was met stays."""
     return mock.patch.object(waits, "_win", lambda state, _registry, wait, event: waits._met(state, wait, event))
+
+
+def _paused_from_now() -> Any:
+    """A stream that may send no more goes on behind the round in which that was so (step 8)."""
+    before = streams.pour
+
+    def pour(state: State, registry: Registry, wait: Wait) -> None:
+        registry.told = (state.events_offset, state.commands_offset)
+        before(state, registry, wait)
+
+    return mock.patch.object(streams, "pour", pour)
+
+
+def _not_collected_meanwhile() -> Any:
+    """What comes while a stream looks back for the last time is not kept for it (step 8)."""
+    return mock.patch.object(streams, "collects", lambda wait: wait.open)
+
+
+def _too_many_forgotten() -> Any:
+    """What was found beyond what may be sent counts as if it had been (step 8)."""
+    before = streams.collect
+
+    def collect(state: State, wait: Wait, event: Envelope) -> None:
+        before(state, wait, event)
+        if wait.flow is not None:
+            wait.flow.overflowed = False
+
+    return mock.patch.object(streams, "collect", collect)
+
+
+def _place_not_journaled() -> Any:
+    """The next owner of a registry takes a stream that is behind for one that is open (step 8)."""
+
+    def take(state: State, wait: Wait, _found: Any) -> None:
+        streams.begin(state, wait)
+        wait.open, wait.found = True, []
+
+    return mock.patch.object(streams, "restored", take)
+
+
+def _nothing_more_sent() -> Any:
+    """A registry does not hear that the step has judged what it was sent (step 8)."""
+    return mock.patch.object(streams, "more", return_value=None)
+
+
+def _end_of_what_is_behind() -> Any:
+    """A stream's time is over though events that came in time were not sent (step 8)."""
+    before = waits._give_up
+
+    def give_up(state: State, registry: Registry, wait: Wait) -> None:
+        was = wait.open
+        wait.open = was or (wait.flow is not None and wait.flow.end is not None)
+        before(state, registry, wait)
+        wait.open = was
+
+    return mock.patch.object(waits, "_give_up", give_up)
+
+
+STREAMS: Final[Mapping[str, Patch]] = {
+    patch.__name__.strip("_").replace("_", "-"): patch
+    for patch in (
+        _paused_from_now,
+        _not_collected_meanwhile,
+        _too_many_forgotten,
+        _place_not_journaled,
+        _nothing_more_sent,
+        _end_of_what_is_behind,
+    )
+}
+
+
+@pytest.mark.parametrize("step", STREAMS)
+def test_without_this_step_a_stream_loses_an_event_or_gets_too_many(step: str) -> None:
+    with STREAMS[step]():
+        assert any(_loses(seed) for seed in range(2_000))
+
+
+def _loses(seed: int) -> bool:
+    try:
+        return bool(stream(seed))
+    except AssertionError:  # it never comes to rest, or gets too many
+        return True
 
 
 LEFT_OUT: Final[Mapping[str, Patch]] = {

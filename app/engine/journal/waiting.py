@@ -6,7 +6,7 @@ from typing import Any
 from app.engine.tables.arrivals import SKEW_MS
 from app.engine.tables.registry import Head, Interest, Wait
 from app.engine.tables.state import State
-from app.engine.waits import flushes, interests, waits
+from app.engine.waits import flushes, interests, restored, streams
 from topics import asked, commands, journal
 from topics.envelope import Envelope
 
@@ -30,7 +30,8 @@ def write(state: State, gone: set[bytes], fresh: list[Entity], batch: list[Entit
 def value(one: Wait | Head | Interest | Envelope) -> dict[str, Any]:
     """Return the entity of one of them, but for its round."""
     if isinstance(one, Wait):
-        return {"ask": asked.shown(one.asked), "p": one.source, "open": one.open}
+        about = {"ask": asked.shown(one.asked), "p": one.source, "open": one.open}
+        return about if one.flow is None else about | {"flow": streams.described(one.flow)}
     if isinstance(one, Head):
         return {"head": one.key[0], "pattern": one.key[1], "since": one.since_ms, "confirmed": one.confirmed}
     if isinstance(one, Interest):
@@ -67,12 +68,12 @@ def read_head(state: State, head: Mapping[str, Any]) -> None:
 def read(state: State, of: Callable[[bytes], Records]) -> None:
     """Take the entities of a journal, and go on with what was not done."""
     for _, _, found in of(b"head"):
-        waits.restored_head(state, found)
+        restored.take_head(state, found)
     for _, _, found in of(b"wait"):
-        waits.restored_wait(state, found)
+        restored.take_wait(state, found)
     for _, _, found in of(b"fan"):
-        waits.restored_fan(state, found)
+        restored.take_fan(state, found)
     for _, _, found in of(b"interest"):
         interests.restored_interest(state, found)
     # By the brokers' clocks, which may be ahead of the one that the state was at.
-    waits.restored(state, unknown_before_ms=state.now_ms + SKEW_MS)
+    restored.go_on(state, unknown_before_ms=state.now_ms + SKEW_MS)

@@ -11,7 +11,7 @@ from app.engine.tables.awaited import MOST_REFUSED, Condition, Progress
 from app.engine.tables.recorded import Step
 from app.engine.tables.state import Run, State
 from app.engine.values.asks import Await, EventCondition, Fault, Outcome, Sleep
-from app.engine.waits import waits
+from app.engine.waits import streams, waits
 from topics import commands, facts, keys
 from topics.envelope import Envelope
 from topics.timestamps import rfc3339
@@ -39,9 +39,15 @@ def ask_filter(run: Run, step: Step, n: int, effects: Effects) -> None:
     effects.after.append(Judge(run, step.key, n, condition.candidates[0]))
 
 
-def refuse(state: State, run: Run, step: Step, condition: Condition, envelope: Envelope) -> None:
+def refuse(state: State, run: Run, step: Step, n: int, envelope: Envelope) -> None:
     """The filter refused an event. So that people can be told why nothing came of it, the first ones are facts."""
     ends.touch(state, step)
+    condition = _progress(step).conditions[n]
+    condition.owed += streams.cost(envelope)
+    asked_for = await_of(step).conditions[n]
+    if condition.owed >= max(1, state.limits.candidates // 2) and isinstance(asked_for, EventCondition):
+        waits.more(state, run, step.key, n, asked_for.topic, condition.owed)
+        condition.owed = 0
     if condition.refused < MOST_REFUSED:
         condition.refused += 1
         told = facts.step_refused(

@@ -145,7 +145,7 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
         condition.candidates.clear()
         conditions.receive(state, run, step, given.condition, envelope, effects)
         return
-    conditions.refuse(state, run, step, condition, envelope)
+    conditions.refuse(state, run, step, given.condition, envelope)
     if condition.candidates:
         conditions.ask_filter(run, step, given.condition, effects)
     elif condition.expired:

@@ -23,6 +23,8 @@ class Condition:
     """Matches that the author's filter has not judged yet."""
     judging: bool = False
     """Whether the runtime has the first of them."""
+    owed: int = 0
+    """How many were judged since the registry was asked for more, as `app.engine.waits.streams` counts them."""
     refused: int = 0
     """How many the filter refused, as far as they are told of."""
     since_ms: int = 0
@@ -51,6 +53,8 @@ def described(progress: Progress) -> list[dict[str, Any]]:
             about["over"] = True
         if one.expired:
             about["expired"] = True
+        if one.owed:
+            about["owed"] = one.owed
         if one.refused:
             about["refused"] = one.refused
         if one.candidates:
@@ -80,6 +84,7 @@ def restored(found: list[dict[str, Any]]) -> Progress:
                 over=one.get("over", False),
                 expired=one.get("expired", False),
                 candidates=deque(commands.event_of(raw) for raw in one.get("candidates", ())),
+                owed=one.get("owed", 0),
                 refused=one.get("refused", 0),
                 since_ms=one["since"],
                 seen=one.get("seen", []),

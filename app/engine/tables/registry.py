@@ -18,10 +18,30 @@ def wait_id(run: str, key: str, n: int) -> str:
     return f"{run}#{key}#{n}"
 
 
+Offsets = tuple[int, int]
+"""Of `events` and `commands`."""
+
+
+@dataclass(slots=True)
+class Flow:
+    """How far a stream was sent (app.engine.waits.streams)."""
+
+    credit: int
+    """How many more the run's partition takes."""
+    start: Offsets | None = None
+    """What this partition was told before was sent; None: what came before the wait's time."""
+    end: Offsets | None = None
+    """Up to here what was told since is sent in order; None: up to now."""
+    after: tuple[int, int, int] | None = None
+    """The last one of these that was sent."""
+    overflowed: bool = False
+    """Whether more was found than was kept."""
+
+
 class Wait:
     """A wait at the registry of its topic (T)."""
 
-    __slots__ = ("asked", "found", "head", "id", "journaled", "open", "pattern", "seen", "source")
+    __slots__ = ("asked", "flow", "found", "head", "id", "journaled", "open", "pattern", "seen", "source")
 
     def __init__(self, asked: Asked, source: int) -> None:
         self.asked = asked
@@ -36,7 +56,9 @@ class Wait:
         self.open = False
         """Whether whatever came before was looked at: from then on the next event that matches meets it."""
         self.found: list[Envelope] | None = None
-        """What matches so far, while it is being looked back for."""
+        """What matches so far, while it is being looked back for; of an open stream, in this round."""
+        self.flow: Flow | None = None
+        """Of a stream."""
         self.journaled = False
 
     @property
@@ -141,6 +163,9 @@ class Look:
     since_ms: int
     events_end: int
     commands_end: int
+    events_from: int = 0
+    commands_from: int = 0
+    """From these on, 0: by `since_ms`."""
 
     def wants(self, _event: Envelope) -> bool:
         """Whether an event of this partition's that was read there, or was told, is to be given back."""
@@ -172,6 +197,8 @@ class WaitsLook(Look):
 
     waits: dict[str, Wait] = field(default_factory=dict)
     places: dict[Place, dict[str, Wait]] = field(default_factory=dict)
+    alone: bool = False
+    """Whether it is of one stream that goes on, which no other wait may join."""
     notices = True
 
     def join(self, wait: Wait) -> None:
@@ -239,5 +266,9 @@ class Registry:
     flush: Flush | None = None
     flushed_ms: int = 0
     """What was appended anywhere by then is known here."""
+    pouring: dict[str, Wait] = field(default_factory=dict)
+    """Open streams that something came for in this round."""
+    told: Offsets = (0, 0)
+    """How far this partition had read when it last looked at what came."""
     settled: int = 0
     """Waits that were opened or ended since the last commit."""

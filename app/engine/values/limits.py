@@ -36,5 +36,7 @@ class Limits:
     arrivals: int = 10_000
     """Most events that a registry has in memory for waits that come late, and most of their bytes."""
     arrivals_bytes: int = 4 * 1024 * 1024
+    candidates: int = 16
+    """Most events that a step has to judge at once, of each wait with a filter; large ones count for several."""
     retry_base_ms: int = 1_000
     retry_max_ms: int = 60_000

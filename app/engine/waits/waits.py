@@ -8,15 +8,15 @@ that matches meets it. Why none is missed and none won twice: docs/adr/0010-wait
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from app.engine.tables import timers
 from app.engine.tables.arrivals import Arrivals, order
-from app.engine.tables.registry import Head, HeadKey, Registry, Wait, WaitsLook, at_places, wait_id
+from app.engine.tables.registry import Flow, Head, HeadKey, Registry, Wait, WaitsLook, at_places, wait_id
 from app.engine.tables.state import Run, State, Timer
 from app.engine.values.asks import EventCondition
-from app.engine.waits import flushes
-from topics import asked, commands, journal, keys
+from app.engine.waits import flushes, streams
+from topics import asked, journal, keys
 from topics.envelope import Envelope
 
 MOST_A_ROUND: Final = 5_000
@@ -55,6 +55,11 @@ def register(
     state.ask(registry_of(state, condition.topic), wait)
 
 
+def more(state: State, run: Run, key: str, n: int, topic: str, count: int) -> None:
+    """The step has judged so many of the events that it was sent for the condition, as `streams.cost` counts them."""
+    state.ask(registry_of(state, topic), asked.More(run.id, key, n, count))
+
+
 def withdraw(state: State, run: Run, key: str, n: int, topic: str) -> None:
     """Nothing waits for the condition any more. What is on its way to the step already still comes."""
     state.ask(registry_of(state, topic), asked.Withdraw(run.id, key, n))
@@ -73,13 +78,15 @@ def asked_for(state: State, one: asked.Wait, source: int) -> None:
     wait = Wait(one, source)
     if wait.id in registry.waits:
         return
-    _add(state, registry, wait)
+    if one.stream:
+        streams.begin(state, wait)
+    add(state, registry, wait)
     state.touched_waits[journal.wait_key(wait.id)] = wait
-    if not _is_confirmed(state, registry, wait):
+    if not is_confirmed(state, registry, wait):
         registry.blocked.setdefault(wait.head, {})[wait.id] = wait
         _need(state, registry, wait)
     else:
-        _look_back(state, registry, wait)
+        look_back(state, registry, wait)
 
 
 def withdrawn(state: State, one: asked.Withdraw) -> None:
@@ -87,6 +94,16 @@ def withdrawn(state: State, one: asked.Withdraw) -> None:
     wait = None if registry is None else registry.waits.get(wait_id(one.run, one.key, one.n))
     if registry is not None and wait is not None:
         _remove(state, registry, wait)
+
+
+def more_wanted(state: State, one: asked.More) -> None:
+    """The run's partition has judged some of the events that a stream was sent."""
+    registry = state.registry
+    wait = None if registry is None else registry.waits.get(wait_id(one.run, one.key, one.n))
+    if registry is not None and wait is not None and wait.flow is not None:
+        streams.more(state, wait, one.count)
+        if streams.is_behind(wait):
+            look_back(state, registry, wait)
 
 
 def confirmed(state: State, one: asked.Confirmed, source: int) -> None:
@@ -101,9 +118,9 @@ def confirmed(state: State, one: asked.Confirmed, source: int) -> None:
     if head.confirmed_ms(state.limits.partitions) == before:
         return
     for key in [key for key in registry.blocked if head.key in _covering(key)]:
-        for wait in [one for one in registry.blocked[key].values() if _is_confirmed(state, registry, one)]:
+        for wait in [one for one in registry.blocked[key].values() if is_confirmed(state, registry, one)]:
             _unblock(registry, wait)
-            _look_back(state, registry, wait)
+            look_back(state, registry, wait)
 
 
 def arrived(state: State, event: Envelope) -> None:
@@ -114,13 +131,15 @@ def arrived(state: State, event: Envelope) -> None:
     open_: list[Wait] = []
     for wait in at_places(registry.places, event):
         if wait.takes(event):
-            if not wait.open:
-                if wait.found is not None:
-                    wait.found.append(event)
-            elif wait.asked.stream:
-                _met(state, wait, event)
-            else:
+            if wait.flow is not None:
+                if streams.collects(wait):
+                    streams.collect(state, wait, event)
+                    if wait.open:
+                        registry.pouring[wait.id] = wait
+            elif wait.open:
                 open_.append(wait)
+            elif wait.found is not None:
+                wait.found.append(event)
     _fan_out(state, registry, event, open_)
 
 
@@ -128,9 +147,13 @@ def looked_back(state: State, look: WaitsLook, arrivals: Iterable[Envelope], *, 
     registry = the_registry(state)
     for event in arrivals:
         for wait in at_places(look.places, event):
-            if wait.found is not None and wait.takes(event):
+            if wait.found is None or not wait.takes(event):
+                continue
+            if wait.flow is not None:
+                streams.collect(state, wait, event)
+            else:
                 wait.found.append(event)
-                if not wait.asked.stream and len(wait.found) > 1:
+                if len(wait.found) > 1:
                     wait.found = [min(wait.found, key=order)]
     if done:
         registry.opening.extend(wait for wait in look.waits.values() if registry.waits.get(wait.id) is wait)
@@ -173,6 +196,10 @@ def work(state: State, registry: Registry) -> None:
     for event in list(registry.fans.values()):
         open_ = [one for one in at_places(registry.places, event) if one.open and not one.asked.stream]
         _fan_out(state, registry, event, [one for one in open_ if one.takes(event)])
+    for wait in registry.pouring.values():
+        _pour(state, registry, wait)
+    registry.pouring.clear()
+    registry.told = (state.events_offset, state.commands_offset)
     while registry.due and registry.settled < MOST_A_ROUND:
         wait = registry.due.popleft()
         if registry.waits.get(wait.id) is wait:
@@ -197,10 +224,11 @@ def the_registry(state: State) -> Registry:
     if state.registry is None:
         limits = state.limits
         state.registry = Registry(Arrivals(most=limits.arrivals, most_bytes=limits.arrivals_bytes))
+        state.registry.told = (state.events_offset, state.commands_offset)
     return state.registry
 
 
-def _add(state: State, registry: Registry, wait: Wait) -> None:
+def add(state: State, registry: Registry, wait: Wait) -> None:
     registry.waits[wait.id] = wait
     registry.places.setdefault(wait.place, {})[wait.id] = wait
     due_ms = deadline_due_ms(wait)
@@ -217,6 +245,7 @@ def _remove(state: State, registry: Registry, wait: Wait) -> None:
         del registry.places[wait.place]
     _unblock(registry, wait)
     registry.overdue.pop(wait.id, None)
+    registry.pouring.pop(wait.id, None)
     wait.open, wait.found = False, None
     state.touched_waits.pop(journal.wait_key(wait.id), None)
     if wait.journaled:
@@ -235,7 +264,7 @@ def _covering(key: HeadKey) -> tuple[HeadKey, ...]:
     return tuple(dict.fromkeys((key, (head, True), ("", pattern), ("", True))))
 
 
-def _is_confirmed(state: State, registry: Registry, wait: Wait) -> bool:
+def is_confirmed(state: State, registry: Registry, wait: Wait) -> bool:
     for key in _covering(wait.head):
         head = registry.heads.get(key)
         if head is not None:
@@ -266,18 +295,27 @@ def _need(state: State, registry: Registry, wait: Wait) -> None:
         state.ask(partition, asked.Interest(key[0], key[1], head.since_ms))
 
 
-def _look_back(state: State, registry: Registry, wait: Wait) -> None:
+def look_back(state: State, registry: Registry, wait: Wait) -> None:
     """Find what was told before the wait was confirmed: here, or in the log."""
     one, head = wait.asked, wait.head[0]
-    arrivals = registry.arrivals
+    arrivals, flow = registry.arrivals, wait.flow
+    if flow is not None and not (flow.start is flow.end is None):
+        _go_on(state, wait, flow)
+        return
     if arrivals.covered_ms(head) <= one.since_ms:
         events = arrivals.of_topic(one.topic, one.event_key) if wait.pattern is None else arrivals.of_head(head)
-        wait.found = [event for event in events if wait.takes(event)]
+        wait.found = []
+        for event in events:
+            if wait.takes(event):
+                if flow is None:
+                    wait.found.append(event)
+                else:
+                    streams.collect(state, wait, event)
         registry.opening.append(wait)
         return
     wait.found = []
     for look in state.lookbacks:
-        if isinstance(look, WaitsLook):
+        if isinstance(look, WaitsLook) and not look.alone:
             look.events_end, look.commands_end = state.events_offset, state.commands_offset
             look.join(wait)
             return
@@ -292,17 +330,45 @@ def _look_back(state: State, registry: Registry, wait: Wait) -> None:
     state.lookbacks.append(fresh)
 
 
+def _go_on(state: State, wait: Wait, flow: Flow) -> None:
+    """Look back for what a stream has to send next."""
+    wait.found = []
+    start, end = flow.start or (0, 0), flow.end or (state.events_offset, state.commands_offset)
+    state.looks += 1
+    look = WaitsLook(
+        number=state.looks,
+        since_ms=wait.asked.since_ms,
+        events_from=start[0],
+        commands_from=start[1],
+        events_end=end[0],
+        commands_end=end[1],
+        alone=True,
+    )
+    look.join(wait)
+    state.lookbacks.append(look)
+
+
+def _pour(state: State, registry: Registry, wait: Wait) -> None:
+    streams.pour(state, registry, wait)
+    if not wait.open:
+        if streams.is_behind(wait):
+            look_back(state, registry, wait)
+    elif wait.id in registry.overdue:
+        _give_up(state, registry, wait)
+
+
 def _open(state: State, registry: Registry, wait: Wait) -> None:
+    if wait.flow is not None:
+        _pour(state, registry, wait)
+        return
     found = sorted({(one.partition, one.offset): one for one in wait.found or ()}.values(), key=order)
     registry.settled += 1
-    if found and not wait.asked.stream:
+    if found:
         _win(state, registry, wait, found[0])
         return
     wait.open, wait.found = True, None
     state.touched_waits[journal.wait_key(wait.id)] = wait
     state.changed = True
-    for event in found:
-        _met(state, wait, event)
     if wait.id in registry.overdue:
         _give_up(state, registry, wait)
 
@@ -333,42 +399,3 @@ def _win(state: State, registry: Registry, wait: Wait, event: Envelope) -> None:
 def _met(state: State, wait: Wait, event: Envelope) -> None:
     state.counters.met += 1
     state.ask(wait.source, asked.Met(wait.asked.run, wait.asked.key, wait.asked.n, event))
-
-
-# --- the journal -----------------------------------------------------------------------------------------------------
-
-
-def restored_wait(state: State, found: dict[str, Any]) -> None:
-    """Take a wait from the journal. One that is open has seen all that was committed."""
-    one = asked.decode(found["ask"])
-    if not isinstance(one, asked.Wait):
-        raise TypeError("it is no wait")
-    wait = Wait(one, found["p"])
-    wait.open, wait.journaled = found["open"], True
-    _add(state, the_registry(state), wait)
-
-
-def restored_head(state: State, found: dict[str, Any]) -> None:
-    key = (found["head"], found["pattern"])
-    confirmed = {int(partition): since_ms for partition, since_ms in found["confirmed"].items()}
-    the_registry(state).heads[key] = Head(key, found["since"], confirmed)
-
-
-def restored_fan(state: State, found: dict[str, Any]) -> None:
-    event = commands.event_of(found["event"])
-    the_registry(state).fans[event.partition, event.offset] = event
-
-
-def restored(state: State, *, unknown_before_ms: int) -> None:
-    """All of them are there: go on with those that are not open. Nothing that was told before is in memory."""
-    registry = state.registry
-    if registry is None:
-        return
-    for head, _ in registry.heads:
-        registry.arrivals.miss(head, unknown_before_ms)
-    for wait in registry.waits.values():
-        if not wait.open:
-            if _is_confirmed(state, registry, wait):
-                _look_back(state, registry, wait)
-            else:
-                registry.blocked.setdefault(wait.head, {})[wait.id] = wait

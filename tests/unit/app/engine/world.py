@@ -65,6 +65,8 @@ class Place:
         self.journal: dict[bytes, bytes] = {}
         self.outcomes: list[Outcome] = []
         self.registering: list[Any] = []
+        self.judging: list[Outcome] = []
+        """What met a stream and nobody has judged yet."""
         self.slow = False
         """Whether its look-backs take their time."""
         self.held: set[int] = set()
@@ -100,6 +102,8 @@ class World:
     def __init__(self, partitions: int = 3, *, most: int = 100, **limits: Any) -> None:
         self.limits = Limits(partitions=partitions, **limits)
         self.places = [Place(one, self.limits, most) for one in range(partitions)]
+        self.streams: dict[tuple[str, str, int], str] = {}
+        """The topics of those that were registered."""
         self.now = NOW
 
     # --- what happens from outside -------------------------------------------------------------------------------
@@ -145,6 +149,8 @@ class World:
         stream: bool = False,
     ) -> None:
         """Let a run of the partition `home` wait; it does so in its next round."""
+        if stream:
+            self.streams[run, key, n] = topic
         condition = EventCondition(topic=topic, event_key=event_key, event_type=event_type, stream=stream)
         self.places[home].registering.append(
             lambda state: waits.register(state, _Run(run), key, n, condition, since, deadline, seen)  # type: ignore[arg-type]
@@ -154,6 +160,16 @@ class World:
         self.places[home].registering.append(
             lambda state: waits.withdraw(state, _Run(run), key, n, topic)  # type: ignore[arg-type]
         )
+
+    def judge(self, number: int, most: int = 1) -> None:
+        """Let filters of a partition's runs refuse what met their streams first; in its next round it wants more."""
+        place = self.places[number]
+        judged, place.judging[:] = place.judging[:most], place.judging[most:]
+        for run, key, n, _ in judged:
+            topic = self.streams[run, key, n]
+            place.registering.append(
+                lambda state, run=run, key=key, n=n, topic=topic: waits.more(state, _Run(run), key, n, topic, 1)  # type: ignore[arg-type]
+            )
 
     # --- rounds -----------------------------------------------------------------------------------------------------
 
@@ -183,6 +199,8 @@ class World:
                 place.undelivered.append(made.outgoing)
         del place.registering[: len(before)]
         place.outcomes += place.uncommitted
+        place.judging += [one for one in place.uncommitted if one[:3] in self.streams and one[3] is not None]
+        assert len(place.judging) <= self.limits.candidates * max(1, len(self.streams)), "more than may be ahead"
         place.uncommitted.clear()
         if fate == "send":
             place.restart()
@@ -225,7 +243,9 @@ class World:
         for place in self.places:
             place.slow = False
             place.held.clear()
-        for _ in range(200):
+        for _ in range(400):
+            for place in self.places:
+                self.judge(place.number, self.limits.candidates)
             busy = [one.number for one in self.places if one.busy]
             if not busy:
                 return

@@ -11,7 +11,7 @@ from app.engine.journal import snapshot, waiting
 from app.engine.tables.state import policy_of
 from app.engine.waits import waits
 from tests.unit.app.engine.world import NOW, Outcome, World, key_at, shown, topic_at
-from topics import keys
+from topics import journal, keys
 
 MET: Final[list[Outcome]] = [("flow:1", "approval", 0, "yes")]
 EXPIRED: Final[list[Outcome]] = [("flow:1", "approval", 0, None)]
@@ -187,6 +187,55 @@ def late(seed: int) -> tuple[list[Any], set[Any], list[Any]]:
     return [one[3] for one in world.outcomes], {"yes"}, ["yes"] if there else []
 
 
+def stream(seed: int) -> str:
+    """Say what went wrong with a wait whose filter refuses every event, in a random course of things; "" for nothing.
+
+    Each event has to be judged, once unless an owner was replaced; those that were there in the order of their times.
+    """
+    random = Random(seed)
+    world = World(
+        most=random.choice((1, 2, 100)), candidates=random.choice((1, 1, 2, 4)), arrivals=random.choice((2, 99))
+    )
+    run, registry = random.randrange(3), random.randrange(3)
+    topic = topic_at(registry)
+    deadline = None if random.random() < 0.5 else NOW + 300
+    happens = ["register", *["produce"] * random.randrange(1, 12), *["filler"] * random.randrange(6)]
+    random.shuffle(happens)
+    rested: list[str] = []
+    wanted: list[str] = []
+    for what in happens:
+        if what == "register":
+            if random.random() < 0.4:
+                world.settle()
+                rested = list(wanted)
+            world.register(run, random.choice((topic, "approvals/**")), stream=True, deadline=deadline)
+        else:
+            name = f"{what}-{world.now}"
+            key = key_at(random.randrange(3)) if random.random() < 0.6 else None
+            world.produce(random.randrange(3), topic if what == "produce" else "other/9", name, key=key)
+            if what == "produce":
+                wanted.append(name)
+        for _ in range(random.randrange(8)):
+            weather(world, random, 1)
+            world.judge(run, random.randrange(2))
+    for _ in range(random.randrange(60)):
+        weather(world, random, 1)
+        world.judge(run, random.randrange(2))
+    if deadline is not None:
+        world.wait(400)
+    world.settle()
+    judged = [one[3] for one in world.outcomes]
+    expired = [judged.pop()] if judged and judged[-1] is None else []
+    if expired != ([] if deadline is None else [None]):
+        return f"seed {seed}: its end came {expired} in {judged}"
+    first = list(dict.fromkeys(judged))
+    if sorted(first) != sorted(wanted):
+        return f"seed {seed}: judged were {first}, and there were {wanted}"
+    if [one for one in first if one in rested] != rested:
+        return f"seed {seed}: judged were {first}, in another order than {rested}"
+    return ""
+
+
 Course = Callable[[int], tuple[list[Any], set[Any], list[Any]]]
 
 
@@ -205,6 +254,11 @@ def test_whatever_happens_one_of_the_events_in_time_is_met_once_and_else_the_tim
     course: Course, block: int
 ) -> None:
     assert not refuted(course, range(block * 100, block * 100 + 100))
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_whatever_happens_a_stream_gets_each_event_and_never_more_than_it_can_judge(block: int) -> None:
+    assert not any(stream(seed) for seed in range(block * 200, block * 200 + 200))
 
 
 # --- one thing at a time ----------------------------------------------------------------------------------------------
@@ -298,6 +352,55 @@ def test_a_stream_is_met_by_each_event_until_it_is_withdrawn() -> None:
     world.produce(1, topic, 3)
     assert rested(world) == []
     assert not any(key.startswith("wait:") for place in world.places for key in shown(place))
+
+
+def test_a_stream_with_a_long_past_gets_a_few_events_at_a_time_in_their_order() -> None:
+    world = World(candidates=3)
+    topic = topic_at(1)
+    for number in range(20):
+        world.produce(number % 3, topic, number, key=key_at((number + number // 3) % 3))
+    world.settle()
+    world.register(0, topic, stream=True)
+    for _ in range(30):
+        for place in world.places:
+            world.round(place.number)
+    assert world.outcomes == [met(0), met(1), met(2)]
+    world.places[1].restart()
+    world.judge(0, 2)
+    for _ in range(30):
+        for place in world.places:
+            world.round(place.number)
+    assert world.outcomes == [met(number) for number in range(5)]
+    assert rested(world) == [met(number) for number in range(20)]
+    world.produce(2, topic, "new", key=key_at(0))
+    assert rested(world) == [met("new")]
+
+
+def test_a_large_event_counts_for_several_and_none_is_too_large() -> None:
+    world = World(candidates=4)
+    topic = topic_at(1)
+    for size in (200_000, 200_000, 5):
+        world.produce(0, topic, "x" * size)
+    world.register(0, topic, stream=True)
+    for _ in range(30):
+        for place in world.places:
+            world.round(place.number)
+    assert [len(one[3]) for one in world.outcomes] == [200_000]
+
+
+def test_a_stream_of_an_older_journal_goes_on() -> None:
+    world = World(candidates=2)
+    topic = topic_at(1)
+    world.register(0, topic, stream=True)
+    world.settle()
+    place = world.places[1]
+    [name] = [one for one in place.journal if one.startswith(b"wait:")]
+    found = journal.decode(name, place.journal[name])
+    assert found.pop("flow") == {"credit": 2, "start": None, "end": None, "after": None}
+    place.journal[name] = journal.encode(found)
+    place.restart()
+    world.produce(2, topic, "new", key=key_at(0))
+    assert rested(world) == [met("new")]
 
 
 def test_a_stream_expires_with_what_came_in_time_before_it() -> None:
