@@ -118,7 +118,7 @@ def test_an_event_is_explained_by_its_id_and_by_its_place(run: Run, kafka: Embed
     assert (found["event"]["partition"], found["event"]["offset"], found["event"]["home"]) == (home, 1, home)
     assert [one["offset"] for one in found["repeated_by"]] == [3]
     [flow] = found["workflows"]
-    assert (flow["workflow"], flow["became"]) == ("w", "no run")
+    assert (flow["workflow"], flow["became"]) == ("w", "not handled")
     again = orjson.loads(run("explain", f"{home}-3", "--since", "1h", "--json"))
     assert again["duplicate_of"]["offset"] == 1
     assert orjson.loads(run("explain", "0-0" if home else "0-4", "--json"))["malformed"]["type"] == "not_json"

@@ -6,6 +6,7 @@ from typing import Any
 from app.engine.tables import awaited
 from app.engine.tables.state import State
 from app.engine.values.asks import Kind
+from app.engine.waits import streams
 from topics.envelope import Envelope
 
 Body = Callable[[int], Envelope]
@@ -94,7 +95,10 @@ def _waits(state: State) -> Any:
     registry = state.registry
     if registry is None or not (registry.waits or registry.heads):
         return None
-    waits = sorted((one.id, one.source, one.open, repr(one.asked), repr(one.flow)) for one in registry.waits.values())
+    waits = sorted(
+        (one.id, one.source, one.open, repr(one.asked), None if one.flow is None else streams.described(one.flow))
+        for one in registry.waits.values()
+    )
     heads = sorted((one.key, one.since_ms, sorted(one.confirmed.items())) for one in registry.heads.values())
     return waits, heads, sorted(registry.fans)
 

@@ -148,6 +148,7 @@ class Scenario:
                 batch_bytes=chance.choice((10_000, 10_000, 200)),
                 dedup_ids=chance.choice((4, 4, 8, 16)) if self.tight_dedup else 100_000,
                 asleep_events=chance.choice((250_000, 250_000, 250_000, 3)),
+                candidates=random.Random(self.seed ^ 0xCAD1DA7E).choice((1, 2, 16)),
                 retry_base_ms=60,
                 retry_max_ms=300,
                 reply_allowed=lambda topic: topic in ("replies", "nowhere"),
