@@ -32,10 +32,10 @@ _TOLD: Final = frozenset({RunStatus.RETRYING, RunStatus.STUCK})
 
 def commit(state: State) -> Commit | None:
     """Close the round and return its journal records, None when nothing changed. The state is as after the commit."""
+    state.timers_fired = 0  # also where they changed nothing: else those that are left never fire
     if not state.changed:
         return None
     state.changed = False
-    state.timers_fired = 0
     state.round += 1
     if state.notes:
         notes.keep(state)
