@@ -89,6 +89,8 @@ class Pump:
         self._between.set()
         self._marked = state.delivered
         self._mark_due = False
+        self._woke = False
+        """Whether the last round read something back."""
         self._mark_timer: asyncio.TimerHandle | None = None
         self.delivery = Delivery(
             log,
@@ -235,7 +237,10 @@ class Pump:
 
     async def round(self, *, take: bool = True) -> None:
         """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""
-        woken = await self._recalled() if take else None
+        # What is new has every other round, however much wakes.
+        turn_of_new = self._woke and bool(self._events or self._commands)
+        woken = await self._recalled() if take and not turn_of_new else None
+        self._woke = woken is not None
         given = self._drain(take=take and woken is None)
         effects = engine.apply(self.state, given if woken is None else [woken, *given], self._clock.now_ms())
         await self._carry_out(effects)
@@ -248,6 +253,8 @@ class Pump:
             await self._append(made)
             if made.outgoing:
                 self.delivery.offer(made.outgoing)
+        if self.state.cooling:
+            rising.cool(self.state)
         if self._after:
             self._go_on()
         self._lookback.offer()
@@ -288,7 +295,7 @@ class Pump:
     async def _recalled(self) -> RunsRead | BodiesRead | None:
         """Read back some of what is to go on: runs first, then what slept for workflows that are there now.
 
-        It goes before what is new.
+        It goes before what is new, but only every other round where both are there.
         """
         state = self.state
         if not (state.waking or state.rising):
