@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.engine.values.asks import Await, EventCondition, Sleep
-from topics import commands, rawevents
+from topics import commands, keys, rawevents
 from topics.envelope import Envelope
 
 
@@ -25,6 +25,9 @@ class Condition:
     """Whether the runtime has the first of them."""
     since_ms: int = 0
     seen: list[str] = field(default_factory=list)
+    digest: str | None = None
+    """Of the event that it was met by (hex), and the size of that."""
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -57,9 +60,12 @@ def events(progress: Progress) -> list[Envelope]:
 
 
 def restored(found: list[dict[str, Any]]) -> Progress:
+    met = [None if one.get("met") is None else rawevents.event_of(one["met"]) for one in found]
     return Progress(
         [
             Condition(
+                digest=None if event is None else keys.digest_of(event).hex(),
+                size=0 if event is None else event.size,
                 event=one.get("met"),
                 met="met" in one,
                 over=one.get("over", False),
@@ -68,7 +74,7 @@ def restored(found: list[dict[str, Any]]) -> Progress:
                 since_ms=one["since"],
                 seen=one.get("seen", []),
             )
-            for one in found
+            for one, event in zip(found, met, strict=True)
         ]
     )
 
