@@ -8,6 +8,7 @@ that matches meets it. Why none is missed and none won twice: docs/adr/0010-wait
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 from app.engine.tables import timers
@@ -21,6 +22,10 @@ from topics.envelope import Envelope
 
 MOST_A_ROUND: Final = 5_000
 """Waits that open or end in one round, so that its record batch stays below the limit; the rest has the next one."""
+
+
+MET_BYTES: Final = 2_048
+"""So much of an event that meets a wait counts as one more of them: it is in the record of each."""
 
 
 # --- the partition of the run (P) ------------------------------------------------------------------------------------
@@ -271,8 +276,12 @@ def _look_back(state: State, registry: Registry, wait: Wait) -> None:
     one, head = wait.asked, wait.head[0]
     arrivals = registry.arrivals
     if arrivals.covered_ms(head) <= one.since_ms:
-        events = arrivals.of_topic(one.topic, one.event_key) if wait.pattern is None else arrivals.of_head(head)
-        wait.found = [event for event in events if wait.takes(event)]
+        if wait.pattern is None:
+            events = arrivals.of_topic(one.topic, one.event_key, one.since_ms)
+        else:
+            events = arrivals.of_head(head, one.since_ms)
+        found = (event for event in events if wait.takes(event))
+        wait.found = list(found if one.stream or wait.pattern is not None else islice(found, 1))
         registry.opening.append(wait)
         return
     wait.found = []
@@ -310,13 +319,16 @@ def _open(state: State, registry: Registry, wait: Wait) -> None:
 def _fan_out(state: State, registry: Registry, event: Envelope, waits: list[Wait]) -> None:
     """Let an event meet all of `waits`, in this round or, journaled until then, in those that follow."""
     place = (event.partition, event.offset)
-    room = max(0, MOST_A_ROUND - registry.settled)
-    for wait in waits[:room]:
+    done = 0
+    for wait in waits:
+        if registry.settled >= MOST_A_ROUND:
+            break
+        done += 1
         registry.settled += 1
         # What was told before and met more waits than its round took goes first.
         first = next((one for one in registry.fans.values() if wait.takes(one)), event)
         _win(state, registry, wait, first)
-    if len(waits) > room:
+    if len(waits) > done:
         if place not in registry.fans:
             registry.fans[place] = event
             state.touched_waits[journal.fan_key(*place)] = event
@@ -327,6 +339,7 @@ def _fan_out(state: State, registry: Registry, event: Envelope, waits: list[Wait
 
 def _win(state: State, registry: Registry, wait: Wait, event: Envelope) -> None:
     _remove(state, registry, wait)
+    registry.settled += event.size // MET_BYTES
     _met(state, wait, event)
 
 
