@@ -25,6 +25,8 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 """Above this, what nothing refers to yet goes ahead in batches of its own."""
 _TAIL_IDS: Final = 4096
 _TAIL_SLOTS: Final = 512
+SPARE_SLOTS: Final = 64
+"""Free slots of outgoing records that keep theirs, to be written over."""
 MOVED_BYTES: Final = 1024
 """A step's record above this is not written over: what replaces live records must fit one batch, all of a round."""
 _TOLD: Final = frozenset({RunStatus.RETRYING, RunStatus.STUCK})
@@ -75,6 +77,7 @@ def commit(state: State) -> Commit | None:
     outgoing, state.outgoing = state.outgoing, Outgoing(0)
     outgoing.round = state.round
     parts = _out(state, outgoing)
+    _give_slots_back(state, batch)
     last: list[Entity] = []
     if state.known_changed:
         last.append((journal.KNOWN, journal.encode(known_value(state))))
@@ -327,6 +330,14 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
         entities.append((journal.out_key(slot), _part(state.round, number, len(parts), *part)))
     state.undelivered.append(OutSlot(state.round, tuple(slots)))
     return entities
+
+
+def _give_slots_back(state: State, batch: list[Entity]) -> None:
+    """Remove the records of free slots that a burst left behind: every restore would read them."""
+    spare = state.free_slots[SPARE_SLOTS:]
+    if spare:
+        del state.free_slots[SPARE_SLOTS:]
+        batch.extend((journal.out_key(slot), None) for slot in spare)
 
 
 def _part(round_: int, number: int, count: int, results: list[Any], facts: list[bytes], records: list[bytes]) -> bytes:

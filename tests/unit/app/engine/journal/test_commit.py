@@ -217,6 +217,26 @@ def test_slots_are_not_used_again_before_they_are_delivered() -> None:
     assert partition.kinds()["out"] == 5
 
 
+def test_slots_of_a_burst_leave_the_journal_once_they_are_free(
+    small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_module, "SPARE_SLOTS", 2)
+    partition = Partition(flow())
+    for n in range(20):
+        partition.complete(*partition.read(event(n)), result=b'"%s"' % (b"x" * 900))
+    partition.commit()
+    assert partition.kinds()["out"] > 10
+    partition.deliver(1)
+    partition.complete(*partition.read(event(20)))
+    partition.commit()
+    assert partition.kinds()["out"] == 3, "two that are free, and that of the round"
+    again = partition.takeover(flow())
+    assert [one.round for one in again.again] == [2]
+    again.complete(*again.read(event(21)))
+    again.commit()
+    assert [one.round for one in again.takeover(flow()).again] == [2, 3]
+
+
 def test_a_round_without_anything_to_send_needs_no_slot() -> None:
     partition = Partition(flow(filter=lambda _one: False))
     partition.read(event(0))
