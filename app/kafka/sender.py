@@ -89,13 +89,14 @@ class Sender:
         count = await self._partitions(producer, topic, foreign=record.foreign)
         if not count:
             raise errors.UnknownTopicOrPartitionError(topic)
-        return await producer.send(
+        sending: asyncio.Future[Any] = await producer.send(
             topic,
             record.value,
             key=record.key,
             partition=self._partition(record, count),
             headers=list(record.headers),
         )
+        return sending
 
     def _refusal(self, record: Record, error: BaseException) -> Refusal:
         """Return why a foreign record cannot be written. Raises LogError for anything else."""

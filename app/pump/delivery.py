@@ -134,8 +134,7 @@ _WORDS: Final[Mapping[Refusal, tuple[str, str, str]]] = {
     ),
     Refusal.INVALID: (
         "record_refused",
-        "Kafka refuses this record for topic {topic!r}: a compacted topic takes none without a key, and not every name "
-        "is that of a topic",
+        "Kafka refuses this record for topic {topic!r}, as a compacted topic does one without a key",
         "give the record a key, or name another topic; then ask again",
     ),
 }

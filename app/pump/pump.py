@@ -39,7 +39,8 @@ MARK_SECONDS = 1.0
 """How long the mark of a delivery waits for a round to ride along with. Without it, an idle partition would deliver its
 last round again at every takeover, at some time after the events in it are forgotten where they were published to."""
 MOST_HAPPENED = 5_000
-"""Ends of attempts and the like that one round takes, so that its record batch stays below the limit."""
+"""Ends of attempts and the like, and asks of other partitions, that one round takes (but for the end of a chunk), so
+that its record batch stays below the limit."""
 QUIET_ROUNDS = 5
 """Rounds without new events that an upkeep waits for what is going on."""
 
@@ -208,6 +209,8 @@ class Pump:
             return
         if self._room.may_rise() or self._room.may_wake() or waits.backlog(self.state) or self._room.stalled():
             return
+        if self.state.husks:
+            return
         if not self._held.is_set() or self._stopping:
             return
         due_ms = timers.next_due_ms(self.state)
@@ -272,14 +275,15 @@ class Pump:
         now_ms = self._clock.now_ms()
         prefix = self.state.limits.prefix
         taken = size = 0
+        asks = len(given)  # what happened, and what is asked, changes what the round's batch must hold as a whole
         most, most_bytes = self._bounds.round_events, self._bounds.round_bytes
-        while self._commands and taken < most and size < most_bytes:
+        while self._commands and taken < most and size < most_bytes and asks < MOST_HAPPENED:
             chunk, length = self._commands.take()
             taken += len(chunk)
             size += length
-            given.append(
-                decode.commands_read(chunk, self.partition, chunk[-1].offset + 1, now_ms=now_ms, prefix=prefix)
-            )
+            read = decode.commands_read(chunk, self.partition, chunk[-1].offset + 1, now_ms=now_ms, prefix=prefix)
+            asks += sum([len(one.asks) for one in read.commands])
+            given.append(read)
         while self._events and taken < most and size < most_bytes:
             chunk, length = self._events.take()
             taken += len(chunk)

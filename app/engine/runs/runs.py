@@ -45,6 +45,8 @@ def start(
         if lane is not None:
             state.freed.append(lane)
         return
+    if state.husks:  # steps of an earlier run of the same id are none of this one's
+        state.removed.extend(state.husks.pop(run_id, ()))
     for one in held or ():
         one.refs += 1
     run = Run(run_id, workflow, events, held, lane, state.now_ms)

@@ -15,7 +15,6 @@ from topics import asked, facts
 from topics.envelope import Envelope
 from topics.reserved import CANCEL, RETRY, START, start_topic
 
-
 _MOST_UNHEARD: Final = 100
 """Workflows that are not announced and that events sleep for."""
 _SHARE_OF_UNHEARD: Final = 10
@@ -88,7 +87,7 @@ def _nothing_starts(state: State, envelope: Envelope, workflow_id: str) -> None:
 def _may_be_heard_of(state: State, workflow_id: str) -> bool:
     """Whether one more event may sleep for a workflow that is not announced yet.
 
-    Its header says that it is, and anybody may write that: what sleeps for no workflow must not take the room of others.
+    Its header says that it is, and anybody may write that: what sleeps in vain must not take all room.
     """
     unheard = {name for name in (*state.asleep, *state.falling) if name not in state.known}
     if workflow_id not in unheard and len(unheard) >= _MOST_UNHEARD:

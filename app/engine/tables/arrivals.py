@@ -72,7 +72,7 @@ class Arrivals:
             self._floor_ms = max(self._floor_ms, before_ms)
 
     def of_topic(self, topic: str, key: str | None, since_ms: int = 0) -> Iterator[Envelope]:
-        """Yield the events of a topic that were appended since then, in their `order`; with `key`, those that have it."""
+        """Yield the events of a topic that were appended since then, in their `order`; with `key`, those of it."""
         if key is not None:
             events = self._keyed.get((topic, key), [])
         else:

@@ -367,6 +367,8 @@ class State:
     fresh_pending: list[Pending] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)
     """Keys of journaled entities that ended in this round."""
+    husks: dict[str, list[bytes]] = field(default_factory=dict)
+    """Keys of steps by the run that is gone, and of bodies (""), that are to be removed in rounds to come."""
     orphans: list[bytes] = field(default_factory=list)
     """Keys written ahead of a commit that never came; their removal goes before anything else."""
 

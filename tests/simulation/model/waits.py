@@ -116,9 +116,7 @@ def _held(logs: Logs, run: str, keys: tuple[str, ...]) -> set[bytes]:
     for key in keys:
         op, outcome = logs.op(run, key), logs.sim.seen.steps.steps[run, key].outcome
         if op.kind == "all" and (outcome is None or outcome["s"] != "done"):
-            held |= {
-                digest for digest, one in logs.identities.items() if any(_takes(on, one.event) for on in op.on)
-            }
+            held |= {digest for digest, one in logs.identities.items() if any(_takes(on, one.event) for on in op.on)}
     return held
 
 

@@ -34,7 +34,8 @@ async def test_a_time_that_has_passed_is_not_waited_for() -> None:
 
 
 async def test_who_is_always_late_still_lets_others_go_on() -> None:
-    clock, others = SystemClock(), []
+    clock = SystemClock()
+    others: list[str] = []
     asyncio.get_running_loop().call_soon(others.append, "went on")
 
     await clock.wait(asyncio.Event(), 0)

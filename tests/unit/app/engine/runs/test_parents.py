@@ -31,7 +31,8 @@ def test_a_header_of_strangers_means_nothing(raw: bytes | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "value"), [(0, True), (1, 5), (1, None), (2, 5), (2, ["k"]), (3, -1), (3, True), (3, "0"), (4, 1), (5, 0)]
+    ("position", "value"),
+    [(0, True), (1, 5), (1, None), (2, 5), (2, ["k"]), (3, -1), (3, True), (3, "0"), (4, 1), (5, 0)],
 )
 def test_a_header_with_a_field_of_another_type_means_nothing_though_the_id_fits(position: int, value: object) -> None:
     fields: list[object] = [3, "flow:1", "go", 2, True, False]

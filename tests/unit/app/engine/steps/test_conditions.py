@@ -207,8 +207,8 @@ def test_a_step_whose_conditions_would_name_too_much_of_its_batch_fails_and_noth
     assert isinstance(told, Resolve)
     assert told.outcome.fault == Fault(
         "StepLimit",
-        "the conditions of step 'w' match 6 times an event that the run has already, more than 5: wait on another topic "
-        "than the batch's, name event_key or event_type, or give since='now'",
+        "the conditions of step 'w' match 6 times an event that the run has already, more than 5: wait on another "
+        "topic than the batch's, name event_key or event_type, or give since='now'",
     )
     assert registered.waits == {}
 

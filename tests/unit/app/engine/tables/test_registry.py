@@ -108,7 +108,12 @@ def test_a_topic_is_compared_with_the_interests_of_its_head_alone(monkeypatch: p
     interests.add(Interest(1, ("", True), 0, 0, 0))
     compared: list[str] = []
     wants = Interest.wants
-    monkeypatch.setattr(Interest, "wants", lambda one, topic, n: compared.append(one.key[0]) or wants(one, topic, n))
+
+    def noted(one: Interest, topic: str, partitions: int) -> bool:
+        compared.append(one.key[0])
+        return wants(one, topic, partitions)
+
+    monkeypatch.setattr(Interest, "wants", noted)
     assert interests.of("head7/x") == (0, 1)
     assert compared == ["head7", ""]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from app.engine.journal import snapshot, waiting
-from app.engine.tables import registry
+from app.engine.tables.registry import Wait
 from app.engine.tables.state import policy_of
 from app.engine.waits import waits
 from tests.unit.app.engine.world import NOW, Outcome, World, key_at, shown, topic_at
@@ -415,8 +415,13 @@ def test_a_wait_looks_at_nothing_that_came_before_its_time(monkeypatch: pytest.M
         world.produce(1, topic, number)
     world.settle()
     looked_at: list[int] = []
-    takes = registry.Wait.takes
-    monkeypatch.setattr(registry.Wait, "takes", lambda self, one: looked_at.append(one.data) or takes(self, one))
+    takes = Wait.takes
+
+    def noted(wait: Wait, one: Any) -> bool:
+        looked_at.append(one.data)
+        return takes(wait, one)
+
+    monkeypatch.setattr(Wait, "takes", noted)
     world.register(0, topic, run="flow:second", since=world.now - 4)
     assert rested(world)[1:] == [met(45, run="flow:second")]
     assert looked_at == [45]
