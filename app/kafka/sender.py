@@ -73,7 +73,8 @@ class Sender:
         again: list[Record] = []
         for (record, _), outcome in zip(sending, outcomes, strict=True):
             if isinstance(outcome, BaseException):
-                self._refusal(record, outcome)
+                if not (record.foreign and isinstance(outcome, errors.UnknownError)):  # it may be its neighbour's
+                    self._refusal(record, outcome)
                 again.append(record)
         for record in again:  # a batch is refused as a whole: one by one, most may be accepted
             try:
@@ -128,7 +129,11 @@ class Sender:
         async with self._starting:
             if self._outward is None:
                 made = self._made(idempotent=False)
-                await made.start()
+                try:
+                    await made.start()
+                except BaseException:
+                    await made.stop()
+                    raise
                 self._outward = made
         return self._outward
 
