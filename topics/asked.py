@@ -147,7 +147,7 @@ def encode(one: Ask) -> bytes:
 
 
 def shown(one: Ask) -> dict[str, Any]:
-    """Return it as a JSON object: its type under "a", then its fields."""
+    """Return it as a JSON object: its type under "a", then its fields. Raises TypeError for what nobody could read."""
     made: dict[str, Any] = {"a": _NAMES[type(one)]}
     for name, short, codec in _CODECS[made["a"]]:
         made[short] = codec.write(getattr(one, name))
@@ -164,7 +164,7 @@ def decode(found: Mapping[str, Any]) -> Ask:
 @dataclass(frozen=True, slots=True)
 class _Codec:
     read: Callable[[Any], Any]
-    write: Callable[[Any], Any] = lambda value: value
+    write: Callable[[Any], Any]
 
 
 def _text(value: Any) -> str:
@@ -198,14 +198,32 @@ def _digests(value: Any) -> tuple[bytes, ...]:
     return tuple(bytes.fromhex(_text(one)) for one in value)
 
 
-_TEXT: Final = _Codec(_text)
-_NUMBER: Final = _Codec(_number)
+def _is(kind: type, value: Any) -> Any:
+    """Check what is written: an ask that nobody can read would be in the journal for good, all after it a gap."""
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"a {kind.__name__} is asked for, not {value!r:.100}")
+    return value
+
+
+def _checked(kind: type, read: Callable[[Any], Any]) -> _Codec:
+    return _Codec(read, lambda value: _is(kind, value))
+
+
+def _or_none(codec: _Codec) -> _Codec:
+    def unless_none(one: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda value: None if value is None else one(value)
+
+    return _Codec(unless_none(codec.read), unless_none(codec.write))
+
+
+_TEXT: Final = _checked(str, _text)
+_NUMBER: Final = _checked(int, _number)
 _READERS: Final[Mapping[Any, _Codec]] = {
     str: _TEXT,
-    str | None: _Codec(lambda value: None if value is None else _text(value)),
+    str | None: _or_none(_TEXT),
     int: _NUMBER,
-    int | None: _Codec(lambda value: None if value is None else _number(value)),
-    bool: _Codec(_flag),
+    int | None: _or_none(_NUMBER),
+    bool: _checked(bool, _flag),
     bytes: _Codec(_bytes, journal.bytes_field),
     tuple[bytes, ...]: _Codec(_digests, lambda given: [one.hex() for one in given]),
     Envelope: _Codec(event_of, raw_event),

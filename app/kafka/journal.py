@@ -12,7 +12,7 @@ from aiokafka import errors
 from app.engine.values.outgoing import Record, Result
 from app.kafka.appender import Appender
 from app.kafka.encoder import record_batch
-from app.kafka.log import AppendFailed, Entry, Fenced, LogRecord, Producer, RecordTooLarge
+from app.kafka.log import AppendFailed, Entry, Fenced, LogRecord, Producer, RecordTooLarge, Refused
 from app.kafka.requests import Batch
 from app.kafka.sender import Sender
 from app.kafka.wire import FETCH_BYTES, Wire
@@ -107,7 +107,7 @@ class KafkaLog:
             size += length
         return await self._append(topic, entries[start:]) + len(entries) - start if start < len(entries) else end
 
-    async def send(self, records: Sequence[Record]) -> list[Record]:
+    async def send(self, records: Sequence[Record]) -> list[Refused]:
         return await self._sender.send(records)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ Topics are named by their short names (`topics.catalog`).
 """
 
 from collections.abc import AsyncIterator, Sequence
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from app.engine.values.outgoing import Record, Result
@@ -53,6 +54,24 @@ class Producer(NamedTuple):
 
     producer_id: int
     epoch: int
+
+
+class Refusal(Enum):
+    """Why a record for a topic that is not Headgate's own cannot be written there, whoever tries again."""
+
+    MISSING = "missing"
+    """There is no such topic."""
+    FORBIDDEN = "forbidden"
+    """Headgate's user may not write there."""
+    TOO_LARGE = "too large"
+    """The topic takes no record of that size."""
+    INVALID = "invalid"
+    """The name is no topic's, or the topic takes no such record: a compacted one takes none without a key."""
+
+
+class Refused(NamedTuple):
+    record: Record
+    why: Refusal
 
 
 class LogError(Exception):
@@ -112,8 +131,12 @@ class PartitionLog(Protocol):
     async def deliver(self, topic: str, entries: Sequence[Entry | Result]) -> int:
         """Append to `results` or `runs` in order, in as many batches as needed; return the offset after the last."""
 
-    async def send(self, records: Sequence[Record]) -> list[Record]:
-        """Write records anywhere else, unfenced, acknowledged by all replicas; return those whose topic is missing."""
+    async def send(self, records: Sequence[Record]) -> list[Refused]:
+        """Write records anywhere else, unfenced, acknowledged by all replicas.
+
+        Return the `foreign` ones that cannot be written, and why: their topics are not Headgate's, and may be missing,
+        forbidden, or of smaller records. One of Headgate's own that is refused raises LogError, as what is silent does.
+        """
 
     async def close(self) -> None:
         """Let go of connections. Appends in flight may still land."""

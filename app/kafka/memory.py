@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from app.engine.values.outgoing import Record, Result
-from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord, Producer, RecordTooLarge
+from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord, Producer, RecordTooLarge, Refusal, Refused
 from app.kafka.memory_cluster import (
     LAST_EPOCH,
     ConcurrentTransaction,
@@ -38,14 +38,14 @@ class MemorySender:
         self._batch_records = batch_records
         self._turn = 0
 
-    async def send(self, records: Sequence[Record]) -> list[Record]:
+    async def send(self, records: Sequence[Record]) -> list[Refused]:
         """Send `records` in order per partition; return those whose topic does not exist."""
-        missing: list[Record] = []
+        missing: list[Refused] = []
         batches: dict[tuple[str, int], list[Entry]] = {}
         for record in records:
             count = self._cluster.count(record.topic)
             if not count:
-                missing.append(record)
+                missing.append(Refused(record, Refusal.MISSING))
                 continue
             where = (record.topic, self._partition(record, count))
             batches.setdefault(where, []).append(Entry(record.key, record.value, record.headers))
@@ -169,7 +169,7 @@ class MemoryLog:
             size += more
         return await self._append(topic, few) + len(few) if few else end
 
-    async def send(self, records: Sequence[Record]) -> list[Record]:
+    async def send(self, records: Sequence[Record]) -> list[Refused]:
         return await self._sender.send(records)
 
     async def close(self) -> None:

@@ -6,69 +6,136 @@ sequence or id.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 
 from app.engine.values.outgoing import Record
-from app.kafka.log import LogError
+from app.kafka.log import LogError, Refusal, Refused
 from topics import keys
 
 _METADATA_SECONDS = 5.0
+_MISSING_SECONDS: Final = 30.0
+"""How long a topic that was not there is taken to be missing: to ask takes `_METADATA_SECONDS` each time."""
+_MOST_MISSING: Final = 1_000
+_REFUSALS: Final[Mapping[type[errors.KafkaError], Refusal]] = {
+    errors.UnknownTopicOrPartitionError: Refusal.MISSING,
+    errors.TopicAuthorizationFailedError: Refusal.FORBIDDEN,
+    errors.MessageSizeTooLargeError: Refusal.TOO_LARGE,
+    errors.RecordListTooLargeError: Refusal.TOO_LARGE,
+    errors.InvalidTopicError: Refusal.INVALID,
+    errors.CorruptRecordException: Refusal.INVALID,
+    errors.PolicyViolationError: Refusal.INVALID,
+}
 
 
 class Sender:
-    """One idempotent producer for all partitions of a worker."""
+    """One idempotent producer for all partitions of a worker; and one for topics that are not Headgate's.
+
+    That one is not idempotent: a broker that refuses a batch has not counted its sequence, and takes none after it.
+    """
 
     def __init__(self, config: Mapping[str, Any], *, prefix: str) -> None:
         self._prefix = prefix
-        self._producer = AIOKafkaProducer(
-            **config,
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=512 * 1024,
-            max_request_size=8 * 1024 * 1024,
-        )
+        self._config = config
+        self._producer = self._made(idempotent=True)
+        self._outward: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._missing: dict[str, float] = {}
+        """Until when (loop's time) a topic is taken to be missing."""
         self._turn = 0
 
     async def start(self) -> None:
         await self._producer.start()
 
     async def close(self) -> None:
-        try:
-            await asyncio.wait_for(self._producer.stop(), 2.0)
-        except (TimeoutError, errors.KafkaError):
-            await self._producer.client.close()
-
-    async def send(self, records: Sequence[Record]) -> list[Record]:
-        """Send `records` in order per partition and wait for all; return those whose topic does not exist.
-
-        Raises LogError when one is not acknowledged.
-        """
-        missing: list[Record] = []
-        futures: list[asyncio.Future[Any]] = []
-        for record in records:
-            topic = record.topic if record.foreign else self._prefix + record.topic
+        for producer in (self._producer, self._outward):
+            if producer is None:
+                continue
             try:
-                count = await self._partitions(topic, foreign=record.foreign)
-                if not count:
-                    missing.append(record)
-                    continue
-                futures.append(
-                    await self._producer.send(
-                        topic,
-                        record.value,
-                        key=record.key,
-                        partition=self._partition(record, count),
-                        headers=list(record.headers),
-                    )
-                )
+                await asyncio.wait_for(producer.stop(), 2.0)
+            except (TimeoutError, errors.KafkaError):
+                await producer.client.close()
+
+    async def send(self, records: Sequence[Record]) -> list[Refused]:
+        """Send `records` in order per partition and wait for all; return the foreign ones that cannot be written.
+
+        Raises LogError when another one is not acknowledged.
+        """
+        refused: list[Refused] = []
+        sending: list[tuple[Record, asyncio.Future[Any]]] = []
+        for record in records:
+            try:
+                sending.append((record, await self._begin(record)))
             except errors.KafkaError as error:
-                raise LogError(f"{topic}: a record could not be sent: {type(error).__name__}: {error}") from error
-        for outcome in await asyncio.gather(*futures, return_exceptions=True):
+                refused.append(Refused(record, self._refusal(record, error)))
+        outcomes = await asyncio.gather(*[future for _, future in sending], return_exceptions=True)
+        again: list[Record] = []
+        for (record, _), outcome in zip(sending, outcomes, strict=True):
             if isinstance(outcome, BaseException):
-                raise LogError(f"a record was not acknowledged: {type(outcome).__name__}: {outcome}") from outcome
-        return missing
+                if not (record.foreign and isinstance(outcome, errors.UnknownError)):  # it may be its neighbour's
+                    self._refusal(record, outcome)
+                again.append(record)
+        for record in again:  # a batch is refused as a whole: one by one, most may be accepted
+            try:
+                await (await self._begin(record))
+            except errors.KafkaError as error:
+                refused.append(Refused(record, self._refusal(record, error)))
+        return refused
+
+    async def _begin(self, record: Record) -> "asyncio.Future[Any]":
+        """Hand a record to its producer. Raises KafkaError."""
+        topic = self._topic(record)
+        producer = await self._producer_of(record)
+        count = await self._partitions(producer, topic, foreign=record.foreign)
+        if not count:
+            raise errors.UnknownTopicOrPartitionError(topic)
+        sending: asyncio.Future[Any] = await producer.send(
+            topic,
+            record.value,
+            key=record.key,
+            partition=self._partition(record, count),
+            headers=list(record.headers),
+        )
+        return sending
+
+    def _refusal(self, record: Record, error: BaseException) -> Refusal:
+        """Return why a foreign record cannot be written. Raises LogError for anything else."""
+        if record.foreign:
+            for kind, why in _REFUSALS.items():
+                if isinstance(error, kind):
+                    return why
+            # INVALID_RECORD (87), which a compacted topic answers, is one of the codes that aiokafka does not know.
+            if isinstance(error, errors.UnknownError) and record.key is None:
+                return Refusal.INVALID
+        words = f"{self._topic(record)}: a record was not acknowledged: {type(error).__name__}: {error}"
+        raise LogError(words) from error
+
+    def _topic(self, record: Record) -> str:
+        return record.topic if record.foreign else self._prefix + record.topic
+
+    def _made(self, *, idempotent: bool) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **self._config,
+            acks="all",
+            enable_idempotence=idempotent,
+            max_batch_size=512 * 1024,
+            max_request_size=8 * 1024 * 1024,
+        )
+
+    async def _producer_of(self, record: Record) -> AIOKafkaProducer:
+        if not record.foreign:
+            return self._producer
+        async with self._starting:
+            if self._outward is None:
+                made = self._made(idempotent=False)
+                try:
+                    await made.start()
+                except BaseException:
+                    await made.stop()
+                    raise
+                self._outward = made
+        return self._outward
 
     def _partition(self, record: Record, count: int) -> int:
         if record.partition is not None:
@@ -78,20 +145,28 @@ class Sender:
         self._turn += 1
         return self._turn % count
 
-    async def _partitions(self, topic: str, *, foreign: bool) -> int:
-        """Return how many partitions `topic` has; 0 when Kafka says that there is no such topic.
+    async def _partitions(self, producer: AIOKafkaProducer, topic: str, *, foreign: bool) -> int:
+        """Return how many partitions `topic` has; 0 when Kafka says that there is no such topic, or said so lately.
 
         Our own topics are there: as long as Kafka does not answer for one of them, it is waited for. Taken for
         missing, what was to be sent there would be lost.
         """
-        known = self._producer.client.cluster.partitions_for_topic(topic)
+        known = producer.client.cluster.partitions_for_topic(topic)
         if known:
             return len(known)
         if not foreign:
-            return len(await self._producer.partitions_for(topic))
+            return len(await producer.partitions_for(topic))
+        now = asyncio.get_running_loop().time()
+        if self._missing.get(topic, 0.0) > now:
+            return 0
         try:
-            return len(await asyncio.wait_for(self._producer.partitions_for(topic), _METADATA_SECONDS))
+            return len(await asyncio.wait_for(producer.partitions_for(topic), _METADATA_SECONDS))
         except (TimeoutError, errors.UnknownTopicOrPartitionError, errors.KafkaTimeoutError):
             # Missing, or a broker that is silent: that one raises here, and the worker stops instead of giving up.
-            everything = await self._producer.client.fetch_all_metadata()
-            return len(everything.partitions_for_topic(topic) or ())
+            everything = await producer.client.fetch_all_metadata()
+            count = len(everything.partitions_for_topic(topic) or ())
+        if not count:
+            if len(self._missing) >= _MOST_MISSING:
+                self._missing.clear()
+            self._missing[topic] = asyncio.get_running_loop().time() + _MISSING_SECONDS
+        return count

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from app.engine.inputs import Delivered
 from app.engine.values.outgoing import Outgoing, Record
-from app.kafka.log import Entry, PartitionLog
+from app.kafka.log import Entry, PartitionLog, Refusal, Refused
 from topics import facts
 
 WINDOW = 8
@@ -106,21 +107,49 @@ class Delivery:
         elif runs:
             self._runs_end = await self._log.deliver("runs", runs)
         if records:
-            missing = await self._log.send(records)
-            if missing:
-                await self._log.send([_no_topic(one) for one in missing])
+            refused = await self._log.send(records)
+            if refused:
+                await self._log.send([_letter(one) for one in refused])
 
 
 def _plain(record: Record) -> Entry:
     return Entry(record.key, record.value, record.headers)
 
 
-def _no_topic(record: Record) -> Record:
-    """Return the dead letter of a record whose Kafka topic does not exist."""
+_WORDS: Final[Mapping[Refusal, tuple[str, str, str]]] = {
+    Refusal.MISSING: (
+        "topic_missing",
+        "Kafka topic {topic!r} does not exist, so this record could not be written to it",
+        "create the topic {topic!r}, then ask again",
+    ),
+    Refusal.FORBIDDEN: (
+        "topic_forbidden",
+        "Kafka does not let Headgate's user write to topic {topic!r}",
+        "allow Headgate's user to describe and write {topic!r}, then ask again",
+    ),
+    Refusal.TOO_LARGE: (
+        "record_too_large",
+        "Kafka topic {topic!r} takes no record of {size} bytes",
+        "raise max.message.bytes of {topic!r}, or send less, for example a reference; then ask again",
+    ),
+    Refusal.INVALID: (
+        "record_refused",
+        "Kafka refuses this record for topic {topic!r}, as a compacted topic does one without a key",
+        "give the record a key, or name another topic; then ask again",
+    ),
+}
+"""By refusal: code, reason and remedy of the dead letter."""
+
+
+def _letter(refused: Refused) -> Record:
+    """Return the dead letter of a record that its Kafka topic does not take."""
+    record, why = refused
+    code, reason, remedy = _WORDS[why]
+    size = len(record.key or b"") + len(record.value or b"")
     key, value, headers = facts.dead_letter(
-        code="topic_missing",
-        reason=f"Kafka topic {record.topic!r} does not exist, so this record could not be written to it",
-        remedy=f"create the topic {record.topic!r}, then ask again; the run itself is in the results",
+        code=code,
+        reason=reason.format(topic=record.topic, size=size),
+        remedy=f"{remedy.format(topic=record.topic)}; the run itself is in the results",
         source_topic=record.topic,
         partition=-1,
         offset=-1,

@@ -12,15 +12,19 @@ from app.engine.inputs import CaughtUp, Input, LookedBack
 from app.engine.tables.arrivals import SKEW_MS
 from app.engine.tables.registry import Look
 from app.engine.tables.state import State
+from app.engine.values.limits import Limits
 from app.engine.waits import flushes, lookbacks
 from app.kafka.log import LogRecord, PartitionLog
 from topics import asked, codec, commands, keys
+from topics.commands import Command
 from topics.envelope import MOST_BYTES, Envelope
 
 SLICE_EVENTS: Final = 500
 SLICE_BYTES: Final = 1024 * 1024
 TURN_RECORDS: Final = 200
 """Records that are decoded in one go: the rounds of all partitions of the worker go on between."""
+MOST_IDS: Final = 250_000
+"""Ids that a scan remembers, some 130 bytes each. An event that comes again after as many others is given again."""
 TAIL_RECORDS: Final = 16
 """How far before the end the last record is looked for at first: markers of transactions take offsets too."""
 
@@ -85,7 +89,7 @@ class LookBack:
         return min(handled, end)
 
     async def _scan(self, looks: Sequence[Look]) -> None:
-        scan = _Scan(looks, window_ms=self._state.limits.dedup_window_ms)
+        scan = _Scan(looks, self._state.limits)
         since_ms = min(one.since_ms for one in looks)
         for topic, end, from_ms in (
             ("events", max(one.events_end for one in looks), since_ms),
@@ -138,6 +142,8 @@ class LookBack:
             command = commands.decode(one.value)
         except commands.UnreadableCommand:
             return
+        if not scan.is_next(command):
+            return
         for event in command.events:
             scan.add(event, "commands", one.offset)
         for told in command.asks:
@@ -148,13 +154,24 @@ class LookBack:
 class _Scan:
     """What one way through the log has found for its look-backs."""
 
-    def __init__(self, looks: Sequence[Look], *, window_ms: int) -> None:
+    def __init__(self, looks: Sequence[Look], limits: Limits) -> None:
         self._looks = looks
-        self._window_ms = window_ms
+        self._window_ms = limits.dedup_window_ms
+        self._most_ids = min(limits.dedup_ids, MOST_IDS)
         self._found: dict[int, list[Envelope]] = {one.number: [] for one in looks}
         self._seen: dict[bytes, int] = {}
+        """Ids that producers chose: others are unique in `events`, and come with one command alone."""
+        self._sequences: dict[str, int] = {}
         self.size = 0
         self.bytes = 0
+
+    def is_next(self, command: Command) -> bool:
+        """Whether a command is not one that came again."""
+        source = f"{command.source}/{command.journal}"
+        if command.sequence <= self._sequences.get(source, 0):
+            return False
+        self._sequences[source] = command.sequence
+        return True
 
     def add(self, event: Envelope, topic: str, at: int, *, notice: bool = False) -> None:
         own = topic == "events"
@@ -167,11 +184,15 @@ class _Scan:
         ]
         if not wanting:
             return
-        digest = keys.digest_of(event)
-        first_ms = self._seen.get(digest)
-        if first_ms is not None and abs(event.timestamp_ms - first_ms) < self._window_ms:
-            return  # the same event once more
-        self._seen[digest] = event.timestamp_ms
+        if event.explicit:
+            digest = keys.digest_of(event)
+            first_ms = self._seen.pop(digest, None)
+            if first_ms is not None and abs(event.timestamp_ms - first_ms) < self._window_ms:
+                self._seen[digest] = first_ms
+                return  # the same event once more
+            self._seen[digest] = event.timestamp_ms
+            if len(self._seen) > self._most_ids:
+                del self._seen[next(iter(self._seen))]
         for one in wanting:
             self._found[one.number].append(event)
             self.size += 1

@@ -39,7 +39,8 @@ MARK_SECONDS = 1.0
 """How long the mark of a delivery waits for a round to ride along with. Without it, an idle partition would deliver its
 last round again at every takeover, at some time after the events in it are forgotten where they were published to."""
 MOST_HAPPENED = 5_000
-"""Ends of attempts and the like that one round takes, so that its record batch stays below the limit."""
+"""Ends of attempts and the like, and asks of other partitions, that one round takes (but for the end of a chunk), so
+that its record batch stays below the limit."""
 QUIET_ROUNDS = 5
 """Rounds without new events that an upkeep waits for what is going on."""
 
@@ -89,6 +90,8 @@ class Pump:
         self._between.set()
         self._marked = state.delivered
         self._mark_due = False
+        self._woke = False
+        """Whether the last round read something back."""
         self._mark_timer: asyncio.TimerHandle | None = None
         self.delivery = Delivery(
             log,
@@ -206,6 +209,8 @@ class Pump:
             return
         if self._room.may_rise() or self._room.may_wake() or waits.backlog(self.state) or self._room.stalled():
             return
+        if self.state.husks:
+            return
         if not self._held.is_set() or self._stopping:
             return
         due_ms = timers.next_due_ms(self.state)
@@ -235,7 +240,10 @@ class Pump:
 
     async def round(self, *, take: bool = True) -> None:
         """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""
-        woken = await self._recalled() if take else None
+        # What is new has every other round, however much wakes.
+        turn_of_new = self._woke and bool(self._events or self._commands)
+        woken = await self._recalled() if take and not turn_of_new else None
+        self._woke = woken is not None
         given = self._drain(take=take and woken is None)
         effects = engine.apply(self.state, given if woken is None else [woken, *given], self._clock.now_ms())
         await self._carry_out(effects)
@@ -248,6 +256,8 @@ class Pump:
             await self._append(made)
             if made.outgoing:
                 self.delivery.offer(made.outgoing)
+        if self.state.cooling:
+            rising.cool(self.state)
         if self._after:
             self._go_on()
         self._lookback.offer()
@@ -265,14 +275,15 @@ class Pump:
         now_ms = self._clock.now_ms()
         prefix = self.state.limits.prefix
         taken = size = 0
+        asks = len(given)  # what happened, and what is asked, changes what the round's batch must hold as a whole
         most, most_bytes = self._bounds.round_events, self._bounds.round_bytes
-        while self._commands and taken < most and size < most_bytes:
+        while self._commands and taken < most and size < most_bytes and asks < MOST_HAPPENED:
             chunk, length = self._commands.take()
             taken += len(chunk)
             size += length
-            given.append(
-                decode.commands_read(chunk, self.partition, chunk[-1].offset + 1, now_ms=now_ms, prefix=prefix)
-            )
+            read = decode.commands_read(chunk, self.partition, chunk[-1].offset + 1, now_ms=now_ms, prefix=prefix)
+            asks += sum([len(one.asks) for one in read.commands])
+            given.append(read)
         while self._events and taken < most and size < most_bytes:
             chunk, length = self._events.take()
             taken += len(chunk)
@@ -288,7 +299,7 @@ class Pump:
     async def _recalled(self) -> RunsRead | BodiesRead | None:
         """Read back some of what is to go on: runs first, then what slept for workflows that are there now.
 
-        It goes before what is new.
+        It goes before what is new, but only every other round where both are there.
         """
         state = self.state
         if not (state.waking or state.rising):

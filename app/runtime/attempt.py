@@ -59,6 +59,7 @@ class Attempt:
         "closed",
         "limits",
         "mismatch",
+        "noted_bytes",
         "number",
         "plain",
         "report",
@@ -76,6 +77,8 @@ class Attempt:
         """Why the code does not fit what is recorded, whatever the author's function made of it."""
         self.appended_ms: dict[str, int] = {}
         """When the events that the run received were appended, by their sequence ids."""
+        self.noted_bytes = 0
+        """Of events that were published since something of the run was last known to be durable."""
         self._live = live
         self._history = history
         self._open: dict[str, Step] = {}
@@ -149,6 +152,8 @@ class Attempt:
     def note(self, key: str, about: str, value: bytes, records: tuple[Record, ...]) -> None:
         """Report a step that nobody waits for: its value (JSON), and what goes out."""
         asked = StepAsked(self.run.id, self.number, key, about, Note(value, records, quiet=True))
+        for one in records:
+            self.noted_bytes += len(one.value or b"")
         if self.plain:
             loop = self._live.loop
             assert loop is not None
@@ -165,6 +170,7 @@ class Attempt:
 
     def resolve(self, key: str, outcome: Outcome) -> None:
         """A step has ended, durably."""
+        self.noted_bytes = 0
         step = self._open.get(key)
         if step is None:
             if self._history is not None:

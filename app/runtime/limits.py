@@ -14,6 +14,8 @@ class StepLimits:
     steps: int = 1_000
     event_bytes: int = 1024 * 1024
     result_bytes: int = 1024 * 1024
+    run_bytes: int = 32 * 1024 * 1024
+    """Of all that the steps of one run came to, and of events that it publishes without waiting."""
     retry_base_ms: int = 1_000
     retry_max_ms: int = 60_000
     """Those of the engine's limits, which decide: here they are for the log alone."""

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.engine.values.outgoing import Record
-from app.kafka.log import AppendFailed, Entry, Fenced, RecordTooLarge
+from app.kafka.log import AppendFailed, Entry, Fenced, RecordTooLarge, Refusal, Refused
 from tests.contract.conftest import Place, entries, placed, read, records
 from topics import journal
 
@@ -260,7 +260,7 @@ async def test_records_are_sent_in_order_and_those_without_a_topic_come_back(pla
     log = await place.owner()
     lost = Record("no-such-topic", None, b"k", b"v", (), foreign=True)
     missing = await log.send([*records("events", "a", "b"), lost, *records("events", "c"), *records("commands", "d")])
-    assert missing == [lost]
+    assert missing == [Refused(lost, Refusal.MISSING)]
     assert placed(await read(log, "events")) == [(0, "a"), (1, "b"), (2, "c")]
     assert placed(await read(log, "commands")) == [(0, "d")]
 

@@ -1,14 +1,17 @@
 """Records that a worker sends unfenced: what is silent is not missing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.engine.values.outgoing import Record
 from app.kafka import clients, sender
 from app.kafka.embedded import EmbeddedKafka
-from app.kafka.log import LogError
+from app.kafka.log import LogError, Refusal, Refused
 from app.settings import KafkaSettings
 from tests.integration.owners import partition, read
 
@@ -62,5 +65,43 @@ async def test_foreign_topic_that_is_not_there_is_returned(
     monkeypatch.setattr(sender, "_METADATA_SECONDS", 0.5)
     made = await _sender(kafka, kafka_prefix)
     record = _record(f"{kafka_prefix}elsewhere", foreign=True)
-    assert await made.send([record]) == [record]
+    assert await made.send([record]) == [Refused(record, Refusal.MISSING)]
+    monkeypatch.setattr(sender, "_METADATA_SECONDS", 3_600.0)
+    async with asyncio.timeout(20):  # it is remembered, and not asked for again
+        assert await made.send([record]) == [Refused(record, Refusal.MISSING)]
     await made.close()
+
+
+async def test_what_a_foreign_topic_refuses_is_returned_and_what_it_takes_is_written(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    small, compacted = f"{kafka_prefix}small", f"{kafka_prefix}compacted"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics(
+        [
+            NewTopic(small, 1, 1, topic_configs={"max.message.bytes": "20000"}),
+            NewTopic(compacted, 1, 1, topic_configs={"cleanup.policy": "compact"}),
+        ]
+    )
+    await admin.close()
+    made = await _sender(kafka, kafka_prefix)
+
+    def record(topic: str, value: bytes, key: bytes | None = b"k") -> Record:
+        return Record(topic, None, key, value, (), foreign=True)
+
+    large, keyless = record(small, b"x" * 50_000), record(compacted, b"v", None)
+    unnamed = record("no topic/at all", b"v")
+    taken = [record(small, b"%d" % n * 9_000) for n in range(8)]
+    for _ in range(2):  # nothing is out of order after a refusal
+        refused = await made.send([*taken[:4], large, keyless, *taken[4:], record(compacted, b"v")])
+        assert sorted(refused, key=lambda one: one.why.value) == [
+            Refused(keyless, Refusal.INVALID),
+            Refused(large, Refusal.TOO_LARGE),
+        ]
+    (found,) = await made.send([unnamed])
+    assert (found.record, found.why in (Refusal.MISSING, Refusal.INVALID)) == (unnamed, True)
+    await made.close()
+    async with AIOKafkaConsumer(small, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
+        values = [(await consumer.getone()).value for _ in range(16)]
+    assert Counter(values) == Counter([one.value for one in taken] * 2)

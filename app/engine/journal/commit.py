@@ -25,21 +25,29 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 """Above this, what nothing refers to yet goes ahead in batches of its own."""
 _TAIL_IDS: Final = 4096
 _TAIL_SLOTS: Final = 512
+MOST_REMOVED: Final = 20_000
+"""Entities that a round removes, as far as the others can wait."""
+SPARE_SLOTS: Final = 64
+"""Free slots of outgoing records that keep theirs, to be written over."""
 MOVED_BYTES: Final = 1024
 """A step's record above this is not written over: what replaces live records must fit one batch, all of a round."""
+_BODY: Final = b"body:"
+_STEP: Final = b"step:"
 _TOLD: Final = frozenset({RunStatus.RETRYING, RunStatus.STUCK})
 
 
 def commit(state: State) -> Commit | None:
     """Close the round and return its journal records, None when nothing changed. The state is as after the commit."""
+    state.timers_fired = 0  # also where they changed nothing: else those that are left never fire
     if not state.changed:
         return None
     state.changed = False
-    state.timers_fired = 0
     state.round += 1
     if state.notes:
         notes.keep(state)
     _expire(state)
+    if state.husks or len(state.removed) > MOST_REMOVED:
+        _spread(state)
     bodies: list[Entity] = []
     fresh: list[Entity] = []
     batch: list[Entity] = []
@@ -75,6 +83,7 @@ def commit(state: State) -> Commit | None:
     outgoing, state.outgoing = state.outgoing, Outgoing(0)
     outgoing.round = state.round
     parts = _out(state, outgoing)
+    _give_slots_back(state, batch)
     last: list[Entity] = []
     if state.known_changed:
         last.append((journal.KNOWN, journal.encode(known_value(state))))
@@ -88,6 +97,32 @@ def commit(state: State) -> Commit | None:
         return Commit(state.round, (), whole, outgoing, placed)
     # Nothing live has the keys of what goes ahead: of a commit that never comes it is an orphan, and no loss.
     return Commit(state.round, ahead + fresh, batch + last, outgoing, placed)
+
+
+def _spread(state: State) -> None:
+    """Leave removals to the next rounds, of which one batch would be too large: those that no restore takes for more.
+
+    Bodies that nothing needs and steps whose run is gone are removed by whoever finds them.
+    """
+    removed, husks = state.removed, state.husks
+    if len(removed) > MOST_REMOVED:
+        kept: list[bytes] = []
+        for key in removed:
+            if key.startswith(_BODY):
+                husks.setdefault("", []).append(key)
+            elif key.startswith(_STEP) and (run_id := key[len(_STEP) :].rpartition(b"#")[0].decode()) not in state.runs:
+                husks.setdefault(run_id, []).append(key)
+            else:
+                kept.append(key)
+        removed[:] = kept
+    while husks and len(removed) < MOST_REMOVED:
+        run_id, left = next(iter(husks.items()))
+        taken = left[len(removed) - MOST_REMOVED :]
+        del left[-len(taken) :]
+        removed.extend(taken)
+        if not left:
+            del husks[run_id]
+    state.changed = bool(husks)  # then there is another round
 
 
 def known_value(state: State) -> dict[str, Any]:
@@ -327,6 +362,14 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
         entities.append((journal.out_key(slot), _part(state.round, number, len(parts), *part)))
     state.undelivered.append(OutSlot(state.round, tuple(slots)))
     return entities
+
+
+def _give_slots_back(state: State, batch: list[Entity]) -> None:
+    """Remove the records of free slots that a burst left behind: every restore would read them."""
+    spare = state.free_slots[SPARE_SLOTS:]
+    if spare:
+        del state.free_slots[SPARE_SLOTS:]
+        batch.extend((journal.out_key(slot), None) for slot in spare)
 
 
 def _part(round_: int, number: int, count: int, results: list[Any], facts: list[bytes], records: list[bytes]) -> bytes:

@@ -59,7 +59,7 @@ class Damaged(Exception):
 def possible(state: State) -> bool:
     """Whether everything that `state` holds is in the journal and delivered."""
     fresh = any(one.fresh for one in state.dedup.generations)
-    unwritten: bool | Sized = state.changed or state.removed or state.orphans or state.fresh_pending
+    unwritten: bool | Sized = state.changed or state.removed or state.husks or state.orphans or state.fresh_pending
     unwritten = unwritten or state.touched_runs or state.touched_steps
     return state.round > 0 and not (unwritten or fresh or state.undelivered)
 

@@ -15,6 +15,7 @@ from topics.envelope import Envelope
 from topics.reserved import START, start_topic
 
 HEADER: Final = "headgate-parent"
+_TYPES: Final = [int, str, str, int, bool, bool]
 _COMPLETED: Final = facts.RunStatus.COMPLETED.value
 _FAILED: Final = facts.RunStatus.FAILED.value
 
@@ -43,11 +44,15 @@ def parent_of(envelope: Envelope) -> Parent | None:
     if raw is None:
         return None
     try:
-        found: Any = Parent(*orjson.loads(raw))
-        fits = envelope.explicit and envelope.id == keys.child_event_id(found.run, found.key, found.n)
-    except (ValueError, TypeError):
+        fields = orjson.loads(raw)
+    except ValueError:
         return None
-    return found if fits and type(found.partition) is int else None
+    # Anybody may write one, and what is made of it goes to other partitions: no field may be of another type.
+    if type(fields) is not list or [type(one) for one in fields] != _TYPES:
+        return None
+    found = Parent(*fields)
+    fits = envelope.explicit and found.n >= 0 and envelope.id == keys.child_event_id(found.run, found.key, found.n)
+    return found if fits else None
 
 
 def ended(state: State, workflow_id: str, envelope: Envelope, status: str, result: bytes, error: Any) -> None:

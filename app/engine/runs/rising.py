@@ -112,7 +112,17 @@ def chill(state: State, run: Run, status: RunStatus) -> None:
             state.shared[one.number] = one
         else:
             state.shared.pop(one.number, None)
+    if weighs(run):
+        state.run_bytes -= sum([one.weight for one in run.events])
     run.held, run.events, run.key = None, (), None
+
+
+def cool(state: State) -> None:
+    """Runs that wait for their next attempt leave their events to the journal. Called once their round is durable."""
+    cooling, state.cooling = state.cooling, []
+    for run in cooling:
+        if run.status is RunStatus.RETRYING and run.places is None and state.runs.get(run.id) is run:
+            chill(state, run, RunStatus.RETRYING)
 
 
 def warm(state: State, run: Run) -> None:

@@ -45,6 +45,8 @@ def start(
         if lane is not None:
             state.freed.append(lane)
         return
+    if state.husks:  # steps of an earlier run of the same id are none of this one's
+        state.removed.extend(state.husks.pop(run_id, ()))
     for one in held or ():
         one.refs += 1
     run = Run(run_id, workflow, events, held, lane, state.now_ms)
@@ -86,6 +88,7 @@ def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
         if delay_ms is None:
             delay_ms = retry.delay_ms(run.id, run.attempt, base_ms=limits.retry_base_ms, max_ms=limits.retry_max_ms)
         rising.turn(state, run, _RETRYING)
+        state.cooling.append(run)
         run.due_ms = state.now_ms + delay_ms
         if run.steps is not None:
             run.steps.resting = False
@@ -158,7 +161,7 @@ def retry_due(state: State, run_id: str, due_ms: int, effects: Effects) -> None:
     run.due_ms = 0
     state.touched_runs[run_id] = run
     state.changed = True
-    if run.steps is not None and run.steps.any:
+    if run.places is not None or (run.steps is not None and run.steps.any):
         rising.wake(state, run)
         return
     if run.steps is not None:
@@ -383,6 +386,7 @@ def resume(
     _set_deadline(state, run)
     if run.due_ms > 0:
         rising.turn(state, run, _RETRYING)
+        state.cooling.append(run)
         timers.arm(state, run.due_ms, Timer.RETRY, run.id)
         return
     rising.turn(state, run, _RUNNING)

@@ -4,6 +4,7 @@ The home of a run's id does not know where the run is: it asks all partitions, a
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from app.engine import inputs
 from app.engine.effects import Effects
@@ -13,6 +14,11 @@ from app.engine.tables.state import State
 from topics import asked, facts
 from topics.envelope import Envelope
 from topics.reserved import CANCEL, RETRY, START, start_topic
+
+_MOST_UNHEARD: Final = 100
+"""Workflows that are not announced and that events sleep for."""
+_SHARE_OF_UNHEARD: Final = 10
+"""Of all that may sleep, their events may be the tenth part."""
 
 
 def arrived(state: State, envelope: Envelope, matching: Sequence[Match]) -> None:
@@ -63,7 +69,8 @@ def _ask_all(state: State, one: asked.Cancel | asked.Retry) -> None:
 def _nothing_starts(state: State, envelope: Envelope, workflow_id: str) -> None:
     """No workflow of that id is known here. Where the one that asks knows it, its announcement is on its way."""
     parent = parents.parent_of(envelope)
-    if parent is not None and parent.known and workflow_id not in state.known and workflow_id not in state.retired:
+    unheard = workflow_id not in state.known and workflow_id not in state.retired
+    if parent is not None and parent.known and unheard and _may_be_heard_of(state, workflow_id):
         asleep.sleep(state, workflow_id, envelope, None)
         return
     letters.bury(
@@ -75,3 +82,15 @@ def _nothing_starts(state: State, envelope: Envelope, workflow_id: str) -> None:
         run_id=None,
         workflow_id=workflow_id,
     )
+
+
+def _may_be_heard_of(state: State, workflow_id: str) -> bool:
+    """Whether one more event may sleep for a workflow that is not announced yet.
+
+    Its header says that it is, and anybody may write that: what sleeps in vain must not take all room.
+    """
+    unheard = {name for name in (*state.asleep, *state.falling) if name not in state.known}
+    if workflow_id not in unheard and len(unheard) >= _MOST_UNHEARD:
+        return False
+    count = sum(len(state.asleep.get(name, ())) + state.falling.get(name, 0) for name in unheard)
+    return count < max(1, state.limits.asleep_events // _SHARE_OF_UNHEARD)

@@ -14,23 +14,43 @@ from app.engine.values.asks import Await, EventCondition, Fault, Outcome, Sleep
 from app.engine.waits import streams, waits
 from topics import commands, facts, keys
 from topics.envelope import Envelope
+from topics.patterns import Pattern
 from topics.timestamps import rfc3339
 
 _MOST_HAD: Final = 32
 """Events that a run has received and that no wait on another topic gets again."""
+_MOST_SEEN: Final = 20_000
+"""Events that the conditions of a step may name together as those that the run has: 0.5 MB of its record."""
 
 
-def begin(state: State, run: Run, step: Step, ask: Await, _effects: Effects) -> None:
-    ends.wait(state, run, step)
+def begin(state: State, run: Run, step: Step, ask: Await, effects: Effects) -> None:
     step.wait = Progress([Condition() for _ in ask.conditions])
-    last_ms = None if ask.deadline_ms is None else ask.deadline_ms - 1  # in time is what comes before it is over
+    named = 0
     for n, condition in enumerate(ask.conditions):
-        if isinstance(condition, Sleep):
-            continue
-        progress = step.wait.conditions[n]
-        progress.since_ms, progress.seen = _since(run, condition)
-        waits.register(state, run, step.key, n, condition, progress.since_ms, last_ms, progress.seen)
+        if isinstance(condition, EventCondition):
+            progress = step.wait.conditions[n]
+            progress.since_ms, progress.seen = _since(run, condition)
+            named += len(progress.seen)
+    if named > _MOST_SEEN:  # each is named in the step's record and in the wait's
+        message = (
+            f"the conditions of step {step.key!r} match {named} times an event that the run has already, more than "
+            f"{_MOST_SEEN}: wait on another topic than the batch's, name event_key or event_type, or give since='now'"
+        )
+        ends.end(state, run, step, Outcome(None, Fault("StepLimit", message)), effects)
+        return
+    ends.wait(state, run, step)
+    for n, condition in enumerate(ask.conditions):
+        if isinstance(condition, EventCondition):
+            _register(state, run, step, n)
     _arm_await(state, run, step)
+
+
+def _register(state: State, run: Run, step: Step, n: int) -> None:
+    ask, progress = await_of(step), _progress(step).conditions[n]
+    condition = ask.conditions[n]
+    assert isinstance(condition, EventCondition)
+    last_ms = None if ask.deadline_ms is None else ask.deadline_ms - 1  # in time is what comes before it is over
+    waits.register(state, run, step.key, n, condition, progress.since_ms, last_ms, progress.seen)
 
 
 def ask_filter(run: Run, step: Step, n: int, effects: Effects) -> None:
@@ -69,16 +89,25 @@ def _progress(step: Step) -> Progress:
 def _since(run: Run, condition: EventCondition) -> tuple[int, list[str]]:
     """Return from which append time on events count, and the digests of those that never do."""
     since_ms = run.events[0].timestamp_ms if condition.since_ms is None else condition.since_ms
-    seen: list[str] = []
+    since_ms, seen = _past(run, condition.topic, since_ms)
+    own = [one for one in run.events if one.timestamp_ms >= since_ms]
+    if own:
+        takes = Pattern.parse(condition.topic).matches
+        seen.extend([keys.digest_of(one).hex() for one in own if _may_meet(condition, one) and takes(one.topic)])
+    return since_ms, sorted(set(seen))
+
+
+def _past(run: Run, topic: str, since_ms: int) -> tuple[int, list[str]]:
+    """Return from which time on events count after what the run has received, and the digests of those that do not."""
     steps = run.steps
-    if steps is not None and steps.received is not None:
-        last_ms, same = steps.received.get(condition.topic, (-1, []))
-        if last_ms >= since_ms:
-            since_ms = last_ms
-            seen.extend(same)
-        seen.extend(steps.had)
-    own = [keys.digest_of(one).hex() for one in run.events if one.timestamp_ms >= since_ms]
-    return since_ms, sorted({*seen, *own})
+    if steps is None or steps.received is None:
+        return since_ms, []
+    last_ms, same = steps.received.get(topic, (-1, []))
+    return (last_ms, [*same, *steps.had]) if last_ms >= since_ms else (since_ms, list(steps.had))
+
+
+def _may_meet(condition: EventCondition, event: Envelope) -> bool:
+    return condition.event_key in (None, event.key) and condition.event_type in (None, event.event_type)
 
 
 def _remember(state: State, run: Run, topic: str, envelope: Envelope) -> None:
@@ -98,14 +127,43 @@ def _remember(state: State, run: Run, topic: str, envelope: Envelope) -> None:
     rising.touch(state, run)
 
 
+def has(run: Run, envelope: Envelope) -> bool:
+    """Whether a wait of the run has received the event; or holds it, because it waits for others too."""
+    steps = run.steps
+    assert steps is not None
+    digest = keys.digest_of(envelope).hex()
+    if digest in steps.had or any(digest in same for _, same in (steps.received or {}).values()):
+        return True
+    return any(digest == one.digest for step in steps.open.values() if step.wait for one in step.wait.conditions)
+
+
 def receive(state: State, run: Run, step: Step, n: int, envelope: Envelope, effects: Effects) -> None:
-    asked_for = await_of(step).conditions[n]
+    """An event meets condition `n`. One that another wait of the run has meets none: the condition waits anew."""
+    ask = await_of(step)
+    asked_for = ask.conditions[n]
     assert isinstance(asked_for, EventCondition)
     condition = _progress(step).conditions[n]
+    digest = keys.digest_of(envelope).hex()
+    if has(run, envelope):
+        condition.since_ms, seen = _past(run, asked_for.topic, condition.since_ms)
+        condition.seen = sorted({*condition.seen, *seen, digest})
+        ends.touch(state, step)
+        _register(state, run, step, n)
+        return
     condition.event = dict(commands.raw_event(envelope))
+    condition.digest, condition.size = digest, envelope.size
     condition.met = condition.over = True
-    reconsider(state, run, step, effects)
     state.unsettled.append(run)
+    held = [one.size for one in _progress(step).conditions if one.met and one.event is not None]
+    if ask.need > 1 and len(held) > 1 and sum(held) > state.limits.result_bytes:
+        message = (
+            f"the events that step {step.key!r} waits for have {sum(held)} bytes already, more than the "
+            f"{state.limits.result_bytes} of limits.result_bytes; wait for them in several steps"
+        )
+        runs.withdraw(state, run, step)
+        ends.end(state, run, step, Outcome(None, Fault("ResultTooLarge", message)), effects)
+        return
+    reconsider(state, run, step, effects)
 
 
 def reconsider(state: State, run: Run, step: Step, effects: Effects) -> None:

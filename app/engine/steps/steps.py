@@ -138,7 +138,7 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
         return
     condition.judging = False
     envelope = condition.candidates.popleft()
-    if given.passed:
+    if given.passed and not conditions.has(run, envelope):
         asked_for = conditions.await_of(step).conditions[given.condition]
         assert isinstance(asked_for, EventCondition)
         waits.withdraw(state, run, step.key, given.condition, asked_for.topic)

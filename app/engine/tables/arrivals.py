@@ -4,8 +4,10 @@ A wait that comes late is answered from here. What is `covered` says whether the
 nothing is for a while, and what had to make room is no more.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from topics.envelope import Envelope
@@ -31,9 +33,9 @@ class Arrivals:
         self._bytes = 0
         self._waiting: deque[Envelope] = deque()
         self._places: set[tuple[int, int]] = set()
-        self._topics: dict[str, dict[str, deque[Envelope]]] = {}
-        """By head, then by topic, in the order of their arrival."""
-        self._keyed: dict[tuple[str, str], deque[Envelope]] = {}
+        self._topics: dict[str, dict[str, list[Envelope]]] = {}
+        """By head, then by topic, in their `order`."""
+        self._keyed: dict[tuple[str, str], list[Envelope]] = {}
         """Those with a key by topic and key."""
         self._evicted: dict[str, int] = {}
         """By head, from when on nothing was dropped."""
@@ -48,9 +50,9 @@ class Arrivals:
             return False
         self._places.add(place)
         self._waiting.append(event)
-        self._topics.setdefault(head_of(event.topic), {}).setdefault(event.topic, deque()).append(event)
+        _put(self._topics.setdefault(head_of(event.topic), {}).setdefault(event.topic, []), event)
         if event.key is not None:
-            self._keyed.setdefault((event.topic, event.key), deque()).append(event)
+            _put(self._keyed.setdefault((event.topic, event.key), []), event)
         self._bytes += event.weight
         while len(self._waiting) > self._most or self._bytes > self._most_bytes:
             self._drop()
@@ -69,18 +71,19 @@ class Arrivals:
         else:
             self._floor_ms = max(self._floor_ms, before_ms)
 
-    def of_topic(self, topic: str, key: str | None) -> Iterator[Envelope]:
-        """Yield the events of a topic; with `key`, those that have it."""
+    def of_topic(self, topic: str, key: str | None, since_ms: int = 0) -> Iterator[Envelope]:
+        """Yield the events of a topic that were appended since then, in their `order`; with `key`, those of it."""
         if key is not None:
-            yield from self._keyed.get((topic, key), ())
+            events = self._keyed.get((topic, key), [])
         else:
-            yield from self._topics.get(head_of(topic), {}).get(topic, ())
+            events = self._topics.get(head_of(topic), {}).get(topic, [])
+        yield from _since(events, since_ms)
 
-    def of_head(self, head: str) -> Iterator[Envelope]:
-        """Yield the events of a head, "" is of all."""
+    def of_head(self, head: str, since_ms: int = 0) -> Iterator[Envelope]:
+        """Yield the events of a head, "" is of all, topic by topic."""
         for topics in self._topics.values() if not head else (self._topics.get(head, {}),):
             for events in topics.values():
-                yield from events
+                yield from _since(events, since_ms)
 
     def _drop(self) -> None:
         event = self._waiting.popleft()
@@ -88,17 +91,32 @@ class Arrivals:
         self._bytes -= event.weight
         head = head_of(event.topic)
         topics = self._topics[head]
-        topics[event.topic].popleft()
+        _take(topics[event.topic], event)
         if not topics[event.topic]:
             del topics[event.topic]
             if not topics:
                 del self._topics[head]
         if event.key is not None:
             keyed = self._keyed[event.topic, event.key]
-            keyed.popleft()
+            _take(keyed, event)
             if not keyed:
                 del self._keyed[event.topic, event.key]
         self.miss(head, event.timestamp_ms + 1)
         if len(self._evicted) > self._most:  # heads without number: what is known of all is enough
             self._floor_ms = max(self._floor_ms, *self._evicted.values())
             self._evicted.clear()
+
+
+def _put(events: list[Envelope], event: Envelope) -> None:
+    if not events or order(events[-1]) < order(event):  # nearly always
+        events.append(event)
+    else:
+        insort(events, event, key=order)
+
+
+def _take(events: list[Envelope], event: Envelope) -> None:
+    del events[0 if events[0] is event else bisect_left(events, order(event), key=order)]
+
+
+def _since(events: list[Envelope], since_ms: int) -> Iterator[Envelope]:
+    return islice(events, bisect_left(events, since_ms, key=lambda one: one.timestamp_ms), None)

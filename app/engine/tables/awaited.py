@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from app.engine.values.asks import Ask, Await, EventCondition, Sleep
-from topics import commands, rawevents
+from topics import commands, keys, rawevents
 from topics.envelope import Envelope
 
 
@@ -29,6 +29,9 @@ class Condition:
     """How many the filter refused, as far as they are told of."""
     since_ms: int = 0
     seen: list[str] = field(default_factory=list)
+    digest: str | None = None
+    """Of the event that it was met by (hex), and the size of that."""
+    size: int = 0
 
 
 MOST_REFUSED: Final = 8
@@ -76,9 +79,12 @@ def since_ms(progress: Progress, ask: Ask) -> list[int]:
 
 
 def restored(found: list[dict[str, Any]]) -> Progress:
+    met = [None if one.get("met") is None else rawevents.event_of(one["met"]) for one in found]
     return Progress(
         [
             Condition(
+                digest=None if event is None else keys.digest_of(event).hex(),
+                size=0 if event is None else event.size,
                 event=one.get("met"),
                 met="met" in one,
                 over=one.get("over", False),
@@ -89,7 +95,7 @@ def restored(found: list[dict[str, Any]]) -> Progress:
                 since_ms=one["since"],
                 seen=one.get("seen", []),
             )
-            for one in found
+            for one, event in zip(found, met, strict=True)
         ]
     )
 

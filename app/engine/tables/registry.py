@@ -133,22 +133,25 @@ _REMEMBERED: Final = 10_000
 class Interests:
     """All interests of a partition (p), remembered by topic: one look-up for each event."""
 
-    __slots__ = ("_known", "_partitions", "all")
+    __slots__ = ("_heads", "_known", "_partitions", "all")
 
     def __init__(self, partitions: int) -> None:
         self.all: dict[tuple[int, HeadKey], Interest] = {}
         self._partitions = partitions
+        self._heads: dict[str, list[Interest]] = {}
         self._known: dict[str, tuple[int, ...]] = {}
 
     def add(self, interest: Interest) -> None:
         self.all[interest.registry, interest.key] = interest
+        self._heads.setdefault(interest.key[0], []).append(interest)
         self._known.clear()
 
     def of(self, topic: str) -> tuple[int, ...]:
         """Return the registries that want to know of an event on `topic`."""
         found = self._known.get(topic)
         if found is None:
-            found = tuple(sorted({one.registry for one in self.all.values() if one.wants(topic, self._partitions)}))
+            near = [*self._heads.get(head_of(topic), ()), *self._heads.get("", ())]
+            found = tuple(sorted({one.registry for one in near if one.wants(topic, self._partitions)}))
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[topic] = found

@@ -27,7 +27,8 @@ class RunStatus(Enum):
     RUNNING = "running"
     """An attempt is in the runtime's hands."""
     RETRYING = "retrying"
-    """The last attempt failed; the next one starts at `due_ms`."""
+    """The last attempt failed; the next one starts at `due_ms`. Its events are in the journal alone, once that has
+    them."""
     WAITING = "waiting"
     """It has open steps and nothing of it is executed; its function is in the runtime's memory."""
     COLD = "cold"
@@ -317,6 +318,8 @@ class State:
     """Workflows whose sleeping events are read back, and the first body that was not looked at yet."""
     rising: dict[str, Run] = field(default_factory=dict)
     """Runs whose events and steps are read back."""
+    cooling: list[Run] = field(default_factory=list)
+    """Runs that are to be tried again, whose events leave memory once their round is durable."""
     fates: dict[str, Fate] = field(default_factory=dict)
     """How runs end once their events are read back."""
     stuck: dict[str, str] = field(default_factory=dict)
@@ -365,6 +368,8 @@ class State:
     fresh_pending: list[Pending] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)
     """Keys of journaled entities that ended in this round."""
+    husks: dict[str, list[bytes]] = field(default_factory=dict)
+    """Keys of steps by the run that is gone, and of bodies (""), that are to be removed in rounds to come."""
     orphans: list[bytes] = field(default_factory=list)
     """Keys written ahead of a commit that never came; their removal goes before anything else."""
     asks: dict[int, list[Ask]] = field(default_factory=dict)

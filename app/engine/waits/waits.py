@@ -23,6 +23,10 @@ MOST_A_ROUND: Final = 5_000
 """Waits that open or end in one round, so that its record batch stays below the limit; the rest has the next one."""
 
 
+MET_BYTES: Final = 2_048
+"""So much of an event that meets a wait counts as one more of them: it is in the record of each."""
+
+
 # --- the partition of the run (P) ------------------------------------------------------------------------------------
 
 
@@ -303,14 +307,20 @@ def look_back(state: State, registry: Registry, wait: Wait) -> None:
         _go_on(state, wait, flow)
         return
     if arrivals.covered_ms(head) <= one.since_ms:
-        events = arrivals.of_topic(one.topic, one.event_key) if wait.pattern is None else arrivals.of_head(head)
+        if wait.pattern is None:
+            events = arrivals.of_topic(one.topic, one.event_key, one.since_ms)
+        else:
+            events = arrivals.of_head(head, one.since_ms)
         wait.found = []
         for event in events:
-            if wait.takes(event):
-                if flow is None:
-                    wait.found.append(event)
-                else:
-                    streams.collect(state, wait, event)
+            if not wait.takes(event):
+                continue
+            if flow is not None:
+                streams.collect(state, wait, event)
+                continue
+            wait.found.append(event)
+            if wait.pattern is None:
+                break  # those of a topic are in order: it is the first
         registry.opening.append(wait)
         return
     wait.found = []
@@ -376,13 +386,16 @@ def _open(state: State, registry: Registry, wait: Wait) -> None:
 def _fan_out(state: State, registry: Registry, event: Envelope, waits: list[Wait]) -> None:
     """Let an event meet all of `waits`, in this round or, journaled until then, in those that follow."""
     place = (event.partition, event.offset)
-    room = max(0, MOST_A_ROUND - registry.settled)
-    for wait in waits[:room]:
+    done = 0
+    for wait in waits:
+        if registry.settled >= MOST_A_ROUND:
+            break
+        done += 1
         registry.settled += 1
         # What was told before and met more waits than its round took goes first.
         first = next((one for one in registry.fans.values() if wait.takes(one)), event)
         _win(state, registry, wait, first)
-    if len(waits) > room:
+    if len(waits) > done:
         if place not in registry.fans:
             registry.fans[place] = event
             state.touched_waits[journal.fan_key(*place)] = event
@@ -393,6 +406,7 @@ def _fan_out(state: State, registry: Registry, event: Envelope, waits: list[Wait
 
 def _win(state: State, registry: Registry, wait: Wait, event: Envelope) -> None:
     _remove(state, registry, wait)
+    registry.settled += event.size // MET_BYTES
     _met(state, wait, event)
 
 

@@ -1,6 +1,7 @@
 """Waits: none misses an event that came in time, none gets one that it did not ask for, and the first one wins."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from tests.simulation.durable import On, Op, judged
@@ -31,20 +32,15 @@ class _Wait:
     own: set[bytes]
     """Events that started its run."""
     received: set[bytes]
-    """Those that the run had received when it asked."""
+    """Those that other steps of the run received, at any time: each is received once."""
     perhaps: set[bytes]
-    """Those that it may have received by then."""
+    """Those, and what another step may have held until it gave up, because it waited for more."""
 
     def __str__(self) -> str:
         return f"step {self.key} of {self.run} ({self.on}, since {self.since_ms}, until {self.deadline_ms})"
 
     def takes(self, event: Envelope) -> bool:
-        on = self.on
-        if on.key is not None and event.key != on.key:
-            return False
-        if on.type is not None and event.event_type != on.type:
-            return False
-        return Pattern.parse(on.topic).matches(event.topic)
+        return _takes(self.on, event)
 
     def needs(self, digest: bytes, identity: Identity) -> bool:
         """Whether it must see an event: all that says it is in time, matches, and passes the filter."""
@@ -53,6 +49,14 @@ class _Wait:
         if not all(self.since_ms <= one.timestamp_ms < self.deadline_ms for one in identity.copies):
             return False
         return judged(self.on, identity.event.data) == "yes"
+
+
+def _takes(on: On, event: Envelope) -> bool:
+    if on.key is not None and event.key != on.key:
+        return False
+    if on.type is not None and event.event_type != on.type:
+        return False
+    return Pattern.parse(on.topic).matches(event.topic)
 
 
 def no_wait_misses_its_event(logs: Logs) -> None:
@@ -86,6 +90,8 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
     since_ms = max([since_ms, *(event.timestamp_ms for topics, event in by if on.topic in topics)])
     least_ms = max([least_ms, *(event.timestamp_ms for topics, event in before if on.topic in topics)])
     deadline_ms = None if step.asked is None else step.asked["ask"].get("deadline")
+    others = tuple(other for of, other in logs.sim.seen.steps.steps if of == run and other != key)
+    received = {logs.by_place[event.partition, event.offset] for _, event in _received(logs, run, others)}
     wait = _Wait(
         run=run,
         key=key,
@@ -94,14 +100,24 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
         least_ms=least_ms,
         deadline_ms=_FOREVER if deadline_ms is None else deadline_ms,
         own={digest},
-        received={logs.by_place[event.partition, event.offset] for _, event in before},
-        perhaps={logs.by_place[event.partition, event.offset] for _, event in by},
+        received=received,
+        perhaps=received | _held(logs, run, others),
     )
     if step.asked is not None and "wait" in step.asked:
         journaled_ms = step.asked["wait"][n]["since"]
         if not least_ms <= journaled_ms <= since_ms:
             raise Violation(f"{wait} waits since {journaled_ms}, not {least_ms}..{since_ms}")
     return wait
+
+
+def _held(logs: Logs, run: str, keys: tuple[str, ...]) -> set[bytes]:
+    """Return the events that steps which wait for all of several may have held without receiving them in the end."""
+    held: set[bytes] = set()
+    for key in keys:
+        op, outcome = logs.op(run, key), logs.sim.seen.steps.steps[run, key].outcome
+        if op.kind == "all" and (outcome is None or outcome["s"] != "done"):
+            held |= {digest for digest, one in logs.identities.items() if any(_takes(on, one.event) for on in op.on)}
+    return held
 
 
 def _asked_ms(logs: Logs, run: str, key: str) -> int:
@@ -144,7 +160,7 @@ def _nothing_came(logs: Logs, op: Op, waits: list[_Wait]) -> None:
         return
     missed = [_missed(logs, one) for one in waits]
     if op.kind == "all":
-        if all(missed):
+        if _one_for_each(missed):
             raise Violation(f"MISSED: {waits[0]} waits still, though {missed} came")
     elif any(missed):
         raise Violation(f"MISSED: {waits[0]} waits still, though {missed} came")
@@ -178,13 +194,18 @@ def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]
         return
     missed = [_missed(logs, one) for one in waits]
     if op.kind == "all":
-        if all(missed) and not times_out:
+        if _one_for_each(missed) and not times_out:
             raise Violation(f"MISSED: {waits[0]} gave up, though {missed} came in time")
         return
     if any(missed):
         raise Violation(f"MISSED: {waits[0]} gave up, though {missed} came in time")
     if op.after is not None and not times_out:
         raise Violation(f"{waits[0]} gave up, though its time of {op.after} s was over before")
+
+
+def _one_for_each(missed: list[list[str]]) -> bool:
+    """Whether there was an event of its own for each condition."""
+    return any(len(set(chosen)) == len(chosen) for chosen in product(*missed))
 
 
 def _missed(logs: Logs, wait: _Wait) -> list[str]:
@@ -211,6 +232,9 @@ def _got_what_it_asked_for(logs: Logs, op: Op, step: Journaled, waits: list[_Wai
             until_ms = step.asked["ask"]["conditions"][len(op.on)]["until"]
         if step.at_ms < until_ms:
             raise Violation(f"EARLY: {waits[0]} ended at {step.at_ms}, its time was over at {until_ms}")
+    met = [one for one in places if one is not None]
+    if len(set(met)) < len(met):
+        raise Violation(f"TWICE: {waits[0]} got the same event twice: {met}")
     for wait, place in zip(waits, places, strict=False):
         if place is None:
             continue

@@ -32,6 +32,21 @@ def test_it_comes_back_as_it_was(one: asked.Ask) -> None:
     assert asked.decode(orjson.loads(asked.encode(one))) == one
 
 
+@pytest.mark.parametrize(
+    "one",
+    [
+        asked.Child(5, "go", 0, "completed", b"1"),  # type: ignore[arg-type]
+        asked.Child("flow:1", "go", True, "completed", b"1"),
+        asked.Withdraw("flow:1", None, 0),  # type: ignore[arg-type]
+        asked.Interest("approvals", 1, 5),  # type: ignore[arg-type]
+        asked.Wait("flow:1", "go", 0, "t", 5, None, 0, None, (), False),  # type: ignore[arg-type]
+    ],
+)
+def test_what_nobody_could_read_is_not_written(one: asked.Ask) -> None:
+    with pytest.raises(TypeError, match="is asked for, not"):
+        asked.encode(one)
+
+
 def test_every_type_is_written() -> None:
     assert {type(one) for one in ALL} == set(asked.Ask.__args__)
 

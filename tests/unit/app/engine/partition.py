@@ -210,7 +210,17 @@ class Partition:
                 if value is not None and key in made.placed:
                     made.placed[key].offset = len(self.log)
                 self.log.append(value or b"")
+        self.cool()
         return made
+
+    def cool(self) -> None:
+        """Let runs that wait for their next attempt leave memory. Of what was read back by number, the place is told
+        here: whether it is known is no difference between two states that go on alike."""
+        for run in self.state.cooling:
+            for held in run.held or ():
+                if held.journaled and held.offset < 0:
+                    held.offset = self.log.index(self.journal[journal.body_key(held.number)])
+        rising.cool(self.state)
 
     def committed(self) -> Outgoing:
         """Close the round and return what it sends out; there must be something to journal."""
@@ -239,6 +249,7 @@ class Partition:
         other.next_offset, other.commands_offset = found.state.events_offset, found.state.commands_offset
         if load:
             other.load(*workflows, announced=announced)
+            other.cool()
         return other
 
     def run(self, run_id: str) -> Run:

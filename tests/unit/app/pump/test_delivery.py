@@ -9,7 +9,7 @@ import pytest
 
 from app.engine.inputs import Delivered
 from app.engine.values.outgoing import Outgoing, Record, Result
-from app.kafka.log import LogError
+from app.kafka.log import LogError, Refusal, Refused
 from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.delivery import WINDOW, Delivery
 from tests.unit.app.pump.conftest import Room, settle
@@ -154,6 +154,33 @@ async def test_a_record_whose_topic_is_missing_becomes_a_dead_letter(kit: Kit, r
     letters = [one for number in range(8) for one in room.values("dlq", number)]
     assert [(one["code"], one["key"], one["value"]) for one in letters] == [("topic_missing", "c1", "v")]
     assert "create the topic 'nowhere'" in letters[0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("why", "code", "reason"),
+    [
+        (Refusal.FORBIDDEN, "topic_forbidden", "Kafka does not let Headgate's user write to topic 'replies'"),
+        (Refusal.TOO_LARGE, "record_too_large", "Kafka topic 'replies' takes no record of 3 bytes"),
+        (Refusal.INVALID, "record_refused", "Kafka refuses this record for topic 'replies'"),
+    ],
+)
+async def test_a_record_that_its_topic_refuses_becomes_a_dead_letter_that_says_why(
+    kit: Kit, room: Room, why: Refusal, code: str, reason: str
+) -> None:
+    await kit.start()
+    send = kit.log.send
+
+    async def refuse(records: Any) -> Any:
+        foreign = [Refused(one, why) for one in records if one.foreign]
+        return foreign + await send([one for one in records if not one.foreign])
+
+    kit.log.send = refuse  # type: ignore[method-assign]
+    kit.delivery.offer(Outgoing(1, records=[Record("replies", None, b"c1", b"v", (), foreign=True)]))
+    await kit.delivery.settled()
+    letters = [one for number in range(8) for one in room.values("dlq", number)]
+    assert [(one["code"], one["key"], one["value"]) for one in letters] == [(code, "c1", "v")]
+    assert letters[0]["reason"].startswith(reason)
+    assert [one.round for one in kit.marks] == [1]
 
 
 async def test_an_error_ends_it_and_nothing_is_marked(kit: Kit) -> None:

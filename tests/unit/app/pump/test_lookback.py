@@ -19,6 +19,7 @@ from app.kafka.memory_cluster import MemoryCluster
 from app.pump import lookback
 from app.pump.around import Bounds
 from app.pump.pump import Pump
+from tests.unit.app.engine.partition import event as an_event
 from tests.unit.app.pump.conftest import defined, event, settle
 from topics import asked, codec, commands, keys
 
@@ -30,6 +31,7 @@ class Logs:
 
     def __init__(self) -> None:
         self.now = NOW
+        self.sequence = 0
         self.cluster = MemoryCluster(3, now_ms=lambda: self.now)
         self.state: State = empty(0, Limits(partitions=3), journal_id="j")
         self.noted: list[Input] = []
@@ -42,10 +44,11 @@ class Logs:
         value = orjson.dumps({"topic": topic, "data": data} | fields)
         self.cluster.produce("events", 0, [Entry(None, value)])
 
-    def command(self, *asks: asked.Ask, events: Any = (), after_ms: int = 1) -> None:
+    def command(self, *asks: asked.Ask, events: Any = (), after_ms: int = 1, again: bool = False) -> None:
         self.now += after_ms
+        self.sequence += not again
         value = commands.encode(
-            source=1, journal_id="j", sequence=1, partitions=3, events=events, batched=[], asks=asks
+            source=1, journal_id="j", sequence=self.sequence, partitions=3, events=events, batched=[], asks=asks
         )
         self.cluster.produce("commands", 0, [Entry(None, value)])
 
@@ -292,3 +295,25 @@ async def test_a_run_is_told_that_its_time_is_over(room: Any) -> None:
     room.clock.ms += 1
     await two.go()
     assert two.told() == ["EventTimeout"]
+
+
+async def test_a_command_that_came_again_tells_nothing_new(logs: Logs) -> None:
+    logs.command(asked.Notice(other("first")), asked.Notice(other("second", NOW + 2)))
+    logs.command(asked.Notice(other("first")), asked.Notice(other("second", NOW + 2)), again=True)
+    logs.command(asked.Notice(other("third", NOW + 3)))
+    await logs.look(of_waits(logs, "approvals/1"))
+    assert logs.found() == ["first", "second", "third"]
+
+
+def test_what_a_look_back_remembers_is_bounded_and_only_of_ids_that_producers_chose() -> None:
+    look = WaitsLook(number=1, since_ms=NOW, events_end=1_000, commands_end=0)
+    look.join(Wait(asked.Wait("flow:1", "k", 0, "orders/created", None, None, NOW, None, (), False), 1))
+    scan = lookback._Scan([look], Limits(partitions=1, dedup_ids=40))
+    for offset in range(100):
+        scan.add(an_event(offset), "events", offset)
+    assert (len(scan.take()[0][1]), len(scan._seen)) == (100, 0)
+    for offset in range(100, 300):
+        scan.add(an_event(offset, id=f"e{offset // 2}"), "events", offset)
+        if offset % 10 == 9:
+            assert len(scan.take()[0][1]) == 5
+        assert len(scan._seen) <= 40

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from app.engine.effects import Go, Resolve, Rise
-from app.engine.inputs import Ended, Evicted, StepAsked, WorkflowsLoaded
+from app.engine.inputs import Ended, Evicted, Failure, StepAsked, WorkflowsLoaded
 from app.engine.tables.state import RunStatus
 from app.engine.values.asks import Ask, Await, EventCondition, Execute, Note, Outcome, Sleep
 from app.engine.values.limits import Limits
@@ -417,3 +417,52 @@ async def test_an_event_that_a_run_waits_for_is_read_though_those_behind_the_run
         room.runtime.end(room.runtime.started[n])
     await settle()
     assert [one["events"][0]["id"] for one in room.values("results")] == [f"e{n}" for n in range(100)]
+
+
+async def test_runs_that_wait_for_their_next_attempt_take_no_room_and_come_back_with_their_events(room: Room) -> None:
+    room.limits = Limits(partitions=1)
+    room.runtime.slow.add("w")
+    pump = await room.pump(held_bytes=2_000)
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))
+    room.run(pump)
+    for n in range(20):
+        await pump.offer_events(room.produce(event(id=f"e{n}", data="x" * 500)))
+        await settle()
+        assert len(room.runtime.started) == n + 1, "events that failed before take the room"
+        run = room.runtime.started[n]
+        room.runtime.reports[run](Ended(run, 1, None, Failure("RetryLater", "later", None, retry_after_ms=3_600_000)))
+        await settle()
+    state = pump.state
+    assert (state.run_bytes, [one.events for one in state.runs.values()]) == (0, [()] * 20)
+
+    room.runtime.slow.clear()
+    room.clock.ms = NOW + 3_600_000
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))  # something happens: the clock of the test does not wake
+    await settle()
+    assert sorted(one["events"][0]["id"] for one in room.values("results")) == sorted(f"e{n}" for n in range(20))
+    assert {one["attempts"] for one in room.values("results")} == {2}
+    assert (state.run_bytes, state.runs, state.dormant_bodies) == (0, {}, {})
+
+
+async def test_what_is_new_has_every_other_round_while_much_wakes(room: Room) -> None:
+    room.limits = Limits(partitions=1)
+    room.runtime.slow.add("w")
+    pump = await room.pump(round_events=1)
+    pump.workflows_changed(WorkflowsLoaded([defined(), defined("other", "others")], ()))
+    task = room.run(pump)
+    await pump.offer_events(room.produce(*(event(n, id=f"e{n}") for n in range(50))))
+    await settle()
+    for run in room.runtime.started:
+        asks(room, run, "nap", Sleep(until_ms=NOW + 3_600_000))
+    await settle()
+    room.runtime.reports[room.runtime.started[0]](Evicted(list(room.runtime.started)))
+    await settle()
+    room.clock.ms = NOW + 3_600_000
+    pump.stop()
+    await task
+
+    await pump.offer_events(room.produce(Entry(None, b'{"topic": "others", "data": 1}')))
+    for _ in range(4):
+        await pump.round()
+    assert pump.state.rising, "not all are awake"
+    assert [one for one in room.runtime.started if one.startswith("other:")]

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.engine.values.asks import Await, Child, EventCondition, Invoke, Kind, Note, Outcome, Recorded, Sleep, Suspend
+from app.runtime import steps
 from app.runtime.steps import Steps
 from headgate import ChildError, Met, Step, after, event_on, workflow
 from tests.unit.app.engine.partition import NOW, event
@@ -236,6 +237,31 @@ async def test_now_is_recorded_and_uuid_and_random_are_derived(play: Play) -> No
     assert [(one.key, one.about, one.ask) for one in engine.asked] == [("n", "now", Note(b"%d" % NOW))]
     assert found == again
     assert found[2] == "2026-01-31T12:00:00+00:00"
+
+
+async def test_who_publishes_much_waits_for_the_journal_now_and_then(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "MOST_NOTED", 2_500)
+
+    async def publishes(step: Any) -> Any:
+        return [await step.publish_event(f"p{n}", topic="told", data="x" * 900) for n in range(8)]
+
+    engine, (_, found) = await play(publishes)
+    assert found == [f"{engine.run.id}:p{n}" for n in range(8)]
+    assert [(one.key, one.ask.quiet) for one in engine.asked] == [(f"p{n}", n not in (3, 7)) for n in range(8)]
+    assert {one.about for one in engine.asked} == {"publish_event topic='told' event_key=None"}
+
+
+async def test_who_publishes_too_much_at_once_is_told_to_await(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "MOST_NOTED", 20 * 1024 * 1024)
+
+    async def publishes(step: Any) -> Any:
+        await asyncio.gather(*[step.publish_event(f"p{n}", topic="told", data="x" * 1_000_000) for n in range(40)])
+
+    _, failure = await play(publishes)
+    assert failure.type == "StepLimit"
+    assert failure.message.endswith("that a run may: await each publish_event before the next one")
 
 
 async def test_resume_publishes_the_event_for_which_the_other_run_waits(play: Play) -> None:

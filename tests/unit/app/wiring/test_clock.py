@@ -28,8 +28,19 @@ async def test_a_time_that_has_passed_is_not_waited_for() -> None:
     clock = SystemClock()
     waiting = asyncio.create_task(clock.wait(asyncio.Event(), clock.now_ms()))
     await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
     assert waiting.done()
+
+
+async def test_who_is_always_late_still_lets_others_go_on() -> None:
+    clock = SystemClock()
+    others: list[str] = []
+    asyncio.get_running_loop().call_soon(others.append, "went on")
+
+    await clock.wait(asyncio.Event(), 0)
+
+    assert others == ["went on"]
 
 
 async def test_a_wait_that_ended_early_sets_its_event_no_more() -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from app.engine.effects import Commit
 from app.engine.journal import commit as commit_module
+from app.engine.journal import snapshot
 from app.engine.journal.entities import event_of
+from app.engine.values.asks import Note
 from app.engine.values.outgoing import Record
 from tests.unit.app.engine.partition import (
     NOW,
@@ -215,6 +217,72 @@ def test_slots_are_not_used_again_before_they_are_delivered() -> None:
         partition.deliver(0)
 
     assert partition.kinds()["out"] == 5
+
+
+def test_slots_of_a_burst_leave_the_journal_once_they_are_free(
+    small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_module, "SPARE_SLOTS", 2)
+    partition = Partition(flow())
+    for n in range(20):
+        partition.complete(*partition.read(event(n)), result=b'"%s"' % (b"x" * 900))
+    partition.commit()
+    assert partition.kinds()["out"] > 10
+    partition.deliver(1)
+    partition.complete(*partition.read(event(20)))
+    partition.commit()
+    assert partition.kinds()["out"] == 3, "two that are free, and that of the round"
+    again = partition.takeover(flow())
+    assert [one.round for one in again.again] == [2]
+    again.complete(*again.read(event(21)))
+    again.commit()
+    assert [one.round for one in again.takeover(flow()).again] == [2, 3]
+
+
+def test_what_many_runs_leave_behind_is_removed_over_several_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_module, "MOST_REMOVED", 50)
+    partition = Partition(flow(batch_size=20, batch_timeout_seconds=5, order="none"))
+    ended = [run for n in range(5) for run in partition.read(*(event(20 * n + m) for m in range(20)))]
+    for run in ended:
+        for n in range(30):
+            partition.ask(run, f"s{n}", Note(b"1"))
+    partition.commit()
+    assert (partition.kinds()["body"], partition.kinds()["step"]) == (100, 150)
+    partition.complete(*ended)
+    made = partition.commit()
+    assert made is not None
+    assert sum(1 for _, value in made.batch if value is None) <= 50
+    assert "run" not in partition.kinds()
+    assert not snapshot.possible(partition.state)
+
+    again = partition.takeover(flow(batch_size=20, batch_timeout_seconds=5, order="none"))
+    again.state.changed = True  # whatever comes first
+    for one in (partition, again):
+        rounds = 0
+        while (made := one.commit()) is not None:
+            rounds += 1
+            assert sum(1 for _, value in made.batch if value is None) <= 50
+        assert rounds >= 4
+        assert one.kinds().keys() & {"body", "step"} == set()
+
+
+def test_steps_of_an_earlier_run_of_the_same_id_are_removed_before_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_module, "MOST_REMOVED", 5)
+    partition = Partition(flow(), dedup_ids=1)
+    first = event(0, id="same")
+    (run,) = partition.read(first)
+    for n in range(20):
+        partition.ask(run, f"s{n}", Note(b"1"))
+    partition.commit()
+    partition.complete(run)
+    partition.commit()
+    assert partition.kinds()["step"] > 10
+    partition.state.dedup.generations.clear()  # it is forgotten
+    assert partition.read(event(1, id="same")) == [run]
+    partition.ask(run, "new", Note(b"1"))
+    partition.commit()
+    assert partition.kinds()["step"] == 1
+    assert run not in partition.state.husks
 
 
 def test_a_round_without_anything_to_send_needs_no_slot() -> None:

@@ -384,6 +384,8 @@ class Journaled(RuleBasedStateMachine):
             return
         if live.state.rising:  # what a step came to had to be journaled before it could be read
             self.pair.give()
+            for one in self.pair.both():
+                one.cool()
         again = self.takeover(live.journal)
         assert canonical(again.state) == canonical(live.state)
         assert [one.round for one in again.again] == [one.round for one in live.state.undelivered]

@@ -1,5 +1,6 @@
 """Which run started another one is read from a header, and believed only if it fits the event."""
 
+import orjson
 import pytest
 
 from app.engine.runs import parents
@@ -27,6 +28,21 @@ def test_a_parent_comes_back_from_its_header() -> None:
 )
 def test_a_header_of_strangers_means_nothing(raw: bytes | None) -> None:
     assert parents.parent_of(with_header(raw)) is None
+
+
+@pytest.mark.parametrize(
+    ("position", "value"),
+    [(0, True), (1, 5), (1, None), (2, 5), (2, ["k"]), (3, -1), (3, True), (3, "0"), (4, 1), (5, 0)],
+)
+def test_a_header_with_a_field_of_another_type_means_nothing_though_the_id_fits(position: int, value: object) -> None:
+    fields: list[object] = [3, "flow:1", "go", 2, True, False]
+    fields[position] = value
+    event_id = f"{fields[1]}#{fields[3]}:{fields[2]}"
+    assert parents.parent_of(with_header(orjson.dumps(fields), event_id)) is None
+
+
+def test_a_header_whose_names_make_a_long_id_means_nothing_if_they_are_no_text() -> None:
+    assert parents.parent_of(with_header(orjson.dumps([0, "x" * 600, 5, 0, True, False]))) is None
 
 
 def test_a_header_on_an_event_of_another_id_means_nothing() -> None:

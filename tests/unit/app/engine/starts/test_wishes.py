@@ -6,6 +6,8 @@ import pytest
 
 from app.engine.effects import Rise
 from app.engine.inputs import EventsRead, Evicted
+from app.engine.runs import parents
+from app.engine.runs.parents import Parent
 from app.engine.tables.state import RunStatus
 from app.engine.values.asks import Execute, Sleep, Suspend
 from tests.unit.app.engine.partition import (
@@ -21,7 +23,8 @@ from tests.unit.app.engine.partition import (
     summary,
 )
 from topics import asked, codec, commands, keys
-from topics.reserved import CANCEL, RETRY
+from topics.envelope import Envelope
+from topics.reserved import CANCEL, RETRY, start_topic
 
 FLOW = flow()
 GONE = "charge:000000000000000000000001"
@@ -194,3 +197,26 @@ def test_a_run_that_began_without_cancel_on_is_left_alone() -> None:
     assert "key" not in partition.entity(f"run:{run}".encode())
     partition.load(CANCELLABLE)
     assert cancelled(partition) == []
+
+
+def forged(offset: int, workflow_id: str) -> Envelope:
+    """An event whose header says that a parent's partition knew the workflow, which anybody may write."""
+    parent = Parent(0, "flow:1", str(offset), 0, waits=True, known=True)
+    one = event(offset, start_topic(workflow_id), id=keys.child_event_id("flow:1", str(offset), 0))
+    return one._replace(raw_headers=(parents.header(parent),))
+
+
+@pytest.mark.parametrize("names", [1, 1_000])
+def test_events_for_workflows_that_nobody_announces_leave_room_for_others(names: int) -> None:
+    partition = Partition(announced=[flow("away", "orders/away")], asleep_events=2_000)
+    partition.commit()
+    partition.read(*(forged(n, f"nobody{n % names}") for n in range(1_000)))
+    letters = dead(partition.committed())
+    asleep = {name: len(numbers) for name, numbers in partition.state.asleep.items()}
+    assert (sum(asleep.values()), len(asleep)) == ((200, 1) if names == 1 else (100, 100))
+    assert {one["code"] for one in letters} == {"no_such_workflow"}
+    assert len(letters) + sum(asleep.values()) == 1_000
+
+    partition.read(*(event(1_000 + n, "orders/away") for n in range(1_500)))
+    assert dead(partition.committed()) == []
+    assert len(partition.state.asleep["away"]) == 1_500

@@ -7,7 +7,7 @@ import pytest
 
 from app.engine.effects import Effects, Judge, Resolve, Rise
 from app.engine.inputs import Evicted, Judged
-from app.engine.steps import steps
+from app.engine.steps import conditions, steps
 from app.engine.tables.awaited import MOST_REFUSED
 from app.engine.tables.state import RunStatus
 from app.engine.values.asks import Await, EventCondition, Fault, Sleep
@@ -75,9 +75,8 @@ def came(partition: Partition, run: str) -> Any:
 
 def test_the_first_event_ends_a_wait_for_any_and_the_others_are_withdrawn(registered: Registered) -> None:
     partition, run = waiting(PAID, SENT, until=NOW + 60_000)
-    own = keys.digest_of(event(0)).hex()
     # The last moment that is in time is the one before the time is over: so it is over then, and not later.
-    assert registered.waits == {("w", n): (NOW, NOW + 59_999, [own]) for n in (0, 1)}
+    assert registered.waits == {("w", n): (NOW, NOW + 59_999, []) for n in (0, 1)}
     assert partition.run(run).status is RunStatus.WAITING
 
     one = event(7, "orders/sent", {"n": 1}, at=NOW + 5)
@@ -162,8 +161,150 @@ def test_a_later_wait_sees_nothing_from_before_what_was_received(registered: Reg
     again.ask(run, "more", Await(conditions=(PAID, SENT), need=1, deadline_ms=None))
 
     assert registered.waits["more", 0] == (NOW + 5, None, [keys.digest_of(one).hex()])
-    other_topic = sorted(keys.digest_of(each).hex() for each in (event(0), one))
-    assert registered.waits["more", 1] == (NOW, None, other_topic), "a pattern may name what a topic was received by"
+    had = [keys.digest_of(one).hex()]
+    assert registered.waits["more", 1] == (NOW, None, had), "a pattern may name what a topic was received by"
+
+
+def own_of(given: EventCondition, *events: Envelope) -> list[str]:
+    """Which of the batch's events the wait of its run is told to pass by, by their ids."""
+    partition = Partition(flow(trigger="orders/*", batch_size=len(events)))
+    (run,) = partition.read(*events)
+    partition.ask(run, "w", Await(conditions=(given,), need=1, deadline_ms=None))
+    wait = partition.run(run).steps.open["w"].wait  # type: ignore[union-attr]
+    assert wait is not None
+    names = {keys.digest_of(one).hex(): one.id for one in events}
+    return sorted(names[one] for one in wait.conditions[0].seen)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (PAID, ["e0", "e1"]),
+        (EventCondition(topic="orders/*"), ["e0", "e1", "e2"]),
+        (EventCondition(topic="orders/paid", event_key="a"), ["e0"]),
+        (EventCondition(topic="orders/*", event_type="t"), ["e2"]),
+        (EventCondition(topic="others"), []),
+        (EventCondition(topic="orders/paid", since_ms=NOW + 1), ["e1"]),
+    ],
+)
+def test_a_wait_names_those_events_of_its_run_that_would_meet_it(given: EventCondition, expected: list[str]) -> None:
+    events = (
+        event(0, "orders/paid", id="e0", key="a"),
+        event(1, "orders/paid", id="e1", at=NOW + 1),
+        event(2, "orders/sent", id="e2", event_type="t"),
+    )
+    assert own_of(given, *events) == expected
+
+
+def test_a_step_whose_conditions_would_name_too_much_of_its_batch_fails_and_nothing_is_registered(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions, "_MOST_SEEN", 5)
+    partition = Partition(flow(trigger="orders/paid", batch_size=3))
+    (run,) = partition.read(*(event(n, "orders/paid") for n in range(3)))
+    partition.ask(run, "w", Await(conditions=(PAID, SENT, PAID), need=1, deadline_ms=None))
+
+    (told,) = partition.told()
+    assert isinstance(told, Resolve)
+    assert told.outcome.fault == Fault(
+        "StepLimit",
+        "the conditions of step 'w' match 6 times an event that the run has already, more than 5: wait on another "
+        "topic than the batch's, name event_key or event_type, or give since='now'",
+    )
+    assert registered.waits == {}
+
+
+# --- an event is received once ----------------------------------------------------------------------------------------
+
+
+def seen(registered: Registered, n: int, key: str = "w") -> list[str]:
+    return registered.waits[key, n][2]
+
+
+def test_an_event_meets_one_of_two_conditions_for_it_and_the_other_waits_for_the_next(registered: Registered) -> None:
+    partition, run = waiting(PAID, PAID, need=2)
+    first, second = event(7, "orders/paid", at=NOW + 5), event(8, "orders/paid", at=NOW + 6)
+    for n in (0, 1):
+        registered.waits.pop(("w", n))  # their registry forgets them when they are met
+        meet(partition, run, n, first)
+    assert partition.told() == []
+    assert registered.waits == {("w", 1): (NOW, None, [keys.digest_of(first).hex()])}
+    partition.commit()
+    again = partition.takeover(flow())
+    registered.waits.pop(("w", 1))
+    meet(again, run, 1, first)
+    assert seen(registered, 1) == [keys.digest_of(first).hex()], "also one that another owner received"
+    registered.waits.pop(("w", 1))
+    meet(again, run, 1, second)
+    again.commit()
+    again.give()
+
+    (risen,) = again.told()
+    assert isinstance(risen, Rise)
+    assert orjson.loads(risen.recorded[0].outcome.value or b"") == [raw(first), raw(second)]  # type: ignore[union-attr]
+
+
+def test_of_two_waits_at_once_each_receives_an_event_of_its_own(registered: Registered) -> None:
+    partition, run = waiting(PAID)
+    partition.ask(run, "other", Await(conditions=(PAID,), need=1, deadline_ms=None))
+    first, second = event(7, "orders/paid", at=NOW + 5), event(8, "orders/paid", at=NOW + 6)
+    registered.waits.clear()
+    meet(partition, run, 0, first)
+    effects = Effects()
+    steps.met(partition.state, run, "other", 0, first, effects)
+    assert registered.waits == {("other", 0): (NOW + 5, None, [keys.digest_of(first).hex()])}
+    steps.met(partition.state, run, "other", 0, second, effects)
+
+    (told,) = effects.after
+    assert isinstance(told, Resolve)
+    assert orjson.loads(told.outcome.value or b"") == {"n": 0, "event": raw(second)}
+
+
+def test_a_filter_is_not_believed_of_an_event_that_another_wait_received_meanwhile(registered: Registered) -> None:
+    partition, run = waiting(EventCondition(topic="orders/*", stream=True))
+    first, second = event(7, "orders/paid", at=NOW + 5), event(8, "orders/paid", at=NOW + 6)
+    meet(partition, run, 0, first)
+    meet(partition, run, 0, second)
+    partition.ask(run, "other", Await(conditions=(PAID,), need=1, deadline_ms=None))
+    steps.met(partition.state, run, "other", 0, first, Effects())
+    partition.told()
+    judge(partition, run, passed=True)
+    assert partition.told() == [Judge(partition.run(run), "w", 0, second)]
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+def test_events_that_are_too_many_bytes_together_end_the_step_before_all_are_there(registered: Registered) -> None:
+    partition = Partition(flow(), result_bytes=10_000)
+    (run,) = partition.read(event(0))
+    partition.ask(run, "w", Await(conditions=(PAID, PAID, PAID, PAID), need=4, deadline_ms=None))
+    registered.waits.clear()
+    for n in (0, 1):
+        meet(partition, run, n, event(n + 1, "orders/paid", "x" * 4_900, at=NOW + n))
+    assert partition.told() == []
+    registered.waits["w", 3] = (0, None, [])
+    meet(partition, run, 2, event(3, "orders/paid", "x" * 4_900, at=NOW + 2))
+
+    (told,) = partition.told()
+    assert isinstance(told, Resolve)
+    fault = told.outcome.fault
+    assert fault is not None
+    assert (fault.type, fault.message.split(",")[0][-24:]) == ("ResultTooLarge", "have 14799 bytes already")
+    assert registered.waits == {}
+
+
+def test_an_event_that_was_accepted_is_received_whatever_json_makes_of_it(registered: Registered) -> None:
+    partition = Partition(flow(), result_bytes=10_000)
+    (run,) = partition.read(event(0))
+    partition.ask(run, "w", Await(conditions=(PAID,), need=1, deadline_ms=None))
+    one = event(1, "orders/paid", ['"'] * 1_900)
+    assert len(one.raw_value or b"") < 10_000 < len(orjson.dumps(commands.raw_event(one)))
+    meet(partition, run, 0, one)
+
+    (told,) = partition.told()
+    assert isinstance(told, Resolve)
+    assert orjson.loads(told.outcome.value or b"") == {"n": 0, "event": raw(one)}
 
 
 # --- filters --------------------------------------------------------------------------------------------------------

@@ -70,3 +70,16 @@ def test_the_order_is_that_of_append_times_then_of_places() -> None:
     second = event(2, at=NOW, partition=1)
     third = event(0, at=NOW + 1, partition=0)
     assert sorted([third, second, first], key=order) == [first, second, third]
+
+
+def test_events_come_in_their_order_however_they_arrived_and_only_those_since_a_time() -> None:
+    kept = arrivals(most=4)
+    late, first, second, third = (event(n, "a/x", key="k", at=NOW + n) for n in range(4))
+    for one in (second, third, first, late):
+        kept.add(one)
+    assert list(kept.of_topic("a/x", None)) == list(kept.of_topic("a/x", "k")) == [late, first, second, third]
+    assert list(kept.of_topic("a/x", None, NOW + 2)) == list(kept.of_head("a", NOW + 2)) == [second, third]
+    assert list(kept.of_topic("a/x", "k", NOW + 4)) == []
+    kept.add(event(9, "a/x", at=NOW + 9))  # `second` came first, and makes room
+    assert [one.offset for one in kept.of_topic("a/x", None)] == [0, 1, 3, 9]
+    assert [one.offset for one in kept.of_topic("a/x", "k")] == [0, 1, 3]

@@ -101,6 +101,23 @@ def test_an_event_is_told_once_to_each_registry_that_wants_it() -> None:
     assert 0 in interests.of("orders/1")
 
 
+def test_a_topic_is_compared_with_the_interests_of_its_head_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    interests = Interests(3)
+    for number in range(50):
+        interests.add(Interest(0, (f"head{number}", True), 0, 0, 0))
+    interests.add(Interest(1, ("", True), 0, 0, 0))
+    compared: list[str] = []
+    wants = Interest.wants
+
+    def noted(one: Interest, topic: str, partitions: int) -> bool:
+        compared.append(one.key[0])
+        return wants(one, topic, partitions)
+
+    monkeypatch.setattr(Interest, "wants", noted)
+    assert interests.of("head7/x") == (0, 1)
+    assert compared == ["head7", ""]
+
+
 def test_a_look_back_wants_what_was_not_told_before() -> None:
     interest = Interest(0, ("approvals", True), 10, 3, 4)
     look = InterestLook(

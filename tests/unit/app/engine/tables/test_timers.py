@@ -52,6 +52,23 @@ def test_deadlines_of_runs_that_ended_are_dropped_and_those_that_hold_are_kept()
     assert partition.now == NOW + 3_600_000
 
 
+def test_timers_that_change_nothing_do_not_use_up_the_bound_of_the_rounds_after_them() -> None:
+    partition = Partition(flow(timeout=3600))
+    state = partition.state
+    partition.commit()
+    for n in range(MOST_A_ROUND + 1):
+        timers.arm(state, NOW + 1_000, Timer.WAIT, f"gone-{n}")
+    state.timers_most = 2 * MOST_A_ROUND  # as if as many held when they were armed
+    (run,) = partition.read(event(0))
+    partition.commit()
+
+    for _ in range(2):
+        partition.wait(1_000)
+        assert partition.commit() is None
+    partition.wait(3_600_000)
+    assert partition.state.runs == {}, run
+
+
 def test_more_timers_than_the_least_are_kept_while_they_hold_and_fire_within_the_bound_of_a_round() -> None:
     partition = Partition(flow(timeout=3600))
     count = 2 * TIMERS_LEAST

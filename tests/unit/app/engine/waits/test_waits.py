@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from app.engine.journal import snapshot, waiting
+from app.engine.tables.registry import Wait
 from app.engine.tables.state import policy_of
 from app.engine.waits import waits
 from tests.unit.app.engine.world import NOW, Outcome, World, key_at, shown, topic_at
@@ -489,6 +490,44 @@ def test_more_waits_than_a_round_takes_are_met_and_expire_in_several(
     world.wait(100)
     assert sorted(rested(world)) == [met(None, run=f"late:{number}") for number in range(10)]
     assert not any(key.startswith(("wait:", "fan:")) for key in shown(world.places[1]))
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_large_event_meets_fewer_waits_in_a_round(monkeypatch: pytest.MonkeyPatch, later: bool) -> None:
+    monkeypatch.setattr(waits, "MOST_A_ROUND", 30)
+    world = World()
+    topic = topic_at(1)
+    data = "x" * 20_000
+    if later:
+        world.produce(1, topic, data)
+    for number in range(20):
+        world.register(0, topic, run=f"flow:{number}")
+    world.settle()
+    if not later:
+        world.produce(1, topic, data)
+    assert sorted(rested(world)) == sorted(met(data, run=f"flow:{number}") for number in range(20))
+    sizes = [len(one.value or b"") for one in world.places[0].logs["commands"]]
+    assert max(sizes) < 4 * 21_000, "of one round there is one command"
+
+
+def test_a_wait_looks_at_nothing_that_came_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    topic = topic_at(1)
+    world.register(0, topic, run="flow:first")
+    for number in range(50):
+        world.produce(1, topic, number)
+    world.settle()
+    looked_at: list[int] = []
+    takes = Wait.takes
+
+    def noted(wait: Wait, one: Any) -> bool:
+        looked_at.append(one.data)
+        return takes(wait, one)
+
+    monkeypatch.setattr(Wait, "takes", noted)
+    world.register(0, topic, run="flow:second", since=world.now - 4)
+    assert rested(world)[1:] == [met(45, run="flow:second")]
+    assert looked_at == [45]
 
 
 def test_the_time_of_many_waits_is_asked_about_once() -> None:
