@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from app.engine.inputs import WorkflowsLoaded
 from app.engine.runs import asleep
-from app.engine.tables.state import Counters, State
+from app.engine.tables.counters import Counters
+from app.engine.tables.state import State
 from app.engine.values.limits import Limits
 from app.kafka.log import Fenced, PartitionLog
 from app.observe import logs

@@ -20,7 +20,8 @@ from app.engine.runs import rising
 from app.engine.starts import waking
 from app.engine.steps import ends
 from app.engine.tables import timers
-from app.engine.tables.state import Counters, State
+from app.engine.tables.counters import Counters
+from app.engine.tables.state import State
 from app.engine.values.outgoing import Outgoing
 from app.engine.waits import waits
 from app.kafka.log import AppendFailed, Entry, PartitionLog

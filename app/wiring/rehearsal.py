@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.tables.state import Counters, State
+from app.engine.tables.counters import Counters
+from app.engine.tables.state import State
 from app.engine.values.limits import Limits
 from app.kafka.log import Entry, LogRecord, Producer
 from app.kafka.memory import MemoryLog, MemorySender

@@ -14,7 +14,8 @@ from typing import Any, Final, cast
 
 from app.agents import inputs as agents
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.tables.state import Counters, State
+from app.engine.tables.counters import Counters
+from app.engine.tables.state import State
 from app.kafka import clients, faust_app, provisioning
 from app.kafka.admin import Admin
 from app.kafka.appender import Appender

@@ -12,7 +12,8 @@ from app.engine.journal import commit
 from app.engine.journal import restore as restoring
 from app.engine.journal.entities import event_of
 from app.engine.runs import asleep
-from app.engine.tables.state import Counters, Run, RunStatus, State
+from app.engine.tables.counters import Counters
+from app.engine.tables.state import Run, RunStatus, State
 from app.engine.values.asks import Await, Suspend
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits

@@ -11,7 +11,7 @@ from app.engine.tables.recorded import NOWHERE, Step
 from app.engine.tables.state import Fate, Held, Run, RunStatus, State, Timer
 from app.engine.values.asks import EventCondition, Recorded, Suspend
 from app.engine.values.outgoing import Record, Result
-from app.engine.waits import waits
+from app.engine.waits import wanted
 from headgate.definition import Workflow
 from topics import facts, journal, keys
 from topics.envelope import Envelope
@@ -202,14 +202,14 @@ def end(state: State, run: Run, status: str, failure: inputs.Failure, effects: E
 def withdraw(state: State, run: Run, step: Step) -> None:
     """Withdraw what a step of the run waits for."""
     if isinstance(step.ask, Suspend) and step.ask.topic is not None:
-        waits.withdraw(state, run, step.key, 0, step.ask.topic)
+        wanted.withdraw(state, run, step.key, 0, step.ask.topic)
     if step.wait is None:
         return
     for n, condition in enumerate(step.wait.conditions):
         asked_for = step.ask.conditions[n]  # type: ignore[union-attr]
         if not condition.over and isinstance(asked_for, EventCondition):
             condition.over = True
-            waits.withdraw(state, run, step.key, n, asked_for.topic)
+            wanted.withdraw(state, run, step.key, n, asked_for.topic)
 
 
 def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.Failure | None) -> None:

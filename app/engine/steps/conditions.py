@@ -11,7 +11,7 @@ from app.engine.tables.awaited import MOST_REFUSED, Condition, Progress
 from app.engine.tables.recorded import Step
 from app.engine.tables.state import Run, State
 from app.engine.values.asks import Await, EventCondition, Fault, Outcome, Sleep
-from app.engine.waits import streams, waits
+from app.engine.waits import streams, wanted
 from topics import commands, facts, keys
 from topics.envelope import Envelope
 from topics.patterns import Pattern
@@ -50,7 +50,7 @@ def _register(state: State, run: Run, step: Step, n: int) -> None:
     condition = ask.conditions[n]
     assert isinstance(condition, EventCondition)
     last_ms = None if ask.deadline_ms is None else ask.deadline_ms - 1  # in time is what comes before it is over
-    waits.register(state, run, step.key, n, condition, progress.since_ms, last_ms, progress.seen)
+    wanted.register(state, run, step.key, n, condition, progress.since_ms, last_ms, progress.seen)
 
 
 def ask_filter(run: Run, step: Step, n: int, effects: Effects) -> None:
@@ -66,7 +66,7 @@ def refuse(state: State, run: Run, step: Step, n: int, envelope: Envelope) -> No
     condition.owed += streams.cost(envelope)
     asked_for = await_of(step).conditions[n]
     if condition.owed >= max(1, state.limits.candidates // 2) and isinstance(asked_for, EventCondition):
-        waits.more(state, run, step.key, n, asked_for.topic, condition.owed)
+        wanted.more(state, run, step.key, n, asked_for.topic, condition.owed)
         condition.owed = 0
     if condition.refused < MOST_REFUSED:
         condition.refused += 1

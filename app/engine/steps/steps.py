@@ -31,7 +31,7 @@ from app.engine.values.asks import (
     Sleep,
     Suspend,
 )
-from app.engine.waits import waits
+from app.engine.waits import wanted
 from topics import asked as asked_for
 from topics import facts
 from topics.envelope import Envelope
@@ -141,7 +141,7 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
     if given.passed and not conditions.has(run, envelope):
         asked_for = conditions.await_of(step).conditions[given.condition]
         assert isinstance(asked_for, EventCondition)
-        waits.withdraw(state, run, step.key, given.condition, asked_for.topic)
+        wanted.withdraw(state, run, step.key, given.condition, asked_for.topic)
         condition.candidates.clear()
         conditions.receive(state, run, step, given.condition, envelope, effects)
         return
@@ -298,7 +298,7 @@ def _suspend(state: State, run: Run, step: Step, ask: Suspend, _effects: Effects
     ends.wait(state, run, step)
     if ask.topic is not None:
         last_ms = None if ask.deadline_ms is None else ask.deadline_ms - 1
-        waits.register(
+        wanted.register(
             state, run, step.key, 0, EventCondition(topic=ask.topic), run.events[0].timestamp_ms, last_ms, ()
         )
     elif ask.deadline_ms is not None:

@@ -20,7 +20,7 @@ from app.engine.tables.state import State, empty
 from app.engine.values.asks import EventCondition
 from app.engine.values.limits import Limits
 from app.engine.values.outgoing import Outgoing
-from app.engine.waits import flushes, lookbacks, waits
+from app.engine.waits import flushes, lookbacks, waits, wanted
 from app.kafka.log import LogRecord
 from app.pump import decode, lookback
 from topics import codec, keys
@@ -153,12 +153,12 @@ class World:
             self.streams[run, key, n] = topic
         condition = EventCondition(topic=topic, event_key=event_key, event_type=event_type, stream=stream)
         self.places[home].registering.append(
-            lambda state: waits.register(state, _Run(run), key, n, condition, since, deadline, seen)  # type: ignore[arg-type]
+            lambda state: wanted.register(state, _Run(run), key, n, condition, since, deadline, seen)  # type: ignore[arg-type]
         )
 
     def withdraw(self, home: int, topic: str, *, run: str = "flow:1", key: str = "approval", n: int = 0) -> None:
         self.places[home].registering.append(
-            lambda state: waits.withdraw(state, _Run(run), key, n, topic)  # type: ignore[arg-type]
+            lambda state: wanted.withdraw(state, _Run(run), key, n, topic)  # type: ignore[arg-type]
         )
 
     def judge(self, number: int, most: int = 1) -> None:
@@ -168,7 +168,7 @@ class World:
         for run, key, n, _ in judged:
             topic = self.streams[run, key, n]
             place.registering.append(
-                lambda state, run=run, key=key, n=n, topic=topic: waits.more(state, _Run(run), key, n, topic, 1)  # type: ignore[arg-type]
+                lambda state, run=run, key=key, n=n, topic=topic: wanted.more(state, _Run(run), key, n, topic, 1)  # type: ignore[arg-type]
             )
 
     # --- rounds -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,33 @@
+"""What happened in a partition since it was last read: the pump turns it into metrics."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since they were last read; the pump turns them into metrics."""
+
+    events: int = 0
+    unmatched: int = 0
+    duplicates: int = 0
+    forwarded: int = 0
+    malformed: int = 0
+    filtered: int = 0
+    noticed: int = 0
+    """Events that the registry of their topic was told of."""
+    met: int = 0
+    expired: int = 0
+    """Waits that an event met, and that none met in time."""
+    crowded: int = 0
+    """Steps that were not let wait, because too much waits already."""
+    started: int = 0
+    retried: int = 0
+    steps: int = 0
+    """Steps that came to something and were journaled."""
+    slept: int = 0
+    """Events that fell asleep, once for each workflow that they wait for."""
+    woken: int = 0
+    overslept: int = 0
+    """Events that became dead letters because too many slept."""
+    ended: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By workflow id and status."""
