@@ -11,7 +11,7 @@ from app.engine.steps import conditions, steps
 from app.engine.tables.awaited import MOST_REFUSED
 from app.engine.tables.state import RunStatus
 from app.engine.values.asks import Await, EventCondition, Fault, Sleep
-from app.engine.waits import waits
+from app.engine.waits import wanted
 from tests.unit.app.engine.partition import NOW, Partition, canonical, event, facts, flow
 from topics import commands, keys
 from topics.envelope import Envelope
@@ -25,8 +25,8 @@ class Registered:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waits: dict[tuple[str, int], tuple[int, int | None, list[str]]] = {}
-        monkeypatch.setattr(waits, "register", self._register)
-        monkeypatch.setattr(waits, "withdraw", self._withdraw)
+        monkeypatch.setattr(wanted, "register", self._register)
+        monkeypatch.setattr(wanted, "withdraw", self._withdraw)
 
     def _register(self, _state: Any, _run: Any, key: str, n: int, _one: Any, since: int, until: Any, seen: Any) -> None:
         self.waits[key, n] = (since, until, list(seen))
