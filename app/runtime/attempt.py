@@ -29,6 +29,8 @@ _LOG = logs.get(__name__)
 _STEPS: Final = str(Path(__file__).with_name("steps.py"))
 _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
+MOST_PUBLISHED: Final = 4 * 1024 * 1024
+"""Bytes of events that a run publishes before it waits for the journal."""
 Filter = Callable[[Event[Any]], bool]
 
 
@@ -52,6 +54,7 @@ class Attempt:
         "_live",
         "_open",
         "_places",
+        "_published_bytes",
         "_stopped",
         "_told",
         "_unheeded",
@@ -59,7 +62,6 @@ class Attempt:
         "closed",
         "limits",
         "mismatch",
-        "noted_bytes",
         "number",
         "plain",
         "report",
@@ -77,7 +79,7 @@ class Attempt:
         """Why the code does not fit what is recorded, whatever the author's function made of it."""
         self.appended_ms: dict[str, int] = {}
         """When the events that the run received were appended, by their sequence ids."""
-        self.noted_bytes = 0
+        self._published_bytes = 0
         """Of events that were published since something of the run was last known to be durable."""
         self._live = live
         self._history = history
@@ -149,11 +151,26 @@ class Attempt:
         recorded = self._visit(key, Kind.NOTE, about)
         return None if recorded is None else recorded.outcome
 
+    @property
+    def published_much(self) -> bool:
+        """Whether the next event is published by a step that waits for the journal: a round holds in memory what it
+        takes."""
+        return self._published_bytes > MOST_PUBLISHED
+
+    def published(self, record: Record) -> Record:
+        """Count an event that is published now. Raises StepLimit where nothing was awaited for too long."""
+        most = self.limits.run_bytes
+        if self._published_bytes > most:
+            raise StepLimit(
+                f"run {self.run.id!r} published {self._published_bytes} bytes at once, more than the {most} that a run "
+                "may: await each publish_event before the next one"
+            )
+        self._published_bytes += len(record.value or b"")
+        return record
+
     def note(self, key: str, about: str, value: bytes, records: tuple[Record, ...]) -> None:
         """Report a step that nobody waits for: its value (JSON), and what goes out."""
         asked = StepAsked(self.run.id, self.number, key, about, Note(value, records, quiet=True))
-        for one in records:
-            self.noted_bytes += len(one.value or b"")
         if self.plain:
             loop = self._live.loop
             assert loop is not None
@@ -170,7 +187,7 @@ class Attempt:
 
     def resolve(self, key: str, outcome: Outcome) -> None:
         """A step has ended, durably."""
-        self.noted_bytes = 0
+        self._published_bytes = 0
         step = self._open.get(key)
         if step is None:
             if self._history is not None:

@@ -1,7 +1,7 @@
 """`ctx.step`: each method makes an ask of what its author gave (headgate.Step says what each promises)."""
 
 import inspect
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,8 @@ from app.observe import logs
 from app.runtime import outcomes, sending, spans, values
 from app.runtime.attempt import Attempt, Filter
 from app.runtime.jobs import Job, job_of
-from app.runtime.limits import Misuse, NoSuchStep, StepLimit
+from app.runtime.limits import Misuse, NoSuchStep
+from app.runtime.waiting import Done, DoneNumber
 from headgate.conditions import After, Condition, EventOn, Since
 from headgate.context import Span
 from headgate.definition import MAX_RETRIES, Workflow
@@ -26,30 +27,8 @@ from topics.envelope import Envelope
 from topics.patterns import ANY, ONE, Pattern, PatternError
 
 _LOG = logs.get("workflow")
-MOST_NOTED: Final = 4 * 1024 * 1024
-"""Bytes that a run may publish before it waits for the journal: a round holds all that it takes in memory."""
 _MOST_CHILDREN: Final = 1_000
 _MOST_CONDITIONS: Final = 100
-
-
-class Done(str):
-    """A step's value that is there already: awaited in async functions, used as it is in plain ones."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, str]:
-        yield from ()
-        return str(self)
-
-
-class DoneNumber(float):
-    """As `Done`."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, float]:
-        yield from ()
-        return float(self)
 
 
 class Steps:
@@ -100,41 +79,25 @@ class Steps:
     def publish_event(
         self, key: str, topic: str, data: Any, event_type: str | None = None, event_key: str | None = None
     ) -> Any:
-        attempt = self._attempt
-        if attempt.noted_bytes > MOST_NOTED:
-            return self._published(key, topic, data, event_type, event_key)
-        attempt.enter(key)
-        run = attempt.run
-        event_id = keys.published_event_id(run.id, key)
-        about = f"publish_event topic={topic!r} event_key={event_key!r}"
-        noted = attempt.noted(key, about)
-        if noted is not None:
-            return Done(orjson.loads(noted.value or b"null"))
-        record = sending.event_record(run, attempt.limits, key, event_id, topic, data, event_type, event_key)
-        attempt.note(key, about, orjson.dumps(event_id), (record,))
-        return Done(event_id)
+        attempt, about = self._attempt, f"publish_event topic={topic!r} event_key={event_key!r}"
 
-    def _published(self, key: str, topic: str, data: Any, event_type: str | None, event_key: str | None) -> Any:
-        """Publish, and wait until what was published before is in the journal too."""
-        attempt = self._attempt
-
-        def make(_recorded: Recorded | None) -> Ask:
-            limits = attempt.limits
-            if attempt.noted_bytes > limits.run_bytes:
-                raise StepLimit(
-                    f"run {attempt.run.id!r} published {attempt.noted_bytes} bytes at once, more than the "
-                    f"{limits.run_bytes} that a run may: await each publish_event before the next one"
-                )
-            event_id = keys.published_event_id(attempt.run.id, key)
-            record = sending.event_record(attempt.run, limits, key, event_id, topic, data, event_type, event_key)
-            attempt.noted_bytes += len(record.value or b"")
-            return asks.Note(orjson.dumps(event_id), (record,))
+        def make(_recorded: Recorded | None) -> asks.Note:
+            run, event_id = attempt.run, keys.published_event_id(attempt.run.id, key)
+            record = sending.event_record(run, attempt.limits, key, event_id, topic, data, event_type, event_key)
+            return asks.Note(orjson.dumps(event_id), (attempt.published(record),))
 
         def decode(outcome: Outcome) -> Done:
             return Done(orjson.loads(outcomes.value_of(key, outcome)))
 
-        about = f"publish_event topic={topic!r} event_key={event_key!r}"
-        return attempt.ask(key, Kind.NOTE, about, make, decode)
+        if attempt.published_much:
+            return attempt.ask(key, Kind.NOTE, about, make, decode)
+        attempt.enter(key)
+        noted = attempt.noted(key, about)
+        if noted is None:
+            note = make(None)
+            attempt.note(key, about, note.value, note.records)
+            noted = Outcome(note.value)
+        return decode(noted)
 
     def send(
         self,

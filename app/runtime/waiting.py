@@ -30,6 +30,26 @@ class Asked(asyncio.Future[Any]):
         self.exception()
 
 
+class Done(str):
+    """A step's value that is there already: awaited in async functions, used as it is in plain ones."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, str]:
+        yield from ()
+        return str(self)
+
+
+class DoneNumber(float):
+    """As `Done`."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, float]:
+        yield from ()
+        return float(self)
+
+
 def waits_only(task: "asyncio.Task[Any]") -> bool:
     """Say whether a task, with those that it waits for, waits for steps and for nothing else.
 

@@ -28,8 +28,7 @@ class RunStatus(Enum):
     RUNNING = "running"
     """An attempt is in the runtime's hands."""
     RETRYING = "retrying"
-    """The last attempt failed; the next one starts at `due_ms`. Its events are in the journal alone, once that has
-    them."""
+    """The last attempt failed; the next one starts at `due_ms`. Its events are in the journal alone, once they are."""
     WAITING = "waiting"
     """It has open steps and nothing of it is executed; its function is in the runtime's memory."""
     COLD = "cold"
@@ -289,8 +288,7 @@ class State:
     """Workflows whose sleeping events are read back, and the first body that was not looked at yet."""
     rising: dict[str, Run] = field(default_factory=dict)
     """Runs whose events and steps are read back."""
-    cooling: list[Run] = field(default_factory=list)
-    """Runs that are to be tried again, whose events leave memory once their round is durable."""
+    cooling: list[Run] = field(default_factory=list)  # to be tried again; they leave memory once that is durable
     fates: dict[str, Fate] = field(default_factory=dict)
     """How runs end once their events are read back."""
     stuck: dict[str, str] = field(default_factory=dict)
@@ -339,8 +337,7 @@ class State:
     fresh_pending: list[Pending] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)
     """Keys of journaled entities that ended in this round."""
-    husks: dict[str, list[bytes]] = field(default_factory=dict)
-    """Keys of steps by the run that is gone, and of bodies (""), that are to be removed in rounds to come."""
+    husks: dict[str, list[bytes]] = field(default_factory=dict)  # to be removed later: steps by run, "" has bodies
     orphans: list[bytes] = field(default_factory=list)
     """Keys written ahead of a commit that never came; their removal goes before anything else."""
     asks: dict[int, list[Ask]] = field(default_factory=dict)
@@ -351,8 +348,7 @@ class State:
     interests: Interests | None = None
     flushes: dict[int, FlushAsked] = field(default_factory=dict)
     """Who waits to hear that this partition has caught up."""
-    questions: int = 0
-    """How often the ends of `events` and `commands` were asked for."""
+    questions: int = 0  # how often the ends of `events` and `commands` were asked for
     looks: int = 0
     lookbacks: list[Look] = field(default_factory=list)
     """Look-backs that are wanted and have not begun."""

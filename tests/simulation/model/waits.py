@@ -235,7 +235,9 @@ def _got_what_it_asked_for(logs: Logs, op: Op, step: Journaled, waits: list[_Wai
     met = [one for one in places if one is not None]
     if len(set(met)) < len(met):
         raise Violation(f"TWICE: {waits[0]} got the same event twice: {met}")
+    here = {logs.by_place[one] for one in met if one in logs.by_place}
     for wait, place in zip(waits, places, strict=False):
+        wait.perhaps |= here  # of each event there is one for all conditions
         if place is None:
             continue
         if place not in logs.by_place:

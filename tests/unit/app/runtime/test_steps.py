@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.engine.values.asks import Await, Child, EventCondition, Invoke, Kind, Note, Outcome, Recorded, Sleep, Suspend
-from app.runtime import steps
+from app.runtime import attempt
 from app.runtime.steps import Steps
 from headgate import ChildError, Met, Step, after, event_on, workflow
 from tests.unit.app.engine.partition import NOW, event
@@ -242,7 +242,7 @@ async def test_now_is_recorded_and_uuid_and_random_are_derived(play: Play) -> No
 async def test_who_publishes_much_waits_for_the_journal_now_and_then(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "MOST_NOTED", 2_500)
+    monkeypatch.setattr(attempt, "MOST_PUBLISHED", 2_500)
 
     async def publishes(step: Any) -> Any:
         return [await step.publish_event(f"p{n}", topic="told", data="x" * 900) for n in range(8)]
@@ -254,7 +254,7 @@ async def test_who_publishes_much_waits_for_the_journal_now_and_then(
 
 
 async def test_who_publishes_too_much_at_once_is_told_to_await(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "MOST_NOTED", 20 * 1024 * 1024)
+    monkeypatch.setattr(attempt, "MOST_PUBLISHED", 20 * 1024 * 1024)
 
     async def publishes(step: Any) -> Any:
         await asyncio.gather(*[step.publish_event(f"p{n}", topic="told", data="x" * 1_000_000) for n in range(40)])
