@@ -20,8 +20,6 @@ from topics.envelope import Envelope
 
 MOST_A_ROUND: Final = 5_000
 """Waits that open or end in one round, so that its record batch stays below the limit; the rest has the next one."""
-
-
 MET_BYTES: Final = 2_048
 """So much of an event that meets a wait counts as one more of them: it is in the record of each."""
 
