@@ -252,7 +252,7 @@ def test_of_two_waits_at_once_each_receives_an_event_of_its_own(registered: Regi
     meet(partition, run, 0, first)
     effects = Effects()
     steps.met(partition.state, run, "other", 0, first, effects)
-    assert registered.waits == {("other", 0): (NOW + 5, None, [keys.digest_of(first).hex()])}
+    assert registered.waits == {("other", 0): (NOW, None, [keys.digest_of(first).hex()])}
     steps.met(partition.state, run, "other", 0, second, effects)
 
     (told,) = effects.after
