@@ -210,7 +210,9 @@ class Attempt:
             return  # it was called anew and did not ask for the step yet; then the engine asks again
         try:
             passed = bool(judge(Event(envelope.payload())))
-        except Exception as error:  # noqa: BLE001 an author's filter
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 an author's filter: also sys.exit() concerns its step alone
             failure = failures.failure_of(error)
             failures.log_step_failure(self.run, key, 1, error, failure)
             message = f"its filter failed on event {envelope.id!r} of {envelope.topic!r}: {failure.message}"

@@ -360,6 +360,26 @@ async def test_filters_are_judged_and_one_that_raises_fails_the_step(engines: En
     )
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
+async def test_a_filter_that_raises_what_would_end_a_worker_fails_its_step_alone(
+    engines: Engines, error: BaseException
+) -> None:
+    def hostile(_one: Any) -> bool:
+        raise error
+
+    async def waits(ctx: Any) -> Any:
+        await ctx.step.wait_for_event("big", topic="orders/paid", filter=hostile)
+
+    engine = engines(waits)
+    await engine.start()
+    await engine.until_asked("big")
+    failed = await engine.judge("big", 0, event(1, "orders/paid", id="e-1"))
+
+    assert isinstance(failed, StepEnded)
+    assert failed.failure is not None
+    assert (failed.failure.type, failed.failure.final) == (type(error).__name__, True)
+
+
 async def test_what_is_told_of_a_run_or_step_that_is_not_there_changes_nothing(engines: Engines) -> None:
     async def quick(ctx: Any) -> None: ...
 
