@@ -18,7 +18,7 @@ from app.observe import logs
 from app.runtime import failures, threads, values
 from app.runtime.jobs import INSIDE, Job
 from app.runtime.limits import Misuse, StepLimit
-from app.runtime.live import Live, Report
+from app.runtime.live import Live, Report, Task
 from app.runtime.replay import History
 from app.runtime.waiting import Asked
 from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
@@ -56,6 +56,7 @@ class Attempt:
         "_places",
         "_published_bytes",
         "_stopped",
+        "_task",
         "_told",
         "_unheeded",
         "appended_ms",
@@ -68,7 +69,7 @@ class Attempt:
         "run",
     )
 
-    def __init__(self, run: Run, number: int, report: Report, live: Live, history: History | None) -> None:
+    def __init__(self, run: Run, number: int, report: Report, live: Live, task: Task, history: History | None) -> None:
         self.run = run
         self.number = number
         self.report = report
@@ -82,6 +83,7 @@ class Attempt:
         self._published_bytes = 0
         """Of events that were published since something of the run was last known to be durable."""
         self._live = live
+        self._task = task
         self._history = history
         self._open: dict[str, Step] = {}
         self._places: dict[str, str] = {}
@@ -101,6 +103,8 @@ class Attempt:
         """Take the key of a step that begins. Raises what speaks against it."""
         if place is None:
             place = _caller()
+        if self._live.tasks.get(self.run.id) is not self._task and not self.closed:
+            self.pause()  # it was stopped before it asked for anything, so nobody knew of it; now another may go on
         if self.closed:
             self._refuse(key, place)
         outer = INSIDE.get(None)
@@ -281,7 +285,7 @@ class Attempt:
             ask = make(recorded)
             self._open[key] = step
             self._live.attempts[self.run.id] = self
-            aside = not self.plain and asyncio.current_task() is not self._live.tasks.get(self.run.id)
+            aside = not self.plain and asyncio.current_task() is not self._task
             self.report(StepAsked(self.run.id, self.number, key, about, ask, aside))
             self._park()
         self._unheeded[key] = place

@@ -158,7 +158,7 @@ class Driver:
             left = len(jobs)
             attempt = run.attempt
             workflow = run.workflow
-            context = RunContext(run, report, live, histories.pop(run.id, None) if histories else None)
+            context = RunContext(run, report, live, task, histories.pop(run.id, None) if histories else None)
             try:
                 if workflow.takes_payload:
                     result = await workflow.fn(context, workflow.build_payload(run.events))
@@ -192,7 +192,7 @@ class Driver:
         self._tasks[run.id] = task
         attempt = run.attempt
         workflow = run.workflow
-        context = RunContext(run, report, self._live, self._histories.pop(run.id, None))
+        context = RunContext(run, report, self._live, task, self._histories.pop(run.id, None))
         try:
             args = (context, workflow.build_payload(run.events)) if workflow.takes_payload else (context,)
             inside = contextvars.copy_context()

@@ -594,6 +594,96 @@ async def test_a_workflow_that_swallows_its_stop_is_told_and_named_in_the_log(
     assert engine.ended is None
 
 
+@pytest.mark.parametrize("stop", ["cancel", "close"])
+@pytest.mark.parametrize("before", ["nothing", "a value"])
+async def test_a_plain_function_that_is_stopped_before_it_asked_for_anything_is_told_at_its_first_step(
+    engines: Engines, stop: str, before: str
+) -> None:
+    gate, over = threading.Event(), threading.Event()
+    raised: list[BaseException] = []
+
+    def busy(ctx: Any) -> None:
+        if before == "a value":
+            ctx.step.uuid("id")
+        gate.wait(10)
+        try:
+            ctx.step.suspend("wait")
+        except BaseException as error:
+            raised.append(error)
+            raise
+        finally:
+            over.set()
+
+    engine = engines(busy)
+    await engine.start()
+    if stop == "cancel":
+        engine.driver.cancel([engine.run])
+    else:
+        engine.driver.close()
+    gate.set()
+    assert await asyncio.to_thread(over.wait, 10)
+
+    assert [type(one) for one in raised] == [Pause]
+    assert engine.reported == []
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_an_attempt_that_was_stopped_before_its_first_step_does_not_stand_in_for_the_next_one(
+    engines: Engines, plain: bool
+) -> None:
+    gates = [threading.Event(), threading.Event()]
+    swallowed, go_on = asyncio.Event(), asyncio.Event()
+    told: list[str] = []
+
+    async def stubborn(ctx: Any) -> Any:
+        if not told:
+            told.append("first")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.set()
+                await go_on.wait()
+            try:
+                await ctx.step.suspend("wait")
+            except HeadgateError as error:
+                told.append(str(error))
+                return None
+        return await ctx.step.suspend("wait")
+
+    def stubborn_plainly(ctx: Any) -> Any:
+        if not told:
+            told.append("first")
+            gates[0].wait(10)
+            try:
+                ctx.step.suspend("wait")
+            except Pause as error:
+                told.append(type(error).__name__)
+                return None
+            finally:
+                gates[1].set()
+        return ctx.step.suspend("wait")
+
+    engine = engines(stubborn_plainly if plain else stubborn)
+    await engine.start()
+    await asyncio.sleep(0)
+    engine.driver.cancel([engine.run])
+    await engine.rise()
+    await engine.until_asked("wait")
+    gates[0].set()
+    if plain:
+        assert await asyncio.to_thread(gates[1].wait, 10)
+    else:
+        await swallowed.wait()
+        go_on.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert told[1] == "Pause" if plain else " was stopped here; let Pause and CancelledError through" in told[1]
+
+    await engine.resolve("wait", value("there"))
+    assert (await engine.until_ended()).result == b'"there"'
+    assert [one.key for one in engine.asked] == ["wait"]
+
+
 @pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
 async def test_cancel_and_close_stop_a_run_that_waits_and_nothing_is_reported(engines: Engines, plain: bool) -> None:
     over = threading.Event()

@@ -38,7 +38,7 @@ def context(
         assert isinstance(given, StepAsked)
         reported.append(given)
 
-    return RunContext(run, report, live, history), reported
+    return RunContext(run, report, live, None, history), reported
 
 
 def _published(key: str, event_id: str) -> Recorded:

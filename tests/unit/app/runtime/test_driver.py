@@ -583,18 +583,20 @@ async def test_nothing_is_reported_once_the_driver_is_closed(driver: Driver) -> 
     assert reported == []
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["one of several", "the first of the run"])
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_step_that_a_handler_left_behind_comes_too_late(driver: Driver, fails: bool) -> None:
+async def test_a_step_that_a_handler_left_behind_comes_too_late(driver: Driver, fails: bool, first: bool) -> None:
     problems: list[str] = []
     gate = asyncio.Event()
 
     async def leaves(ctx: Any) -> None:
-        step = ctx.step
+        if not first:
+            ctx.step.uuid("id")
 
         async def behind() -> None:
             await gate.wait()
             try:
-                await step.publish_event("late", topic="told", data=1)
+                await ctx.step.publish_event("late", topic="told", data=1)
             except HeadgateError as error:
                 problems.append(str(error))
 
