@@ -117,10 +117,11 @@ async def test_a_pump_that_is_cancelled_while_its_partition_is_assigned_ends_the
     (pump,) = (one for one in asyncio.all_tasks() if one.get_name() == "partition-0")
     pump.cancel()
     await settle()
-    assert [str(one) for one in worker.failures] == [
+    (error,) = worker.failures
+    assert str(error) == (
         "the pump of partition 0 was cancelled while the partition is assigned, so nothing is processed there any "
         "more; restart the worker, and report this with its log"
-    ]
+    )
 
 
 async def test_being_fenced_after_a_revoke_only_drops_the_partition(room: Room, worker: Worker) -> None:
