@@ -13,17 +13,19 @@ from typing import Any, Final
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
 from app.engine.tables.state import Run
 from app.engine.values.asks import Ask, Kind, Note, Outcome, Recorded
+from app.engine.values.errors import words
 from app.engine.values.outgoing import Record
 from app.observe import logs
 from app.runtime import failures, threads, values
 from app.runtime.jobs import INSIDE, Job
-from app.runtime.limits import Misuse, StepLimit
+from app.runtime.limits import Misuse, StepLimit, checked_text
 from app.runtime.live import Live, Report, Task
 from app.runtime.replay import History
 from app.runtime.waiting import Asked
 from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
 from headgate.event import Event
 from topics.envelope import Envelope
+from topics.fields import MAX_KEY
 
 _LOG = logs.get(__name__)
 _STEPS: Final = str(Path(__file__).with_name("steps.py"))
@@ -114,7 +116,11 @@ class Attempt:
                 "steps of its own: call them one after the other in the workflow"
             )
         if not key or type(key) is not str:
-            raise HeadgateError(f"the key of a step at {place} is {key!r}; give each step of a run a text of its own")
+            raise HeadgateError(
+                f"the key of a step at {place} is {key!r:.200}; give each step of a run a text of its own"
+            )
+        if len(key) > MAX_KEY or not key.isascii():
+            checked_text(key, f"the key of the step at {place}")
         if key in self._places:
             raise DuplicateStepKey(key, self._places[key], place)
         if len(self._places) >= self.limits.steps:
@@ -236,14 +242,14 @@ class Attempt:
             except HistoryMismatch as error:
                 self.mismatch = error
         if self.mismatch is not None:
-            return Failure(type(self.mismatch).__name__, str(self.mismatch), None, stuck=True)
+            return Failure(type(self.mismatch).__name__, words(self.mismatch), None, stuck=True)
         if returned and self._unheeded:
             key, place = next(iter(self._unheeded.items()))
             message = (
                 f"workflow {self.run.workflow.id!r} returned though nobody awaited its step {key!r} ({place}); "
                 "write await in front of it"
             )
-            return Failure("StepNotAwaited", message, None, final=True)
+            return Failure("StepNotAwaited", message.encode(errors="replace").decode(), None, final=True)
         return None
 
     def pause(self) -> None:
