@@ -186,6 +186,7 @@ class Attempt:
             assert loop is not None
             loop.call_soon_threadsafe(self.report, asked)
         else:
+            asked.aside = self._is_aside(key)
             self.report(asked)
 
     # --- what the driver calls --------------------------------------------------------------------------------------
@@ -275,13 +276,9 @@ class Attempt:
         place: str,
     ) -> Asked:
         self.enter(key, place)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise Misuse(
-                f"step {key!r} was called at {place} in another thread than its workflow's; call it in the workflow "
-                "and hand its result to the thread"
-            ) from None
+        aside = not self.plain and self._is_aside(key)
+        loop = self._live.loop
+        assert loop is not None
         recorded = self._visit(key, kind, about)
         asked = Asked(key, self._unheeded, loop=loop)
         step = Step(asked, kind, decode, job, filters)
@@ -291,11 +288,20 @@ class Attempt:
             ask = make(recorded)
             self._open[key] = step
             self._live.attempts[self.run.id] = self
-            aside = not self.plain and asyncio.current_task() is not self._task
             self.report(StepAsked(self.run.id, self.number, key, about, ask, aside))
             self._park()
         self._unheeded[key] = place
         return asked
+
+    def _is_aside(self, key: str) -> bool:
+        """Say whether another task than the function's asks. Raises Misuse in another thread."""
+        try:
+            return self._task is not None and asyncio.current_task() is not self._task
+        except RuntimeError:
+            raise Misuse(
+                f"step {key!r} was called at {self._places[key]} in another thread than its workflow's; call it in the "
+                "workflow and hand its result to the thread"
+            ) from None
 
     def _visit(self, key: str, kind: Kind, about: str) -> Recorded | None:
         """Return what is recorded of a step, None for a new one. Raises HistoryMismatch."""

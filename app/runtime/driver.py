@@ -85,7 +85,8 @@ class Driver:
             if isinstance(one, Rise):
                 if run_id in self._tasks:  # what is there counts no more
                     self.cancel([one.run])
-                self._histories[run_id] = History(one.recorded)
+                steps = one.run.steps
+                self._histories[run_id] = History(one.recorded, concurrent=steps is not None and steps.par)
                 variables = contextvars.Context()
                 self._spawn(self._run_anew(one.run, report, variables), variables)
                 continue

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from app.engine.effects import Go, Resolve
 from app.engine.inputs import Ended, Judged, StepAsked, StepEnded
+from app.engine.tables.recorded import Steps
 from app.engine.values.asks import Execute, Fault, Kind, Outcome, Recorded, Sleep
 from headgate import DuplicateStepKey, EventTimeout, Reject, StepError
 from headgate.errors import HeadgateError, Pause
@@ -460,6 +461,53 @@ async def test_concurrent_code_may_ask_for_new_steps_before_the_recorded_ones(en
     assert (await engine.until_ended()).result == b"[5,1]"
 
 
+async def test_tasks_of_a_run_that_publish_may_do_so_in_another_order_after_a_crash(engines: Engines) -> None:
+    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def both(ctx: Any) -> Any:
+        async def tell(key: str) -> Any:
+            await gates[key].wait()
+            return await ctx.step.publish_event(key, "told", key)
+
+        return await asyncio.gather(tell("a"), tell("b"))
+
+    engine = engines(both)
+    await engine.start()
+    gates["b"].set()
+    await engine.until_asked("b")
+    assert [(one.key, one.aside) for one in engine.asked] == [("b", True)]
+    gates["a"].set()
+    gates["b"].clear()
+    await engine.crash()
+    await engine.until_asked("a")
+    gates["b"].set()
+
+    assert (await engine.until_ended()).failure is None
+
+
+async def test_the_first_of_several_steps_at_once_may_come_last_after_a_crash(engines: Engines) -> None:
+    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def both(ctx: Any) -> Any:
+        async def call(key: str) -> Any:
+            await gates[key].wait()
+            return await ctx.step.run(key, int)
+
+        return await asyncio.gather(call("a"), call("b"))
+
+    engine = engines(both)
+    # As the journal has it when "b" was asked for while "a" was open, and only "a" has ended.
+    engine.recorded = {"a": done("a")}
+    engine.run.steps = Steps(engine.run.id)
+    engine.run.steps.par = True
+    gates["b"].set()
+    await engine.rise()
+    await engine.until_asked("b")
+    gates["a"].set()
+
+    assert (await engine.until_ended()).result == b"[1,0]"
+
+
 # --- dropped and called again ---------------------------------------------------------------------------------------
 
 
@@ -800,6 +848,17 @@ async def test_a_step_from_a_thread_of_the_workflows_own_is_refused(engines: Eng
     assert (failure.type, failure.final) == ("Misuse", True)
     assert "was called at" in failure.message
     assert "in another thread than its workflow's" in failure.message
+
+
+async def test_publishing_from_a_thread_of_the_workflows_own_is_refused(engines: Engines) -> None:
+    async def threaded(ctx: Any) -> None:
+        await asyncio.to_thread(ctx.step.publish_event, "tell", "told", 1)
+
+    engine = engines(threaded)
+    failure = await failure_of(engine)
+    assert (failure.type, failure.final) == ("Misuse", True)
+    assert "in another thread than its workflow's" in failure.message
+    assert engine.asked == []
 
 
 async def test_a_step_that_nobody_awaits_fails_the_run(engines: Engines) -> None:
