@@ -9,8 +9,8 @@ from headgate.errors import HistoryMismatch
 class History:
     """The recorded steps of a run. Sequential code asks for them first, in whatever order; then for new ones.
 
-    What is recorded without saying what was asked for (`about` "") fits anything of its kind. `concurrent`: the run ever
-    had several steps open, or tasks beside its function; what was open is not always recorded.
+    What is recorded without saying what was asked for (`about` "") fits anything of its kind. `concurrent`: the run
+    ever had several steps open, or tasks beside its function; what was open is not always recorded.
     """
 
     __slots__ = ("_concurrent", "_left", "_steps")

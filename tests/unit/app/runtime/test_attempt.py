@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -437,6 +437,25 @@ async def test_code_that_does_not_fit_its_history_is_stuck_with_what_was_recorde
     assert failure is not None
     assert (failure.type, failure.stuck, failure.final) == ("HistoryMismatch", True, False)
     assert failure.message.startswith(f"the workflow {words}; ")
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+async def test_a_result_that_does_not_fit_the_code_any_more_is_stuck(engines: Engines, annotated: bool) -> None:
+    def unsaid() -> Any: ...
+    def said() -> Order: ...  # type: ignore[empty-body]
+
+    async def one(ctx: Any) -> Any:
+        return (await ctx.step.run("a", said if annotated else unsaid)).total
+
+    engine = engines(one)
+    written = b'{"sum":1}' if annotated else b'{"headgate:type":"Order","value":{"sum":1}}'
+    engine.recorded = {"a": replace(done("a"), outcome=Outcome(written))}
+    await engine.rise()
+    failure = (await engine.until_ended()).failure
+
+    assert failure is not None
+    assert (failure.type, failure.stuck) == ("NotStorable", True)
+    assert "/total: Field required" in failure.message
 
 
 async def test_a_run_that_returns_without_any_step_though_some_are_recorded_is_stuck(engines: Engines) -> None:
