@@ -343,9 +343,9 @@ class Attempt:
                 value, self.run.workflow.fn, what, most_bytes=self.limits.result_bytes
             )
             ended = StepEnded(self.run.id, self.number, key, written)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 whatever an author raises is a failure of the step
+        except BaseException as error:  # whatever an author raises is a failure of the step
+            if failures.is_no_authors(error, step.task):
+                raise
             if self.closed:
                 return
             failure = failures.failure_of(error)

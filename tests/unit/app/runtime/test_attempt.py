@@ -206,6 +206,23 @@ async def test_a_function_that_fails_is_tried_again_then_its_error_is_recorded_a
     assert [(one.step_key, one.error_type, one.message) for one in caught] == [("pay", "ValueError", "no luck")] * 2
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_a_function_that_raises_a_generator_exit_has_failed(engines: Engines, plain: bool) -> None:
+    async def closes() -> None:
+        raise GeneratorExit
+
+    def closes_plainly() -> None:
+        raise GeneratorExit
+
+    fn: Any = closes_plainly if plain else closes
+
+    async def one(ctx: Any) -> None:
+        await ctx.step.run("a", fn, max_retries=0)
+
+    failure = await failure_of(engines(one))
+    assert "step 'a' failed with GeneratorExit" in failure.message
+
+
 async def test_a_function_that_rejects_is_not_tried_again(engines: Engines) -> None:
     called: list[int] = []
 
