@@ -85,11 +85,14 @@ class AuthorLog:
         _LOG.error(_filled(message, args), **(fields | self._run))
 
     def exception(self, message: str, /, *args: object, **fields: Any) -> None:
-        _LOG.error(_filled(message, args), exc_info=True, **(fields | self._run))
+        _LOG.error(_filled(message, args), **({"exc_info": True} | fields | self._run))
 
 
 _LOG = logs.get("workflow")
 
 
 def _filled(message: str, args: tuple[object, ...]) -> str:
-    return message % args if args else message
+    try:
+        return message % args if args else message
+    except (TypeError, ValueError):  # a line that is written wrongly fails no run
+        return f"{message} {args!r}"

@@ -255,11 +255,16 @@ class Steps:
             error = type(raised).__name__
             raise
         finally:
-            fields: dict[str, object] = {"run": run.id, "workflow": run.workflow.id, "attempt": self._attempt.number}
+            fields: dict[str, object] = {
+                "run": run.id,
+                "workflow": run.workflow.id,
+                "attempt": self._attempt.number,
+                "span": name,
+                "duration_ms": round((perf_counter() - began) * 1000, 3),
+            }
             if error is not None:
                 fields["error"] = error
-            took_ms = round((perf_counter() - began) * 1000, 3)
-            _LOG.debug("span_ended", **(attributes | fields), span=name, duration_ms=took_ms)
+            _LOG.debug("span_ended", **(attributes | fields))  # attributes may have any name, also one of these
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -283,7 +283,7 @@ async def test_a_handler_whose_coroutine_is_closed_reports_nothing(driver: Drive
     reported: Report = []
     await driver.start([run_of(endless)], reported.append)
     (task,) = (one for one in asyncio.all_tasks() if one.get_name() == "workflow")
-    task.get_coro().close()  # type: ignore[union-attr]
+    task.get_coro().close()
 
     assert reported == []
 

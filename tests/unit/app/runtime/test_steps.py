@@ -291,12 +291,17 @@ async def test_a_trace_is_a_line_at_debug_with_its_attributes(play: Play, caplog
                 raise ValueError
         except ValueError:
             pass
+        with step.trace("own", span="mine", duration_ms="mine", event="mine", self="mine"):
+            pass
 
     engine, _ = await play(traced)
-    first, second = (vars(one)["fields"] for one in caplog.records if one.getMessage() == "span_ended")
+    first, second, third = (vars(one)["fields"] for one in caplog.records if one.getMessage() == "span_ended")
     assert first.pop("duration_ms") >= 0
     assert first == {"span": "charge", "order": 7, "run": engine.run.id, "workflow": "one", "attempt": 1}
     assert second["error"] == "ValueError"
+    assert third.pop("duration_ms") >= 0
+    own = {"span": "own", "run": engine.run.id, "workflow": "one", "attempt": 1}
+    assert third == own | {"event": "mine", "self": "mine"}  # what Headgate says of it stays
     assert engine.asked == []
 
 
