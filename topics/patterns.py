@@ -52,6 +52,8 @@ class Pattern:
             raise PatternError(f"the topic {text[:40]!r}… has {len(text)} characters, {MAX_TOPIC} are allowed")
         if bad := [c for c in text if ord(c) < 32 or 127 <= ord(c) < 160]:
             raise PatternError(f"the topic {text!r} holds the control character {bad[0]!r}; leave it out")
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            raise PatternError(f"the topic {text!r} holds half a surrogate pair, so it is no Unicode; leave it out")
         if text != text.strip():
             raise PatternError(
                 f"the topic {text!r} starts or ends with a blank, so no event would meet it; leave it out"

@@ -32,7 +32,7 @@ def command(paths: tuple[str, ...], *, reload: bool) -> None:
 
     import uvloop
 
-    from app.cli import cluster, main
+    from app.cli import cluster, leaving, main
     from app.observe import logs
     from app.wiring import worker
 
@@ -59,3 +59,4 @@ def command(paths: tuple[str, ...], *, reload: bool) -> None:
         sys.stderr.flush()
         os._exit(code)
     loop.close()
+    leaving.leave()

@@ -24,6 +24,17 @@ ROUNDS_AT_ONCE = 4
 """Of all partitions: what the rounds of a worker hold at once is bounded, whatever the number of its partitions."""
 
 
+class PumpCancelled(Exception):
+    """The task of a pump was cancelled by somebody else than its owner, who forgets a partition before that."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(
+            f"the pump of partition {partition} was cancelled while the partition is assigned, so nothing is processed "
+            "there any more; restart the worker, and report this with its log"
+        )
+        self.partition = partition
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What every pump of the worker is built from."""
@@ -200,8 +211,8 @@ class Partitions:
             log.info("partition_released", partition=number)
 
     def _ended(self, partition: int, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or partition not in self._owned:
+        if partition not in self._owned:
             return
-        error = task.exception()
+        error = PumpCancelled(partition) if task.cancelled() else task.exception()
         if error is not None:
             self._failed(error)

@@ -13,17 +13,19 @@ from typing import Any, Final
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
 from app.engine.tables.state import Run
 from app.engine.values.asks import Ask, Kind, Note, Outcome, Recorded
+from app.engine.values.errors import words
 from app.engine.values.outgoing import Record
 from app.observe import logs
 from app.runtime import failures, threads, values
 from app.runtime.jobs import INSIDE, Job
-from app.runtime.limits import Misuse, StepLimit
-from app.runtime.live import Live, Report
+from app.runtime.limits import Misuse, StepLimit, checked_text
+from app.runtime.live import Live, Report, Task
 from app.runtime.replay import History
 from app.runtime.waiting import Asked
 from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
 from headgate.event import Event
 from topics.envelope import Envelope
+from topics.fields import MAX_KEY
 
 _LOG = logs.get(__name__)
 _STEPS: Final = str(Path(__file__).with_name("steps.py"))
@@ -56,6 +58,7 @@ class Attempt:
         "_places",
         "_published_bytes",
         "_stopped",
+        "_task",
         "_told",
         "_unheeded",
         "appended_ms",
@@ -68,7 +71,7 @@ class Attempt:
         "run",
     )
 
-    def __init__(self, run: Run, number: int, report: Report, live: Live, history: History | None) -> None:
+    def __init__(self, run: Run, number: int, report: Report, live: Live, task: Task, history: History | None) -> None:
         self.run = run
         self.number = number
         self.report = report
@@ -82,6 +85,7 @@ class Attempt:
         self._published_bytes = 0
         """Of events that were published since something of the run was last known to be durable."""
         self._live = live
+        self._task = task
         self._history = history
         self._open: dict[str, Step] = {}
         self._places: dict[str, str] = {}
@@ -101,6 +105,8 @@ class Attempt:
         """Take the key of a step that begins. Raises what speaks against it."""
         if place is None:
             place = _caller()
+        if self._live.tasks.get(self.run.id) is not self._task and not self.closed:
+            self.pause()  # it was stopped before it asked for anything, so nobody knew of it; now another may go on
         if self.closed:
             self._refuse(key, place)
         outer = INSIDE.get(None)
@@ -110,7 +116,11 @@ class Attempt:
                 "steps of its own: call them one after the other in the workflow"
             )
         if not key or type(key) is not str:
-            raise HeadgateError(f"the key of a step at {place} is {key!r}; give each step of a run a text of its own")
+            raise HeadgateError(
+                f"the key of a step at {place} is {key!r:.200}; give each step of a run a text of its own"
+            )
+        if len(key) > MAX_KEY or not key.isascii():
+            checked_text(key, f"the key of the step at {place}")
         if key in self._places:
             raise DuplicateStepKey(key, self._places[key], place)
         if len(self._places) >= self.limits.steps:
@@ -176,6 +186,7 @@ class Attempt:
             assert loop is not None
             loop.call_soon_threadsafe(self.report, asked)
         else:
+            asked.aside = self._is_aside(key)
             self.report(asked)
 
     # --- what the driver calls --------------------------------------------------------------------------------------
@@ -210,7 +221,9 @@ class Attempt:
             return  # it was called anew and did not ask for the step yet; then the engine asks again
         try:
             passed = bool(judge(Event(envelope.payload())))
-        except Exception as error:  # noqa: BLE001 an author's filter
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 an author's filter: also sys.exit() concerns its step alone
             failure = failures.failure_of(error)
             failures.log_step_failure(self.run, key, 1, error, failure)
             message = f"its filter failed on event {envelope.id!r} of {envelope.topic!r}: {failure.message}"
@@ -230,14 +243,14 @@ class Attempt:
             except HistoryMismatch as error:
                 self.mismatch = error
         if self.mismatch is not None:
-            return Failure(type(self.mismatch).__name__, str(self.mismatch), None, stuck=True)
+            return Failure(type(self.mismatch).__name__, words(self.mismatch), None, stuck=True)
         if returned and self._unheeded:
             key, place = next(iter(self._unheeded.items()))
             message = (
                 f"workflow {self.run.workflow.id!r} returned though nobody awaited its step {key!r} ({place}); "
                 "write await in front of it"
             )
-            return Failure("StepNotAwaited", message, None, final=True)
+            return Failure("StepNotAwaited", message.encode(errors="replace").decode(), None, final=True)
         return None
 
     def pause(self) -> None:
@@ -263,13 +276,9 @@ class Attempt:
         place: str,
     ) -> Asked:
         self.enter(key, place)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise Misuse(
-                f"step {key!r} was called at {place} in another thread than its workflow's; call it in the workflow "
-                "and hand its result to the thread"
-            ) from None
+        aside = not self.plain and self._is_aside(key)
+        loop = self._live.loop
+        assert loop is not None
         recorded = self._visit(key, kind, about)
         asked = Asked(key, self._unheeded, loop=loop)
         step = Step(asked, kind, decode, job, filters)
@@ -279,11 +288,20 @@ class Attempt:
             ask = make(recorded)
             self._open[key] = step
             self._live.attempts[self.run.id] = self
-            aside = not self.plain and asyncio.current_task() is not self._live.tasks.get(self.run.id)
             self.report(StepAsked(self.run.id, self.number, key, about, ask, aside))
             self._park()
         self._unheeded[key] = place
         return asked
+
+    def _is_aside(self, key: str) -> bool:
+        """Say whether another task than the function's asks. Raises Misuse in another thread."""
+        try:
+            return self._task is not None and asyncio.current_task() is not self._task
+        except RuntimeError:
+            raise Misuse(
+                f"step {key!r} was called at {self._places[key]} in another thread than its workflow's; call it in the "
+                "workflow and hand its result to the thread"
+            ) from None
 
     def _visit(self, key: str, kind: Kind, about: str) -> Recorded | None:
         """Return what is recorded of a step, None for a new one. Raises HistoryMismatch."""
@@ -325,9 +343,9 @@ class Attempt:
                 value, self.run.workflow.fn, what, most_bytes=self.limits.result_bytes
             )
             ended = StepEnded(self.run.id, self.number, key, written)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 whatever an author raises is a failure of the step
+        except BaseException as error:  # whatever an author raises is a failure of the step
+            if failures.is_no_authors(error, step.task):
+                raise
             if self.closed:
                 return
             failure = failures.failure_of(error)

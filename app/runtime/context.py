@@ -7,7 +7,7 @@ from app.engine.inputs import Failure
 from app.engine.tables.state import Run
 from app.observe import logs
 from app.runtime.attempt import Attempt
-from app.runtime.live import Live, Report
+from app.runtime.live import Live, Report, Task
 from app.runtime.replay import History
 from app.runtime.steps import Steps
 from headgate.event import Event
@@ -16,16 +16,17 @@ from headgate.event import Event
 class RunContext:
     """One attempt of one run, as its author sees it (headgate.Context)."""
 
-    __slots__ = ("__dict__", "_live", "_over", "_report", "_run", "attempt")
+    __slots__ = ("__dict__", "_live", "_over", "_report", "_run", "_task", "attempt")
 
-    def __init__(self, run: Run, report: Report, live: Live, history: History | None = None) -> None:
+    def __init__(self, run: Run, report: Report, live: Live, task: Task, history: History | None = None) -> None:
         self._run = run
         self._report = report
         self._live = live
-        self.attempt = run.attempt
+        self._task = task
         self._over = False
+        self.attempt = run.attempt
         if history is not None:
-            self.__dict__["asking"] = Attempt(run, run.attempt, report, live, history)
+            self.__dict__["asking"] = Attempt(run, run.attempt, report, live, task, history)
 
     @property
     def run_id(self) -> str:
@@ -47,15 +48,19 @@ class RunContext:
     def step(self) -> Steps:
         asking = self.__dict__.get("asking")
         if asking is None:  # those runs alone that have steps need one
-            asking = self.__dict__["asking"] = Attempt(self._run, self.attempt, self._report, self._live, None)
+            asking = Attempt(self._run, self.attempt, self._report, self._live, self._task, None)
+            self.__dict__["asking"] = asking
             if self._over:
-                asking.close(returned=True)  # or a step would be asked of a run that is gone, and never end
+                asking.close(returned=False)
         return Steps(asking)
 
     def close(self, *, returned: bool) -> Failure | None:
         """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""
-        self._over = True
         asking = self.__dict__.get("asking")
+        if self._live.tasks.get(self._run.id) is self._task:
+            self._over = True
+        elif asking is not None:
+            asking.pause()  # a plain function goes on when its task was cancelled
         return None if asking is None else asking.close(returned=returned)
 
 
@@ -80,11 +85,14 @@ class AuthorLog:
         _LOG.error(_filled(message, args), **(fields | self._run))
 
     def exception(self, message: str, /, *args: object, **fields: Any) -> None:
-        _LOG.error(_filled(message, args), exc_info=True, **(fields | self._run))
+        _LOG.error(_filled(message, args), **({"exc_info": True} | fields | self._run))
 
 
 _LOG = logs.get("workflow")
 
 
 def _filled(message: str, args: tuple[object, ...]) -> str:
-    return message % args if args else message
+    try:
+        return message % args if args else message
+    except (TypeError, ValueError):  # a line that is written wrongly fails no run
+        return f"{message} {args!r}"

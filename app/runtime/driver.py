@@ -22,6 +22,7 @@ from app.runtime.live import Live, Report, wall_clock_ms
 from app.runtime.replay import History
 from app.runtime.threads import Threads
 from app.runtime.watchdog import Watchdog
+from headgate.errors import Pause
 from topics.codec import encode_data
 from topics.malformed import Malformed
 
@@ -85,7 +86,8 @@ class Driver:
             if isinstance(one, Rise):
                 if run_id in self._tasks:  # what is there counts no more
                     self.cancel([one.run])
-                self._histories[run_id] = History(one.recorded)
+                steps = one.run.steps
+                self._histories[run_id] = History(one.recorded, concurrent=steps is not None and steps.par)
                 variables = contextvars.Context()
                 self._spawn(self._run_anew(one.run, report, variables), variables)
                 continue
@@ -158,16 +160,16 @@ class Driver:
             left = len(jobs)
             attempt = run.attempt
             workflow = run.workflow
-            context = RunContext(run, report, live, histories.pop(run.id, None) if histories else None)
+            context = RunContext(run, report, live, task, histories.pop(run.id, None) if histories else None)
             try:
                 if workflow.takes_payload:
                     result = await workflow.fn(context, workflow.build_payload(run.events))
                 else:
                     result = await workflow.fn(context)
                 ended = self._completed(run, attempt, context, result)
-            except (KeyboardInterrupt, GeneratorExit):
-                raise
-            except BaseException as error:  # noqa: BLE001 also sys.exit(): an author's event must not end the worker
+            except BaseException as error:  # also sys.exit(): an author's event must not end the worker
+                if failures.is_no_authors(error, task):
+                    raise
                 ended = self._failed(run, attempt, context, task, error)
             if tasks.get(run.id) is not task:
                 return  # cancelled: the engine counts the run as ended already
@@ -192,20 +194,26 @@ class Driver:
         self._tasks[run.id] = task
         attempt = run.attempt
         workflow = run.workflow
-        context = RunContext(run, report, self._live, self._histories.pop(run.id, None))
+        context = RunContext(run, report, self._live, task, self._histories.pop(run.id, None))
+
+        def call(args: tuple[Any, ...]) -> Any:
+            if self._tasks.get(run.id) is not task:  # it was stopped while it waited for a thread
+                raise Pause
+            return workflow.fn(*args)
+
         try:
             args = (context, workflow.build_payload(run.events)) if workflow.takes_payload else (context,)
             inside = contextvars.copy_context()
-            calling = self._threads.call_workflow(lambda: inside.run(workflow.fn, *args))
+            calling = self._threads.call_workflow(lambda: inside.run(call, args))
             self._live.make_room()
             result, error = await calling
             if error is None:
                 ended = self._completed(run, attempt, context, result)
             else:
                 ended = self._failed(run, attempt, context, task, error)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 as above
+        except BaseException as error:  # as above
+            if failures.is_no_authors(error, task):
+                raise
             ended = self._failed(run, attempt, context, task, error)
         if self._tasks.get(run.id) is task:
             del self._tasks[run.id]

@@ -1,5 +1,6 @@
 """Failures of attempts, of runs and of steps: made of what authors raise, and logged where they are tried again."""
 
+import asyncio
 import traceback
 
 from app.engine.inputs import Failure
@@ -27,6 +28,17 @@ def failure_of(error: BaseException) -> Failure:
     text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
     final = isinstance(error, Misuse | DuplicateStepKey)
     return Failure(name, message, text.encode(errors="replace").decode(), final=final)
+
+
+def is_no_authors(error: BaseException, task: "asyncio.Task[None] | None") -> bool:
+    """Say whether an error that left an author's function in `task` is none of theirs: somebody ends the process, or
+    closes the coroutine of a task that is given up, which is none that goes on here."""
+    if isinstance(error, GeneratorExit):
+        try:
+            return asyncio.current_task() is not task
+        except RuntimeError:  # there is no loop any more
+            return True
+    return isinstance(error, KeyboardInterrupt)
 
 
 def log_retry(run: Run, attempt: int, error: BaseException, failure: Failure, limits: StepLimits) -> None:

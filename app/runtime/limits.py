@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headgate.errors import HeadgateError
+from topics.fields import MAX_KEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +36,18 @@ class StepLimit(HeadgateError):
 
 class NoSuchStep(Misuse, AttributeError):
     """A step that does not exist, or not yet."""
+
+
+def checked_text(given: str, what: str) -> str:
+    """Return `given`, which goes into the journal. Raises Misuse for one that no record can hold, or a long one."""
+    if len(given) > MAX_KEY:
+        raise Misuse(f"{what} has {len(given)} characters, {MAX_KEY} are allowed: {given[:40]!r}…; give a shorter one")
+    try:
+        if not given.isascii():
+            given.encode()
+    except UnicodeEncodeError:
+        raise Misuse(
+            f"{what} is {given!r}, which holds half a surrogate pair, as a name of a file may; give Unicode, for "
+            "example name.encode(errors='backslashreplace').decode()"
+        ) from None
+    return given

@@ -19,6 +19,8 @@ from app.runtime.waiting import waits_only
 from topics.envelope import Envelope
 
 Report = Callable[[Happened], None]
+Task = asyncio.Task[None] | None
+"""In which a function goes on; None where there is no driver."""
 _MORE: Final = 64
 """How many further runs are looked at when some of those that wait longest do more than wait."""
 

@@ -9,15 +9,16 @@ from headgate.errors import HistoryMismatch
 class History:
     """The recorded steps of a run. Sequential code asks for them first, in whatever order; then for new ones.
 
-    What is recorded without saying what was asked for (`about` "") fits anything of its kind.
+    What is recorded without saying what was asked for (`about` "") fits anything of its kind. `concurrent`: the run
+    ever had several steps open, or tasks beside its function; what was open is not always recorded.
     """
 
     __slots__ = ("_concurrent", "_left", "_steps")
 
-    def __init__(self, recorded: Iterable[Recorded]) -> None:
+    def __init__(self, recorded: Iterable[Recorded], *, concurrent: bool = False) -> None:
         self._steps = {one.key: one for one in recorded}
         self._left = dict.fromkeys(self._steps)
-        self._concurrent = any(one.par for one in self._steps.values())
+        self._concurrent = concurrent or any(one.par for one in self._steps.values())
 
     def visit(self, key: str, kind: Kind, about: str) -> Recorded | None:
         """Return what is recorded of a step that the code asks for, None for a new one. Raises HistoryMismatch."""

@@ -6,7 +6,7 @@ from typing import Any
 from app.engine.tables.state import Run
 from app.engine.values.outgoing import Record
 from app.runtime import fragments
-from app.runtime.limits import Misuse, StepLimit, StepLimits
+from app.runtime.limits import Misuse, StepLimit, StepLimits, checked_text
 from topics import codec, keys
 
 
@@ -59,7 +59,10 @@ def foreign_record(
         value = codec.encode_data(fragments.checked(value, what), what)
     if record_key is not None:
         record_key = _bytes(record_key, f"the record key of step {key!r}")
-    named = {str(name): _bytes(one, f"the header {name!r} of step {key!r}") for name, one in (headers or {}).items()}
+    names = {str(name): one for name, one in (headers or {}).items()}
+    for name in names:
+        checked_text(name, f"the name of a header of step {key!r}")
+    named = {name: _bytes(one, f"the header {name!r} of step {key!r}") for name, one in names.items()}
     named.setdefault("traceparent", (_trace(run)).encode())
     named.setdefault("causation_id", run.id.encode())
     pairs = list(named.items())
@@ -75,7 +78,10 @@ def _bytes(given: Any, what: str) -> bytes:
     if isinstance(given, bytes):
         return given
     if isinstance(given, str):
-        return given.encode()
+        try:
+            return given.encode()
+        except UnicodeEncodeError:
+            raise Misuse(f"{what} holds half a surrogate pair, so it is no Unicode; give text or bytes") from None
     raise Misuse(f"{what} is {given!r}; give text or bytes")
 
 

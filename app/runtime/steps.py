@@ -16,7 +16,7 @@ from app.observe import logs
 from app.runtime import outcomes, sending, spans, values
 from app.runtime.attempt import Attempt, Filter
 from app.runtime.jobs import Job, job_of
-from app.runtime.limits import Misuse, NoSuchStep
+from app.runtime.limits import Misuse, NoSuchStep, checked_text
 from app.runtime.waiting import Done, DoneNumber
 from headgate.conditions import After, Condition, EventOn, Since
 from headgate.context import Span
@@ -120,6 +120,8 @@ class Steps:
         def make(_recorded: Recorded | None) -> Ask:
             if not all(type(one) is str and one for one in (run_id, step_key)):
                 raise Misuse(f"step {key!r} resumes {run_id!r} at {step_key!r}; give the id of a run and a step's key")
+            checked_text(run_id, f"the id of the run that step {key!r} resumes")
+            checked_text(step_key, f"the key of the step that step {key!r} resumes")
             attempt = self._attempt
             event_id = keys.published_event_id(attempt.run.id, key)
             topic = reserved.resume_topic(run_id, step_key)
@@ -253,11 +255,16 @@ class Steps:
             error = type(raised).__name__
             raise
         finally:
-            fields: dict[str, object] = {"run": run.id, "workflow": run.workflow.id, "attempt": self._attempt.number}
+            fields: dict[str, object] = {
+                "run": run.id,
+                "workflow": run.workflow.id,
+                "attempt": self._attempt.number,
+                "span": name,
+                "duration_ms": round((perf_counter() - began) * 1000, 3),
+            }
             if error is not None:
                 fields["error"] = error
-            took_ms = round((perf_counter() - began) * 1000, 3)
-            _LOG.debug("span_ended", **(attributes | fields), span=name, duration_ms=took_ms)
+            _LOG.debug("span_ended", **(attributes | fields))  # attributes may have any name, also one of these
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -296,7 +303,7 @@ class Steps:
                 f"step {key!r} invokes {children!r:.200}; give 1 to {_MOST_CHILDREN} workflows (or their ids), in a "
                 "batch each with its payload: [(charge, {'order': 1}), ...]"
             )
-        workflow_ids = [one for one, _ in pairs]
+        workflow_ids = [checked_text(one, f"the id of a workflow that step {key!r} invokes") for one, _ in pairs]
 
         def make(_recorded: Recorded | None) -> Ask:
             most = self._attempt.limits.event_bytes
@@ -391,6 +398,8 @@ def _about(one: Condition) -> str:
 
 
 def _text(given: object, what: str) -> str | None:
-    if given is None or (isinstance(given, str) and given != ""):
-        return given
-    raise Misuse(f"{what} is {given!r}; give a text, or leave it out")
+    if given is None:
+        return None
+    if isinstance(given, str) and given != "":
+        return checked_text(given, what)
+    raise Misuse(f"{what} is {given!r:.200}; give a text, or leave it out")

@@ -5,10 +5,12 @@ among the names of the function's module and the workflow's, and never imported.
 """
 
 import inspect
+import itertools
 import uuid
-from collections.abc import Callable
-from dataclasses import is_dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,6 +19,7 @@ import orjson
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from app.engine.values.errors import words
 from app.runtime import fragments
 from app.runtime.limits import Misuse
 from topics.codec import encode_data
@@ -24,8 +27,8 @@ from topics.malformed import Malformed
 
 Function = Callable[..., Any]
 _TYPE: Final = "headgate:type"
-"""The first field of an object whose second is `value`: the name of its class, or null for an object that begins with
-such a field itself."""
+"""The first field of an object whose second is `value`: the name of its class; null for what does not fit the
+annotation of the function, and for an object that begins with such a field itself."""
 
 
 class NotStorable(Misuse):
@@ -54,33 +57,34 @@ class Codec:
 
     def encode(self, value: Any, workflow: Function, what: str, *, most_bytes: int) -> bytes:
         """Return `value` as the journal holds it. Raises NotStorable."""
-        if self._adapter is not None:
-            try:
-                written = self._adapter.dump_json(value, warnings="error")
-                self._adapter.validate_json(written)
-            except (PydanticSerializationError, ValidationError, ValueError, TypeError):
-                pass  # it is not what the annotation says: then it counts as what it is
-            else:
+        adapter = self._adapter
+        if adapter is not None:
+            written = _dumped(adapter, value, what, f"what {self._name} says it returns")
+            if written is not None:
                 value = orjson.Fragment(_wrapped(None, orjson.Fragment(written)) if _is_marked(written) else written)
                 return encoded(value, what, most_bytes=most_bytes)
+        # It is not what the annotation says, or there is none: then it counts as what it is.
         made = type(value)
         if isinstance(value, BaseModel) or is_dataclass(made):
             if self._found(made.__qualname__, workflow) is not made:
-                name = getattr(self._function, "__qualname__", repr(self._function))
                 raise NotStorable(
-                    f"{what} is a {made.__qualname__}, which is neither a name in the module of {name} nor in that of "
-                    f"the workflow, so it could not be read back; annotate {name}(...) -> {made.__name__}"
+                    f"{what} is a {made.__qualname__}, which is neither a name in the module of {self._name} nor in "
+                    f"that of the workflow, so it could not be read back; annotate {self._name}(...) -> {made.__name__}"
                 )
-            written = encoded(value, what, most_bytes=most_bytes)
+            written = _dumped(_adapter_for(made), value, what, f"a {made.__qualname__}")
+            if written is None:
+                written = encoded(value, what, most_bytes=most_bytes)
             return encoded(
                 orjson.Fragment(_wrapped(made.__qualname__, orjson.Fragment(written))), what, most_bytes=most_bytes
             )
         written = encoded(value, what, most_bytes=most_bytes)
-        return _wrapped(None, orjson.Fragment(written)) if _is_marked(written) else written
+        marks = _is_marked(written) or (adapter is not None and not _fits(adapter, written))
+        return _wrapped(None, orjson.Fragment(written)) if marks else written
 
     def decode(self, written: bytes, workflow: Function, what: str) -> Any:
-        """Return what was written. Raises NotStorable when its class is no longer there."""
-        if _is_marked(written):
+        """Return what was written. Raises NotStorable when its class is no longer there, or reads it no longer."""
+        marked = _is_marked(written)
+        if marked:
             wrapped = orjson.loads(written)
             name = wrapped[_TYPE]
             written = orjson.dumps(wrapped["value"])
@@ -91,13 +95,14 @@ class Codec:
                         f"{what} is recorded as a {name}, and there is no such class in the module of the function or "
                         "of the workflow any more; put it back"
                     )
-                return TypeAdapter(found).validate_json(written)
-        if self._adapter is not None:
-            try:
-                return self._adapter.validate_json(written)
-            except ValidationError:
-                pass
-        return orjson.loads(written)
+                return _read(_adapter_for(found), written, f"{what} is recorded as a {name}, and does not fit it")
+        if self._adapter is None or (marked and not _fits(self._adapter, written)):
+            return orjson.loads(written)
+        return _read(self._adapter, written, f"{what} is recorded, and does not fit what {self._name} says it returns")
+
+    @property
+    def _name(self) -> str:
+        return getattr(self._function, "__qualname__", None) or repr(self._function)
 
     def _found(self, name: str, workflow: Function) -> Any:
         """Return the class of this name: a model or dataclass, None if there is none."""
@@ -146,6 +151,93 @@ def random_of(run_id: str, key: str) -> float:
 def time_of(ms: int) -> datetime:
     """Return milliseconds since 1970 as a time."""
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@lru_cache(maxsize=256)
+def _adapter_for(made: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(made)
+
+
+def _dumped(adapter: TypeAdapter[Any], value: Any, what: str, by: str) -> bytes | None:
+    """Return `value` as JSON that `adapter` reads back, None where it is not of its type, or of more than that.
+
+    Raises NotStorable: it is of the type, and would come back as less or not at all.
+    """
+    for by_alias in (False, True):  # a model may read by its aliases alone
+        try:
+            written = adapter.dump_json(value, by_alias=by_alias, warnings="error")
+        except (PydanticSerializationError, ValueError, TypeError):
+            return None
+        try:
+            back = adapter.validate_json(written)
+        except ValidationError as error:
+            problem = _problem(error)
+            continue
+        narrowed = _narrowed(value, back)
+        if narrowed is None:
+            return written
+        given, found = narrowed
+        if given is value:
+            return None
+        raise NotStorable(
+            f"{what} has a {type(given).__qualname__} in the place of a {type(found).__qualname__}, and would lose its "
+            f"further fields as {by}; let the annotation name it"
+        )
+    raise NotStorable(f"{what} could not be read back as {by}: {problem}; return what can be, or annotate otherwise")
+
+
+def _read(adapter: TypeAdapter[Any], written: bytes, problem: str) -> Any:
+    try:
+        return adapter.validate_json(written)
+    except ValidationError as error:
+        why = _problem(error)
+    except Exception as error:  # noqa: BLE001 a validator of the author's: what is recorded stays unread for now
+        why = f"{type(error).__name__}: {words(error)}"
+    raise NotStorable(
+        f"{problem} any more: {why}; let the code read what is recorded, for example by a default for a new field"
+    )
+
+
+def _fits(adapter: TypeAdapter[Any], written: bytes) -> bool:
+    try:
+        adapter.validate_json(written)
+    except ValidationError:
+        return False
+    return True
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{''.join(f'/{one}' for one in first['loc'])}: {first['msg']}".removeprefix(": ")
+
+
+def _narrowed(value: Any, back: Any) -> tuple[Any, Any] | None:
+    """Return a model or dataclass within `value` that came back as the class it is derived from, with that."""
+    try:
+        if value == back:  # models and dataclasses of two classes never are
+            return None
+    except Exception:  # noqa: BLE001 an author's __eq__
+        pass
+    made, found = type(value), type(back)
+    names = _fields_of(made)
+    if names is not None:
+        if made is not found and isinstance(value, found):
+            return (value, back) if set(names) - set(_fields_of(found) or names) else None
+        pairs = [(getattr(value, name), getattr(back, name, None)) for name in names]
+    elif isinstance(value, dict) and isinstance(back, dict):
+        pairs = [(one, back[key]) for key, one in value.items() if key in back]
+    elif isinstance(value, list | tuple) and isinstance(back, list | tuple):
+        pairs = list(zip(value, back, strict=False))
+    else:
+        return None
+    return next((one for one in itertools.starmap(_narrowed, pairs) if one is not None), None)
+
+
+def _fields_of(made: Any) -> Iterable[str] | None:
+    """Return the names of the fields of a model or dataclass, None for anything else."""
+    if issubclass(made, BaseModel):
+        return list(made.model_fields)
+    return [one.name for one in fields(made)] if is_dataclass(made) else None
 
 
 def _is_marked(written: bytes) -> bool:

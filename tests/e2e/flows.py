@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ def threaded(ctx: Context, payload: Payload[Any]) -> Numbers:
     """A plain function: it runs in a thread."""
     time.sleep(0.02)
     return numbers(payload)
+
+
+@workflow(id="hangs", trigger_on_event="load/hangs")
+def hangs(ctx: Context, payload: Payload[Any]) -> None:
+    """A plain function that never returns, and that nobody can stop; it says in a file that it has begun."""
+    Path(payload["events"][0]["data"]["log"]).touch()
+    threading.Event().wait()
 
 
 @workflow(id="flaky", trigger_on_event="load/flaky")

@@ -39,9 +39,10 @@ CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "bulky": ("bulky",),
     "rejecting": ("rejecting",),
     "gated": ("gated",),
+    "hangs": (),
 }
 """Logical topic after `load/` -> the workflows that have a result of each event."""
-STEADY: Final = tuple(kind for kind in CAUSES if kind not in ("patient", "gated", "bulky"))
+STEADY: Final = tuple(kind for kind in CAUSES if kind not in ("patient", "gated", "bulky", "hangs"))
 WAITED_FOR: Final[Mapping[str, tuple[str, str | None]]] = {
     "keyed": ("letters/keyed", "a{}"),
     "keyless": ("letters/{}", None),

@@ -67,6 +67,21 @@ def test_a_worker_that_stops_ends_what_goes_on_begins_nothing_and_leaves_snapsho
     assert worker.stop() == 0
 
 
+def test_a_worker_that_stops_leaves_a_plain_function_behind_that_never_returns(
+    service: Service, load: Load, tmp_path: Path
+) -> None:
+    log = tmp_path / "hangs.log"
+    worker = service.start("w0", worker_drain_timeout_seconds="1").ready()
+    load.send("hangs", log=str(log))
+    load.acknowledged()
+    until(log.exists, 20.0, "it has begun", else_show=worker.tail)
+    worker.ask_to_stop()
+    assert worker.ended(20.0) == 0
+    assert worker.events("drain_ended_early")
+    (line,) = worker.events("thread_left_behind")
+    assert "flows.py" in str(line["place"])
+
+
 def test_a_worker_says_what_it_has_loaded_until_it_stops_or_is_silent(service: Service, tmp_path: Path) -> None:
     def loaders() -> list[str]:
         now_ms = round(time.time() * 1000)

@@ -128,7 +128,9 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
         return True  # the filter is for what others produce
     try:
         event = workflow.build_payload((envelope,))["events"][0]
-    except Exception as error:  # noqa: BLE001 an author's type may raise anything, and it concerns this event alone
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 an author's type may raise anything, and it concerns this event alone
         if workflow.batch_size == 1:
             return True  # the run says so
         why = errors.words(error)
@@ -146,7 +148,9 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
         return True
     try:
         passes = bool(workflow.filter(event))
-    except Exception as error:  # noqa: BLE001 an author's filter: its failure concerns this event alone
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 also sys.exit() in an author's filter concerns this event alone
         letters.bury(
             state,
             (envelope,),

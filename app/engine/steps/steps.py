@@ -52,7 +52,7 @@ def asked(state: State, given: inputs.StepAsked, effects: Effects) -> None:
     ask = given.ask
     if type(ask) is Note and ask.quiet:
         state.outgoing.records.extend(ask.records)
-        state.notes.append((run, given.key, given.about, ask.value))
+        state.notes.append((run, given.key, given.about, ask.value, given.aside))
         state.changed = True
         return
     if state.notes:

@@ -331,8 +331,9 @@ class State:
     unsettled: list[Run] = field(default_factory=list)
     """Runs whose steps changed: whether they go on or wait is decided at the end of `apply`."""
     touched_runs: dict[str, Run] = field(default_factory=dict)
-    notes: list[tuple[Run, str, str, bytes]] = field(default_factory=list)
-    """What runs noted for themselves in this round, by key: a step only if the run goes on (app.engine.runs.notes)."""
+    notes: list[tuple[Run, str, str, bytes, bool]] = field(default_factory=list)
+    """What runs noted for themselves in this round, by key: a step only if the run goes on (app.engine.runs.notes).
+    Last comes whether a task aside asked."""
     touched_steps: list[Step] = field(default_factory=list)
     fresh_pending: list[Pending] = field(default_factory=list)
     removed: list[bytes] = field(default_factory=list)

@@ -60,6 +60,7 @@ def test_a_star_is_one_segment_and_two_stars_are_any_number(pattern: str, topic:
         ("ord*", "'*' stands for a whole segment, but 'ord*' has the segment 'ord*'"),
         ("orders/***", "has the segment '***'"),
         ("orders/* ", "starts or ends with a blank"),
+        ("orders/\udce9", "holds half a surrogate pair"),
         ("orders/\n", "holds the control character '\\n'"),
         ("x" * 513, "has 513 characters, 512 are allowed"),
         (7, "a topic is text, not 7"),

@@ -112,6 +112,18 @@ async def test_being_fenced_while_the_partition_is_assigned_ends_the_process(roo
     assert [type(one) for one in worker.failures] == [Fenced]
 
 
+async def test_a_pump_that_is_cancelled_while_its_partition_is_assigned_ends_the_process(worker: Worker) -> None:
+    await worker.assign(0)
+    (pump,) = (one for one in asyncio.all_tasks() if one.get_name() == "partition-0")
+    pump.cancel()
+    await settle()
+    (error,) = worker.failures
+    assert str(error) == (
+        "the pump of partition 0 was cancelled while the partition is assigned, so nothing is processed there any "
+        "more; restart the worker, and report this with its log"
+    )
+
+
 async def test_being_fenced_after_a_revoke_only_drops_the_partition(room: Room, worker: Worker) -> None:
     await worker.assign(0, 1)
     pump = worker.partitions.pump(0)

@@ -131,7 +131,9 @@ class Engine:
     def _asked(self, one: StepAsked, after: list[After]) -> None:
         open_now = any(found.outcome is None for found in self.recorded.values())
         if one.key not in self.recorded:
-            self.recorded[one.key] = Recorded(key=one.key, kind=KINDS[type(one.ask)], about=one.about, par=open_now)
+            self.recorded[one.key] = Recorded(
+                key=one.key, kind=KINDS[type(one.ask)], about=one.about, par=open_now or one.aside
+            )
         if isinstance(one.ask, Note):
             self._done(one.key, Outcome(one.ask.value), after, quiet=one.ask.quiet)
         elif isinstance(one.ask, Invoke) and not one.ask.wait:

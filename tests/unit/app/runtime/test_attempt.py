@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from app.engine.effects import Go, Resolve
 from app.engine.inputs import Ended, Judged, StepAsked, StepEnded
+from app.engine.tables.recorded import Steps
 from app.engine.values.asks import Execute, Fault, Kind, Outcome, Recorded, Sleep
 from headgate import DuplicateStepKey, EventTimeout, Reject, StepError
 from headgate.errors import HeadgateError, Pause
@@ -205,6 +206,23 @@ async def test_a_function_that_fails_is_tried_again_then_its_error_is_recorded_a
     assert [(one.step_key, one.error_type, one.message) for one in caught] == [("pay", "ValueError", "no luck")] * 2
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_a_function_that_raises_a_generator_exit_has_failed(engines: Engines, plain: bool) -> None:
+    async def closes() -> None:
+        raise GeneratorExit
+
+    def closes_plainly() -> None:
+        raise GeneratorExit
+
+    fn: Any = closes_plainly if plain else closes
+
+    async def one(ctx: Any) -> None:
+        await ctx.step.run("a", fn, max_retries=0)
+
+    failure = await failure_of(engines(one))
+    assert "step 'a' failed with GeneratorExit" in failure.message
+
+
 async def test_a_function_that_rejects_is_not_tried_again(engines: Engines) -> None:
     called: list[int] = []
 
@@ -360,6 +378,26 @@ async def test_filters_are_judged_and_one_that_raises_fails_the_step(engines: En
     )
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
+async def test_a_filter_that_raises_what_would_end_a_worker_fails_its_step_alone(
+    engines: Engines, error: BaseException
+) -> None:
+    def hostile(_one: Any) -> bool:
+        raise error
+
+    async def waits(ctx: Any) -> Any:
+        await ctx.step.wait_for_event("big", topic="orders/paid", filter=hostile)
+
+    engine = engines(waits)
+    await engine.start()
+    await engine.until_asked("big")
+    failed = await engine.judge("big", 0, event(1, "orders/paid", id="e-1"))
+
+    assert isinstance(failed, StepEnded)
+    assert failed.failure is not None
+    assert (failed.failure.type, failed.failure.final) == (type(error).__name__, True)
+
+
 async def test_what_is_told_of_a_run_or_step_that_is_not_there_changes_nothing(engines: Engines) -> None:
     async def quick(ctx: Any) -> None: ...
 
@@ -418,6 +456,25 @@ async def test_code_that_does_not_fit_its_history_is_stuck_with_what_was_recorde
     assert failure.message.startswith(f"the workflow {words}; ")
 
 
+@pytest.mark.parametrize("annotated", [False, True])
+async def test_a_result_that_does_not_fit_the_code_any_more_is_stuck(engines: Engines, annotated: bool) -> None:
+    def unsaid() -> Any: ...
+    def said() -> Order: ...  # type: ignore[empty-body]
+
+    async def one(ctx: Any) -> Any:
+        return (await ctx.step.run("a", said if annotated else unsaid)).total
+
+    engine = engines(one)
+    written = b'{"sum":1}' if annotated else b'{"headgate:type":"Order","value":{"sum":1}}'
+    engine.recorded = {"a": replace(done("a"), outcome=Outcome(written))}
+    await engine.rise()
+    failure = (await engine.until_ended()).failure
+
+    assert failure is not None
+    assert (failure.type, failure.stuck) == ("NotStorable", True)
+    assert "/total: Field required" in failure.message
+
+
 async def test_a_run_that_returns_without_any_step_though_some_are_recorded_is_stuck(engines: Engines) -> None:
     async def nothing(ctx: Any) -> None: ...
 
@@ -438,6 +495,53 @@ async def test_concurrent_code_may_ask_for_new_steps_before_the_recorded_ones(en
     engine.recorded = {"a": done("a", par=True)}
     await engine.rise()
     assert (await engine.until_ended()).result == b"[5,1]"
+
+
+async def test_tasks_of_a_run_that_publish_may_do_so_in_another_order_after_a_crash(engines: Engines) -> None:
+    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def both(ctx: Any) -> Any:
+        async def tell(key: str) -> Any:
+            await gates[key].wait()
+            return await ctx.step.publish_event(key, "told", key)
+
+        return await asyncio.gather(tell("a"), tell("b"))
+
+    engine = engines(both)
+    await engine.start()
+    gates["b"].set()
+    await engine.until_asked("b")
+    assert [(one.key, one.aside) for one in engine.asked] == [("b", True)]
+    gates["a"].set()
+    gates["b"].clear()
+    await engine.crash()
+    await engine.until_asked("a")
+    gates["b"].set()
+
+    assert (await engine.until_ended()).failure is None
+
+
+async def test_the_first_of_several_steps_at_once_may_come_last_after_a_crash(engines: Engines) -> None:
+    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def both(ctx: Any) -> Any:
+        async def call(key: str) -> Any:
+            await gates[key].wait()
+            return await ctx.step.run(key, int)
+
+        return await asyncio.gather(call("a"), call("b"))
+
+    engine = engines(both)
+    # As the journal has it when "b" was asked for while "a" was open, and only "a" has ended.
+    engine.recorded = {"a": done("a")}
+    engine.run.steps = Steps(engine.run.id)
+    engine.run.steps.par = True
+    gates["b"].set()
+    await engine.rise()
+    await engine.until_asked("b")
+    gates["a"].set()
+
+    assert (await engine.until_ended()).result == b"[1,0]"
 
 
 # --- dropped and called again ---------------------------------------------------------------------------------------
@@ -574,6 +678,96 @@ async def test_a_workflow_that_swallows_its_stop_is_told_and_named_in_the_log(
     assert engine.ended is None
 
 
+@pytest.mark.parametrize("stop", ["cancel", "close"])
+@pytest.mark.parametrize("before", ["nothing", "a value"])
+async def test_a_plain_function_that_is_stopped_before_it_asked_for_anything_is_told_at_its_first_step(
+    engines: Engines, stop: str, before: str
+) -> None:
+    gate, over = threading.Event(), threading.Event()
+    raised: list[BaseException] = []
+
+    def busy(ctx: Any) -> None:
+        if before == "a value":
+            ctx.step.uuid("id")
+        gate.wait(10)
+        try:
+            ctx.step.suspend("wait")
+        except BaseException as error:
+            raised.append(error)
+            raise
+        finally:
+            over.set()
+
+    engine = engines(busy)
+    await engine.start()
+    if stop == "cancel":
+        engine.driver.cancel([engine.run])
+    else:
+        engine.driver.close()
+    gate.set()
+    assert await asyncio.to_thread(over.wait, 10)
+
+    assert [type(one) for one in raised] == [Pause]
+    assert engine.reported == []
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_an_attempt_that_was_stopped_before_its_first_step_does_not_stand_in_for_the_next_one(
+    engines: Engines, plain: bool
+) -> None:
+    gates = [threading.Event(), threading.Event()]
+    swallowed, go_on = asyncio.Event(), asyncio.Event()
+    told: list[str] = []
+
+    async def stubborn(ctx: Any) -> Any:
+        if not told:
+            told.append("first")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.set()
+                await go_on.wait()
+            try:
+                await ctx.step.suspend("wait")
+            except HeadgateError as error:
+                told.append(str(error))
+                return None
+        return await ctx.step.suspend("wait")
+
+    def stubborn_plainly(ctx: Any) -> Any:
+        if not told:
+            told.append("first")
+            gates[0].wait(10)
+            try:
+                ctx.step.suspend("wait")
+            except Pause as error:
+                told.append(type(error).__name__)
+                return None
+            finally:
+                gates[1].set()
+        return ctx.step.suspend("wait")
+
+    engine = engines(stubborn_plainly if plain else stubborn)
+    await engine.start()
+    await asyncio.sleep(0)
+    engine.driver.cancel([engine.run])
+    await engine.rise()
+    await engine.until_asked("wait")
+    gates[0].set()
+    if plain:
+        assert await asyncio.to_thread(gates[1].wait, 10)
+    else:
+        await swallowed.wait()
+        go_on.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert told[1] == "Pause" if plain else " was stopped here; let Pause and CancelledError through" in told[1]
+
+    await engine.resolve("wait", value("there"))
+    assert (await engine.until_ended()).result == b'"there"'
+    assert [one.key for one in engine.asked] == ["wait"]
+
+
 @pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
 async def test_cancel_and_close_stop_a_run_that_waits_and_nothing_is_reported(engines: Engines, plain: bool) -> None:
     over = threading.Event()
@@ -690,6 +884,17 @@ async def test_a_step_from_a_thread_of_the_workflows_own_is_refused(engines: Eng
     assert (failure.type, failure.final) == ("Misuse", True)
     assert "was called at" in failure.message
     assert "in another thread than its workflow's" in failure.message
+
+
+async def test_publishing_from_a_thread_of_the_workflows_own_is_refused(engines: Engines) -> None:
+    async def threaded(ctx: Any) -> None:
+        await asyncio.to_thread(ctx.step.publish_event, "tell", "told", 1)
+
+    engine = engines(threaded)
+    failure = await failure_of(engine)
+    assert (failure.type, failure.final) == ("Misuse", True)
+    assert "in another thread than its workflow's" in failure.message
+    assert engine.asked == []
 
 
 async def test_a_step_that_nobody_awaits_fails_the_run(engines: Engines) -> None:

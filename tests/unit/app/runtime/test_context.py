@@ -38,7 +38,7 @@ def context(
         assert isinstance(given, StepAsked)
         reported.append(given)
 
-    return RunContext(run, report, live, history), reported
+    return RunContext(run, report, live, None, history), reported
 
 
 def _published(key: str, event_id: str) -> Recorded:
@@ -72,6 +72,19 @@ def test_ctx_knows_its_run() -> None:
         },
     )
     assert ctx.events is ctx.events
+
+
+def test_a_line_that_is_written_wrongly_costs_nobody_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    ctx, _ = context()
+    with caplog.at_level(logging.DEBUG):
+        ctx.log.info(*("%d of %s", "x"))
+        ctx.log.exception("failed", exc_info=False, message="mine")
+
+    first, second = caplog.records
+    assert first.getMessage() == "%d of %s ('x',)"
+    assert second.getMessage() == "failed"
+    assert not second.exc_info
+    assert vars(second)["fields"]["message"] == "mine"
 
 
 def test_the_log_says_which_run_wrote_a_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -245,6 +245,7 @@ class Below(BaseException):
         (Below("deep"), "Below", "deep"),
         (asyncio.CancelledError("gone"), "CancelledError", "gone"),
         (SystemExit(3), "SystemExit", "3"),
+        (GeneratorExit("closed"), "GeneratorExit", "closed"),
         (StopAsyncIteration("stop"), "StopAsyncIteration", "stop"),
         (MemoryError(), "MemoryError", ""),
         (StopIteration(1), "StopIteration", "1"),
@@ -273,6 +274,18 @@ async def test_whatever_leaves_a_handler_is_a_failure_of_its_run(
     assert "in fails" in failure.traceback
     assert len(failure.traceback) <= 16_000
     failure.traceback.encode()
+
+
+async def test_a_handler_whose_coroutine_is_closed_reports_nothing(driver: Driver) -> None:
+    async def endless(ctx: Any) -> None:
+        await asyncio.Event().wait()
+
+    reported: Report = []
+    await driver.start([run_of(endless)], reported.append)
+    (task,) = (one for one in asyncio.all_tasks() if one.get_name() == "workflow")
+    task.get_coro().close()
+
+    assert reported == []
 
 
 async def test_a_failing_handler_does_not_stop_the_others(driver: Driver) -> None:
@@ -499,16 +512,40 @@ async def test_a_run_that_is_cancelled_is_stopped_and_nothing_is_reported_of_it(
     assert reported == []
 
 
+async def test_a_plain_function_that_is_cancelled_while_it_waits_for_a_thread_never_begins() -> None:
+    gate = threading.Event()
+    began: list[str] = []
+
+    def first(ctx: Any) -> None:
+        gate.wait(20)
+
+    def second(ctx: Any) -> None:
+        began.append("second")
+
+    driver = Driver(limits=StepLimits(partitions=4), threads=1)
+    reported: Report = []
+    await driver.start([run_of(first), run_of(second)], reported.append)
+    driver.cancel([run_of(second)])
+    gate.set()
+    await drive(driver, run_of(first, 1))
+    driver.close()
+
+    assert began == []
+    assert [one.run_id for one in reported if isinstance(one, Ended)] == [run_of(first).id]
+
+
 async def test_a_plain_function_that_is_cancelled_goes_on_unheard(driver: Driver) -> None:
-    gate, over = threading.Event(), threading.Event()
+    began, gate, over = threading.Event(), threading.Event(), threading.Event()
 
     def endless(ctx: Any) -> None:
+        began.set()
         gate.wait(20)
         over.set()
 
     reported: Report = []
     run = run_of(endless)
     await driver.start([run], reported.append)
+    assert await asyncio.to_thread(began.wait, 20)
     driver.cancel([run])
     gate.set()
     assert await asyncio.to_thread(over.wait, 20)
@@ -583,18 +620,20 @@ async def test_nothing_is_reported_once_the_driver_is_closed(driver: Driver) -> 
     assert reported == []
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["one of several", "the first of the run"])
 @pytest.mark.parametrize("fails", [False, True])
-async def test_a_step_that_a_handler_left_behind_comes_too_late(driver: Driver, fails: bool) -> None:
+async def test_a_step_that_a_handler_left_behind_comes_too_late(driver: Driver, fails: bool, first: bool) -> None:
     problems: list[str] = []
     gate = asyncio.Event()
 
     async def leaves(ctx: Any) -> None:
-        step = ctx.step
+        if not first:
+            ctx.step.uuid("id")
 
         async def behind() -> None:
             await gate.wait()
             try:
-                await step.publish_event("late", topic="told", data=1)
+                await ctx.step.publish_event("late", topic="told", data=1)
             except HeadgateError as error:
                 problems.append(str(error))
 

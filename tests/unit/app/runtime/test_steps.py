@@ -291,12 +291,17 @@ async def test_a_trace_is_a_line_at_debug_with_its_attributes(play: Play, caplog
                 raise ValueError
         except ValueError:
             pass
+        with step.trace("own", span="mine", duration_ms="mine", event="mine", self="mine"):
+            pass
 
     engine, _ = await play(traced)
-    first, second = (vars(one)["fields"] for one in caplog.records if one.getMessage() == "span_ended")
+    first, second, third = (vars(one)["fields"] for one in caplog.records if one.getMessage() == "span_ended")
     assert first.pop("duration_ms") >= 0
     assert first == {"span": "charge", "order": 7, "run": engine.run.id, "workflow": "one", "attempt": 1}
     assert second["error"] == "ValueError"
+    assert third.pop("duration_ms") >= 0
+    own = {"span": "own", "run": engine.run.id, "workflow": "one", "attempt": 1}
+    assert third == own | {"event": "mine", "self": "mine"}  # what Headgate says of it stays
     assert engine.asked == []
 
 
@@ -352,3 +357,50 @@ async def test_a_recorded_sleep_whose_time_is_over_is_no_error(play: Play) -> No
     await open_now.rise()
     await open_now.until_asked("k")
     engine.driver.close()
+
+
+ODD = "caf\udce9.txt"  # as os.listdir gives a name that is no UTF-8
+TAKES_TEXT: dict[str, Callable[[Any, str], Any]] = {
+    "the key of a step": lambda step, text: step.run(text, int),
+    "the key of a note": lambda step, text: step.publish_event(text, "told", 1),
+    "the key of a value": lambda step, text: step.uuid(text),
+    "a topic": lambda step, text: step.wait_for_event("k", topic=f"orders/{text}"),
+    "an event key": lambda step, text: step.wait_for_event("k", topic="orders/paid", event_key=text),
+    "an event type": lambda step, text: step.wait_for_any("k", [event_on("orders/paid", event_type=text)]),
+    "a workflow": lambda step, text: step.invoke_and_wait("k", text),
+    "the run to resume": lambda step, text: step.resume("k", text, "approve"),
+    "the step to resume": lambda step, text: step.resume("k", "charge:1", text),
+    "the name of a header": lambda step, text: step.send("k", "answers", 1, headers={text: "x"}),
+    "a header": lambda step, text: step.send("k", "answers", 1, headers={"x": text}),
+    "the key of a record": lambda step, text: step.send("k", "answers", 1, record_key=text),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_TEXT)
+async def test_a_text_that_no_record_can_hold_fails_the_run_for_good_and_is_never_asked_for(
+    play: Play, name: str
+) -> None:
+    engine, failure = await play(lambda step: TAKES_TEXT[name](step, ODD), send_allowed=lambda _topic: True)
+
+    assert (failure.type, failure.final) == ("Misuse", True)
+    assert "holds half a surrogate pair" in failure.message
+    failure.message.encode()
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize("name", [one for one in TAKES_TEXT if one not in ("a header", "the key of a record")])
+async def test_a_text_that_is_too_long_fails_the_run_for_good_and_is_never_asked_for(play: Play, name: str) -> None:
+    long = "x" * 9_000_000
+    engine, failure = await play(lambda step: TAKES_TEXT[name](step, long), send_allowed=lambda _topic: True)
+
+    assert (failure.type, failure.final) == ("Misuse", True)
+    assert " characters, " in failure.message
+    assert len(failure.message) < 1_000
+    assert engine.asked == []
+
+
+async def test_a_key_of_many_letters_of_any_script_is_taken(play: Play) -> None:
+    engine, found = await play(lambda step: step.run("\u00e9\U0001f600" * 512, int))
+
+    assert found == ["int", 0]
+    assert [len(one.key) for one in engine.asked] == [1_024]

@@ -4,11 +4,11 @@ import functools
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from app.runtime import values
 from app.runtime.values import NotStorable, codec_of
@@ -96,6 +96,132 @@ def test_a_class_is_found_in_the_module_or_the_closure_of_the_workflow_as_well()
     assert there_and_back(int, Local(a=1), by) == Local(a=1)
     with pytest.raises(NotStorable, match=r"Local, which is neither a name in .* annotate int\(...\) -> Local$"):
         there_and_back(int, Local(a=1))
+
+
+class Base(BaseModel):
+    a: int
+
+
+class Derived(Base):
+    b: int
+
+
+@dataclass
+class Plain:
+    a: int
+
+
+@dataclass
+class More(Plain):
+    b: int = 0
+
+
+class Aliased(BaseModel):
+    total: int = Field(alias="totalAmount")
+
+
+class Odd(BaseModel):
+    """Writes what it does not read."""
+
+    model_config = ConfigDict(extra="forbid")
+    a: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def twice(self) -> int:
+        return 2 * self.a
+
+
+@dataclass(slots=True)
+class Slotted:
+    base: Base
+
+
+T = TypeVar("T")
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+
+
+def nested() -> dict[str, Slotted]: ...  # type: ignore[empty-body]
+def page() -> Page: ...  # type: ignore[empty-body,type-arg]
+def base() -> Base: ...  # type: ignore[empty-body]
+def bases() -> list[Base]: ...  # type: ignore[empty-body]
+def plain_class() -> Plain: ...  # type: ignore[empty-body]
+def aliased() -> Aliased: ...  # type: ignore[empty-body]
+def odd() -> Odd: ...  # type: ignore[empty-body]
+def number() -> float: ...  # type: ignore[empty-body]
+def numbers() -> list[float]: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize(
+    ("fn", "value"),
+    [
+        (base, Derived(a=1, b=2)),
+        (plain_class, More(1, 2)),
+        (aliased, Aliased(totalAmount=3)),
+        (plain, Aliased(totalAmount=3)),
+        (bases, [Base(a=1)]),
+        (order, {"total": "no number"}),
+    ],
+)
+def test_no_field_of_a_result_is_lost(fn: Any, value: Any) -> None:
+    found = there_and_back(fn, value)
+
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_what_fits_the_annotation_comes_back_as_it_says() -> None:
+    assert there_and_back(page, Page[int](items=[1])) == Page(items=[1])
+    assert there_and_back(order, {"total": 1}) == Order(total=Decimal(1))
+
+
+@pytest.mark.parametrize(
+    ("fn", "value", "words"),
+    [
+        (
+            bases,
+            [Base(a=1), Derived(a=1, b=2)],
+            "has a Derived in the place of a Base, and would lose its further fields as what bases says ",
+        ),
+        (obj, {"x": 1, "headgate": float("nan")}, None),
+        (number, float("inf"), "could not be read back as what number says it returns: "),
+        (nested, {"one": Slotted(Derived(a=1, b=2))}, "has a Derived in the place of a Base, and would lose "),
+        (numbers, [1.0, float("nan")], "could not be read back as what numbers says it returns: /1: "),
+        (odd, Odd(a=1), "could not be read back as what odd says it returns: /twice: "),
+        (plain, Odd(a=1), "could not be read back as a Odd: /twice: "),
+    ],
+)
+def test_what_would_come_back_as_less_is_refused(fn: Any, value: Any, words: str | None) -> None:
+    if words is None:
+        assert there_and_back(fn, value) == {"x": 1, "headgate": None}  # where nothing is said, JSON decides
+        return
+    with pytest.raises(NotStorable, match=rf"^the result of step 'a' {words}"):
+        there_and_back(fn, value)
+
+
+def test_what_no_longer_fits_its_class_or_annotation_is_told() -> None:
+    class Grown(BaseModel):
+        total: Decimal
+        currency: str
+
+    def by(ctx: Any) -> Any:
+        return Grown
+
+    def now_grown() -> Grown: ...  # type: ignore[empty-body]
+
+    written = codec_of(order).encode(Order(total=Decimal(1)), workflow, WHAT, most_bytes=1_000)
+    with pytest.raises(NotStorable, match=r"^the result of step 'a' is recorded, and does not fit .*now_grown says it"):
+        codec_of(now_grown).decode(written, workflow, WHAT)
+
+    marked = codec_of(plain).encode(Order(total=Decimal(1)), workflow, WHAT, most_bytes=1_000)
+    gone = marked.replace(b'"Order"', b'"Grown"')
+    with pytest.raises(
+        NotStorable, match=r"is recorded as a Grown, and does not fit it any more: /currency: Field req"
+    ):
+        codec_of(plain).decode(gone, by, WHAT)
 
 
 def test_a_class_that_is_gone_on_replay_is_told() -> None:

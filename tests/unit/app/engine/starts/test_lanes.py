@@ -1,10 +1,11 @@
 """Filters, order and batches: which events start a run together, and when."""
 
+import asyncio
 from typing import Any
 
 import orjson
 import pytest
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from headgate import Payload, Reject, Workflow, workflow
 from tests.unit.app.engine.partition import (
@@ -85,8 +86,12 @@ class Silent(Exception):
         raise RuntimeError("no words")
 
 
-@pytest.mark.parametrize("error", [Silent(), ValueError("\ud800")], ids=["no text", "text that is no Unicode"])
-def test_a_filter_that_raises_what_cannot_be_told_makes_a_dead_letter_as_well(error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [Silent(), ValueError("\ud800"), SystemExit(3), asyncio.CancelledError(), GeneratorExit()],
+    ids=["no text", "text that is no Unicode", "sys.exit", "cancelled", "closed"],
+)
+def test_whatever_a_filter_raises_makes_a_dead_letter_as_well(error: BaseException) -> None:
     def broken(_one: Any) -> bool:
         raise error
 
@@ -159,6 +164,23 @@ def test_a_type_that_raises_what_nobody_expects_costs_a_batch_that_one_event() -
     assert partition.read(event(0, data={"n": 99}), event(1, data={"n": 1})) == [run_id("charge", event(1))]
     (letter,) = dead(partition.committed())
     assert (letter["code"], letter["reason"]) == ("wrong_type", "the type of its data raised KeyError: 99")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()], ids=["sys.exit", "cancelled"])
+def test_a_type_that_raises_what_would_end_a_worker_costs_a_batch_that_one_event(error: BaseException) -> None:
+    class Hostile(BaseModel):
+        @model_validator(mode="before")
+        @classmethod
+        def refuse(cls, _given: Any) -> Any:
+            raise error
+
+    async def charge(ctx: Any, payload: Payload[Hostile]) -> None: ...
+
+    partition = Partition(workflow("charge", "orders/created", batch_size=2)(charge))
+
+    assert partition.read(event(0)) == []
+    (letter,) = dead(partition.committed())
+    assert letter["reason"].startswith(f"the type of its data raised {type(error).__name__}: ")
 
 
 def test_a_type_that_raises_before_a_filter_is_left_to_the_run() -> None:

@@ -82,6 +82,24 @@ def test_a_quiet_note_is_told_to_nobody_and_recorded_only_if_its_run_goes_on() -
     assert partition.kinds() == {"out": 1, "known": 1, "head": 1}
 
 
+@pytest.mark.parametrize("aside", [False, True])
+def test_a_quiet_note_of_a_task_aside_says_that_the_order_of_its_run_is_free(aside: bool) -> None:
+    partition, run = begun()
+    partition.ask(run, "tell", Note(b'"id"', quiet=True), aside=aside)
+    partition.commit()
+    partition.ask(run, "nap", Sleep(until_ms=NOW + HOUR))
+    partition.commit()
+
+    again = crashed(partition)
+    assert partition.run(run).steps.par is aside  # type: ignore[union-attr]
+    assert again.run(run).status is (RunStatus.RUNNING if aside else RunStatus.COLD)
+    again.wait(HOUR)
+    again.commit()
+    again.give()
+    (risen,) = (one for one in again.told() if isinstance(one, Rise))
+    assert [(one.key, one.par) for one in risen.recorded] == [("tell", aside), ("nap", False)]
+
+
 # --- functions ------------------------------------------------------------------------------------------------------
 
 
