@@ -4,7 +4,7 @@ is durable before the answer, and any Kafka client can do the same.
 
 import asyncio
 import re
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Final, Protocol
 
 import orjson
@@ -27,11 +27,20 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 router = APIRouter()
 
 
+class Expected(Protocol):
+    """The result that a call waits for; it is heard of once `listening` is set."""
+
+    @property
+    def result(self) -> "asyncio.Future[bytes]": ...
+    @property
+    def listening(self) -> asyncio.Event: ...
+
+
 class Answers(Protocol):
     """Who hears of results at once (app.kafka.answers)."""
 
-    def expected(self, run_id: str) -> AbstractAsyncContextManager["asyncio.Future[bytes]"]:
-        """A future of the run's result record, for what is produced within the block."""
+    def expected(self, run_id: str) -> AbstractContextManager[Expected]:
+        """Look out for the run's result record within the block."""
         ...
 
 
@@ -61,22 +70,28 @@ async def call_workflow(
         event_id = events.derived_id(f"{workflow_id}/{given.idempotency_key}", None)
     run_id = keys.run_id(workflow_id, keys.event_digest(SOURCE, None, event_id))
     topic = reserved.start_topic(workflow_id)
-    began = asyncio.get_running_loop().time()
     if not seconds:
         await _produce(request, given, topic, data, event_id=event_id)
         return _started(run_id)
+    over = asyncio.create_task(asyncio.sleep(seconds))
     try:
-        async with asyncio.timeout(seconds) as patience, gateway.answers.expected(run_id) as answer:
-            patience.reschedule(None)  # what is on its way to Kafka is waited for: the producer has its own patience
+        with gateway.answers.expected(run_id) as expected:
+            if not expected.listening.is_set():
+                listening = asyncio.create_task(expected.listening.wait())
+                await asyncio.wait({listening, over}, return_when=asyncio.FIRST_COMPLETED)
+                listening.cancel()
+            # Whoever listens or not: the run starts before anything is answered. The producer has its own patience.
             await _produce(request, given, topic, data, event_id=event_id)
             if given.idempotency_key is not None:
                 ended = await gateway.read_model.run(run_id)
                 if ended is not None and b'"result":' in ended[0]:
                     return Response(ended[0], media_type=JSON)
-            patience.reschedule(began + seconds)
-            return Response(await answer, media_type=JSON)
-    except TimeoutError:
-        return _started(run_id)
+            await asyncio.wait({expected.result, over}, return_when=asyncio.FIRST_COMPLETED)
+            if expected.result.done():
+                return Response(expected.result.result(), media_type=JSON)
+    finally:
+        over.cancel()
+    return _started(run_id)
 
 
 @router.post(

@@ -5,8 +5,9 @@ decoded; while nobody waits, nothing is read.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import errors
@@ -24,6 +25,16 @@ PAUSE_SECONDS: Final = 0.5
 log = logs.get(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one caller waits for."""
+
+    result: "asyncio.Future[bytes]"
+    """The run's result record, if it is appended after `listening` was set."""
+    listening: asyncio.Event
+    """Set while the topic is read. It may never be: while Kafka is away, and before all partitions have a leader."""
+
+
 class Answers:
     """The results topic, as far as somebody waits. Its owner runs `run()` as a task."""
 
@@ -34,20 +45,16 @@ class Answers:
         self._listening = asyncio.Event()
         self._count = 0
 
-    @asynccontextmanager
-    async def expected(self, run_id: str) -> "AsyncIterator[asyncio.Future[bytes]]":
-        """Give a future of the run's result record. What is produced within the block is answered, not what was before.
-
-        While Kafka is away the future stays open, and so does this: the caller bounds its patience.
-        """
+    @contextmanager
+    def expected(self, run_id: str) -> Iterator[Expected]:
+        """Look out for the run's result record within the block. The caller bounds its patience."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         key = run_id.encode()
         self._waiting.setdefault(key, []).append(future)
         self._count += 1
         self._wanted.set()
         try:
-            await self._listening.wait()
-            yield future
+            yield Expected(future, self._listening)
         finally:
             self._count -= 1
             left = self._waiting.get(key, [])

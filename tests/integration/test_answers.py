@@ -31,10 +31,11 @@ async def test_a_result_is_heard_by_all_who_wait_for_it_and_by_nobody_else(
     async with partition(kafka.bootstrap, kafka_prefix) as one, following(kafka, kafka_prefix) as made:
         log, _ = await one.taken()
         await log.deliver("results", [Entry(b"charge:1", b"before anybody waited")])
-        async with made.expected("charge:1") as first, made.expected("charge:1") as second, made.expected("x") as third:
+        with made.expected("charge:1") as first, made.expected("charge:1") as second, made.expected("x") as third:
+            await first.listening.wait()
             await log.deliver("results", [Entry(b"charge:2", b"another's"), Entry(b"charge:1", b"the result")])
-            assert await first == await second == b"the result"
-            assert not third.done()
+            assert await first.result == await second.result == b"the result"
+            assert not third.result.done()
 
 
 async def test_reading_stops_when_nobody_waits_and_begins_again(
@@ -45,8 +46,9 @@ async def test_reading_stops_when_nobody_waits_and_begins_again(
     async with partition(kafka.bootstrap, kafka_prefix) as one, following(kafka, kafka_prefix) as made:
         log, _ = await one.taken()
         for number in range(3):
-            async with made.expected(f"charge:{number}") as answer:
+            with made.expected(f"charge:{number}") as answer:
+                await answer.listening.wait()
                 await log.deliver("results", [Entry(b"charge:%d" % number, b"%d" % number)])
-                assert await answer == b"%d" % number
+                assert await answer.result == b"%d" % number
             while made.reading:  # noqa: ASYNC110 nobody tells
                 await asyncio.sleep(0.01)

@@ -131,6 +131,23 @@ async def test_a_call_while_kafka_is_away_may_be_repeated(
         assert served.answers.waiting == []
 
 
+async def test_a_call_for_which_nobody_listens_in_time_is_started_all_the_same(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf = True
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=1ms", content=b"1", headers=JSON)
+        assert answer.status_code == 202
+        assert answer.json()["run_id"] == keys.run_id("charge", keys.digest_of(decoded(served)))
+
+
+async def test_a_call_for_which_nobody_listens_says_that_kafka_is_away(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf, served.producer.error = True, NotAccepted("Kafka is away.", retry_after_seconds=3)
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=1ms", content=b"1", headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "kafka_unavailable")
+
+
 async def test_calls_count_against_the_rate_limit(serve: Any, announced: Callable[..., Any]) -> None:
     async with serve(rate_limit_per_second=1) as served:
         await served.workflows.take([announced("charge")])
