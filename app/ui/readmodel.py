@@ -25,6 +25,7 @@ import orjson
 
 from app.observe import logs
 from app.ui import schema
+from topics.fields import opens_beyond_depth
 
 MOST_RUNS: Final = 100_000
 """Runs kept; the oldest go first."""
@@ -37,6 +38,8 @@ TRIM_EVERY: Final = 5_000
 """Records between two looks at what is too old or too much."""
 PACED_FROM: Final = 500
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
+LEVELS_AROUND: Final = 10
+"""Of objects and lists in an answer around what a record holds: orjson writes 254 in all."""
 BUSY_SECONDS: Final = 10.0
 
 log = logs.get(__name__)
@@ -221,12 +224,8 @@ class ReadModel:
 
     def _take(self, source: Source, records: Sequence[Record]) -> None:
         positions = {record.partition: record.offset + 1 for record in records}
-        batch = _array(records)
+        batch = _array([record for record in records if record.value and _is_understood(record)])
         with self._writing as db:
-            # Counted, because a value such as `1],[2` is no JSON alone and would be two records here.
-            (count,) = db.execute("SELECT iif(json_valid(?1), json_array_length(?1), -1)", (batch,)).fetchone()
-            if count != sum(1 for record in records if record.value):
-                batch = _array([record for record in records if self._is_json(record)])
             for statement in _STATEMENTS[source]:
                 db.execute(statement, (batch,))
             db.execute(schema.FORGET_STEPS)
@@ -238,13 +237,6 @@ class ReadModel:
         if self._since_trim >= TRIM_EVERY:
             self._since_trim = 0
             self.trim()
-
-    def _is_json(self, record: Record) -> bool:
-        text = (record.value or b"").decode(errors="replace")
-        valid: int = self._writing.execute("SELECT json_valid(?)", (text,)).fetchone()[0]
-        if not valid:
-            log.warning("record_not_understood", partition=record.partition, offset=record.offset)
-        return bool(valid)
 
     # ---- bounds --------------------------------------------------------------------------------------------------
 
@@ -337,8 +329,23 @@ _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
 }
 
 
+def _is_understood(record: Record) -> bool:
+    """Whether orjson reads the value, and writes it again as a part of an answer: SQLite alone is content with less."""
+    value = record.value or b""
+    try:
+        found = orjson.loads(value)
+        if opens_beyond_depth(value, len(value), len(value)):
+            for _ in range(LEVELS_AROUND):
+                found = [found]
+            orjson.dumps(found)
+    except (orjson.JSONDecodeError, TypeError) as error:
+        log.warning("record_not_understood", partition=record.partition, offset=record.offset, reason=str(error))
+        return False
+    return True
+
+
 def _array(records: Sequence[Record]) -> str:
-    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value) for one in records if one.value]
+    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value) for one in records]
     return (b"[" + b",".join(parts) + b"]").decode(errors="replace")
 
 
