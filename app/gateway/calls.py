@@ -15,7 +15,8 @@ from starlette.responses import Response
 
 from app.gateway import events, schemas
 from app.gateway.errors import JSON, Problem, not_found
-from app.gateway.limits import Body, rate_limited
+from app.gateway.limits import MOST_WAITING, Body, rate_limited
+from app.gateway.patience import patience
 from app.kafka.producer import MaybeAccepted, NotAccepted
 from topics import codec, fields, keys, reserved
 from topics.malformed import Malformed
@@ -69,27 +70,27 @@ async def call_workflow(
     topic = reserved.start_topic(workflow_id)
     event_id = _event_id(given, topic)
     run_id = keys.run_id(workflow_id, keys.event_digest(SOURCE, None, event_id))
-    if not seconds:
+    if not seconds or gateway.flight.waiting >= MOST_WAITING:
         await _produce(request, given, topic, data, event_id=event_id)
         return _started(run_id)
-    over = asyncio.create_task(asyncio.sleep(seconds))
-    try:
-        with gateway.answers.expected(run_id) as expected:
-            if not expected.listening.is_set():
-                listening = asyncio.create_task(expected.listening.wait())
-                await asyncio.wait({listening, over}, return_when=asyncio.FIRST_COMPLETED)
-                listening.cancel()
-            # Whoever listens or not: the run starts before anything is answered. The producer has its own patience.
-            await _produce(request, given, topic, data, event_id=event_id)
-            if given.idempotency_key is not None:
-                ended = await gateway.read_model.run(run_id)
-                if ended is not None and b'"result":' in ended[0]:
-                    return Response(ended[0], media_type=JSON)
-            await asyncio.wait({expected.result, over}, return_when=asyncio.FIRST_COMPLETED)
-            if expected.result.done():
-                return Response(expected.result.result(), media_type=JSON)
-    finally:
-        over.cancel()
+    with (
+        gateway.flight.wait(),
+        patience(request, seconds=seconds, stopping=gateway.stopping) as over,
+        gateway.answers.expected(run_id) as expected,
+    ):
+        if not expected.listening.is_set():
+            listening = asyncio.create_task(expected.listening.wait())
+            await asyncio.wait({listening, over}, return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+        # Whoever listens or not: the run starts before anything is answered. The producer has its own patience.
+        await _produce(request, given, topic, data, event_id=event_id)
+        if given.idempotency_key is not None:
+            ended = await gateway.read_model.run(run_id)
+            if ended is not None and b'"result":' in ended[0]:
+                return Response(ended[0], media_type=JSON)
+        await asyncio.wait({expected.result, over}, return_when=asyncio.FIRST_COMPLETED)
+        if expected.result.done():
+            return Response(expected.result.result(), media_type=JSON)
     return _started(run_id)
 
 

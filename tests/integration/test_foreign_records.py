@@ -13,6 +13,7 @@ from tests.e2e.service import Service, Worker
 from tests.e2e.waiting import until
 from tests.integration.odd_headers import LEGAL_NAME, with_an_odd_header
 
+
 @pytest.fixture
 def service(kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path) -> Iterator[Service]:
     with Service(kafka, kafka_prefix, tmp_path / "service") as service:

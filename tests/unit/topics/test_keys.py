@@ -120,6 +120,8 @@ def test_the_event_of_a_child_has_an_id_that_no_published_event_has() -> None:
     assert all(len(one) <= 512 for one in long)
 
 
-@pytest.mark.parametrize(("text", "is_one"), [("a", True), ("a.b-c_1", True), ("", False), (".a", False), ("a\n", False)])
-def test_what_a_workflow_may_be_called(text: str, is_one: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("a", True), ("a.b-c_1", True), ("", False), (".a", False), ("a\n", False)]
+)
+def test_what_a_workflow_may_be_called(text: str, is_one: bool) -> None:
     assert keys.is_workflow_id(text) is is_one

@@ -1,13 +1,18 @@
 """app.gateway.calls: runs that are started, resumed, cancelled and retried over HTTP."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
+from app.gateway import server
+from app.gateway.limits import MOST_WAITING
 from app.kafka.producer import MaybeAccepted, NotAccepted
+from app.settings import GatewaySettings
 from topics import codec, keys
 
 JSON = {"content-type": "application/json"}
@@ -225,13 +230,59 @@ async def test_a_strange_id_that_somebody_announced_writes_no_header(serve: Any,
         assert "x-mine" not in answer.headers
 
 
-async def test_a_caller_that_leaves_is_forgotten(serve: Any, announced: Callable[..., Any]) -> None:
+async def test_above_a_bound_a_call_is_told_at_once_where_its_result_will_be(serve: Any, announced: Any) -> None:
     async with serve() as served:
         await served.workflows.take([announced("charge")])
-        call = served.client.post("/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
-        asked = asyncio.create_task(call)
-        while not served.producer.written:  # noqa: ASYNC110 nobody tells
-            await asyncio.sleep(0)
-        asked.cancel()
-        await asyncio.wait({asked})
-        assert served.answers.waiting == []
+        served.gateway.flight.waiting = MOST_WAITING
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
+        assert (answer.status_code, len(served.producer.written)) == (202, 1)
+        assert served.gateway.flight.waiting == MOST_WAITING
+
+
+@asynccontextmanager
+async def listening(served: Any) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """The gateway behind a socket: its address, and what stops it."""
+    stop = asyncio.Event()
+    async with asyncio.timeout(10):
+        with server.bind(GatewaySettings(port=0)) as listener:
+            serving = asyncio.create_task(server.serve(served.app, listener, stop=stop))
+            try:
+                yield "http://{}:{}".format(*listener.getsockname()), stop
+            finally:
+                stop.set()
+                await serving
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_a_caller_that_leaves_is_forgotten(serve: Any, announced: Any, *, deaf: bool) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf = deaf
+        async with listening(served) as (url, _), httpx.AsyncClient(headers=served.client.headers) as client:
+            call = client.post(f"{url}/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
+            asked = asyncio.create_task(call)
+            while not served.answers.waiting:  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(0.01)
+            assert served.gateway.flight.waiting == 1
+            asked.cancel()  # its connection is closed
+            while served.gateway.flight.requests:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert (served.answers.waiting, served.gateway.flight.waiting) == ([], 0)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_calls_that_wait_when_the_gateway_stops_are_told_their_runs(
+    serve: Any, announced: Any, *, deaf: bool
+) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf = deaf
+        async with listening(served) as (url, stop), httpx.AsyncClient(headers=served.client.headers) as client:
+            call = client.post(f"{url}/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
+            asked = asyncio.create_task(call)
+            while not served.answers.waiting:  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(0.01)
+            stop.set()
+            answer = await asked
+        assert answer.status_code == 202
+        assert answer.json()["run_id"] == keys.run_id("charge", keys.digest_of(decoded(served)))
