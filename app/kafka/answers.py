@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiokafka import errors
 
-from app.kafka.fetching import Fetching
+from app.kafka.fetching import Fetching, Where
 from app.kafka.log import LogError
 from app.kafka.wire import Wire
 from app.observe import logs
@@ -43,6 +43,8 @@ class Answers:
         self._waiting: dict[bytes, list[asyncio.Future[bytes]]] = {}
         self._wanted = asyncio.Event()
         self._listening = asyncio.Event()
+        self._reached: dict[Where, int] = {}
+        """What comes next, as long as somebody waits: after an error it is read from there."""
         self._count = 0
 
     @contextmanager
@@ -77,11 +79,9 @@ class Answers:
             except (errors.KafkaError, LogError, OSError) as error:
                 log.warning("answers_retried", topic=self._topic, reason=str(error) or type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
-            finally:
-                self._listening.clear()
 
     async def _read(self) -> None:
-        """Read from the present ends until nobody has waited for a while."""
+        """Read from the present ends, or where an error ended it, until nobody has waited for a while."""
         wire = Wire(self._client)
         fetching = Fetching(wire)
         try:
@@ -89,7 +89,9 @@ class Answers:
             await wire.know([self._topic])
             where = [(self._topic, number) for number in range(wire.partitions_of(self._topic))]
             bounds = await asyncio.gather(*(wire.bounds(*one) for one in where))
-            fetching.seek({one: end for one, (_, end) in zip(where, bounds, strict=True)})
+            ends = {one: end for one, (_, end) in zip(where, bounds, strict=True)}
+            self._reached = {one: min(self._reached.get(one, end), end) for one, end in ends.items()}
+            fetching.seek(self._reached)
             self._listening.set()
             idle_since = None
             loop = asyncio.get_running_loop()
@@ -99,13 +101,16 @@ class Answers:
                         for future in self._waiting.pop(record.key, ()):
                             if not future.done():
                                 future.set_result(record.value)
+                    self._reached[found.topic, found.partition] = found.records[-1].offset + 1
                 if self._count:
                     idle_since = None
                 elif idle_since is None:
                     idle_since = loop.time()
                 elif loop.time() - idle_since > LINGER_SECONDS:
                     self._wanted.clear()
+                    self._reached.clear()
                     return
         finally:
+            self._listening.clear()  # before anything is waited for: who comes now has to wait for the next reading
             await fetching.close()
             await wire.close()
