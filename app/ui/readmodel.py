@@ -32,10 +32,13 @@ MOST_RUNS: Final = 100_000
 MOST_DEAD_LETTERS: Final = 10_000
 MOST_AGE: Final = timedelta(days=7)
 """As long as headgate.results keeps them."""
-MOST_BYTES: Final = 1024 * 1024 * 1024
-"""Of the file. Above it the oldest tenth goes, again and again."""
+MOST_BYTES: Final = 512 * 1024 * 1024
+"""Of the file, as far as it is used. Above it the oldest tenth goes, again and again. It never gets smaller again, and
+SQLite's log comes on top: the volume has twice as much (helm/headgate)."""
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""Of SQLite's log beside the file, when it is not in use."""
 TRIM_EVERY: Final = 5_000
-"""Records between two looks at what is too old or too much."""
+"""Records between two looks at what is too old or too much; with large ones an eighth of the bound on bytes."""
 PACED_FROM: Final = 500
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
 LEVELS_AROUND: Final = 10
@@ -143,7 +146,7 @@ class ReadModel:
         self._reading = _connected(self.path)
         self._writer = ThreadPoolExecutor(1, "readmodel-writer")
         self._reader = ThreadPoolExecutor(1, "readmodel-reader")
-        self._since_trim = 0
+        self._since_trim = self._bytes_since_trim = 0
         self._followers: Sequence[Followed] = ()
 
     def watch(self, followers: Sequence[Followed]) -> None:
@@ -234,8 +237,9 @@ class ReadModel:
                 [(source, partition, offset) for partition, offset in positions.items()],
             )
         self._since_trim += len(records)
-        if self._since_trim >= TRIM_EVERY:
-            self._since_trim = 0
+        self._bytes_since_trim += len(batch)
+        if self._since_trim >= TRIM_EVERY or self._bytes_since_trim >= self._bounds.size_bytes // 8:
+            self._since_trim = self._bytes_since_trim = 0
             self.trim()
 
     # ---- bounds --------------------------------------------------------------------------------------------------
@@ -413,4 +417,5 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _tuned(db: sqlite3.Connection) -> None:
     # What a crash of the machine loses is read from Kafka again; a torn file fails the check above and is made anew.
     db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     db.execute("PRAGMA synchronous = OFF")

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.ui import schema
+from app.ui import readmodel, schema
 from app.ui.readmodel import Bounds, ReadModel, ReadModelInUse, Source
 from topics.told import Listener
 
@@ -437,6 +437,18 @@ async def test_the_file_is_bounded_in_bytes(opened: Open) -> None:
 
 
 # ---- how old it is ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_file_stays_within_twice_its_bound_while_large_records_come(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readmodel, "LOG_BYTES", 1_000_000)
+    async with opened(size_bytes=4_000_000) as model:
+        for n in range(100):
+            await take(model, Source.RESULTS, result(f"w:{n:03}", finished=n, offset=n, result="x" * 400_000))
+            sizes = [path.stat().st_size for path in model.path.parent.iterdir()]
+            assert sum(sizes) < 2 * 4_000_000 + 5_000_000  # what SQLite's log may hold before it begins anew
+        assert "w:099" in await listed(model)
 
 
 async def test_it_says_how_far_behind_it_is_and_whether_it_is_being_rebuilt(opened: Open) -> None:
