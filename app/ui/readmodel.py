@@ -227,7 +227,7 @@ class ReadModel:
 
     def _take(self, source: Source, records: Sequence[Record]) -> None:
         positions = {record.partition: record.offset + 1 for record in records}
-        batch = _array([record for record in records if record.value and _is_understood(record)])
+        batch = _array([record for record in records if _is_understood(record)])
         with self._writing as db:
             for statement in _STATEMENTS[source]:
                 db.execute(statement, (batch,))
@@ -335,7 +335,9 @@ _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
 
 def _is_understood(record: Record) -> bool:
     """Whether orjson reads the value, and writes it again as a part of an answer: SQLite alone is content with less."""
-    value = record.value or b""
+    value = record.value
+    if not value:
+        return False
     try:
         found = orjson.loads(value)
         if opens_beyond_depth(value, len(value), len(value)):
@@ -349,7 +351,7 @@ def _is_understood(record: Record) -> bool:
 
 
 def _array(records: Sequence[Record]) -> str:
-    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value) for one in records]
+    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value or b"") for one in records]
     return (b"[" + b",".join(parts) + b"]").decode(errors="replace")
 
 
