@@ -14,7 +14,8 @@ DIGEST_BYTES: Final = 12
 _JAVA_SEED: Final = 0x9747B28C
 _MAX_ID: Final = 512
 _EMPTY: Final = blake2b(digest_size=DIGEST_BYTES)
-_RUN_ID: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]*:[0-9a-f]{{{2 * DIGEST_BYTES}}}", re.ASCII)
+_WORKFLOW_ID: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+_RUN_ID: Final = re.compile(rf"{_WORKFLOW_ID.pattern}:[0-9a-f]{{{2 * DIGEST_BYTES}}}", re.ASCII)
 
 
 def murmur2(key: bytes) -> int:
@@ -59,6 +60,11 @@ def digest_of(event: Envelope) -> bytes:
 def run_id(workflow_id: str, digest: bytes) -> str:
     """Return the id of the run that an event (a batch: its first event) starts in a workflow."""
     return f"{workflow_id}:{digest.hex()}"
+
+
+def is_workflow_id(text: str) -> bool:
+    """Whether `text` has the form of a workflow's id."""
+    return _WORKFLOW_ID.fullmatch(text) is not None
 
 
 def is_run_id(text: str) -> bool:

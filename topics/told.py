@@ -87,7 +87,7 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     for fact in facts:
         over = over or fact.get("fact") == RunFact.FINISHED
         key = fact.get("step")
-        if isinstance(key, str) and fact.get("fact") in _READERS:
+        if isinstance(key, str) and str(fact.get("fact")) in _READERS:
             step = found.setdefault(key, dict.fromkeys(_FIELDS) | {"step": key, "received": [], "refused": []})
             _READERS[str(fact["fact"])](step, fact)
     if over:  # nothing waits any more

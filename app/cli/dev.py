@@ -149,15 +149,19 @@ class _Show:
             value = orjson.loads(record.value or b"")
         except orjson.JSONDecodeError:
             return
+        if not isinstance(value, dict):
+            return
         if "run_id" in value and "status" in value:
             error = value.get("error")
-            outcome = f"{error['type']}: {error['message']}" if error else value.get("result")
-            status = click.style(str(value["status"]), fg=output.COLOURS.get(str(value["status"])))
-            _say("result", f"{status} {value['run_id']} {output.one_line(outcome)}")
-            if value["status"] == "failed":
-                _say("result", f"traceback: headgate runs show {shlex.quote(str(value['run_id']))}{self.near}")
+            outcome = f"{error.get('type')}: {error.get('message')}" if isinstance(error, dict) else value.get("result")
+            status, run_id = output.one_line(value["status"]), output.one_line(value["run_id"])
+            coloured = click.style(status, fg=output.COLOURS.get(status))
+            _say("result", f"{coloured} {run_id} {output.one_line(outcome)}")
+            if status == "failed":
+                _say("result", f"traceback: headgate runs show {shlex.quote(run_id)}{self.near}")
         else:
-            _say("dlq", f"{click.style(str(value.get('code')), fg='red')} {output.one_line(value.get('reason'))}")
+            code = click.style(output.one_line(value.get("code")), fg="red")
+            _say("dlq", f"{code} {output.one_line(value.get('reason'))}")
             _say("dlq", f"remedy: {output.one_line(value.get('remedy'))}")
 
 

@@ -299,9 +299,9 @@ def _print(findings: list[Finding], lag: dict[str, dict[int, int]], *, json: boo
         return
     for finding in findings:
         mark = click.style(finding.mark.value.ljust(4), fg=output.COLOURS[finding.mark.value], bold=True)
-        click.echo(f"{mark}  {finding.check.ljust(9)}  {finding.fact}")
+        click.echo(f"{mark}  {finding.check.ljust(9)}  {output.escaped(finding.fact)}")
         if finding.remedy:
-            click.echo(f"{'':17}{click.style('→', dim=True)} {finding.remedy}")
+            click.echo(f"{'':17}{click.style('→', dim=True)} {output.escaped(finding.remedy)}")
     rows = [(name, partition, behind) for name, of in lag.items() for partition, behind in of.items() if behind]
     if rows:
         click.echo()

@@ -35,8 +35,8 @@ def command() -> None:
     from app.wiring import gateway
 
     settings = options.settings()
-    token = require_gateway_token(settings)
-    logs.configure(level=settings.log.level, form=settings.log.format, secrets=[token])
+    require_gateway_token(settings)
+    logs.configure(level=settings.log.level, form=settings.log.format, secrets=settings.secrets())
 
     async def serve() -> None:
         stop = asyncio.Event()

@@ -1,5 +1,6 @@
 """What commands print: tables for people, JSON for programs, colour and progress on terminals alone."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,12 +29,23 @@ _WIDEST: Final = 60
 
 def echo_json(value: object) -> None:
     """One JSON document on one line."""
-    click.echo(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+    click.echo(_json(value, orjson.OPT_NON_STR_KEYS))
 
 
 def pretty_json(value: object) -> str:
     """A JSON value over several lines, for people."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode()
+    return _json(value, orjson.OPT_INDENT_2)
+
+
+def _json(value: object, options: int = 0) -> str:
+    """JSON without anything that a terminal would obey."""
+    try:
+        text = orjson.dumps(value, default=str, option=options).decode()
+    except TypeError:  # it reads more levels than it writes
+        return '"(nested too deeply to be shown)"'
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, widest: int | None = None) -> None:
@@ -59,7 +71,7 @@ def _cell(value: object, limit: int | None) -> str:
 
 def one_line(value: object) -> str:
     """A value on one line: texts as they are, everything else as JSON."""
-    return escaped(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())
+    return escaped(value if isinstance(value, str) else _json(value))
 
 
 def escaped(text: str) -> str:

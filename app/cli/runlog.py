@@ -42,7 +42,7 @@ def summaries(
         and (status is None or run.get("status") == status)
         and (key is None or run.get("key") == key)
     ]
-    wanted.sort(key=lambda run: run.get("started_at") or "", reverse=True)
+    wanted.sort(key=lambda run: str(run.get("started_at") or ""), reverse=True)
     return wanted[:limit]
 
 

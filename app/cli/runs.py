@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from http.client import NOT_FOUND
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from app.cli import options, output
 from app.cli.exits import Exit
 from app.cli.groups import Suggesting
 from topics import reserved
+from topics.timestamps import milliseconds
 from topics.told import STATUSES
 
 if TYPE_CHECKING:
@@ -224,10 +224,10 @@ def _row(run: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _took(run: Mapping[str, Any]) -> str | None:
-    started, finished = run.get("started_at"), run.get("finished_at")
-    if not started or not finished:
+    try:
+        return _duration(milliseconds(run["finished_at"]) - milliseconds(run["started_at"]))
+    except (KeyError, TypeError, ValueError):  # not known yet, or no time
         return None
-    return _duration((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds() * 1000)
 
 
 def _duration(ms: float | None) -> str | None:
@@ -250,9 +250,9 @@ def print_run(run: Mapping[str, Any], steps: list[Mapping[str, Any]], facts: lis
             "attempts": run.get("attempts"),
         }
     )
-    if run.get("events"):
+    if events := _objects(run.get("events")):
         click.echo()
-        rows = [(e.get("id"), e.get("topic"), e.get("partition"), e.get("offset")) for e in run["events"]]
+        rows = [(e.get("id"), e.get("topic"), e.get("partition"), e.get("offset")) for e in events]
         output.table(("event", "topic", "partition", "offset"), rows)
     if steps:
         click.echo()
@@ -263,14 +263,21 @@ def print_run(run: Mapping[str, Any], steps: list[Mapping[str, Any]], facts: lis
         told = [f for f in facts if not str(f.get("fact")).startswith("step_")] if steps else facts
         output.table(("at", "fact", "what"), [(f.get("at"), f.get("fact"), _what(f)) for f in told])
     error = run.get("error")
-    if error:
+    if isinstance(error, dict):
         click.echo()
         click.secho(output.one_line(f"{error.get('type')}: {error.get('message')}"), fg="red")
-        for line in (error.get("traceback") or "").splitlines():
+        for line in str(error.get("traceback") or "").splitlines():
             click.echo(output.escaped(line))
+    elif error is not None:
+        click.secho(f"\n{output.one_line(error)}", fg="red")
     elif "result" in run:
         click.echo("\nresult")
         click.echo(output.pretty_json(run["result"]))
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a list. In Kafka there may be anything: it is shown as far as it is what it should be."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _step(step: Mapping[str, Any]) -> tuple[object, ...]:
@@ -285,9 +292,9 @@ def _about(step: Mapping[str, Any]) -> str:
     if step.get("waits_for"):
         parts.append(f"since {step.get('since')}" + (f" until {step['until']}" if step.get("until") else ""))
     if step.get("received"):
-        parts.append("received " + ", ".join(str(one.get("id")) for one in step["received"]))
+        parts.append("received " + ", ".join(str(one.get("id")) for one in _objects(step["received"])))
     if step.get("refused"):
-        parts.append("its filter refused " + ", ".join(str(one.get("id")) for one in step["refused"]))
+        parts.append("its filter refused " + ", ".join(str(one.get("id")) for one in _objects(step["refused"])))
     if step.get("published"):
         parts.append(f"published {step['published']}")
     error = step.get("error")
@@ -297,7 +304,7 @@ def _about(step: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _what(fact: Mapping[str, Any]) -> str | None:
+def _what(fact: Mapping[str, Any]) -> object:
     error = fact.get("error")
     if not isinstance(error, dict):
         return fact.get("status")

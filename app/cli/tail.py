@@ -7,6 +7,7 @@ import click
 import orjson
 
 from app.cli import options, output
+from topics.fields import opens_beyond_depth
 
 if TYPE_CHECKING:
     from app.kafka.records import Record
@@ -31,7 +32,8 @@ def command(what: str, *, from_start: bool, follow: bool, limit: int | None, jso
       dlq      what was refused, why, and how to mend it
 
     Looking changes nothing: no offset moves. With --json each record is one line with its place, key, headers and
-    value; a value that is not JSON is text, or base64 where it is not UTF-8.
+    value; a value that is not JSON is text, or base64 where it is not UTF-8. Headers are null where the name of one is
+    not UTF-8.
 
     \b
     Examples:
@@ -69,7 +71,7 @@ def _show_json(record: "Record") -> None:
             "offset": record.offset,
             "at": _time(record),
             "key": _readable(record.key),
-            "headers": {name: _readable(value) for name, value in record.headers},
+            "headers": None if record.has_odd_headers else {name: _readable(one) for name, one in record.headers},
             "value": _json_or_text(record.value),
         }
     )
@@ -94,9 +96,12 @@ def _json_or_text(raw: bytes | None) -> Any:
     if raw is None:
         return None
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        value = orjson.loads(raw)
+        if opens_beyond_depth(raw, len(raw), len(raw)):
+            orjson.dumps([value])  # as it will be written, within the record
+    except (orjson.JSONDecodeError, TypeError):
         return _readable(raw)
+    return value
 
 
 def _place(record: "Record") -> str:

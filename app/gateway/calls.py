@@ -4,8 +4,9 @@ is durable before the answer, and any Kafka client can do the same.
 
 import asyncio
 import re
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Final, Protocol
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Query
@@ -14,7 +15,8 @@ from starlette.responses import Response
 
 from app.gateway import events, schemas
 from app.gateway.errors import JSON, Problem, not_found
-from app.gateway.limits import Body, rate_limited
+from app.gateway.limits import MOST_WAITING, Body, rate_limited
+from app.gateway.patience import patience
 from app.kafka.producer import MaybeAccepted, NotAccepted
 from topics import codec, fields, keys, reserved
 from topics.malformed import Malformed
@@ -27,11 +29,20 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 router = APIRouter()
 
 
+class Expected(Protocol):
+    """The result that a call waits for; it is heard of once `listening` is set."""
+
+    @property
+    def result(self) -> "asyncio.Future[bytes]": ...
+    @property
+    def listening(self) -> asyncio.Event: ...
+
+
 class Answers(Protocol):
     """Who hears of results at once (app.kafka.answers)."""
 
-    def expected(self, run_id: str) -> AbstractAsyncContextManager["asyncio.Future[bytes]"]:
-        """A future of the run's result record, for what is produced within the block."""
+    def expected(self, run_id: str) -> AbstractContextManager[Expected]:
+        """Look out for the run's result record within the block."""
         ...
 
 
@@ -55,28 +66,32 @@ async def call_workflow(
     if gateway.workflows.get(workflow_id) is None:
         remedy = "GET /api/v1/workflows lists those that are known; a worker that loads it announces it."
         raise not_found("workflow", workflow_id, remedy)
-    given, data = await _body(request)
-    event_id = next(events.fresh_ids(1))
-    if given.idempotency_key is not None:
-        event_id = events.derived_id(f"{workflow_id}/{given.idempotency_key}", None)
-    run_id = keys.run_id(workflow_id, keys.event_digest(SOURCE, None, event_id))
+    given, data = await _body(request, empty=False)
     topic = reserved.start_topic(workflow_id)
-    began = asyncio.get_running_loop().time()
-    if not seconds:
+    event_id = _event_id(given, topic)
+    run_id = keys.run_id(workflow_id, keys.event_digest(SOURCE, None, event_id))
+    if not seconds or gateway.flight.waiting >= MOST_WAITING:
         await _produce(request, given, topic, data, event_id=event_id)
         return _started(run_id)
-    try:
-        async with asyncio.timeout(seconds) as patience, gateway.answers.expected(run_id) as answer:
-            patience.reschedule(None)  # what is on its way to Kafka is waited for: the producer has its own patience
-            await _produce(request, given, topic, data, event_id=event_id)
-            if given.idempotency_key is not None:
-                ended = await gateway.read_model.run(run_id)
-                if ended is not None and b'"result":' in ended[0]:
-                    return Response(ended[0], media_type=JSON)
-            patience.reschedule(began + seconds)
-            return Response(await answer, media_type=JSON)
-    except TimeoutError:
-        return _started(run_id)
+    with (
+        gateway.flight.wait(),
+        patience(request, seconds=seconds, stopping=gateway.stopping) as over,
+        gateway.answers.expected(run_id) as expected,
+    ):
+        if not expected.listening.is_set():
+            listening = asyncio.create_task(expected.listening.wait())
+            await asyncio.wait({listening, over}, return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+        # Whoever listens or not: the run starts before anything is answered. The producer has its own patience.
+        await _produce(request, given, topic, data, event_id=event_id)
+        if given.idempotency_key is not None:
+            ended = await gateway.read_model.run(run_id)
+            if ended is not None and b'"result":' in ended[0]:
+                return Response(ended[0], media_type=JSON)
+        await asyncio.wait({expected.result, over}, return_when=asyncio.FIRST_COMPLETED)
+        if expected.result.done():
+            return Response(expected.result.result(), media_type=JSON)
+    return _started(run_id)
 
 
 @router.post(
@@ -86,10 +101,7 @@ async def call_workflow(
 )
 async def resume_run(request: Request, run_id: str, step_key: str) -> Response:
     """Resume a suspended step with the body as its value. The first one counts; one that waits no more ignores it."""
-    given, data = await _body(request)
-    event_id = _id_of(given)
-    await _produce(request, given, reserved.resume_topic(run_id, step_key), data, event_id=event_id)
-    return Response(orjson.dumps({"event_id": event_id}), 202, media_type=JSON)
+    return await _ask(request, run_id, reserved.resume_topic(run_id, step_key), None, empty=False)
 
 
 @router.post(
@@ -99,10 +111,7 @@ async def resume_run(request: Request, run_id: str, step_key: str) -> Response:
 )
 async def cancel_run(request: Request, run_id: str) -> Response:
     """Cancel a run, wherever it is. One that has ended stays as it is."""
-    given, data = await _body(request, empty=True)
-    event_id = _id_of(given)
-    await _produce(request, given, reserved.CANCEL, data, event_id=event_id, key=run_id)
-    return Response(orjson.dumps({"event_id": event_id}), 202, media_type=JSON)
+    return await _ask(request, run_id, reserved.CANCEL, run_id, empty=True)
 
 
 @router.post(
@@ -112,19 +121,35 @@ async def cancel_run(request: Request, run_id: str) -> Response:
 )
 async def retry_run(request: Request, run_id: str) -> Response:
     """Let a stuck run go on, by the code that is loaded now. One that is not stuck stays as it is."""
-    given, data = await _body(request, empty=True)
-    event_id = _id_of(given)
-    await _produce(request, given, reserved.RETRY, data, event_id=event_id, key=run_id)
+    return await _ask(request, run_id, reserved.RETRY, run_id, empty=True)
+
+
+async def _ask(request: Request, run_id: str, topic: str, key: str | None, *, empty: bool) -> Response:
+    """Write the event that asks something of a run; its body may be `empty`. Raises Problem."""
+    if not keys.is_run_id(run_id):
+        raise Problem(
+            422,
+            "wrong_parameters",
+            f"{run_id!r} is no run id: <workflow id>:<24 hexadecimal digits>.",
+            remedy="GET /api/v1/runs lists those of runs.",
+            details=[{"pointer": "/path/run_id", "issue": "not a run id"}],
+        )
+    given, data = await _body(request, empty=empty)
+    event_id = _event_id(given, topic, run_id)
+    await _produce(request, given, topic, data, event_id=event_id, key=key)
     return Response(orjson.dumps({"event_id": event_id}), 202, media_type=JSON)
 
 
-def _id_of(given: events.Request) -> str:
-    return (
-        next(events.fresh_ids(1)) if given.idempotency_key is None else events.derived_id(given.idempotency_key, None)
-    )
+def _event_id(given: events.Request, *what: str) -> str:
+    """Return a new id, or the one of this Idempotency-Key: equal keys are one event only where `what` is equal too,
+    for the engine compares ids whatever the topic.
+    """
+    if given.idempotency_key is None:
+        return next(events.fresh_ids(1))
+    return events.derived_id("\n".join((*what, given.idempotency_key)), None)
 
 
-async def _body(request: Request, *, empty: bool = False) -> tuple[events.Request, Any]:
+async def _body(request: Request, *, empty: bool) -> tuple[events.Request, Any]:
     """Return the request's headers and the JSON of its body. Raises Problem."""
     gateway = request.app.state.gateway
     headers = dict(request.scope["headers"])
@@ -188,7 +213,7 @@ async def _produce(
 
 
 def _started(run_id: str) -> Response:
-    address = f"/api/v1/runs/{run_id}"
+    address = f"/api/v1/runs/{quote(run_id, safe=':')}"
     return Response(orjson.dumps({"run_id": run_id, "run": address}), 202, {"Location": address}, JSON)
 
 

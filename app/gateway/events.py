@@ -5,7 +5,7 @@ A request is taken as a whole or not at all: nothing is produced before every ev
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
@@ -42,7 +42,7 @@ class Producer(Protocol):
     @property
     def pending_bytes(self) -> int: ...
 
-    async def produce(self, events: Iterable[Outgoing]) -> None:
+    async def produce(self, events: Sequence[Outgoing]) -> None:
         """Return once all are acknowledged."""
         ...
 

@@ -1,7 +1,8 @@
 """What bounds a request before anything of it is understood: size, rate, and how much is in flight at once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from app.gateway.errors import Problem
 
 MOST_REQUESTS: Final = 2_000
 """Requests in flight; one more is answered 503 at once."""
+MOST_WAITING: Final = 1_000
+"""Of these, calls that wait for results; one more is told at once where its result will be."""
 MOST_BODY_BYTES: Final = 64 * 1024 * 1024
 """Bytes of bodies in flight."""
 
@@ -43,6 +46,7 @@ class InFlight:
 
     requests: int = 0
     body_bytes: int = 0
+    waiting: int = 0
 
     def enter(self) -> None:
         if self.requests >= MOST_REQUESTS:
@@ -51,6 +55,15 @@ class InFlight:
 
     def leave(self) -> None:
         self.requests -= 1
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Count a call that waits for its result."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
 
     def reserve(self, size_bytes: int) -> None:
         if self.body_bytes + size_bytes > MOST_BODY_BYTES:

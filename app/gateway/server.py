@@ -27,6 +27,8 @@ from app.gateway.metrics import Metrics, page
 from app.settings import GatewaySettings, LimitSettings
 
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
+UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered however many requests are in flight: a gateway that is full is neither dead nor without figures."""
 BACKLOG: Final = 2048
 DRAIN_SECONDS: Final = 20
 
@@ -50,6 +52,8 @@ class Gateway:
     metrics: Metrics = field(default_factory=Metrics)
     flight: InFlight = field(default_factory=InFlight)
     clock: Callable[[], float] = time.monotonic
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by `serve` once it takes no more requests: calls that wait are answered then."""
 
 
 def describe() -> dict[str, Any]:
@@ -117,6 +121,7 @@ class Entrance:
         self.api = api
         self._endpoint = endpoint
         self._flight, self.metrics = gateway.flight, gateway.metrics
+        self.stopping = gateway.stopping
         self._authorization = b"Bearer " + gateway.token.encode()
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
@@ -133,8 +138,9 @@ class Entrance:
 
         entered = False
         try:
-            self._flight.enter()
-            entered = True
+            if path not in UNCOUNTED:
+                self._flight.enter()
+                entered = True
             if path.startswith("/api/") and path != OPENAPI_PATH:
                 self._authenticate(scope)
             # The hot route goes past FastAPI's middleware, which costs as much as all the rest of a request.
@@ -228,6 +234,7 @@ async def serve(
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        app.stopping.set()
         server.should_exit = True
         await serving
     finally:

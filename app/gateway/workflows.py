@@ -12,7 +12,9 @@ from app.gateway import schemas
 from app.gateway.errors import JSON, not_found
 from app.kafka.follow import Record, TopicIdentity, TopicState
 from app.observe import logs
-from topics import announcement
+from topics import announcement, keys
+from topics.fields import parse
+from topics.malformed import Malformed
 from topics.patterns import Pattern, PatternError
 from topics.reserved import START
 
@@ -129,11 +131,13 @@ def _read(value: bytes | None, workflow_id: str) -> _Announced | None:
     if value is None:
         return None
     try:
-        record = orjson.loads(value)
+        record = parse(value)
         if "retired_at" in record:
             return None
+        if not keys.is_workflow_id(workflow_id):
+            raise KeyError(workflow_id)
         patterns = tuple(Pattern.parse(trigger) for trigger in record["triggers"])
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, PatternError) as error:
+    except (Malformed, AttributeError, KeyError, TypeError, PatternError) as error:
         log.warning("announcement_not_understood", workflow=workflow_id, reason=repr(error))
         return None
     return _Announced(record=record, patterns=patterns, has_filter=bool(record.get("has_filter")))

@@ -5,13 +5,14 @@ decoded; while nobody waits, nothing is read.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import errors
 
-from app.kafka.fetching import Fetching
+from app.kafka.fetching import Fetching, Where
 from app.kafka.log import LogError
 from app.kafka.wire import Wire
 from app.observe import logs
@@ -24,6 +25,16 @@ PAUSE_SECONDS: Final = 0.5
 log = logs.get(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one caller waits for."""
+
+    result: "asyncio.Future[bytes]"
+    """The run's result record, if it is appended after `listening` was set."""
+    listening: asyncio.Event
+    """Set while the topic is read. It may never be: while Kafka is away, and before all partitions have a leader."""
+
+
 class Answers:
     """The results topic, as far as somebody waits. Its owner runs `run()` as a task."""
 
@@ -32,22 +43,20 @@ class Answers:
         self._waiting: dict[bytes, list[asyncio.Future[bytes]]] = {}
         self._wanted = asyncio.Event()
         self._listening = asyncio.Event()
+        self._reached: dict[Where, int] = {}
+        """What comes next, as long as somebody waits: after an error it is read from there."""
         self._count = 0
 
-    @asynccontextmanager
-    async def expected(self, run_id: str) -> "AsyncIterator[asyncio.Future[bytes]]":
-        """Give a future of the run's result record. What is produced within the block is answered, not what was before.
-
-        While Kafka is away the future stays open, and so does this: the caller bounds its patience.
-        """
+    @contextmanager
+    def expected(self, run_id: str) -> Iterator[Expected]:
+        """Look out for the run's result record within the block. The caller bounds its patience."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         key = run_id.encode()
         self._waiting.setdefault(key, []).append(future)
         self._count += 1
         self._wanted.set()
         try:
-            await self._listening.wait()
-            yield future
+            yield Expected(future, self._listening)
         finally:
             self._count -= 1
             left = self._waiting.get(key, [])
@@ -70,11 +79,9 @@ class Answers:
             except (errors.KafkaError, LogError, OSError) as error:
                 log.warning("answers_retried", topic=self._topic, reason=str(error) or type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
-            finally:
-                self._listening.clear()
 
     async def _read(self) -> None:
-        """Read from the present ends until nobody has waited for a while."""
+        """Read from the present ends, or where an error ended it, until nobody has waited for a while."""
         wire = Wire(self._client)
         fetching = Fetching(wire)
         try:
@@ -82,7 +89,9 @@ class Answers:
             await wire.know([self._topic])
             where = [(self._topic, number) for number in range(wire.partitions_of(self._topic))]
             bounds = await asyncio.gather(*(wire.bounds(*one) for one in where))
-            fetching.seek({one: end for one, (_, end) in zip(where, bounds, strict=True)})
+            ends = {one: end for one, (_, end) in zip(where, bounds, strict=True)}
+            self._reached = {one: min(self._reached.get(one, end), end) for one, end in ends.items()}
+            fetching.seek(self._reached)
             self._listening.set()
             idle_since = None
             loop = asyncio.get_running_loop()
@@ -92,13 +101,16 @@ class Answers:
                         for future in self._waiting.pop(record.key, ()):
                             if not future.done():
                                 future.set_result(record.value)
+                    self._reached[found.topic, found.partition] = found.records[-1].offset + 1
                 if self._count:
                     idle_since = None
                 elif idle_since is None:
                     idle_since = loop.time()
                 elif loop.time() - idle_since > LINGER_SECONDS:
                     self._wanted.clear()
+                    self._reached.clear()
                     return
         finally:
+            self._listening.clear()  # before anything is waited for: who comes now has to wait for the next reading
             await fetching.close()
             await wire.close()

@@ -10,10 +10,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
+from app.kafka.fetching import Fetching
+from app.kafka.log import LogError, Unreadable
+from app.kafka.wire import Wire
 from app.observe import logs
 
 POLL_SECONDS: Final = 0.5
@@ -45,6 +49,18 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    """A record that aiokafka's consumer would not read."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +191,8 @@ class Follower:
                 await consumer.start()
                 await self._place(consumer)
                 pause = FIRST_PAUSE_SECONDS
-                await self._read(consumer)
-                self._retrying(f"Kafka has not answered for {STALE_SECONDS:.0f} s")
-            except (errors.KafkaError, OSError, TopicMissingError) as error:
+                self._retrying(await self._read(consumer))
+            except (errors.KafkaError, OSError, TopicMissingError, LogError) as error:
                 if not _cured_by_trying_again(error):
                     raise
                 self._retrying(str(error) or type(error).__name__)
@@ -241,10 +256,15 @@ class Follower:
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
-        """Hand records over until nothing has been heard of Kafka for too long."""
+    async def _read(self, consumer: AIOKafkaConsumer) -> str:
+        """Hand records over until only a new consumer helps; return why."""
         while True:
-            fetched = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=MOST_RECORDS)
+            try:
+                fetched = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=MOST_RECORDS)
+            except UnicodeDecodeError:
+                # It reads no record with such a header, and none that come after it.
+                await self._read_patiently()
+                return "a record has a header whose name is not UTF-8"
             if fetched:
                 await self._take([record for records in fetched.values() for record in records])
                 for tp, records in fetched.items():
@@ -253,7 +273,30 @@ class Follower:
                 self._positions[tp.partition] = await consumer.position(tp)
             self._observe(consumer)
             if not fetched and self._heard_at is not None and time.time() - self._heard_at > STALE_SECONDS:
-                return
+                return f"Kafka has not answered for {STALE_SECONDS:.0f} s"
+
+    async def _read_patiently(self) -> None:
+        """Hand over what comes next in each partition, whatever the names of its headers."""
+        wire = Wire(self._client)
+        fetching = Fetching(wire)
+        try:
+            await wire.start()
+            await wire.know([self.topic])
+            where = [(self.topic, partition) for partition in self._positions]
+            fetching.seek({one: self._positions[one[1]] for one in where})
+            waiting = {one for one in where if self._positions[one[1]] < (await wire.bounds(*one))[1]}
+            while waiting:
+                answers = await fetching.some(where, crowded=False, timeout=POLL_SECONDS)
+                if not answers:
+                    return
+                for found in answers:
+                    await self._take([one for one in map(partial(_patient, found.partition), found.records) if one])
+                    self._positions[found.partition] = found.records[-1].offset + 1
+                    self._read_until[found.partition] = found.records[-1].timestamp / 1000
+                    waiting.discard((found.topic, found.partition))
+        finally:
+            await fetching.close()
+            await wire.close()
 
     def _observe(self, consumer: AIOKafkaConsumer) -> None:
         heard: list[int] = []
@@ -283,6 +326,14 @@ def newest_of(positions: Mapping[int, int], ends: Mapping[int, int], count: int)
         partition: position + remaining[partition] - -(-remaining[partition] * count // total)
         for partition, position in positions.items()
     }
+
+
+def _patient(partition: int, record: Any) -> Record | None:
+    if isinstance(record, Unreadable):
+        log.warning("record_passed_over", partition=partition, offset=record.offset, reason=record.reason)
+        return None
+    headers = tuple(record.headers)
+    return _Patient(partition, record.offset, record.timestamp, record.key, record.value, headers)
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

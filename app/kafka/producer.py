@@ -4,14 +4,14 @@ Requests that arrive while a batch is on its way gather in the next one, without
 pays no wait, and a thousand at once share a batch. A batch has one future, not one per record.
 
 What a caller must know of time: aiokafka's idempotent producer repeats a batch until Kafka answers. A caller gets its
-answer within `timeout_seconds` all the same, but what it wrote may still land; equal ids make a repetition safe. Once
-Kafka has been silent for that long, new events are refused at once, so that memory stays bounded.
+answer within `timeout_seconds` all the same, but what it wrote may still land; equal ids make a repetition safe. Once a
+partition has acknowledged nothing for that long, new events for it are refused at once, so that memory stays bounded.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
@@ -22,6 +22,7 @@ from topics import keys
 
 BATCH_BYTES: Final = 900 * 1024  # below the 1,048,588 that a broker takes by default
 PENDING_BYTES: Final = 64 * 1024 * 1024
+LANE_BYTES: Final = 16 * 1024 * 1024  # of one partition: one that is stuck leaves room for the others
 RECORD_OVERHEAD_BYTES: Final = 100
 SWEEP_SECONDS: Final = 0.25
 PROBE_SECONDS: Final = 2.0
@@ -85,11 +86,11 @@ class _Builder(BatchBuilder):  # type: ignore[misc]
 class _Batch:
     """Records of one partition that travel together. It takes more of them until aiokafka puts it on its way."""
 
-    __slots__ = ("builder", "opened_at", "size_bytes", "waiters")
+    __slots__ = ("builder", "lane", "opened_at", "size_bytes", "waiters")
 
-    def __init__(self, opened_at: float) -> None:
+    def __init__(self, lane: "_Lane", opened_at: float) -> None:
         self.builder = _Builder(BATCH_BYTES, 0)
-        self.opened_at, self.size_bytes = opened_at, 0
+        self.lane, self.opened_at, self.size_bytes = lane, opened_at, 0
         self.waiters: list[_Waiter] = []
 
     def add(self, key: bytes | None, value: bytes, headers: Headers, size_bytes: int) -> bool:
@@ -105,10 +106,10 @@ class _Batch:
 class _Lane:
     """The batches of one partition that aiokafka has not taken yet, in order, and the last one it took."""
 
-    __slots__ = ("last", "partition", "queued", "task")
+    __slots__ = ("last", "partition", "pending_bytes", "queued", "task")
 
     def __init__(self, partition: int) -> None:
-        self.partition = partition
+        self.partition, self.pending_bytes = partition, 0
         self.queued: deque[_Batch] = deque()
         self.last: _Batch | None = None
         self.task: asyncio.Task[None] | None = None
@@ -139,15 +140,18 @@ class EventProducer:
         """Bytes that wait for Kafka's acknowledgement."""
         return self._pending_bytes
 
-    async def produce(self, events: Iterable[Outgoing]) -> None:
+    async def produce(self, events: Sequence[Outgoing]) -> None:
         """Return once every event is acknowledged. Raises NotAccepted or MaybeAccepted; nothing is retried here."""
         now = time.monotonic()
-        self._refuse_while_away(now)
+        self._refuse_while_away()
         waiter = _Waiter(asyncio.get_running_loop().create_future(), now + self._timeout)
         joined: _Batch | None = None
         lanes, count = self._lanes, len(self._lanes)
-        for key, event_id, value, headers in events:
-            lane = lanes[keys.partition_of(key if key is not None else event_id.encode(), count)]
+        homes = [
+            lanes[keys.partition_of(key if key is not None else name.encode(), count)] for key, name, _, _ in events
+        ]
+        self._refuse_where_stuck(homes, now)
+        for lane, (key, _, value, headers) in zip(homes, events, strict=True):
             batch = self._append(lane, key, value, headers, now)
             # Events of one partition follow each other into one batch; the list of waiters keeps each once or twice.
             if batch is not joined and (not batch.waiters or batch.waiters[-1] is not waiter):
@@ -191,19 +195,31 @@ class EventProducer:
 
     # ---- into the batches --------------------------------------------------------------------------------------
 
-    def _refuse_while_away(self, now: float) -> None:
+    def _refuse_while_away(self) -> None:
         if self._producer is None:
             raise NotAccepted(f"Kafka is not reachable: {self.last_error}.", retry_after_seconds=2)
-        if self._undelivered and now - next(iter(self._undelivered)).opened_at > self._timeout:
-            raise NotAccepted(f"Kafka has acknowledged nothing for {self._timeout:g} s.", retry_after_seconds=2)
         if self._pending_bytes > PENDING_BYTES:
             raise NotAccepted(f"{self._pending_bytes} bytes wait for Kafka already.", retry_after_seconds=1)
+
+    def _refuse_where_stuck(self, homes: Sequence[_Lane], now: float) -> None:
+        stuck: set[_Lane] = set()
+        for batch in self._undelivered:  # the oldest first; as a rule none is too old
+            if now - batch.opened_at <= self._timeout:
+                break
+            stuck.add(batch.lane)
+        for lane in homes:
+            if lane in stuck:
+                fact = f"Kafka has acknowledged nothing for {self._timeout:g} s in partition {lane.partition}."
+                raise NotAccepted(fact, retry_after_seconds=2)
+            if lane.pending_bytes > LANE_BYTES:
+                fact = f"{lane.pending_bytes} bytes wait for Kafka's partition {lane.partition} already."
+                raise NotAccepted(fact, retry_after_seconds=1)
 
     def _append(self, lane: _Lane, key: bytes | None, value: bytes, headers: Headers, now: float) -> _Batch:
         size_bytes = RECORD_OVERHEAD_BYTES + len(value) + (len(key) if key is not None else 0)
         batch = lane.last
         if batch is None or not batch.add(key, value, headers, size_bytes):
-            batch = lane.last = _Batch(now)
+            batch = lane.last = _Batch(lane, now)
             batch.add(key, value, headers, size_bytes)
             lane.queued.append(batch)
             self._undelivered[batch] = None
@@ -212,12 +228,14 @@ class EventProducer:
                 lane.task = asyncio.create_task(self._hand_over(lane))
                 lane.task.add_done_callback(self._handed_over)
         self._pending_bytes += size_bytes
+        lane.pending_bytes += size_bytes
         return batch
 
     async def _hand_over(self, lane: _Lane) -> None:
         """Give aiokafka the lane's batches in order. It holds one per partition; the next waits until that is sent."""
         producer = self._producer
-        assert producer is not None
+        if producer is None:
+            return  # given up before this began
         while lane.queued:
             batch = lane.queued[0]
             try:
@@ -248,6 +266,7 @@ class EventProducer:
         if not self._undelivered:
             self._idle.set()
         self._pending_bytes -= batch.size_bytes
+        batch.lane.pending_bytes -= batch.size_bytes
         for waiter in batch.waiters:
             waiter.succeed()
 

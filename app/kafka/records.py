@@ -50,6 +50,8 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+    has_odd_headers: bool = False
+    """A header's name is not UTF-8: the library gives none of them, so `headers` is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +249,12 @@ def last_values(kafka: KafkaSettings, admin: Admin, topic: str) -> dict[bytes, R
 
 
 def _record(message: Message) -> Record:
-    headers: Any = message.headers() or ()
+    headers: Any = ()
+    odd = False
+    try:
+        headers = message.headers() or ()
+    except (SystemError, UnicodeDecodeError):  # the former, with the latter as its cause
+        odd = True
     key, value = message.key(), message.value()
     return Record(
         topic=message.topic() or "",
@@ -257,6 +264,7 @@ def _record(message: Message) -> Record:
         key=_bytes(key),
         value=_bytes(value),
         headers=tuple((str(name), _bytes(content)) for name, content in headers),
+        has_odd_headers=odd,
     )
 
 

@@ -7,7 +7,8 @@ from app.engine.tables.state import Run
 from app.engine.values.outgoing import Record
 from app.runtime import fragments
 from app.runtime.limits import Misuse, StepLimit, StepLimits, checked_text
-from topics import codec, keys
+from topics import codec, foreign, keys
+from topics.malformed import shown
 
 
 def event_record(
@@ -49,6 +50,8 @@ def foreign_record(
     """Return the record that a step sends. Raises Misuse, Malformed and StepLimit."""
     if type(topic) is not str or not topic:
         raise Misuse(f"step {key!r} sends to the Kafka topic {topic!r}; give its name")
+    if not foreign.is_topic(topic):
+        raise Misuse(f"step {key!r} sends to {shown(topic)}, which no Kafka topic is called; give {foreign.RULE}")
     if not limits.send_allowed(topic):
         raise Misuse(
             f"step {key!r} may not send to the Kafka topic {topic!r}; add it to replies.allowed_topics (Headgate's own "

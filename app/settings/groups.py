@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 
 PREFIX: Final = "HEADGATE_"
@@ -183,6 +183,16 @@ class GatewaySettings(Group):
     produce_timeout_seconds: Seconds = Field(
         default=10, description="Seconds that Kafka gets to acknowledge an event before the answer is 503."
     )
+
+    @field_validator("token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and re.fullmatch("[!-~]*", token.get_secret_value()) is None:
+            raise ValueError(
+                "a token has printable ASCII characters alone and no blank or line break; a Secret made with `echo` "
+                "ends with a line break, make it with `printf %s`"
+            )
+        return token
 
 
 class LimitSettings(Group):

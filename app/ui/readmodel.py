@@ -25,18 +25,24 @@ import orjson
 
 from app.observe import logs
 from app.ui import schema
+from topics.fields import opens_beyond_depth
 
 MOST_RUNS: Final = 100_000
 """Runs kept; the oldest go first."""
 MOST_DEAD_LETTERS: Final = 10_000
 MOST_AGE: Final = timedelta(days=7)
 """As long as headgate.results keeps them."""
-MOST_BYTES: Final = 1024 * 1024 * 1024
-"""Of the file. Above it the oldest tenth goes, again and again."""
+MOST_BYTES: Final = 512 * 1024 * 1024
+"""Of the file, as far as it is used. Above it the oldest tenth goes, again and again. It never gets smaller again, and
+SQLite's log comes on top: the volume has twice as much (helm/headgate)."""
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""Of SQLite's log beside the file, when it is not in use."""
 TRIM_EVERY: Final = 5_000
-"""Records between two looks at what is too old or too much."""
+"""Records between two looks at what is too old or too much; with large ones an eighth of the bound on bytes."""
 PACED_FROM: Final = 500
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
+LEVELS_AROUND: Final = 10
+"""Of objects and lists in an answer around what a record holds: orjson writes 254 in all."""
 BUSY_SECONDS: Final = 10.0
 
 log = logs.get(__name__)
@@ -140,7 +146,7 @@ class ReadModel:
         self._reading = _connected(self.path)
         self._writer = ThreadPoolExecutor(1, "readmodel-writer")
         self._reader = ThreadPoolExecutor(1, "readmodel-reader")
-        self._since_trim = 0
+        self._since_trim = self._bytes_since_trim = 0
         self._followers: Sequence[Followed] = ()
 
     def watch(self, followers: Sequence[Followed]) -> None:
@@ -221,12 +227,8 @@ class ReadModel:
 
     def _take(self, source: Source, records: Sequence[Record]) -> None:
         positions = {record.partition: record.offset + 1 for record in records}
-        batch = _array(records)
+        batch = _array([record for record in records if _is_understood(record)])
         with self._writing as db:
-            # Counted, because a value such as `1],[2` is no JSON alone and would be two records here.
-            (count,) = db.execute("SELECT iif(json_valid(?1), json_array_length(?1), -1)", (batch,)).fetchone()
-            if count != sum(1 for record in records if record.value):
-                batch = _array([record for record in records if self._is_json(record)])
             for statement in _STATEMENTS[source]:
                 db.execute(statement, (batch,))
             db.execute(schema.FORGET_STEPS)
@@ -235,16 +237,10 @@ class ReadModel:
                 [(source, partition, offset) for partition, offset in positions.items()],
             )
         self._since_trim += len(records)
-        if self._since_trim >= TRIM_EVERY:
-            self._since_trim = 0
+        self._bytes_since_trim += len(batch)
+        if self._since_trim >= TRIM_EVERY or self._bytes_since_trim >= self._bounds.size_bytes // 8:
+            self._since_trim = self._bytes_since_trim = 0
             self.trim()
-
-    def _is_json(self, record: Record) -> bool:
-        text = (record.value or b"").decode(errors="replace")
-        valid: int = self._writing.execute("SELECT json_valid(?)", (text,)).fetchone()[0]
-        if not valid:
-            log.warning("record_not_understood", partition=record.partition, offset=record.offset)
-        return bool(valid)
 
     # ---- bounds --------------------------------------------------------------------------------------------------
 
@@ -337,8 +333,25 @@ _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
 }
 
 
+def _is_understood(record: Record) -> bool:
+    """Whether orjson reads the value, and writes it again as a part of an answer: SQLite alone is content with less."""
+    value = record.value
+    if not value:
+        return False
+    try:
+        found = orjson.loads(value)
+        if opens_beyond_depth(value, len(value), len(value)):
+            for _ in range(LEVELS_AROUND):
+                found = [found]
+            orjson.dumps(found)
+    except (orjson.JSONDecodeError, TypeError) as error:
+        log.warning("record_not_understood", partition=record.partition, offset=record.offset, reason=str(error))
+        return False
+    return True
+
+
 def _array(records: Sequence[Record]) -> str:
-    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value) for one in records if one.value]
+    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value or b"") for one in records]
     return (b"[" + b",".join(parts) + b"]").decode(errors="replace")
 
 
@@ -406,4 +419,5 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _tuned(db: sqlite3.Connection) -> None:
     # What a crash of the machine loses is read from Kafka again; a torn file fails the check above and is made anew.
     db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     db.execute("PRAGMA synchronous = OFF")

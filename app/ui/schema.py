@@ -6,7 +6,7 @@ by row, a busy event loop would keep the writer waiting 5 ms for each.
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the tables below; a file with another one is thrown away and rebuilt from Kafka."""
 
 TABLES: Final = """

@@ -3,6 +3,7 @@
 from app.engine.values.limits import Limits
 from app.runtime.limits import StepLimits
 from app.settings import Settings
+from topics import foreign
 from topics.patterns import Pattern
 
 
@@ -12,7 +13,9 @@ def of_partition(settings: Settings) -> Limits:
     prefix = settings.kafka.prefix
 
     def reply_allowed(topic: str) -> bool:
-        return not topic.startswith(prefix) and any(one.matches(topic) for one in allowed)
+        if topic.startswith(prefix) or not foreign.is_topic(topic):
+            return False
+        return any(one.matches(topic) for one in allowed)
 
     partitions = settings.kafka.partitions
     return Limits(

@@ -26,7 +26,7 @@ from app.kafka.log import Fenced
 from app.kafka.sender import Sender
 from app.kafka.wire import FETCH_BYTES, Wire, is_away
 from app.observe import logs
-from app.observe.health import Health, Report
+from app.observe.health import Health
 from app.observe.http import HealthServer
 from app.observe.metrics import WorkerMetrics
 from app.pump.around import Bounds
@@ -105,7 +105,7 @@ class _Worker:
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
         settings = self._settings
         topic_ids = await asyncio.to_thread(_look_at_topics, settings)
-        server = HealthServer(self._metrics.registry, self._report)
+        server = HealthServer(self._metrics.registry, self._health.report)
         if settings.worker.metrics_port is not None:
             host, port = settings.worker.metrics_host, settings.worker.metrics_port
             try:
@@ -140,6 +140,7 @@ class _Worker:
             settings.kafka.prefix + "workflows", client=config, take=self._heard, attach=self._announced.attach
         )
         tasks = [asyncio.create_task(follower.run(), name="announcements")]
+        tasks[0].add_done_callback(self._task_ended)  # at once: it is waited for before there are others
         try:
             await self._first(follower.caught_up())
             await sender.send(self._announced.missing(self._loaded.workflows, _now_ms()))
@@ -153,7 +154,7 @@ class _Worker:
             tasks.append(asyncio.create_task(self._presence.keep(), name="presence"))
             if self._reload:
                 tasks.append(asyncio.create_task(self._watch_files(sender), name="reload"))
-            for task in tasks:
+            for task in tasks[1:]:
                 task.add_done_callback(self._task_ended)
             await self._first(stop.wait())
             self._health.down("partitions", "stopping")
@@ -318,9 +319,6 @@ class _Worker:
             await sender.send(self._announced.missing(self._loaded.workflows, _now_ms()))
             self._tell()
             log.info("workflows_reloaded", workflows=[one.id for one in self._loaded.workflows])
-
-    def _report(self) -> Report:
-        return self._health.report()
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,10 @@ import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 import pytest
 
+from app.gateway import server
 from app.settings import FIELDS, Settings, variable
+from app.ui import readmodel
+from app.wiring import gateway as gateway_parts
 
 Object = dict[str, Any]
 Rendered = Mapping[str, list[Object]]
@@ -170,8 +173,8 @@ def test_a_gateway_hands_over_before_it_stops(rendered: Rendered, file: str) -> 
     settings = Settings.load(environ=config_of(rendered[file], with_secrets=True))
     wait = container(rendered[file], "gateway")["lifecycle"]["preStop"]["sleep"]["seconds"]
     grace = pod(rendered[file], "gateway")["spec"]["terminationGracePeriodSeconds"]
-    drain_seconds = 10  # what app.wiring.gateway gives its producer
-    assert grace >= wait + settings.gateway.produce_timeout_seconds + drain_seconds
+    requests_seconds = max(settings.gateway.produce_timeout_seconds, server.DRAIN_SECONDS)
+    assert grace >= wait + requests_seconds + gateway_parts.DRAIN_SECONDS
     [gateway] = of_kind(rendered[file], "Deployment")
     assert gateway["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
@@ -359,6 +362,19 @@ def test_a_changed_workflow_restarts_workers_only(chart: Any, rendered: Rendered
     before, after = (pod(objects, "worker")["metadata"]["annotations"] for objects in (rendered["minimal"], changed))
     assert {name for name in before if before[name] != after[name]} == {"checksum/workflows"}
     assert pod(changed, "gateway") == pod(rendered["minimal"], "gateway")
+
+
+def test_only_what_asks_for_a_token_is_led_to_from_outside(rendered: Rendered) -> None:
+    [ingress], [route] = of_kind(rendered["production"], "Ingress"), of_kind(rendered["production"], "HTTPRoute")
+    paths = [one["path"] for rule in ingress["spec"]["rules"] for one in rule["http"]["paths"]]
+    matched = [one["path"]["value"] for rule in route["spec"]["rules"] for one in rule["matches"]]
+    assert set(paths) == set(matched) == {"/api", "/webhooks"}
+
+
+def test_a_volume_holds_the_read_model_and_what_comes_on_top(rendered: Rendered) -> None:
+    volumes = pod(rendered["minimal"], "gateway")["spec"]["volumes"]
+    assert next(one for one in volumes if one["name"] == "tmp")["emptyDir"] == {"sizeLimit": "1Gi"}
+    assert 2 * readmodel.MOST_BYTES <= 2**30
 
 
 def test_by_default_nothing_is_opened_to_the_outside(rendered: Rendered) -> None:

@@ -296,8 +296,12 @@ def _at(path: str, value: Any) -> dict[str, Any]:
             "would be killed while it drains. Set worker.terminationGracePeriodSeconds to at least 46.",
         ),
         (
-            {"gateway.terminationGracePeriodSeconds": 24},
-            "Set gateway.terminationGracePeriodSeconds to at least 25.",
+            {"gateway.terminationGracePeriodSeconds": 34},
+            "Set gateway.terminationGracePeriodSeconds to at least 35.",
+        ),
+        (
+            {"gateway.terminationGracePeriodSeconds": 44, "config.gateway.produce_timeout_seconds": 30},
+            "Set gateway.terminationGracePeriodSeconds to at least 45.",
         ),
         ({"workflows.files": None}, "workflows: none is given, and a worker needs some."),
         ({"workflows.imagePath": "/w"}, "workflows: workflows.files and workflows.imagePath are given."),

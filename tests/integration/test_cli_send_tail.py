@@ -1,3 +1,4 @@
+import asyncio
 import io
 import os
 import signal
@@ -7,9 +8,11 @@ from collections.abc import Callable
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from app.cli import main
 from app.kafka.embedded import EmbeddedKafka
+from tests.integration.odd_headers import write_odd
 from topics.keys import partition_of
 
 Run = Callable[..., str]
@@ -73,6 +76,22 @@ def test_lines_of_standard_input_are_events_and_a_wrong_one_stops_no_other(
 def test_an_event_without_data_is_null(run: Run) -> None:
     run("send", "a")
     assert [record["value"] for record in tailed(run)] == [{"topic": "a", "data": None}]
+
+
+def test_a_record_whose_headers_are_not_utf_8_is_tailed_with_what_comes_after(
+    run: Run, kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    async def write() -> None:
+        topic = f"{kafka_prefix}events"
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+            await write_odd(producer, topic, b"odd", key=b"k")
+            await producer.send_and_wait(topic, b"after", partition=0)
+
+    asyncio.run(write())
+    assert [(one["key"], one["value"], one["headers"]) for one in tailed(run)] == [
+        ("k", "odd", None),
+        (None, "after", {}),
+    ]
 
 
 def test_people_see_one_line_for_each_event(run: Run) -> None:

@@ -1,6 +1,5 @@
 """Records of other clients that aiokafka alone would stumble over: each is processed, none stops a partition."""
 
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,11 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.record.util import calc_crc32c
 
 from app.kafka.embedded import EmbeddedKafka
 from tests.e2e.service import Service, Worker
 from tests.e2e.waiting import until
-
-LEGAL_NAME = b"AAAA"
-ILLEGAL_NAME = b"\xff\xfeAA"
+from tests.integration.odd_headers import LEGAL_NAME, with_an_odd_header
 
 
 @pytest.fixture
@@ -38,15 +34,7 @@ async def test_a_header_whose_name_is_no_utf_8_stops_nothing(service: Service) -
         batch = producer.create_batch()
         batch.append(key=None, value=_event(1), timestamp=None, headers=[(LEGAL_NAME.decode(), b"x")])
         batch.append(key=None, value=_event(2), timestamp=None, headers=[])
-        built = batch._build
-
-        def with_another_name() -> bytearray:
-            raw = bytearray(bytes(built()).replace(LEGAL_NAME, ILLEGAL_NAME))
-            raw[17:21] = struct.pack(">I", calc_crc32c(bytes(raw[21:])))
-            batch._buffer = raw
-            return raw
-
-        batch._build = with_another_name
+        with_an_odd_header(batch)
         await (await producer.send_batch(batch, service.topic("events"), partition=0))
         await producer.send_and_wait(service.topic("events"), _event(3), partition=0)
     until(lambda: _completed(worker) == 3, 20.0, "three runs")

@@ -26,6 +26,7 @@ from tests.integration.gateway_process import (
     settings_for,
     until,
 )
+from tests.integration.odd_headers import write_odd
 
 
 async def listed(client: Any, expected: list[str]) -> bool:
@@ -152,6 +153,26 @@ async def test_a_follower_passes_over_what_was_aborted_also_at_the_end(kafka: Em
         assert followed.values == [b"kept"]
         lag = followed.follower.lag()
         assert (lag.records, set(lag.partitions)) == (0, {0, 1, 2, 3})
+
+
+async def test_a_follower_reads_records_whose_headers_are_not_utf_8_and_what_comes_after(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+    topic = f"{kafka_prefix}results"
+    async with producing(settings) as producer:
+        await producer.send_and_wait(topic, b"before", partition=0)
+        await write_odd(producer, topic, b"odd")
+        await producer.send_and_wait(topic, b"after", partition=0)
+        await producer.send_and_wait(topic, b"beside", partition=1)
+        async with Followed(settings, "results") as followed:
+            assert set(followed.values) == {b"after", b"before", b"beside", b"odd"}
+            await write_odd(producer, topic, b"odd again")
+            await producer.send_and_wait(topic, b"last", partition=0)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while followed.values[4:] != [b"odd again", b"last"] or followed.follower.lag().records:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
 
 
 async def test_a_follower_that_wants_the_newest_alone_passes_over_the_rest(

@@ -13,8 +13,9 @@ from app.engine.values.asks import EventCondition, Recorded, Suspend
 from app.engine.values.outgoing import Record, Result
 from app.engine.waits import wanted
 from headgate.definition import Workflow
-from topics import facts, journal, keys
+from topics import facts, foreign, journal, keys
 from topics.envelope import Envelope
+from topics.malformed import shown
 from topics.reserved import START
 from topics.verdicts import RetryLater
 
@@ -298,7 +299,9 @@ def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:
     topic = envelope.reply_topic
     assert topic is not None
     if not state.limits.reply_allowed(topic):
-        if topic.startswith(state.limits.prefix):  # no setting allows these
+        if not foreign.is_topic(topic):
+            remedy = f"give the name of a Kafka topic: {foreign.RULE}"
+        elif topic.startswith(state.limits.prefix):  # no setting allows these
             remedy = f"name a topic outside {state.limits.prefix}*, whose topics are Headgate's own and take no replies"
         else:
             remedy = "add the topic to replies.allowed_topics, or ask for the reply on an allowed topic"
@@ -306,7 +309,7 @@ def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:
             state,
             (envelope,),
             code="reply_refused",
-            reason=f"reply_topic {topic!r} is not allowed; the run {run.id!r} itself is in the results",
+            reason=f"reply_topic {shown(topic)} is not allowed; the run {run.id!r} itself is in the results",
             remedy=remedy,
             run_id=run.id,
             workflow_id=run.workflow.id,

@@ -36,8 +36,9 @@ fact and the remedy. Included once, by configmap.yaml, so that nothing is render
 {{- if not $secrets.gatewayToken.existingSecret -}}
 {{- fail "secrets.gatewayToken.existingSecret is empty: a gateway without a token does not start. Create a Secret with a token of at least 8 characters and name it here, or set gateway.enabled=false." -}}
 {{- end -}}
-{{- /* 5 until no load balancer sends anything more, the requests under way, 10 to drain the producer. */ -}}
-{{- $least := addf (float64 $config.gateway.produce_timeout_seconds) 15 | ceil | int -}}
+{{- /* 5 until no load balancer sends anything more, at most 20 for the requests under way (calls that wait are told
+       at once where their results will be), 10 to drain the producer. */ -}}
+{{- $least := max 35 (addf (float64 $config.gateway.produce_timeout_seconds) 15 | ceil | int) -}}
 {{- if lt (int .Values.gateway.terminationGracePeriodSeconds) $least -}}
 {{- fail (printf "gateway.terminationGracePeriodSeconds is %d and config.gateway.produce_timeout_seconds is %v: requests under way would be cut off. Set gateway.terminationGracePeriodSeconds to at least %d." (int .Values.gateway.terminationGracePeriodSeconds) $config.gateway.produce_timeout_seconds $least) -}}
 {{- end -}}

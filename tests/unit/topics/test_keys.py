@@ -118,3 +118,10 @@ def test_the_event_of_a_child_has_an_id_that_no_published_event_has() -> None:
     long = [keys.child_event_id(run, "k" * 600, n) for n in (0, 1)]
     assert len({*long}) == 2
     assert all(len(one) <= 512 for one in long)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("a", True), ("a.b-c_1", True), ("", False), (".a", False), ("a\n", False)]
+)
+def test_what_a_workflow_may_be_called(text: str, is_one: bool) -> None:
+    assert keys.is_workflow_id(text) is is_one

@@ -122,3 +122,7 @@ def test_a_retry_of_which_less_was_told_once_leaves_what_is_known() -> None:
     old = {name: value for name, value in retried("call").items() if name not in ("kind", "what", "asked_at")}
     [step] = steps_of([old])
     assert (step["state"], step["kind"], step["what"]) == ("retrying", None, None)
+
+
+def test_a_fact_of_no_name_tells_of_no_step() -> None:
+    assert steps_of([{"fact": {}, "step": "a"}, {"fact": ["step_waiting"], "step": "a"}]) == []

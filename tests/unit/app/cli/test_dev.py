@@ -27,6 +27,20 @@ def test_a_failed_run_names_the_command_that_shows_its_traceback(capsys: pytest.
     )
 
 
+@pytest.mark.parametrize("value", [b"5", b"null", b"[1]", b"", b"\xff"])
+def test_what_is_neither_result_nor_dead_letter_is_not_shown(value: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    dev._Show()(Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=None, value=value, headers=()))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_record_commands_no_terminal_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    show, title = dev._Show(), "\x1b]0;mine\x07"
+    show(record(run_id=title, status=title, error={"message": title}))
+    show(record(run_id=title, status="failed", error=title))
+    show(record(code=title, reason=title, remedy=[title]))
+    assert "\x1b]" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("example", "shown"), [("people/it's", "people/it"), (None, "order.created")])
 def test_the_hint_sends_to_a_topic_that_something_listens_to(
     capsys: pytest.CaptureFixture[str], example: str | None, shown: str

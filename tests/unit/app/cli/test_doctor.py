@@ -275,3 +275,9 @@ def test_kafka_out_of_reach_is_a_finding_with_its_own_code(monkeypatch: pytest.M
 def test_every_check_is_run(connected: Callable[[], cluster.Cluster]) -> None:
     found = {finding.check for check in doctor.CHECKS for finding in check(connected())}
     assert found == {"kafka", "topics", "clock", "workers", "workflows", "gateway"}
+
+
+def test_a_finding_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    title = "\x1b]0;mine\x07"
+    doctor._print([doctor.Finding(mark=Mark.WARN, check="workflows", fact=title, remedy=title)], {}, json=False)
+    assert "\x1b]" not in capsys.readouterr().out

@@ -1,7 +1,10 @@
+from typing import Any
+
 import pytest
 from click.testing import CliRunner
 
 from app.cli.gateway import command
+from app.observe import logs
 from app.settings import SettingsError
 
 
@@ -22,3 +25,21 @@ def test_without_a_token_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_wrong_port_is_a_settings_error() -> None:
     with pytest.raises(SettingsError, match=r"gateway\.port"):
         CliRunner().invoke(command, ["--port", "99999"], standalone_mode=False, catch_exceptions=False)
+
+
+def test_the_log_of_a_gateway_tells_none_of_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+
+    class _Configured(Exception):
+        pass
+
+    def configure(**given: Any) -> None:
+        told.update(given)
+        raise _Configured
+
+    monkeypatch.setattr(logs, "configure", configure)
+    monkeypatch.setenv("HEADGATE_GATEWAY_TOKEN", "token-token")
+    monkeypatch.setenv("HEADGATE_KAFKA_SASL_PASSWORD", "password")
+    with pytest.raises(_Configured):
+        CliRunner().invoke(command, ["--port", "0"], standalone_mode=False, catch_exceptions=False)
+    assert set(told["secrets"]) == {"token-token", "password"}

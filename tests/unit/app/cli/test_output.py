@@ -2,6 +2,7 @@ import io
 import sys
 from datetime import date
 
+import orjson
 import pytest
 
 from app.cli import output
@@ -36,6 +37,20 @@ def test_on_a_terminal_long_cells_are_cut_and_words_coloured(monkeypatch: pytest
 )
 def test_a_value_stays_on_one_line_and_commands_no_terminal(value: object, text: str) -> None:
     assert output.one_line(value) == text
+
+
+def test_json_commands_no_terminal_and_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"x": "a\u009b31mred\u202e\x1b]0;t\x07 ü\n"}
+    output.echo_json(given)
+    for text in (output.pretty_json(given), capsys.readouterr().out.rstrip("\n"), output.one_line(given)):
+        assert text.replace("\n", "").isprintable()
+        assert orjson.loads(text) == given
+
+
+def test_what_nests_too_deeply_to_be_written_is_said_to(capsys: pytest.CaptureFixture[str]) -> None:
+    deep = orjson.loads(b"[" * 300 + b"]" * 300)
+    output.echo_json(deep)
+    assert output.one_line(deep) == output.pretty_json(deep) == capsys.readouterr().out.strip()
 
 
 def test_json_takes_what_json_has_not(capsys: pytest.CaptureFixture[str]) -> None:

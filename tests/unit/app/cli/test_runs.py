@@ -227,3 +227,25 @@ def test_a_run_that_kafka_does_not_have_fails(connected: object, monkeypatch: py
 def test_long_runs_are_measured_in_seconds(answers: Callable[[object], list[Any]]) -> None:
     answers({"runs": [RUN | {"finished_at": "2026-01-01T00:01:30.000Z"}, RUN | {"finished_at": None}]})
     assert [line.rpartition("  ")[2] for line in run("list").stdout.splitlines()] == ["took", "90.0 s", "-"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"started_at": "x", "finished_at": "y"},
+        {"started_at": "2026-01-01T00:00:00Z", "finished_at": 5},
+        {"started_at": []},
+        {"events": [1, None, {"id": []}]},
+        {"events": {"a": 1}},
+        {"error": "boom"},
+        {"error": {"traceback": 5}},
+        {"status": {}, "key": [], "attempts": "x"},
+    ],
+)
+def test_a_record_that_is_not_as_it_should_be_is_shown_as_far_as_it_goes(
+    answers: Callable[[object], list[Any]], odd: dict[str, Any]
+) -> None:
+    steps = [{"step": 1, "received": odd.get("events", 7), "error": odd.get("error")}]
+    answers({"run": RUN | odd, "steps": steps, "facts": [odd], "runs": [RUN | odd], "read_model": {}})
+    assert run("show", "w:1").return_value == 0
+    assert len(run("list").stdout.splitlines()) == 2

@@ -1,5 +1,7 @@
 """How records look; reading them is in tests/integration/test_cli_send_tail.py."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -28,6 +30,7 @@ PLACE = "03:04:05.678 3-42    "
         (record(b"\xff"), "? base64:/w=="),
         (record(b"plain\x1b[31m"), "? plain\\x1b[31m"),
         (record(None), "? null"),
+        (record(b"[" * 300 + b"]" * 300), "? " + "[" * 300 + "]" * 300),
     ],
 )
 def test_an_event_is_topic_key_and_data(given: Record, line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +68,13 @@ def test_a_dead_letter_comes_with_its_remedy(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     ("given", "shown"),
-    [(record({"a": 1}), {"a": 1}), (record(b"text"), "text"), (record(b"\xff"), "base64:/w=="), (record(None), None)],
+    [
+        (record({"a": 1}), {"a": 1}),
+        (record(b"text"), "text"),
+        (record(b"\xff"), "base64:/w=="),
+        (record(None), None),
+        (record(b"[" * 254 + b"]" * 254), "[" * 254 + "]" * 254),
+    ],
 )
 def test_json_has_the_whole_record(given: Record, shown: object, capsys: pytest.CaptureFixture[str]) -> None:
     tail._show_json(given)
@@ -78,6 +87,11 @@ def test_json_has_the_whole_record(given: Record, shown: object, capsys: pytest.
         "headers": {},
         "value": shown,
     }
+
+
+def test_headers_that_cannot_be_read_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    tail._show_json(replace(record(1), has_odd_headers=True))
+    assert orjson.loads(capsys.readouterr().out)["headers"] is None
 
 
 def test_every_topic_has_its_line() -> None:

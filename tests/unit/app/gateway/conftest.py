@@ -1,8 +1,8 @@
 """The gateway in process: its ASGI application, with a producer and a read model in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from app.gateway.health import Readiness
 from app.gateway.server import Gateway, build
 from app.gateway.workflows import Workflows
+from app.kafka.answers import Expected
 from app.kafka.producer import Outgoing, ProduceError
 from app.observe.health import Check, Report
 from app.settings import GatewaySettings, LimitSettings
@@ -67,20 +68,23 @@ class MemoryReadModel:
 
 @dataclass
 class MemoryAnswers:
-    """Answers every run that is waited for with what a test gave it, else never."""
+    """Answers every run that is waited for with what a test gave it, else never. Deaf, it never begins to listen."""
 
     results: dict[str, bytes] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    deaf: bool = False
 
-    @asynccontextmanager
-    async def expected(self, run_id: str) -> "AsyncIterator[asyncio.Future[bytes]]":
+    @contextmanager
+    def expected(self, run_id: str) -> Iterator[Expected]:
         self.waiting.append(run_id)
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        expected = Expected(asyncio.get_running_loop().create_future(), asyncio.Event())
         workflow_id = run_id.partition(":")[0]
-        if workflow_id in self.results:
-            future.set_result(self.results[workflow_id])
+        if not self.deaf:
+            expected.listening.set()
+            if workflow_id in self.results:
+                expected.result.set_result(self.results[workflow_id])
         try:
-            yield future
+            yield expected
         finally:
             self.waiting.remove(run_id)
 

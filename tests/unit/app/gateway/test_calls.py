@@ -1,16 +1,22 @@
 """app.gateway.calls: runs that are started, resumed, cancelled and retried over HTTP."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
+from app.gateway import server
+from app.gateway.limits import MOST_WAITING
 from app.kafka.producer import MaybeAccepted, NotAccepted
+from app.settings import GatewaySettings
 from topics import codec, keys
 
 JSON = {"content-type": "application/json"}
+RUN = "charge:0123456789abcdef01234567"
 RESULT = orjson.dumps({"run_id": "charge:1", "status": "completed", "result": {"charged": 7}})
 
 
@@ -131,6 +137,23 @@ async def test_a_call_while_kafka_is_away_may_be_repeated(
         assert served.answers.waiting == []
 
 
+async def test_a_call_for_which_nobody_listens_in_time_is_started_all_the_same(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf = True
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=1ms", content=b"1", headers=JSON)
+        assert answer.status_code == 202
+        assert answer.json()["run_id"] == keys.run_id("charge", keys.digest_of(decoded(served)))
+
+
+async def test_a_call_for_which_nobody_listens_says_that_kafka_is_away(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf, served.producer.error = True, NotAccepted("Kafka is away.", retry_after_seconds=3)
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=1ms", content=b"1", headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "kafka_unavailable")
+
+
 async def test_calls_count_against_the_rate_limit(serve: Any, announced: Callable[..., Any]) -> None:
     async with serve(rate_limit_per_second=1) as served:
         await served.workflows.take([announced("charge")])
@@ -143,36 +166,123 @@ async def test_calls_count_against_the_rate_limit(serve: Any, announced: Callabl
 
 async def test_a_suspended_step_is_resumed_by_an_event(serve: Any) -> None:
     async with serve() as served:
-        path = "/api/v1/runs/charge:abc/resume/approval"
+        path = f"/api/v1/runs/{RUN}/resume/approval"
         answer = await served.client.post(path, content=b'{"by": "kim"}', headers=JSON)
         event = decoded(served)
         assert answer.status_code == 202
         assert answer.json() == {"event_id": event.id}
-        assert (event.topic, event.data, event.key) == ("headgate/resume/charge:abc/approval", {"by": "kim"}, None)
+        assert (event.topic, event.data, event.key) == (f"headgate/resume/{RUN}/approval", {"by": "kim"}, None)
 
 
 async def test_a_stuck_run_is_retried_by_an_event_with_its_id_as_key(serve: Any) -> None:
     async with serve() as served:
-        answer = await served.client.post("/api/v1/runs/charge:abc/retry")
+        answer = await served.client.post(f"/api/v1/runs/{RUN}/retry")
         event = decoded(served)
-        assert (answer.status_code, event.topic, event.key) == (202, "headgate/retry", "charge:abc")
+        assert (answer.status_code, event.topic, event.key) == (202, "headgate/retry", RUN)
         assert answer.json() == {"event_id": event.id}
 
 
 async def test_a_run_is_cancelled_by_an_event_with_its_id_as_key(serve: Any) -> None:
     async with serve() as served:
-        answer = await served.client.post("/api/v1/runs/charge:abc/cancel")
+        answer = await served.client.post(f"/api/v1/runs/{RUN}/cancel")
         event = decoded(served)
-        assert (answer.status_code, event.topic, event.key) == (202, "headgate/cancel", "charge:abc")
+        assert (answer.status_code, event.topic, event.key) == (202, "headgate/cancel", RUN)
 
 
-async def test_a_caller_that_leaves_is_forgotten(serve: Any, announced: Callable[..., Any]) -> None:
+OTHER = "charge:0123456789abcdef00000000"
+ASKED = [
+    f"/api/v1/runs/{RUN}/cancel",
+    f"/api/v1/runs/{RUN}/retry",
+    f"/api/v1/runs/{RUN}/resume/a",
+    f"/api/v1/runs/{RUN}/resume/b",
+    f"/api/v1/runs/{OTHER}/cancel",
+    f"/api/v1/runs/{OTHER}/retry",
+    f"/api/v1/runs/{OTHER}/resume/a",
+    "/api/v1/workflows/charge/call?wait=0",
+]
+
+
+async def test_an_idempotency_key_is_one_event_of_what_is_asked_of_a_run(serve: Any, announced: Any) -> None:
     async with serve() as served:
         await served.workflows.take([announced("charge")])
-        call = served.client.post("/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
-        asked = asyncio.create_task(call)
-        while not served.producer.written:  # noqa: ASYNC110 nobody tells
-            await asyncio.sleep(0)
-        asked.cancel()
-        await asyncio.wait({asked})
-        assert served.answers.waiting == []
+        for path in ASKED * 2:
+            await served.client.post(path, content=b"1", headers=JSON | {"idempotency-key": "k"})
+        written = [event_id for _, event_id, _, _ in served.producer.written]
+        assert len(set(written)) == len(ASKED)
+        assert written == written[: len(ASKED)] * 2
+
+
+@pytest.mark.parametrize("what", ["cancel", "retry", "resume/approval"])
+@pytest.mark.parametrize("run_id", ["charge", "charge:abc", "x%0D%0Ay:0123456789abcdef01234567", "*"])
+async def test_what_is_no_run_id_is_refused(serve: Any, what: str, run_id: str) -> None:
+    async with serve() as served:
+        answer = await served.client.post(f"/api/v1/runs/{run_id}/{what}", content=b"1", headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_parameters")
+        assert answer.json()["error"]["details"] == [{"pointer": "/path/run_id", "issue": "not a run id"}]
+        assert served.producer.written == []
+
+
+async def test_a_strange_id_that_somebody_announced_writes_no_header(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("a\r\nX-Mine: 1")])
+        answer = await served.client.post("/api/v1/workflows/a%0D%0AX-Mine:%201/call?wait=0", content=b"1")
+        assert answer.status_code == 404
+        assert "x-mine" not in answer.headers
+
+
+async def test_above_a_bound_a_call_is_told_at_once_where_its_result_will_be(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.gateway.flight.waiting = MOST_WAITING
+        answer = await served.client.post("/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
+        assert (answer.status_code, len(served.producer.written)) == (202, 1)
+        assert served.gateway.flight.waiting == MOST_WAITING
+
+
+@asynccontextmanager
+async def listening(served: Any) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """The gateway behind a socket: its address, and what stops it."""
+    stop = asyncio.Event()
+    async with asyncio.timeout(10):
+        with server.bind(GatewaySettings(port=0)) as listener:
+            serving = asyncio.create_task(server.serve(served.app, listener, stop=stop))
+            try:
+                yield "http://{}:{}".format(*listener.getsockname()), stop
+            finally:
+                stop.set()
+                await serving
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_a_caller_that_leaves_is_forgotten(serve: Any, announced: Any, *, deaf: bool) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf = deaf
+        async with listening(served) as (url, _), httpx.AsyncClient(headers=served.client.headers) as client:
+            call = client.post(f"{url}/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
+            asked = asyncio.create_task(call)
+            while not served.answers.waiting:  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(0.01)
+            assert served.gateway.flight.waiting == 1
+            asked.cancel()  # its connection is closed
+            while served.gateway.flight.requests:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert (served.answers.waiting, served.gateway.flight.waiting) == ([], 0)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_calls_that_wait_when_the_gateway_stops_are_told_their_runs(
+    serve: Any, announced: Any, *, deaf: bool
+) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.deaf = deaf
+        async with listening(served) as (url, stop), httpx.AsyncClient(headers=served.client.headers) as client:
+            call = client.post(f"{url}/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=JSON)
+            asked = asyncio.create_task(call)
+            while not served.answers.waiting:  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(0.01)
+            stop.set()
+            answer = await asked
+        assert answer.status_code == 202
+        assert answer.json()["run_id"] == keys.run_id("charge", keys.digest_of(decoded(served)))

@@ -82,6 +82,14 @@ async def test_a_full_gateway_is_503_at_once(serve: Any) -> None:
         assert served.gateway.flight.requests == MOST_REQUESTS
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_a_full_gateway_is_neither_dead_nor_without_figures(serve: Any, path: str) -> None:
+    async with serve() as served:
+        served.gateway.flight.requests = MOST_REQUESTS
+        assert (await served.client.get(path)).status_code == 200
+        assert served.gateway.flight.requests == MOST_REQUESTS
+
+
 async def test_nothing_stays_in_flight(serve: Any) -> None:
     async with serve() as served:
         for body in (EVENT, b"{", {"topic": 1}):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from app.gateway.workflows import REMEMBERED_TOPICS, Workflows
@@ -49,7 +50,16 @@ async def test_a_new_announcement_replaces_the_old_one(announced: Any) -> None:
     assert (ids(workflows, "old"), ids(workflows, "new"), (workflows.get("a") or {})["version"]) == ((), ("a",), "2")
 
 
-@pytest.mark.parametrize("fields", [{"triggers": None}, {"triggers": 3}, {"triggers": ["a**b"]}, {"triggers": [1]}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"triggers": None},
+        {"triggers": 3},
+        {"triggers": ["a**b"]},
+        {"triggers": [1]},
+        {"schema": orjson.loads(b"[" * 240 + b"]" * 240)},
+    ],
+)
 async def test_what_is_no_announcement_is_passed_over(announced: Any, fields: dict[str, Any]) -> None:
     workflows = Workflows()
     await workflows.take([announced("bad", "t", **fields), announced("good", "t", offset=1)])

@@ -148,6 +148,52 @@ async def test_once_kafka_is_silent_for_too_long_nothing_more_is_taken(connected
     await asyncio.gather(waiting, return_exceptions=True)
 
 
+def homed(partition: int) -> str:
+    """An event id whose home is this partition."""
+    return next(name for n in range(100) if keys.partition_of((name := f"e-{n}").encode(), PARTITIONS) == partition)
+
+
+async def test_a_partition_that_is_stuck_refuses_its_own_events_alone(connected: Any) -> None:
+    events, twin = connected()
+    stuck = asyncio.create_task(events.produce([event(homed(0))]))
+    await turn()
+    next(iter(events._undelivered)).opened_at -= 11
+    with pytest.raises(NotAccepted, match="nothing for 10 s in partition 0"):
+        await events.produce([event(homed(1)), event(homed(0))])
+    assert len(events._undelivered) == 1, "nothing of the refused request was taken"
+    others = asyncio.create_task(events.produce([event(homed(1)), event(homed(2))]))
+    await turn()
+    twin.acknowledge()
+    await asyncio.gather(stuck, others)
+    assert [lane.pending_bytes for lane in events._lanes] == [0] * PARTITIONS
+
+
+async def test_what_waits_for_one_partition_leaves_room_for_others(
+    connected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "LANE_BYTES", 1_000)
+    events, twin = connected()
+    waiting = [asyncio.create_task(events.produce([event(homed(0), value=b"x" * 2_000)]))]
+    await turn()
+    with pytest.raises(NotAccepted, match="bytes wait for Kafka's partition 0 already"):
+        await events.produce([event(homed(0))])
+    waiting.append(asyncio.create_task(events.produce([event(homed(1))])))
+    await turn()
+    twin.acknowledge()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_connection_that_ends_before_a_batch_is_handed_over_ends_nothing_else(connected: Any) -> None:
+    events, _ = connected()
+    producing = asyncio.create_task(events.produce([event("a")]))
+    await asyncio.sleep(0)  # the batch is there, and nobody has begun to hand it over
+    events._fail(errors.KafkaConnectionError())
+    with pytest.raises(MaybeAccepted):
+        await producing
+    await turn()
+    assert events._unknown is None
+
+
 async def test_what_waits_for_kafka_is_bounded(connected: Any) -> None:
     events, _ = connected()
     events._pending_bytes = producer.PENDING_BYTES + 1

@@ -46,6 +46,7 @@ def test_an_author_may_set_every_header() -> None:
     ("given", "words"),
     [
         ({"topic": "headgate.events"}, "may not send to the Kafka topic 'headgate.events'; add it to replies."),
+        ({"topic": "x" * 40_000}, "xx..., which no Kafka topic is called; give 1 to 249 of the characters"),
         ({"topic": None}, "sends to the Kafka topic None; give its name"),
         ({"key": 7}, "the record key of step 'ask' is 7; give text or bytes"),
         ({"headers": {"h": 7}}, "the header 'h' of step 'ask' is 7; give text or bytes"),

@@ -160,6 +160,17 @@ def test_secrets_are_not_in_what_is_printed() -> None:
     assert secret not in f"{loaded!r} {loaded} {loaded.model_dump_json()}"
 
 
+@pytest.mark.parametrize(
+    "token", ["hunter2hunter2\n", " hunter2hunter2", "hunter2 hunter2", "hünter2hünter2", "a" * 8 + "\x00"]
+)
+def test_a_token_that_no_header_can_hold_is_refused_in_words_that_do_not_tell_it(token: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.load(environ={"HEADGATE_GATEWAY_TOKEN": token})
+    assert "gateway.token cannot be this value: a token has printable ASCII characters alone" in str(raised.value)
+    assert "printf %s" in str(raised.value)
+    assert "nter2" not in str(raised.value)
+
+
 def test_a_secret_with_too_few_characters_is_not_in_the_message() -> None:
     with pytest.raises(SettingsError) as raised:
         Settings.load(environ={"HEADGATE_GATEWAY_TOKEN": "hunter2"})

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.ui import schema
+from app.ui import readmodel, schema
 from app.ui.readmodel import Bounds, ReadModel, ReadModelInUse, Source
 from topics.told import Listener
 
@@ -291,6 +291,12 @@ HOSTILE = [
     b'{"run_id":"w:x","finished_at":7}',
     b'{"a":1}],[0,1,{"run_id":"w:injected","finished_at":"2026"}',
     b"[" * 3000 + b"]" * 3000,
+    b"[" * 1999 + b"]" * 1999,
+    b'{"a":1}\x00',
+    b'{"run_id":"w:x","fact":"run_started","code":"c","at":"2026","finished_at":"2026","result":1e999}',
+    b'{"run_id":"w:x","fact":"run_started","code":"c","at":"2026","finished_at":"2026","result":"\\ud800"}',
+    b'{"run_id":"w:x","fact":"run_started","code":"c","at":"2026","finished_at":"2026","result":%b}'
+    % (b"[" * 250 + b"]" * 250),
 ]
 
 
@@ -302,6 +308,8 @@ async def test_what_is_no_record_is_passed_over_and_those_beside_it_are_kept(ope
         Source.DEAD_LETTERS: Record(orjson.dumps({"code": "c", "at": at(1), "run_id": "w:good"}), 100),
     }[source]
     async with opened() as model:
+        for n, value in enumerate(HOSTILE):  # alone, and all together
+            await take(model, source, Record(value, n))
         await take(model, source, *(Record(value, n) for n, value in enumerate(HOSTILE)), good)
         if source is Source.DEAD_LETTERS:
             assert await model.dead_letters() == [good.value]
@@ -310,14 +318,11 @@ async def test_what_is_no_record_is_passed_over_and_those_beside_it_are_kept(ope
         assert await model.attach_to(source)(State()) == {0: 101}
 
 
-async def test_half_a_surrogate_pair_does_not_break_the_list(opened: Open) -> None:
+async def test_data_that_nests_as_deep_as_an_event_may_is_kept(opened: Open) -> None:
+    deep = orjson.loads(b"[" * 200 + b"]" * 200)
     async with opened() as model:
-        await take(
-            model, Source.RESULTS, Record(b'{"run_id":"w:1","finished_at":"2026-01-31T12:00:00Z","key":"\\ud800"}')
-        )
-        found, _ = await model.runs()
-        assert [one["run_id"] for one in found] == ["w:1"]
-        orjson.dumps(found)
+        await take(model, Source.RESULTS, result("w:1", result=deep))
+        assert await listed(model) == ["w:1"]
 
 
 # ---- offsets, restart, rebuild ---------------------------------------------------------------------------------------
@@ -432,6 +437,18 @@ async def test_the_file_is_bounded_in_bytes(opened: Open) -> None:
 
 
 # ---- how old it is ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_file_stays_within_twice_its_bound_while_large_records_come(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readmodel, "LOG_BYTES", 1_000_000)
+    async with opened(size_bytes=4_000_000) as model:
+        for n in range(100):
+            await take(model, Source.RESULTS, result(f"w:{n:03}", finished=n, offset=n, result="x" * 400_000))
+            sizes = [path.stat().st_size for path in model.path.parent.iterdir()]
+            assert sum(sizes) < 2 * 4_000_000 + 5_000_000  # what SQLite's log may hold before it begins anew
+        assert "w:099" in await listed(model)
 
 
 async def test_it_says_how_far_behind_it_is_and_whether_it_is_being_rebuilt(opened: Open) -> None:

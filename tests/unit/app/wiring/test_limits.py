@@ -27,8 +27,14 @@ def test_a_million_runs_may_wait_however_they_are_spread() -> None:
 
 def test_replies_go_where_the_settings_allow_and_never_into_own_topics() -> None:
     allowed = limits.of_partition(settings(replies__allowed_topics="answers.*,headgate.*")).reply_allowed
-    answers = [allowed(one) for one in ("answers.*", "elsewhere", "headgate.events")]
+    answers = [allowed(one) for one in ("answers.emea", "elsewhere", "headgate.events")]
     assert answers == [True, False, False]
+
+
+def test_what_no_kafka_topic_is_called_is_not_allowed_whatever_the_patterns() -> None:
+    allowed = limits.of_partition(settings(replies__allowed_topics="**")).reply_allowed
+    names = ("answers", "x" * 249, "x" * 250, "answers." + "x" * 40_000, "a b", "__consumer_offsets")
+    assert [allowed(one) for one in names] == [True, True, False, False, False, False]
 
 
 def test_a_window_is_in_milliseconds() -> None:

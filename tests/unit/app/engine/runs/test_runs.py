@@ -24,7 +24,7 @@ from tests.unit.app.engine.partition import (
     results,
     summary,
 )
-from topics import codec
+from topics import codec, foreign
 from topics.envelope import Envelope
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -429,6 +429,7 @@ def test_each_run_of_an_event_replies_and_each_event_of_a_batch_is_answered() ->
             "headgate.events",
             "name a topic outside headgate.*, whose topics are Headgate's own and take no replies",
         ),
+        ("a b", f"give the name of a Kafka topic: {foreign.RULE}"),
     ],
 )
 def test_a_reply_that_is_not_allowed_is_a_dead_letter_and_the_run_a_result(topic: str, remedy: str) -> None:
