@@ -202,8 +202,9 @@ def _outcome(sent: "asyncio.Future[Any]") -> BaseException | None:
     return error
 
 
-def _timed_out() -> errors.KafkaTimeoutError:
-    return errors.KafkaTimeoutError(f"no answer within {_SEND_SECONDS:g} s")
+def _timed_out() -> Exception:
+    error: Exception = errors.KafkaTimeoutError(f"no answer within {_SEND_SECONDS:g} s")
+    return error
 
 
 def _check_metadata_task(producer: AIOKafkaProducer) -> None:

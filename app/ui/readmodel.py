@@ -6,10 +6,8 @@ the same transactions as what it read. The gateway answers from it; pages will. 
 """
 
 import asyncio
-import fcntl
 import os
 import shutil
-import sqlite3
 import tempfile
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -24,7 +22,7 @@ from typing import Any, Final, Protocol, TypeVar
 import orjson
 
 from app.observe import logs
-from app.ui import schema
+from app.ui import file, schema
 from topics.fields import opens_beyond_depth
 
 MOST_RUNS: Final = 100_000
@@ -35,15 +33,12 @@ MOST_AGE: Final = timedelta(days=7)
 MOST_BYTES: Final = 512 * 1024 * 1024
 """Of the file, as far as it is used. Above it the oldest tenth goes, again and again. It never gets smaller again, and
 SQLite's log comes on top: the volume has twice as much (helm/headgate)."""
-LOG_BYTES: Final = 16 * 1024 * 1024
-"""Of SQLite's log beside the file, when it is not in use."""
 TRIM_EVERY: Final = 5_000
 """Records between two looks at what is too old or too much; with large ones an eighth of the bound on bytes."""
 PACED_FROM: Final = 500
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
 LEVELS_AROUND: Final = 10
 """Of objects and lists in an answer around what a record holds: orjson writes 254 in all."""
-BUSY_SECONDS: Final = 10.0
 
 log = logs.get(__name__)
 Answer = TypeVar("Answer")
@@ -103,19 +98,6 @@ class Followed(Protocol):
     def lag(self) -> Lag: ...
 
 
-class ReadModelInUse(Exception):
-    """Two processes would write one file."""
-
-    exit_code: Final = 2
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"The read model {path} is in use by another process. Give each gateway a file of its own in "
-            "gateway.read_model, or leave the setting out for a temporary one."
-        )
-        self.path = path
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """What is kept."""
@@ -141,9 +123,9 @@ class ReadModel:
         self.path = path or Path(str(self._temporary)) / "readmodel.sqlite"
         self._bounds, self._now = bounds, now
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.path)
-        self._writing = _opened(self.path)
-        self._reading = _connected(self.path)
+        self._lock = file.locked(self.path)
+        self._writing = file.opened(self.path)
+        self._reading = file.connected(self.path)
         self._writer = ThreadPoolExecutor(1, "readmodel-writer")
         self._reader = ThreadPoolExecutor(1, "readmodel-reader")
         self._since_trim = self._bytes_since_trim = 0
@@ -370,54 +352,3 @@ def _read_cursor(text: str) -> list[str]:
     if type(found) is not list or len(found) != 2 or not all(type(one) is str for one in found):
         raise ValueError("not a cursor")
     return found
-
-
-def _locked(path: Path) -> int:
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise ReadModelInUse(path) from None
-    return lock
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    # Each connection belongs to one thread of the pool; SQLite itself is told so to keep its own check out of the way.
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-    db.text_factory = _text
-    return db
-
-
-def _text(raw: bytes) -> str:
-    """JSON may hold half of a surrogate pair; as a text of SQLite that is no UTF-8."""
-    return raw.decode(errors="replace")
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Return the connection that writes. A file of another version, or one that is broken, is made anew."""
-    db = _connected(path)
-    try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == schema.VERSION and db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
-            _tuned(db)
-            return db
-        reason = f"its tables have version {version}, not {schema.VERSION}" if version else "it is new"
-    except sqlite3.DatabaseError as error:
-        reason = str(error)
-    db.close()
-    log.info("read_model_created", path=str(path), reason=reason)
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    db = _connected(path)
-    _tuned(db)
-    with db:
-        db.executescript(f"{schema.TABLES}; PRAGMA user_version = {schema.VERSION};")
-    return db
-
-
-def _tuned(db: sqlite3.Connection) -> None:
-    # What a crash of the machine loses is read from Kafka again; a torn file fails the check above and is made anew.
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-    db.execute("PRAGMA synchronous = OFF")

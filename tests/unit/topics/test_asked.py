@@ -14,6 +14,7 @@ ALL: list[asked.Ask] = [
     asked.Wait("flow:1", "approval#1", 0, "approvals/42", None, "t", 5, None, (b"0123456789ab",), False),
     asked.Wait("flow:1", "approval", 1, "approvals/*", "k", None, 5, 9, (), True),
     asked.Withdraw("flow:1", "approval", 0),
+    asked.More("flow:1", "approval", 0, 16),
     asked.Met("flow:1", "approval", 0, EVENT),
     asked.Expired("flow:1", "approval", 0),
     asked.Interest("approvals", False, 5),

@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from app.ui import readmodel, schema
-from app.ui.readmodel import Bounds, ReadModel, ReadModelInUse, Source
+from app.ui.file import ReadModelInUse
+from app.ui.readmodel import Bounds, ReadModel, Source
 from topics.told import Listener
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

@@ -7,7 +7,8 @@ import pytest
 
 from app.kafka.follow import Follower
 from app.settings import Settings, SettingsError
-from app.ui.readmodel import ReadModel, ReadModelInUse
+from app.ui.file import ReadModelInUse
+from app.ui.readmodel import ReadModel
 from app.wiring import gateway
 
 
