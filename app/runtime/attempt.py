@@ -194,7 +194,10 @@ class Attempt:
     @property
     def is_passive(self) -> bool:
         """Whether steps are open that wait for something from outside, and no others."""
-        return bool(self._open) and all(one.kind not in _ACTIVE for one in self._open.values())
+        for one in self._open.values():
+            if one.kind in _ACTIVE:
+                return False
+        return bool(self._open)
 
     def resolve(self, key: str, outcome: Outcome) -> None:
         """A step has ended, durably."""

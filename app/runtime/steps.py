@@ -27,6 +27,11 @@ from topics.envelope import Envelope
 from topics.patterns import ANY, ONE, Pattern, PatternError
 
 _LOG = logs.get("workflow")
+_RETRIES: Final = 2
+_BASE_DELAY: Final = 1.0
+_MAX_DELAY: Final = 10.0
+_EXECUTE: Final = asks.Execute(max_retries=_RETRIES, base_delay_ms=1_000, max_delay_ms=10_000)
+"""What is asked for by a step that says nothing of retries: the same object each time."""
 _MOST_CHILDREN: Final = 1_000
 _MOST_CONDITIONS: Final = 100
 
@@ -47,9 +52,9 @@ class Steps:
         fn: Callable[..., Any],
         /,
         *args: Any,
-        max_retries: int = 2,
-        base_delay: Span = 1.0,
-        max_delay: Span = 10.0,
+        max_retries: int = _RETRIES,
+        base_delay: Span = _BASE_DELAY,
+        max_delay: Span = _MAX_DELAY,
         timeout: Span | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -60,6 +65,8 @@ class Steps:
             return job_of(key, fn, args, kwargs, run_id=run_id, timeout_seconds=limit)
 
         def make(_recorded: Recorded | None) -> Ask:
+            if max_retries == _RETRIES and base_delay is _BASE_DELAY and max_delay is _MAX_DELAY:
+                return _EXECUTE
             if type(max_retries) is not int or not 0 <= max_retries <= MAX_RETRIES:
                 raise Misuse(f"max_retries of step {key!r} is {max_retries!r}; give a number from 0 to {MAX_RETRIES}")
             return asks.Execute(

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
 
 import orjson
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
@@ -61,8 +60,8 @@ class Codec:
         if adapter is not None:
             written = _dumped(adapter, value, what, f"what {self._name} says it returns")
             if written is not None:
-                value = orjson.Fragment(_wrapped(None, orjson.Fragment(written)) if _is_marked(written) else written)
-                return encoded(value, what, most_bytes=most_bytes)
+                written = _wrapped(None, orjson.Fragment(written)) if _is_marked(written) else written
+                return _rewritten(written, what, most_bytes)
         # It is not what the annotation says, or there is none: then it counts as what it is.
         made = type(value)
         if isinstance(value, BaseModel) or is_dataclass(made):
@@ -74,9 +73,7 @@ class Codec:
             written = _dumped(_adapter_for(made), value, what, f"a {made.__qualname__}")
             if written is None:
                 written = encoded(value, what, most_bytes=most_bytes)
-            return encoded(
-                orjson.Fragment(_wrapped(made.__qualname__, orjson.Fragment(written))), what, most_bytes=most_bytes
-            )
+            return _rewritten(_wrapped(made.__qualname__, orjson.Fragment(written)), what, most_bytes)
         written = encoded(value, what, most_bytes=most_bytes)
         marks = _is_marked(written) or (adapter is not None and not _fits(adapter, written))
         return _wrapped(None, orjson.Fragment(written)) if marks else written
@@ -116,23 +113,26 @@ class Codec:
         return None
 
 
-_CODECS: Final[WeakKeyDictionary[Any, Codec]] = WeakKeyDictionary()
-
-
 def codec_of(function: Function) -> Codec:
     """Return the codec of a function's results; that of a method or a partial is its function's."""
-    while not inspect.isfunction(function):
-        inner = getattr(function, "func", None) or getattr(function, "__func__", None)
+    try:
+        return _codec_of(function)
+    except TypeError:  # it cannot be hashed
+        return _codec_of.__wrapped__(function)
+
+
+@lru_cache(maxsize=1024)
+def _codec_of(function: Function) -> Codec:
+    inner: Any = function
+    while not inspect.isfunction(inner):
+        outer = inner
+        inner = getattr(outer, "func", None) or getattr(outer, "__func__", None)
         if inner is None:
-            call = type(function).__call__
+            call = type(outer).__call__
             inner = call if inspect.isfunction(call) else None
         if inner is None:
-            return Codec(function)  # built in: it has no annotation, and no module with classes of the author's
-        function = inner
-    found = _CODECS.get(function)
-    if found is None:
-        found = _CODECS[function] = Codec(function)
-    return found
+            return Codec(outer)  # built in: it has no annotation, and no module with classes of the author's
+    return Codec(inner) if inner is function else _codec_of(inner)
 
 
 def uuid_of(run_id: str, key: str) -> str:
@@ -246,6 +246,17 @@ def _is_marked(written: bytes) -> bool:
 
 def _wrapped(name: str | None, value: "orjson.Fragment") -> bytes:  # quoted, or `fragments` would count it
     return orjson.dumps({_TYPE: name, "value": value})
+
+
+def _rewritten(written: bytes, what: str, most_bytes: int) -> bytes:
+    """Return the JSON that pydantic or we wrote. Raises NotStorable."""
+    value = orjson.Fragment(written)
+    if b"NaN" in written or b"Infinity" in written:  # pydantic may write these; no others that are not JSON
+        return encoded(value, what, most_bytes=most_bytes)
+    try:
+        return _bounded(encode_data(value, what), what, most_bytes)
+    except Malformed as error:
+        raise NotStorable(f"{error}; give what JSON can hold") from None
 
 
 def _bounded(written: bytes, what: str, most_bytes: int) -> bytes:

@@ -202,6 +202,26 @@ def test_what_would_come_back_as_less_is_refused(fn: Any, value: Any, words: str
         there_and_back(fn, value)
 
 
+def test_a_model_that_would_write_what_is_no_json_is_refused() -> None:
+    class Loose(BaseModel):
+        model_config = ConfigDict(ser_json_inf_nan="constants")
+        number: float
+
+    def loose() -> Loose: ...  # type: ignore[empty-body]
+
+    assert there_and_back(loose, Loose(number=1.5)) == Loose(number=1.5)
+    with pytest.raises(NotStorable, match=r"give what JSON can hold"):
+        there_and_back(loose, Loose(number=float("inf")))
+
+
+def test_a_result_that_nests_too_deep_is_refused() -> None:
+    deep: Any = []
+    for _ in range(220):
+        deep = [deep]
+    with pytest.raises(NotStorable, match=r"nests deeper|recursion limit"):
+        there_and_back(obj, {"a": deep})
+
+
 def test_what_no_longer_fits_its_class_or_annotation_is_told() -> None:
     class Grown(BaseModel):
         total: Decimal
