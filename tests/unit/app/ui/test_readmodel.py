@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.ui import readmodel, schema
+from app.ui import file, schema
 from app.ui.file import ReadModelInUse
 from app.ui.readmodel import Bounds, ReadModel, Source
 from topics.told import Listener
@@ -443,7 +443,7 @@ async def test_the_file_is_bounded_in_bytes(opened: Open) -> None:
 async def test_the_file_stays_within_twice_its_bound_while_large_records_come(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readmodel, "LOG_BYTES", 1_000_000)
+    monkeypatch.setattr(file, "LOG_BYTES", 1_000_000)
     async with opened(size_bytes=4_000_000) as model:
         for n in range(100):
             await take(model, Source.RESULTS, result(f"w:{n:03}", finished=n, offset=n, result="x" * 400_000))
