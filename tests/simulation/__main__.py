@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.pool import Failure, run_seed, run_seeds
-from tests.simulation.scenario import Scenario, Violation
+from tests.simulation.scenario import Scenario
+from tests.simulation.violation import Violation
 
 
 def main() -> int:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tests.simulation.mutations import mutated
-from tests.simulation.scenario import Scenario, Violation
+from tests.simulation.scenario import Scenario
+from tests.simulation.violation import Violation
 
 CHUNK = 25
 

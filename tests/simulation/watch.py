@@ -134,7 +134,7 @@ class Watch:
         if kind == "run":
             if run not in self.journaled:
                 self._sim.broken(f"the function of step {name} began before its run was journaled")
-            if known is not None and known.outcome is not None and self._sim.owns(run):
+            if known is not None and known.outcome is not None and self._sim.journals.owns(run):
                 self._sim.broken(f"the function of step {name} began again, after {known.outcome} was journaled")
         self.seen.calls[name] += 1
         return self.seen.calls[name]

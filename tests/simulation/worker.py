@@ -167,7 +167,7 @@ class Worker:
                 clock=clock,
                 runtime=self.driver,
                 open_log=open_log,
-                observe=lambda counters, state: sim.observe(self, counters, state),
+                observe=lambda counters, state: sim.journals.observe(self, counters, state),
                 claim_every_ms=shape.claim_every_ms,
                 at_hand_bytes=shape.at_hand_bytes,
                 standby=standby,

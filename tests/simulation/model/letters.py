@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.simulation.model.logs import Identity, Logs
 from tests.simulation.model.results import too_many
-from tests.simulation.scenario import Violation
+from tests.simulation.violation import Violation
 
 
 def dead_letters_are_right(logs: Logs) -> None:

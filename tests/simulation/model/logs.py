@@ -10,7 +10,8 @@ import orjson
 from app.engine.tables.state import Run
 from tests.simulation.durable import Op
 from tests.simulation.programs import TICK
-from tests.simulation.scenario import Scenario, Violation
+from tests.simulation.scenario import Scenario
+from tests.simulation.violation import Violation
 from topics import codec, keys
 from topics.envelope import Envelope
 
@@ -69,9 +70,9 @@ class Logs:
             assert pump is not None
             self.known[number] = pump.state.known
             self.waiting |= pump.state.runs
-            sim.compare(pump.state, marks=False)
-        if sim._problem is not None:
-            raise sim._problem
+            sim.journals.compare(pump.state, marks=False)
+        if sim.problem is not None:
+            raise sim.problem
 
     def _read_events(self) -> None:
         published: dict[str, set[tuple[Any, ...]]] = defaultdict(set)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.simulation.model.logs import Logs, Result
-from tests.simulation.scenario import Violation
+from tests.simulation.violation import Violation
 from topics.timestamps import milliseconds
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from tests.simulation.durable import CHAIN
 from tests.simulation.model.logs import Logs
-from tests.simulation.scenario import Violation
+from tests.simulation.violation import Violation
 from topics import keys
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.simulation.model.logs import Identity, Logs
 from tests.simulation.programs import Program
-from tests.simulation.scenario import Violation
+from tests.simulation.violation import Violation
 from topics import keys
 from topics.timestamps import milliseconds
 

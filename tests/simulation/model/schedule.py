@@ -6,7 +6,7 @@ import orjson
 
 from tests.simulation.model.logs import Logs
 from tests.simulation.programs import LAST_TICK, TICK
-from tests.simulation.scenario import Violation
+from tests.simulation.violation import Violation
 from tests.simulation.worker import EPOCH_MS
 from topics import keys
 from topics.timestamps import milliseconds

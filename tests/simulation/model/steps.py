@@ -2,7 +2,8 @@
 
 from tests.simulation.durable import ALWAYS
 from tests.simulation.model.logs import Logs
-from tests.simulation.scenario import Violation, rests
+from tests.simulation.rest import rests
+from tests.simulation.violation import Violation
 from tests.simulation.watch import Journaled
 from tests.simulation.worker import EPOCH_MS
 from topics.timestamps import milliseconds
@@ -79,7 +80,7 @@ def each_run_went_through_all_of_its_steps(logs: Logs) -> None:
 def what_is_over_leaves_nothing(logs: Logs) -> None:
     """The journals hold steps and waits of those runs alone that still wait."""
     for number in range(logs.sim.partitions):
-        for key in logs.sim.entities(number):
+        for key in logs.sim.journals.entities(number):
             kind, _, name = key.decode().partition(":")
             run = name.rpartition("#")[0] if kind == "step" else name.split("#")[0]
             if kind == "fan" or (kind in ("run", "step", "wait") and run not in logs.waiting):

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.simulation.durable import On, Op, judged
 from tests.simulation.model.logs import Identity, Logs
-from tests.simulation.scenario import Violation
+from tests.simulation.violation import Violation
 from tests.simulation.watch import Journaled, place_of
 from tests.simulation.worker import EPOCH_MS
 from topics import reserved

@@ -1,0 +1,5 @@
+"""What the simulation raises."""
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
