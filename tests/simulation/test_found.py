@@ -7,13 +7,14 @@ import orjson
 import pytest
 
 from app.engine.apply import apply
-from app.engine.effects import Resolve, Rise
+from app.engine.effects import Effects, Resolve, Rise
 from app.engine.inputs import (
     BodiesRead,
     Delivered,
     Ended,
     EventsRead,
     Evicted,
+    Failure,
     LookedBack,
     StepAsked,
     TimePassed,
@@ -23,7 +24,7 @@ from app.engine.journal import snapshot
 from app.engine.journal.commit import commit
 from app.engine.journal.entities import event_of
 from app.engine.journal.restore import Restored, restore
-from app.engine.starts import waking
+from app.engine.starts import waking, wishes
 from app.engine.tables.state import RunStatus, State, empty, policy_of
 from app.engine.values.asks import Await, EventCondition, Sleep
 from app.engine.values.known import Definition
@@ -288,6 +289,22 @@ def test_what_met_too_many_waits_for_a_round_goes_before_what_comes_in_the_next(
     world.produce(0, "approvals/7", "second")
     world.settle()
     assert [(run, data) for run, _, _, data in world.outcomes] == [("a:1", "first"), ("b:1", "first")]
+
+
+def test_a_stuck_run_that_is_cancelled_is_stuck_no_more() -> None:
+    partition = Partition(defined())
+    partition.read(an_event(0))
+    run = run_id("w", an_event(0))
+    partition.ask(run, "pause", Sleep(until_ms=partition.now + 1_000))
+    partition.commit()
+    partition.give(Ended(run, 1, None, Failure("HistoryMismatch", "it asks for another step", None, stuck=True)))
+    partition.commit()
+    effects = Effects()
+    wishes.cancel(partition.state, run, "somebody wanted it", effects)
+    assert partition.state.stuck == {}
+    partition.commit()
+    assert run in partition.state.fates
+    assert partition.takeover(defined()).state.stuck == {}
 
 
 @pytest.fixture(autouse=True)

@@ -86,6 +86,7 @@ def weighs(run: Run) -> bool:
 def wake(state: State, run: Run) -> None:
     """Let the run go on, or be given up, once what it needs is read back and its workflow is there."""
     forget_attempt(run)
+    state.stuck.pop(run.id, None)
     name = run.workflow.id
     there = run.id in state.fates or name in state.loaded or name in state.retired
     turn(state, run, RunStatus.WAKING if there else RunStatus.ASLEEP)

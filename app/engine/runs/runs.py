@@ -137,7 +137,6 @@ def retry_stuck(state: State, run_id: str) -> bool:
     run = state.runs.get(run_id)
     if run is None or run.status is not RunStatus.STUCK:
         return False
-    state.stuck.pop(run_id, None)
     if run.workflow.id in state.loaded:
         run.workflow = state.loaded[run.workflow.id]
     tell(state, facts.run_resumed(run_id=run_id, workflow_id=run.workflow.id, at_ms=state.now_ms))
