@@ -1,10 +1,13 @@
 """What the simulation has found, each as a case of its own that fails without its fix."""
 
-from collections.abc import Sequence
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
 import pytest
+import pytest_asyncio
 
 from app.engine.apply import apply
 from app.engine.effects import Effects, Resolve, Rise
@@ -25,7 +28,7 @@ from app.engine.journal.commit import commit
 from app.engine.journal.entities import event_of
 from app.engine.journal.restore import Restored, restore
 from app.engine.starts import waking, wishes
-from app.engine.tables.state import RunStatus, State, empty, policy_of
+from app.engine.tables.state import Run, RunStatus, State, empty, policy_of
 from app.engine.values.asks import Await, EventCondition, Sleep
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
@@ -34,8 +37,11 @@ from app.kafka.log import Entry
 from app.kafka.memory import MemoryLog, MemorySender
 from app.kafka.memory_cluster import MemoryCluster
 from app.pump.takeover import Owner, take_over
+from app.runtime.driver import Driver
+from app.runtime.limits import StepLimits
 from headgate import workflow
 from headgate.definition import Workflow
+from headgate.errors import HeadgateError, Pause
 from tests.unit.app.engine.partition import Partition, run_id
 from tests.unit.app.engine.partition import event as an_event
 from tests.unit.app.engine.world import World
@@ -305,6 +311,84 @@ def test_a_stuck_run_that_is_cancelled_is_stuck_no_more() -> None:
     partition.commit()
     assert run in partition.state.fates
     assert partition.takeover(defined()).state.stuck == {}
+
+
+async def started(driver: Driver, fn: Any) -> Run:
+    """Start a run of a function; nobody is to hear of it."""
+    run = Run(f"{fn.__name__}:00", workflow(fn.__name__, "orders/created")(fn), (an_event(0),), None, None, NOW)
+    await driver.start([run], lambda told: pytest.fail(f"{told} was reported"))
+    return run
+
+
+@pytest_asyncio.fixture
+async def driver() -> AsyncIterator[Driver]:
+    made = Driver(limits=StepLimits(partitions=1), threads=1)
+    yield made
+    made.close()
+
+
+async def test_a_plain_function_that_is_cancelled_before_its_first_step_gives_its_thread_back(driver: Driver) -> None:
+    began, gate, over = threading.Event(), threading.Event(), threading.Event()
+    raised: list[BaseException] = []
+
+    def slow(ctx: Any, payload: Any) -> None:
+        began.set()
+        gate.wait(20)
+        try:
+            ctx.step.sleep("pause", 3_600)
+        except BaseException as error:
+            raised.append(error)
+            raise
+        finally:
+            over.set()
+
+    run = await started(driver, slow)
+    assert await asyncio.to_thread(began.wait, 20)
+    driver.cancel([run])
+    gate.set()
+    assert await asyncio.to_thread(over.wait, 20)
+    assert [type(one) for one in raised] == [Pause]
+
+
+async def test_a_plain_function_that_is_cancelled_while_it_waits_for_a_thread_does_not_begin(driver: Driver) -> None:
+    gate, over = threading.Event(), threading.Event()
+    begun: list[str] = []
+
+    def first(ctx: Any, payload: Any) -> None:
+        begun.append("first")
+        gate.wait(20)
+
+    def second(ctx: Any, payload: Any) -> None:
+        begun.append("second")
+
+    held, waits = await started(driver, first), await started(driver, second)
+    driver.cancel([waits])
+    behind = driver._threads.call_workflow(over.set)
+    driver.cancel([held])
+    gate.set()
+    await behind
+    assert begun == ["first"]
+
+
+async def test_a_function_that_goes_on_though_it_was_cancelled_gets_no_step(driver: Driver) -> None:
+    raised: list[BaseException] = []
+    over = asyncio.Event()
+
+    async def stubborn(ctx: Any, payload: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            try:
+                await ctx.step.sleep("pause", 3_600)
+            except HeadgateError as error:
+                raised.append(error)
+            over.set()
+
+    run = await started(driver, stubborn)
+    driver.cancel([run])
+    async with asyncio.timeout(20):
+        await over.wait()
+    assert "after run 'stubborn:00' was stopped here" in str(raised[0])
 
 
 @pytest.fixture(autouse=True)
