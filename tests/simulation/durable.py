@@ -1,70 +1,15 @@
-"""Random workflows with durable steps: what they ask for, drawn as values, and the function that asks for it."""
+"""The functions of workflows with durable steps: they ask for what their plan says, async or plain."""
 
 import asyncio
-import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from random import Random
 from typing import Any, Final, Protocol
 
-from headgate import EventTimeout, Reject, StepError, after, event_on
+from headgate import ChildError, EventTimeout, Reject, StepError, after, event_on
 from headgate.event import Event
+from tests.simulation.plans import CHAIN, On, Op, Plan, judged
 from tests.simulation.worker import EPOCH_MS
-
-SIGNALS: Final = ("signals/a", "signals/b", "signals/a/x", "alarms")
-"""Topics of which events are waited for."""
-CHAIN: Final = "chain/hop"
-"""The topic of what runs publish."""
-ALWAYS: Final = 1_000_000
-"""Failures of a step's function that never succeeds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class On:
-    """An event that is waited for. `judge`: what its filter does: "" there is none, "half" takes some, "raises"."""
-
-    topic: str
-    key: str | None = None
-    type: str | None = None
-    judge: str = ""
-    since: str = "run_start"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Op:
-    """One step."""
-
-    kind: str
-    key: str
-    seconds: float = 0.0
-    """How long it sleeps, or its function takes."""
-    timeout: float | None = None
-    on: tuple[On, ...] = ()
-    after: float | None = None
-    """A time among the conditions, the last of them."""
-    failures: int = 0
-    """Calls of its function that fail before one succeeds."""
-    retries: int = 0
-    rejects: bool = False
-    plain: bool = False
-    event_key: str | None = None
-    """Of what it publishes."""
-
-    @property
-    def waits(self) -> bool:
-        return self.kind in ("event", "any", "all", "suspend")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a function does: groups one after the other, the steps of a group side by side."""
-
-    groups: tuple[tuple[Op, ...], ...]
-    fails_after: int
-    """After this group the function fails, in those attempts that fail."""
-    ops: Mapping[str, Op] = field(default_factory=dict)
 
 
 class Watch(Protocol):
@@ -74,70 +19,8 @@ class Watch(Protocol):
     def begins(self, run: str, key: str) -> int: ...
     def comes_to(self, run: str, key: str, value: Any) -> None: ...
     def judges(self, run: str, key: str) -> None: ...
-
-
-# --- drawn ----------------------------------------------------------------------------------------------------------
-
-_KINDS: Final = (
-    *("run",) * 5,
-    *("event",) * 5,
-    *("sleep", "until", "any", "any", "all", "suspend", "suspend"),
-    *("publish", "publish", "now", "uuid", "random"),
-)
-
-
-def draw_plan(random: Random, *, dated: bool) -> Plan:
-    """Return a random plan. `dated`: every wait has an end."""
-    groups: list[tuple[Op, ...]] = []
-    number = 0
-    for _ in range(random.choice((1, 2, 2, 3, 4))):
-        size = random.choice((1, 1, 1, 1, 2, 3))
-        groups.append(tuple(_op(random, f"s{number + at}", dated=dated) for at in range(size)))
-        number += size
-    return Plan(
-        groups=tuple(groups),
-        fails_after=random.randrange(len(groups)),
-        ops={op.key: op for group in groups for op in group},
-    )
-
-
-def _op(random: Random, key: str, *, dated: bool) -> Op:
-    kind = random.choice(_KINDS)
-    seconds = random.choice((0.0, 0.0, 0.02, 0.3)) if kind == "run" else random.choice((0.0, 0.05, 0.4, 1.5))
-    timeout = random.choice((0.05, 0.3, 0.8, 2.0, 6.0)) if dated or random.random() < 0.6 else None
-    if kind == "run":
-        return Op(
-            kind=kind,
-            key=key,
-            seconds=seconds,
-            failures=random.choice((0, 0, 0, 1, 2, ALWAYS)),
-            retries=random.choice((0, 1, 2)),
-            rejects=random.random() < 0.1,
-            plain=random.random() < 0.3,
-        )
-    if kind in ("sleep", "until"):
-        return Op(kind=kind, key=key, seconds=seconds)
-    if kind == "event":
-        return Op(kind=kind, key=key, timeout=timeout, on=(_on(random),))
-    if kind in ("any", "all"):
-        on = tuple(_on(random) for _ in range(random.choice((1, 1, 2))))
-        return Op(kind=kind, key=key, timeout=timeout, on=on, after=random.choice((None, 0.1, 0.7)))
-    if kind == "suspend":
-        return Op(kind=kind, key=key, timeout=timeout)
-    return Op(kind=kind, key=key, event_key=random.choice((None, "k0", f"c{random.randrange(3)}")))
-
-
-def _on(random: Random) -> On:
-    return On(
-        topic=random.choice(("signals/a", "signals/b", "signals/*", "signals/**", "alarms")),
-        key=random.choice((None, None, None, "k0", "k1")),
-        type=random.choice((None, None, None, "t")),
-        judge=random.choice(("", "", "", "half", "half", "raises")),
-        since=random.choice(("run_start", "run_start", "run_start", "now")),
-    )
-
-
-# --- done -----------------------------------------------------------------------------------------------------------
+    def seconds(self) -> float: ...
+    def recorded(self, run: str) -> tuple[str, str] | None: ...
 
 
 async def perform(ctx: Any, plan: Plan, watch: Watch, *, fails: bool) -> dict[str, Any]:
@@ -145,30 +28,71 @@ async def perform(ctx: Any, plan: Plan, watch: Watch, *, fails: bool) -> dict[st
     found: dict[str, Any] = {}
     for number, group in enumerate(plan.groups):
         if len(group) == 1:
-            values = [await _one(ctx, group[0], watch)]
+            values = [await _one(ctx, group[0], watch, found)]
         else:
-            values = await asyncio.gather(*[_one(ctx, op, watch) for op in group])
+            values = await asyncio.gather(*[_one(ctx, op, watch, found) for op in group])
         found.update(zip([op.key for op in group], values, strict=True))
         if fails and number == plan.fails_after:
             raise ValueError("not yet")
     return found
 
 
-async def _one(ctx: Any, op: Op, watch: Watch) -> Any:
+def perform_plainly(ctx: Any, plan: Plan, watch: Watch, *, fails: bool) -> dict[str, Any]:
+    """As `perform`, one step after the other."""
+    found: dict[str, Any] = {}
+    for number, group in enumerate(plan.groups):
+        for op in group:
+            found[op.key] = _one_plainly(ctx, op, watch, found)
+        if fails and number == plan.fails_after:
+            raise ValueError("not yet")
+    return found
+
+
+def mistake(ctx: Any, watch: Watch) -> Any:
+    """Ask as other code would that does not fit what is recorded, if anything is. Return what to await, or None."""
+    recorded = watch.recorded(ctx.run_id)
+    if recorded is None:
+        return None
+    key, kind = recorded
+    return ctx.step.suspend(key) if kind != "suspend" else ctx.step.sleep(key, 0)
+
+
+async def _one(ctx: Any, op: Op, watch: Watch, found: Mapping[str, Any]) -> Any:
     watch.asks(ctx.run_id, op)
     try:
-        value = await _STEPS[op.kind](ctx, op, watch)
-    except EventTimeout:
-        value = {"error": "EventTimeout"}
-    except StepError as error:
-        value = {"error": error.error_type}
+        value = _READ.get(op.kind, _as_it_is)(await _ASK[op.kind](ctx, op, watch, found))
+    except (EventTimeout, StepError) as error:
+        value = _failure(error)
     watch.comes_to(ctx.run_id, op.key, value)
     return value
 
 
-async def _run(ctx: Any, op: Op, watch: Watch) -> Any:
+def _one_plainly(ctx: Any, op: Op, watch: Watch, found: Mapping[str, Any]) -> Any:
+    watch.asks(ctx.run_id, op)
+    try:
+        value = _READ.get(op.kind, _as_it_is)(_ASK[op.kind](ctx, op, watch, found))
+    except (EventTimeout, StepError) as error:
+        value = _failure(error)
+    watch.comes_to(ctx.run_id, op.key, value)
+    return value
+
+
+def _failure(error: EventTimeout | StepError) -> dict[str, Any]:
+    if isinstance(error, ChildError):
+        about = {"status": error.status, "number": error.number, "results": list(error.results)}
+        return {"error": error.error_type} | about
+    return {"error": "EventTimeout" if isinstance(error, EventTimeout) else error.error_type}
+
+
+# --- what each kind asks for ----------------------------------------------------------------------------------------
+
+Found = Mapping[str, Any]
+"""What the steps of earlier groups came to."""
+
+
+def _run(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
     work = partial(_work_plainly if op.plain else _work, watch, ctx.run_id, op)
-    return await ctx.step.run(op.key, work, max_retries=op.retries, base_delay=0.05, max_delay=0.2)
+    return ctx.step.run(op.key, work, max_retries=op.retries, base_delay=0.05, max_delay=0.2)
 
 
 async def _work(watch: Watch, run: str, op: Op) -> Any:
@@ -190,19 +114,18 @@ def _worked(op: Op, call: int) -> dict[str, int]:
     return {"call": call}  # another value in every call: only the one that was journaled may ever be seen
 
 
-async def _sleep(ctx: Any, op: Op, _watch: Watch) -> Any:
-    return await ctx.step.sleep(op.key, op.seconds)
+def _sleep(ctx: Any, op: Op, _watch: Watch, _found: Found) -> Any:
+    return ctx.step.sleep(op.key, op.seconds)
 
 
-async def _sleep_until(ctx: Any, op: Op, _watch: Watch) -> Any:
-    loop = asyncio.get_running_loop()
-    now = datetime.fromtimestamp(EPOCH_MS / 1000, UTC) + timedelta(seconds=loop.time())
-    return await ctx.step.sleep_until(op.key, now + timedelta(seconds=op.seconds))
+def _sleep_until(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+    now = datetime.fromtimestamp(EPOCH_MS / 1000, UTC) + timedelta(seconds=watch.seconds())
+    return ctx.step.sleep_until(op.key, now + timedelta(seconds=op.seconds))
 
 
-async def _event(ctx: Any, op: Op, watch: Watch) -> Any:
+def _event(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
     one = op.on[0]
-    event = await ctx.step.wait_for_event(
+    return ctx.step.wait_for_event(
         op.key,
         one.topic,
         timeout=op.timeout,
@@ -211,41 +134,50 @@ async def _event(ctx: Any, op: Op, watch: Watch) -> Any:
         filter=_filter(ctx, op, one, watch),
         since=one.since,
     )
-    return event.sequence_id
 
 
-async def _any(ctx: Any, op: Op, watch: Watch) -> Any:
-    number, event = await ctx.step.wait_for_any(op.key, _conditions(ctx, op, watch), timeout=op.timeout)
-    return [number, _place(event)]
+def _any(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+    return ctx.step.wait_for_any(op.key, _conditions(ctx, op, watch), timeout=op.timeout)
 
 
-async def _all(ctx: Any, op: Op, watch: Watch) -> Any:
-    return [_place(one) for one in await ctx.step.wait_for_all(op.key, _conditions(ctx, op, watch), timeout=op.timeout)]
+def _all(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+    return ctx.step.wait_for_all(op.key, _conditions(ctx, op, watch), timeout=op.timeout)
 
 
-async def _suspend(ctx: Any, op: Op, _watch: Watch) -> Any:
-    return await ctx.step.suspend(op.key, {"why": op.key}, timeout=op.timeout)
+def _suspend(ctx: Any, op: Op, _watch: Watch, _found: Found) -> Any:
+    return ctx.step.suspend(op.key, {"why": op.key}, timeout=op.timeout)
 
 
-async def _publish(ctx: Any, op: Op, watch: Watch) -> Any:
-    # Other data in every call, as above.
-    data = {"n": watch.begins(ctx.run_id, op.key)}
-    return await ctx.step.publish_event(op.key, CHAIN, data, event_key=op.event_key)
+def _resume(ctx: Any, op: Op, watch: Watch, found: Found) -> Any:
+    started = found.get(op.of) if op.of is not None else None
+    run = started if isinstance(started, str) else ctx.run_id
+    return ctx.step.resume(op.key, run, op.target, _once(ctx, op, watch))
 
 
-async def _now(ctx: Any, op: Op, _watch: Watch) -> Any:
-    return (await ctx.step.now(op.key)).isoformat()
+def _publish(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+    return ctx.step.publish_event(op.key, CHAIN, _once(ctx, op, watch), event_key=op.event_key)
 
 
-async def _uuid(ctx: Any, op: Op, _watch: Watch) -> Any:
-    return await ctx.step.uuid(op.key)
+def _send(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+    return ctx.step.send(op.key, "replies", _once(ctx, op, watch), record_key=f"{ctx.run_id}#{op.key}")
 
 
-async def _random(ctx: Any, op: Op, _watch: Watch) -> Any:
-    return await ctx.step.random(op.key)
+def _invoke(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+    method = ctx.step.invoke_and_wait if op.calls else ctx.step.invoke
+    return method(op.key, op.children[0], _once(ctx, op, watch))
 
 
-_STEPS: Final[dict[str, Callable[[Any, Op, Watch], Awaitable[Any]]]] = {
+def _batch_invoke(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+    method = ctx.step.batch_invoke_and_wait if op.calls else ctx.step.batch_invoke
+    return method(op.key, [(one, _once(ctx, op, watch)) for one in op.children])
+
+
+def _once(ctx: Any, op: Op, watch: Watch) -> dict[str, int]:
+    """Return other data in every call, as above."""
+    return {"n": watch.begins(ctx.run_id, op.key)}
+
+
+_ASK: Final[dict[str, Callable[[Any, Op, Watch, Found], Any]]] = {
     "run": _run,
     "sleep": _sleep,
     "until": _sleep_until,
@@ -253,11 +185,36 @@ _STEPS: Final[dict[str, Callable[[Any, Op, Watch], Awaitable[Any]]]] = {
     "any": _any,
     "all": _all,
     "suspend": _suspend,
+    "resume": _resume,
     "publish": _publish,
-    "now": _now,
-    "uuid": _uuid,
-    "random": _random,
+    "send": _send,
+    "invoke": _invoke,
+    "call": _invoke,
+    "starts": _batch_invoke,
+    "calls": _batch_invoke,
+    "now": lambda ctx, op, _watch, _found: ctx.step.now(op.key),
+    "uuid": lambda ctx, op, _watch, _found: ctx.step.uuid(op.key),
+    "random": lambda ctx, op, _watch, _found: ctx.step.random(op.key),
 }
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _place(event: Event[Any] | None) -> str | None:
+    return None if event is None else event.sequence_id
+
+
+_READ: Final[dict[str, Callable[[Any], Any]]] = {
+    "event": lambda event: event.sequence_id,
+    "any": lambda met: [met[0], _place(met[1])],
+    "all": lambda events: [_place(one) for one in events],
+    "now": lambda at: at.isoformat(),
+    "starts": list,
+    "calls": list,
+}
+"""What functions write down of what they got."""
 
 
 def _conditions(ctx: Any, op: Op, watch: Watch) -> list[Any]:
@@ -286,17 +243,3 @@ def _filter(ctx: Any, op: Op, one: On, watch: Watch) -> Callable[[Event[Any]], b
         return verdict == "yes"
 
     return passes
-
-
-def judged(one: On, data: Any) -> str:
-    """Say what the filter does with an event: "yes", "no" or "raises"."""
-    if not one.judge:
-        return "yes"
-    weight = zlib.crc32(f"judged {data!r}".encode())
-    if one.judge == "raises" and weight % 3 == 0:
-        return "raises"
-    return "yes" if weight % 2 else "no"
-
-
-def _place(event: Event[Any] | None) -> str | None:
-    return None if event is None else event.sequence_id

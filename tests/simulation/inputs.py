@@ -36,7 +36,7 @@ class Inputs:
         self._batches = batches
         self._count = 0
         self._sent: list[tuple[Entry, str | None]] = []
-        self._keys = [f"k{number}" for number in range(random.choice((1, 2, 4)))]
+        self.keys = [f"k{number}" for number in range(random.choice((1, 2, 4)))]
         self._transactions = 0
         self._wrong = random.choice((0.0, 0.25, 0.6))
         self._keyed = random.choice((0.3, 0.7, 1.0))
@@ -85,7 +85,7 @@ class Inputs:
             return random.choice(self._sent)
         self._count += 1
         number = self._count
-        key = random.choice(self._keys) if random.random() < self._keyed else None
+        key = random.choice(self.keys) if random.random() < self._keyed else None
         event_id = f"e{number}" if random.random() < 0.5 else None
         topic = random.choice(self._topics)
         data: dict[str, Any] = {"n": number}

@@ -44,6 +44,11 @@ class Journals:
         self._rounds = 0
         self.owners: dict[int, Owner] = {}
 
+    def is_owner(self, number: int) -> bool:
+        """Whether the process that goes on now is, as the log has it, the owner of a partition."""
+        owner = self.owners.get(number)
+        return owner is not None and owner.worker == self._sim.loop.current.name
+
     def owns(self, run: str) -> bool:
         """Whether the process that goes on now is, as the log has it, the owner of the partition of a run."""
         process = self._sim.loop.current.name

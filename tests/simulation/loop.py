@@ -11,7 +11,10 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
+
+from tests.simulation.threads import Pool
 
 MAX_STEPS: Final = 400_000
 
@@ -49,6 +52,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._active: list[Process] = []
         self._running = False
         self._tasks: list[SimTask] = []
+        self._pools: dict[int, Pool] = {}
         self._doomed: dict[Process, tuple[int, Callable[[], None]]] = {}
         self.steps = 0
         self.root = Process("root")
@@ -123,18 +127,22 @@ class SimLoop(asyncio.AbstractEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Call `func` as a thread would: a while later, in the process that asked."""
         future = self.create_future()
-
-        def call() -> None:
-            try:
-                result = func(*args)
-            except Exception as error:  # noqa: BLE001 as an executor does
-                outcome: Callable[[], None] = lambda e=error: future.set_exception(e)  # type: ignore[misc] # noqa: E731
-            else:
-                outcome = lambda: future.set_result(result)  # noqa: E731
-            self.call_soon(lambda: None if future.done() else outcome())
-
-        self.call_later(0.001 + self._random() * 0.01, call)
+        after = 0.001 + self._random() * 0.01
+        if executor is None:
+            self.call_later(after, self._call, future, partial(func, *args))
+        else:
+            self._pools[id(executor)] = executor
+            self.call_later(after, executor.submit, self, future, partial(func, *args))
         return future
+
+    def _call(self, future: asyncio.Future[Any], func: Callable[[], Any]) -> None:
+        try:
+            result = func()
+        except Exception as error:  # noqa: BLE001 as an executor does
+            outcome: Callable[[], None] = partial(future.set_exception, error)
+        else:
+            outcome = partial(future.set_result, result)
+        self.call_soon(lambda: None if future.done() else outcome())
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         message = str(context.get("message"))
@@ -238,6 +246,8 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Take apart what still runs, so that no finalizer does it later, at a moment of its own."""
         for process in {one.process for one in self._tasks}:
             process.dead = True
+        for pool in self._pools.values():
+            pool.abandon()
         for task in self._tasks:
             coro = task.get_coro()
             for _ in range(5):

@@ -23,6 +23,7 @@ from app.pump.pump import Pump
 from app.pump.reader import Reader
 from app.pump.standby import Standby
 from headgate.definition import Workflow
+from tests.simulation.mutations_of_families import OF_FAMILIES
 from tests.simulation.mutations_of_steps import OF_STEPS, Patch, both
 from topics import keys
 
@@ -294,33 +295,37 @@ def _schedules_everywhere() -> Any:
     return mock.patch.object(schedules, "follow", follow)
 
 
-MUTATIONS: Final[dict[str, Patch]] = {
-    "deliver-first": _deliver_first,
-    "no-tail-check": _no_tail_check,
-    "no-redelivery": _no_redelivery,
-    "ignore-sequences": _ignore_sequences,
-    "no-fence": _no_fence,
-    "open-outputs": _open_outputs,
-    "no-kill-record": _no_kill_record,
-    "no-reading-after-the-claim": _claim_late,
-    "offsets-first": _offsets_first,
-    "forget-pending": _forget_pending,
-    "forget-triggers": _forget_triggers,
-    "new-before-old": _new_before_old,
-    "forget-sleepers": _forget_sleepers,
-    "forget-runs": _forget_runs,
-    "forget-ids": _forget_ids,
-    "no-dedup": _no_dedup,
-    "no-homes": _no_homes,
-    "no-order": _no_order,
-    "publish-anew": _publish_anew,
-    "mark-early": _mark_early,
-    "lose-tombstones": _lose_tombstones,
-    "miss-instants": _miss_instants,
-    "schedules-everywhere": _schedules_everywhere,
-    "go-on-after-lost-answers": _go_on_after_lost_answers,
-    "standby-keeps-what-went": _standby_keeps_what_went,
-} | OF_STEPS
+MUTATIONS: Final[dict[str, Patch]] = (
+    {
+        "deliver-first": _deliver_first,
+        "no-tail-check": _no_tail_check,
+        "no-redelivery": _no_redelivery,
+        "ignore-sequences": _ignore_sequences,
+        "no-fence": _no_fence,
+        "open-outputs": _open_outputs,
+        "no-kill-record": _no_kill_record,
+        "no-reading-after-the-claim": _claim_late,
+        "offsets-first": _offsets_first,
+        "forget-pending": _forget_pending,
+        "forget-triggers": _forget_triggers,
+        "new-before-old": _new_before_old,
+        "forget-sleepers": _forget_sleepers,
+        "forget-runs": _forget_runs,
+        "forget-ids": _forget_ids,
+        "no-dedup": _no_dedup,
+        "no-homes": _no_homes,
+        "no-order": _no_order,
+        "publish-anew": _publish_anew,
+        "mark-early": _mark_early,
+        "lose-tombstones": _lose_tombstones,
+        "miss-instants": _miss_instants,
+        "schedules-everywhere": _schedules_everywhere,
+        "go-on-after-lost-answers": _go_on_after_lost_answers,
+        "standby-keeps-what-went": _standby_keeps_what_went,
+    }
+    | OF_STEPS
+    | OF_FAMILIES
+)
 
 
 @contextmanager

@@ -2,14 +2,15 @@
 
 import asyncio
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from headgate import Reject, RetryLater, workflow
 from headgate.definition import Workflow
-from tests.simulation.durable import CHAIN, Plan, Watch, draw_plan, perform
+from tests.simulation.durable import Watch, mistake, perform, perform_plainly
+from tests.simulation.plans import CHAIN, Plan, draw_plan
 from topics.envelope import Envelope
 
 TOPICS = ("orders/created", "orders/paid", "refunds/created", "stock.low")
@@ -37,6 +38,8 @@ class Program:
     """A plain function, which runs in a thread."""
     plan: Plan | None = None
     """Its durable steps."""
+    cancel_on: tuple[str, ...] = ()
+    on_failure: str | None = None
 
     def outcome(self) -> tuple[str, int]:
         """Return the status and the attempts of each of its runs."""
@@ -109,9 +112,81 @@ def draw_durable(random: Random, number: int) -> Program:
     )
 
 
-def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, Any]]], int], watch: Watch) -> Workflow:
+CANCELS = "cancels/order"
+"""The topic whose events cancel the runs of their key."""
+NOWHERE = "nowhere"
+"""A workflow that does not exist."""
+
+
+def draw_family(random: Random) -> list[Program]:
+    """Return workflows that start others, those that they start, and one that looks at what failed."""
+    handler = _by_name("h-failed", random.choice(("plain", "plain", "fail", "reject")), random, "c1-leaf")
+    told = (None, handler.id)
+    leaf = _by_name("c1-leaf", random.choice(("plain", "slow", "fail", "reject")), random, random.choice(told))
+    child = replace(
+        draw_durable(random, 0),
+        id="c0-steps",
+        triggers=(),
+        filtered=False,
+        plan=draw_plan(random, dated=True, children={leaf.id: (), NOWHERE: ()} if random.random() < 0.6 else None),
+        plain=random.random() < 0.3,
+        on_failure=random.choice(told),
+    )
+    assert child.plan is not None
+    suspends = [op.key for op in child.plan.ops.values() if op.kind == "suspend"]
+    children = {child.id: suspends, leaf.id: ()} | ({NOWHERE: ()} if random.random() < 0.4 else {})
+    parents = [_parent(random, number, children, told) for number in range(random.choice((1, 1, 2)))]
+    return [*parents, child, leaf, handler]
+
+
+def _parent(random: Random, number: int, children: Mapping[str, Sequence[str]], told: Sequence[str | None]) -> Program:
+    drawn = draw_durable(random, number)
+    batch_by = random.choice(("workflow", "key", "key", "partition"))
+    size = random.choice((1, 1, 2, 3))
+    return replace(
+        drawn,
+        batch_size=size,
+        batch_timeout_seconds=random.choice((None, 0.2, 0.6)) if size > 1 else None,
+        batch_by=batch_by,
+        timeout_seconds=random.choice((None, None, None, None, 3.0)),
+        failures=random.choice((0, 0, 0, 0, 1, 2)),
+        filtered=drawn.filtered and size == 1,
+        plan=draw_plan(random, dated=drawn.order == "strict", children=children),
+        plain=random.random() < 0.3,
+        cancel_on=("cancels/*",) if (size == 1 or batch_by == "key") and random.random() < 0.6 else (),
+        on_failure=random.choice(told),
+    )
+
+
+def _by_name(workflow_id: str, kind: str, random: Random, on_failure: str | None) -> Program:
+    """Return an ordinary workflow that is started by its name alone."""
+    return Program(
+        id=workflow_id,
+        kind=kind,
+        triggers=(),
+        batch_size=1,
+        batch_timeout_seconds=None,
+        batch_by="workflow",
+        order=random.choice(("key", "none")),
+        max_retries=random.choice((0, 1, 3)),
+        timeout_seconds=None,
+        filtered=False,
+        failures=random.choice((1, 2)),
+        publishes=0,
+        plain=kind in ("plain", "fail") and random.random() < 0.3,
+        on_failure=on_failure,
+    )
+
+
+def make(
+    program: Program,
+    called: Callable[[str, str, int, Sequence[dict[str, Any]]], int],
+    watch: Watch,
+    *,
+    wrong: bool = False,
+) -> Workflow:
     """Return the workflow. `called` hears workflow, run, attempt and events of every call, and counts the calls;
-    `watch` hears of steps.
+    `watch` hears of steps. `wrong`: its code does not fit what was recorded before it was deployed.
     """
 
     def start(ctx: Any, payload: Any) -> int:
@@ -144,7 +219,17 @@ def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, A
     async def run_durably(ctx: Any, payload: Any) -> Any:
         start(ctx, payload)
         assert program.plan is not None
+        asked = mistake(ctx, watch) if wrong else None
+        if asked is not None:
+            await asked
         return await perform(ctx, program.plan, watch, fails=ctx.attempt <= program.failures)
+
+    def run_durably_and_plainly(ctx: Any, payload: Any) -> Any:
+        start(ctx, payload)
+        assert program.plan is not None
+        if wrong:
+            mistake(ctx, watch)
+        return perform_plainly(ctx, program.plan, watch, fails=ctx.attempt <= program.failures)
 
     def run_plainly(ctx: Any, payload: Any) -> Any:
         publish(ctx, start(ctx, payload))
@@ -156,9 +241,10 @@ def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, A
             raise KeyError("total")
         return answer == "yes"
 
+    durably, ordinarily = (run_durably_and_plainly, run_plainly) if program.plain else (run_durably, run)
     return workflow(
         program.id,
-        list(program.triggers),
+        list(program.triggers) or None,
         batch_size=program.batch_size,
         batch_timeout_seconds=program.batch_timeout_seconds,
         batch_by=program.batch_by,
@@ -166,7 +252,9 @@ def make(program: Program, called: Callable[[str, str, int, Sequence[dict[str, A
         order=program.order,
         max_retries=program.max_retries,
         timeout=program.timeout_seconds,
-    )(run_plainly if program.plain else run if program.plan is None else run_durably)
+        cancel_on=program.cancel_on or None,
+        on_failure=program.on_failure,
+    )(ordinarily if program.plan is None else durably)
 
 
 TICK = "tick"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from app.engine.runs import asleep
 from app.engine.tables.state import Run, RunStatus, State
-from app.engine.values.asks import Await, Suspend
+from app.engine.values.asks import Await, Invoke, Suspend
 from app.engine.waits import waits
 from tests.simulation.worker import Worker
 
@@ -59,10 +59,13 @@ def rests(run: Run) -> bool:
     if run.status not in (RunStatus.WAITING, RunStatus.COLD) or run.steps is None or not run.steps.open:
         return False
     return not run.workflow.timeout_seconds and all(
-        isinstance(one.ask, Await | Suspend)
-        and one.ask.deadline_ms is None
-        and not one.due_ms
-        and not (one.wait is not None and any(condition.candidates for condition in one.wait.conditions))
+        isinstance(one.ask, Invoke)  # what it started waits itself, or the model finds that it was not told
+        or (
+            isinstance(one.ask, Await | Suspend)
+            and one.ask.deadline_ms is None
+            and not one.due_ms
+            and not (one.wait is not None and any(condition.candidates for condition in one.wait.conditions))
+        )
         for one in run.steps.open.values()
     )
 

@@ -12,13 +12,15 @@ from app.engine.waits import waits
 from app.kafka.log import Entry, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
 from app.pump import lookback, recall
-from tests.simulation import programs, shapes, troubles
-from tests.simulation.durable import SIGNALS, Plan
+from app.runtime import threads as runtime_threads
+from tests.simulation import programs, shapes, threads, troubles
 from tests.simulation.group import Group
 from tests.simulation.inputs import Inputs
 from tests.simulation.journals import Journals
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import SimNetwork, Weather
+from tests.simulation.people import People
+from tests.simulation.plans import SIGNALS, Plan
 from tests.simulation.rest import unrest
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Watch, Watched
@@ -26,6 +28,8 @@ from tests.simulation.worker import EPOCH_MS, Worker
 
 DURABLE = 0.6
 """Share of the seeds that have durable steps."""
+FAMILIES = 0.4
+"""Share of these whose workflows start others, are cancelled, get stuck."""
 HEAL_SECONDS = 400.0
 """Virtual time after which a scenario that is not quiet is stuck."""
 
@@ -75,18 +79,41 @@ class Scenario:
         """Whether some of its workflows have durable steps."""
         if self.durable:
             self._make_durable(apart)
+        apart_too = random.Random(f"family of seed {seed}")
+        self.family = self.durable and apart_too.random() < FAMILIES
+        """Whether its workflows start others, are cancelled, get stuck."""
+        if self.family:
+            self._make_family(apart_too)
         self.plans: dict[str, Plan] = {one.id: one.plan for one in self.programs if one.plan is not None}
         """The steps of workflows, by their ids."""
+        self.is_plain = {one.id: one.plain for one in self.programs}
         self.watch = Watch(self, apart)
         self.seen = Seen(steps=self.watch.seen)
+        self.people = People(self, apart_too)
+        if self.family:
+            self.watch.eager = apart_too.choice((0.0, 0.3, 0.7))
         self.workflows = {one.id: programs.make(one, self._called, self.watch) for one in self.programs}
+        self.mistaken = {
+            one.id: programs.make(one, self._called, self.watch, wrong=True)
+            for one in self.programs
+            if one.plan is not None and self.family
+        }
+        """What does not fit what is recorded."""
+        self.mistakes_from = apart_too.uniform(0.5, 1.5)
+        self.mistakes_until = self.mistakes_from
+        if self.family and apart_too.random() < 0.6:
+            self.mistakes_until += apart_too.uniform(1.2, 2.5)
         apart = random.Random(f"schedule of seed {seed}")  # so that seeds without one are what they were
         self.ticks = apart.random() < 0.25
         if self.ticks:
             self.workflows[programs.TICK] = programs.ticking(apart)
         self.late = self.programs[-1].id if len(self.programs) > 1 and chance.random() < 0.3 else None
         """A workflow that is added while the system runs."""
+        if self.family and apart_too.random() < 0.4:
+            self.late = apart_too.choice([one.id for one in self.programs if not one.triggers])
         self.rolled = chance.choice(self.programs).id if chance.random() < 0.35 else None
+        if self.family and apart_too.random() < 0.4:
+            self.rolled = apart_too.choice([one.id for one in self.programs if not one.triggers])
         self.rolled_at = chance.uniform(0.8, 2.5)
         if self.rolled is not None and chance.random() < 0.5 and not self.durable:
             # More than there is room for slept until then.
@@ -104,7 +131,7 @@ class Scenario:
             chance,
             self.partitions,
             repeats=0.4 if self.tight_dedup else 0.15,
-            topics=(*programs.TOPICS, *SIGNALS) if self.durable else programs.TOPICS,
+            topics=self._topics(),
             batches=(2, 4, 6) if self.durable else (5, 10, 20),
         )
         self.journals = Journals(self, every=chance.choice((1, 3, 8)))
@@ -116,6 +143,20 @@ class Scenario:
         self.programs = self.programs[: apart.choice((0, 0, 1))]
         self.programs += [programs.draw_durable(apart, number) for number in range(apart.choice((1, 1, 2)))]
         self.shape = shapes.for_steps(self.shape, apart, self.programs)
+
+    def _make_family(self, apart: random.Random) -> None:
+        """Let workflows that start others take the place of those that do not."""
+        self.programs = [one for one in self.programs if one.plan is None and not one.publishes]
+        self.programs += programs.draw_family(apart)
+        self.shape = shapes.for_steps(self.shape, apart, self.programs)
+
+    def _topics(self) -> tuple[str, ...]:
+        """Return those of the events that come from outside."""
+        if not self.durable:
+            return programs.TOPICS
+        if self.family:
+            return ("orders/created",) * 3 + ("orders/paid", "refunds/created", *SIGNALS, programs.CANCELS)
+        return (*programs.TOPICS, *SIGNALS)
 
     def disk(self, instance: str) -> dict[str, bytes]:
         return self._disks.setdefault(instance, {})
@@ -145,7 +186,7 @@ class Scenario:
             self._hear(worker, definition)
 
     def _hear(self, worker: Worker, definition: Definition) -> None:
-        wait = self.random.choice((0.0, 0.0, 0.3, 2.0))
+        wait = self.random.choice((0.0, 2.0, 2.0, 2.0) if self.family else (0.0, 0.0, 0.3, 2.0))
         self.loop.call_at_in(worker.process, self.loop.time() + wait, worker.hear, definition)
 
     def worker_failed(self, worker: Worker, error: BaseException) -> None:
@@ -172,13 +213,17 @@ class Scenario:
                 if not worker.process.dead and hasattr(worker, "fetched"):
                     worker.fetched.set()
         elif where.topic in ("journal", "results", "runs"):
+            if where.topic == "results":
+                self.watch.results(where.number, entries)
             self.journals.appended(where, producer, entries)
 
     # --- life and death ---------------------------------------------------------------------------------------------
 
     def start(self, instance: str, workflows: Sequence[str]) -> None:
         self.lives += 1
-        worker = Worker(self, instance, self.lives, [self.workflows[one] for one in workflows])
+        mistaken = self.mistakes_from <= self.loop.time() < self.mistakes_until and not self.healing
+        code = self.workflows | self.mistaken if mistaken else self.workflows
+        worker = Worker(self, instance, self.lives, [code[one] for one in workflows])
         self.workers[instance] = worker
         worker.start()
 
@@ -210,6 +255,12 @@ class Scenario:
             names.remove(self.random.choice(names))
         return names
 
+    def _redeploy(self) -> None:
+        """All workers are restarted with other code, or with what they had before."""
+        for number, worker in enumerate(self.workers.values()):
+            if not worker.process.dead:
+                self.loop.call_at_in(self.loop.root, self.loop.time() + 0.1 * number, self.kill, worker.instance)
+
     def _roll(self) -> None:
         """The workers that lack the workflow are restarted one after the other, while events go on coming."""
         for number, worker in enumerate(self.workers.values()):
@@ -226,6 +277,7 @@ class Scenario:
                 mock.patch.object(recall, "SCAN_BYTES", self.shape.scan_bytes),
                 mock.patch.object(waits, "MOST_A_ROUND", self.shape.a_round),
                 mock.patch.object(lookback, "SLICE_EVENTS", self.shape.slice_events),
+                mock.patch.object(runtime_threads, "concurrent", threads.CONCURRENT),
             ):
                 self._run()
         except Violation:
@@ -245,8 +297,15 @@ class Scenario:
             loop.call_at(0.2 + chance.random() * until, troubles.happen, self)
         if self.rolled is not None:
             loop.call_at(self.rolled_at, self._roll)
-        loop.call_at(until + 0.3, self._heal)
-        self._until_quiet(max(until + 0.4, programs.LAST_TICK + 0.1 if self.ticks else 0.0))
+        if self.mistakes_from < self.mistakes_until:
+            loop.call_at(self.mistakes_from, self._redeploy)
+        if self.family:
+            self.people.plan(until)
+        heals_at = max(until + 0.3, self.mistakes_until if self.mistakes_from < self.mistakes_until else 0.0)
+        loop.call_at(heals_at, self._heal)
+        self._until_quiet(max(heals_at + 0.1, programs.LAST_TICK + 0.1 if self.ticks else 0.0))
+        if self.family and self.people.cancel_what_waits():
+            self._until_quiet(self.loop.time() + 0.1)
         if chance.random() < 0.4:
             self._begin_anew()
         if loop.problems:
@@ -302,7 +361,9 @@ class Scenario:
         for worker in self.workers.values():
             if worker.process.frozen:
                 self.loop.thaw(worker.process)
-            if len(worker.workflows) < len(self.workflows) and not worker.process.dead:
+            lacks = any(one not in self.workflows.values() for one in worker.workflows)
+            lacks = lacks or len(worker.workflows) < len(self.workflows)
+            if lacks and not worker.process.dead:
                 if hasattr(worker, "partitions") and self.random.random() < 0.5:
                     worker.closing = True
                 else:

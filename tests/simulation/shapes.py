@@ -71,4 +71,5 @@ def for_steps(shape: Shape, apart: Random, programs: Sequence[Program]) -> Shape
         suspended=apart.choice((10_000, 10_000, 2, 1, 1)),
         a_round=apart.choice((5_000, 5_000, 1)),
         slice_events=apart.choice((500, 500, 1)),
+        threads=apart.choice((1, 1, 2)),
     )

@@ -14,7 +14,7 @@ import orjson
 
 from app.kafka.log import Entry
 from app.runtime.values import time_of
-from tests.simulation.durable import On, Op
+from tests.simulation.plans import On, Op
 from topics import journal, keys, reserved
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Watch:
     def __init__(self, sim: "Scenario", random: Random) -> None:
         self._sim = sim
         self._random = random
-        self._ahead: dict[int, list[tuple[bytes, bytes]]] = {}
+        self._ahead: dict[int, list[tuple[bytes, bytes | None]]] = {}
         self._before: dict[str, tuple[str, ...]] = {}
         self._fresh: list[tuple[str, str]] = []
         self._count = 0
@@ -75,6 +75,12 @@ class Watch:
         self.seen = Watched()
         self.journaled: set[str] = set()
         """Runs of which a committed round told."""
+        self.began_ms: dict[str, int] = {}
+        """When it did so first."""
+        self.ended: dict[str, int] = {}
+        """Runs that are over, durably, and their partitions."""
+        self.fates: dict[str, str] = {}
+        """As what runs are to end once they are read back."""
 
     # --- the journal ------------------------------------------------------------------------------------------------
 
@@ -87,7 +93,7 @@ class Watch:
         ahead = self._ahead.setdefault(number, [])
         head: bytes | None = None
         for key, value, _ in entries:
-            if key is None or value is None:
+            if key is None:
                 continue
             if key.startswith((STEP, RUN)):
                 ahead.append((key, value))
@@ -96,8 +102,13 @@ class Watch:
         if head is None:
             return
         del self._ahead[number]
-        self.journaled.update(key[len(RUN) :].decode() for key, _ in ahead if key.startswith(RUN))
-        told = [(_run_of(key), value) for key, value in ahead if key.startswith(STEP)]
+        told = [(_run_of(key), value) for key, value in ahead if key.startswith(STEP) and value is not None]
+        for run, value in told:
+            if run in self.fates:
+                self._sim.broken(f"{run} was to end as {self.fates[run]}, and has gone on: {value!r}")
+        for key, value in ahead:
+            if key.startswith(RUN):
+                self._run(number, key[len(RUN) :].decode(), value)
         self._fresh.clear()
         self._before = {run: tuple(self.seen.order.get(run, ())) for run, _ in told}
         for run, value in told:
@@ -105,6 +116,28 @@ class Watch:
                 self._step(run, orjson.loads(value))
         for run, step in self._fresh:
             self.seen.steps[run, step].by = tuple(self.seen.order.get(run, ()))
+
+    def results(self, number: int, entries: Sequence[Entry]) -> None:
+        """The owner of a partition wrote results."""
+        for key, value, _ in entries:
+            if key is None or value is None:
+                continue
+            run = key.decode()
+            self.ended[run] = number
+            if run in self.fates and orjson.loads(value)["status"] != self.fates[run]:
+                self._sim.broken(f"{run} was to end as {self.fates[run]}: {value!r}")
+
+    def _run(self, number: int, run: str, value: bytes | None) -> None:
+        if value is None:
+            if run in self.journaled:  # else it is of a round that was written in part
+                self.ended[run] = number
+            return
+        self.journaled.add(run)
+        self.began_ms.setdefault(run, self._sim.now_ms())
+        if run in self.ended and not self._sim.tight_dedup:
+            self._sim.broken(f"{run} was over, and the journal says now {value!r}")
+        if b'"fate":' in value and "fate" in (record := orjson.loads(value)):
+            self.fates.setdefault(run, record["fate"][0])
 
     def _step(self, run: str, record: dict[str, Any]) -> None:
         name = (run, record["k"])
@@ -126,8 +159,27 @@ class Watch:
 
     # --- the functions ----------------------------------------------------------------------------------------------
 
+    def _goes_on(self, run: str, what: str) -> None:
+        """Nothing goes on of a run that is over, where that is known."""
+        threaded = self._sim.is_plain[run.partition(":")[0]]  # which hears of its end at its next step
+        if run in self.ended and not threaded and self._sim.journals.is_owner(self.ended[run]):
+            self._sim.broken(f"{run} is over, and its function {what}")
+
+    def seconds(self) -> float:
+        """Return the time."""
+        return self._sim.loop.time()
+
+    def recorded(self, run: str) -> tuple[str, str] | None:
+        """Return key and kind of a step that the journal has of a run."""
+        for key in self.seen.order.get(run, ()):
+            kind = self._op(run, key).kind
+            if kind not in UNJOURNALED:
+                return key, kind
+        return None
+
     def begins(self, run: str, key: str) -> int:
         """A step's function is called. Return how many calls of it there were, this one counted."""
+        self._goes_on(run, f"has begun step {key}")
         name = (run, key)
         known = self.seen.steps.get(name)
         kind = self._op(run, key).kind
@@ -146,6 +198,7 @@ class Watch:
 
     def comes_to(self, run: str, key: str, value: Any) -> None:
         """A function got the value of a step: the same in every attempt and replay, and journaled before."""
+        self._goes_on(run, f"got {value} of step {key}")
         name = (run, key)
         op = self._op(run, key)
         before = self.seen.values.setdefault(name, value)
@@ -161,8 +214,11 @@ class Watch:
 
     def asks(self, run: str, op: Op) -> None:
         """A function asks for a step. The first time somebody may answer."""
+        self._goes_on(run, f"asks for step {op.key}")
         times = self.seen.asked.setdefault((run, op.key), [])
         times.append(self._sim.loop.time())
+        if len(times) == 1:
+            self._sim.people.see(run)
         if len(times) > 1 or not op.waits:
             return
         if op.kind == "suspend":
@@ -224,6 +280,10 @@ def _meaning(op: Op, record: dict[str, Any]) -> Any:
     if record["s"] == "failed":
         return {"error": record["e"]["type"]}
     value = record["v"]
+    if op.calls:
+        return _of_children(value, one=op.kind == "call")
+    if op.kind == "invoke":
+        return value[0]
     if op.kind == "now":
         return time_of(value).isoformat()
     if op.kind == "event":
@@ -234,6 +294,15 @@ def _meaning(op: Op, record: dict[str, Any]) -> Any:
         several = len(op.on) + (op.after is not None) > 1
         return [place_of(one) for one in value] if several else [place_of(value["event"])]
     return value
+
+
+def _of_children(value: list[dict[str, Any]], *, one: bool) -> Any:
+    results = [child.get("result") for child in value]
+    for number, child in enumerate(value):
+        if child["status"] != "completed":
+            about = {"status": child["status"], "number": number, "results": results}
+            return {"error": child["error"]["type"]} | about
+    return results[0] if one else results
 
 
 def place_of(raw: dict[str, Any] | None) -> str | None:

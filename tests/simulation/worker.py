@@ -101,6 +101,8 @@ class Shape:
     standby_most_bytes: int
     suspended: int = 10_000
     """Runs that only wait and are kept in memory all the same."""
+    threads: int = 1
+    """Plain functions that go on at once."""
     a_round: int = 5_000
     """Waits that open or end in one round."""
     slice_events: int = 500
@@ -133,8 +135,13 @@ class Worker:
     async def _run(self) -> None:
         sim, shape = self._sim, self._sim.shape
         clock = SimClock(sim.loop)
-        limits = StepLimits(partitions=shape.limits.partitions, suspended=shape.suspended)
-        self.driver = Driver(limits=limits, threads=1, now_ms=clock.now_ms)
+        limits = StepLimits(
+            partitions=shape.limits.partitions,
+            event_bytes=shape.limits.event_bytes,
+            suspended=shape.suspended,
+            send_allowed=shape.limits.reply_allowed,
+        )
+        self.driver = Driver(limits=limits, threads=shape.threads, now_ms=clock.now_ms)
 
         def open_log(number: int) -> MemoryLog:
             return MemoryLog(

@@ -7,6 +7,7 @@ from typing import Any
 from tests.simulation.model.logs import Identity, Logs
 from tests.simulation.model.results import too_many
 from tests.simulation.violation import Violation
+from topics.reserved import START
 
 
 def dead_letters_are_right(logs: Logs) -> None:
@@ -43,6 +44,7 @@ def dead_letters_are_right(logs: Logs) -> None:
             )
             or (code == "too_many_workflows" and too_many(logs, identity)[0])
             or (code == "too_many_asleep" and logs.sim.shape.limits.asleep_events < 100)
+            or (code == "no_such_workflow" and identity.event.topic == f"{START}{workflow}")
             or (code == "reply_refused" and identity.event.reply_topic == "forbidden")
         )
         if not fits:

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from app.engine.tables.state import Run
-from tests.simulation.durable import Op
+from tests.simulation.people import COPIED
+from tests.simulation.plans import Op
 from tests.simulation.programs import TICK
 from tests.simulation.scenario import Scenario
 from tests.simulation.violation import Violation
@@ -62,6 +63,10 @@ class Logs:
         self.letters = [one for one in letters if one["workflow_id"] != TICK]
         self.ticks = [one for one in results if one.workflow == TICK]
         self.tick_letters = [one for one in letters if one["workflow_id"] == TICK]
+        self.ended = {one.value["run_id"]: one for one in results}
+        """Results by the ids of their runs."""
+        self.called = {run: [one.rpartition("/")[0] for one in events] for _, _, run, _, events in sim.seen.calls}
+        """Where the events of each run are that was called."""
         self.waiting: dict[str, Run] = {}
         """Runs that wait, for nothing that has an end."""
         for number in range(sim.partitions):
@@ -95,7 +100,8 @@ class Logs:
                 home = keys.home_of(event, self.sim.partitions)
                 self.identities.setdefault(digest, Identity(home)).copies.append(event)
                 self.by_place[number, one.offset] = digest
-                if any(name == "causation_id" for name, _ in one.headers):
+                names = {name for name, _ in one.headers}
+                if "causation_id" in names and COPIED not in names:
                     published[event.id].add((one.key, one.value, tuple(one.headers), number))
         for event_id, forms in published.items():
             if len(forms) > 1 and not self.sim.tight_dedup:  # a forgotten event runs again, under the same ids
@@ -113,6 +119,11 @@ class Logs:
 
     def at(self, place: tuple[int, int]) -> Envelope:
         return next(one for one in self.identities[self.by_place[place]].copies if (one.partition, one.offset) == place)
+
+    def events_of(self, run: str) -> list[Envelope]:
+        """Return the events of a run that was called."""
+        places = [one.rpartition("-") for one in self.called[run]]
+        return [self.at((int(partition), int(offset))) for partition, _, offset in places]
 
     def op(self, run: str, key: str) -> Op:
         """Return what a step of a run asks for."""

@@ -1,9 +1,11 @@
 """What runs send out: events, replies, facts."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
 
-from tests.simulation.durable import CHAIN
 from tests.simulation.model.logs import Logs
+from tests.simulation.plans import CHAIN
 from tests.simulation.violation import Violation
 from topics import keys
 
@@ -30,10 +32,32 @@ def what_runs_publish_is_there(logs: Logs) -> None:
             raise Violation(f"LOST or DOUBLED: {run} has published {event_id}, of which there are {there}")
 
 
+def unjournaled(logs: Logs) -> Iterator[tuple[str, str]]:
+    """Return run and key of steps that were asked for, and may be of a round in which their run ended."""
+    seen = logs.sim.seen.steps
+    return ((run, key) for run, key in seen.asked if run in logs.ended and (run, key) not in seen.steps)
+
+
+def what_runs_send_is_there(logs: Logs) -> None:
+    """A record of a journaled step is on its topic, always with the same bytes; and no other one is."""
+    found: defaultdict[bytes, set[tuple[bytes | None, tuple[Any, ...]]]] = defaultdict(set)
+    for one in logs.sim.cluster.read("replies", 0):
+        if one.key is not None and b"#" in one.key:
+            found[one.key].add((one.value, tuple(one.headers)))
+    wanted = {f"{run}#{key}".encode() for run, key in logs.sim.seen.steps.steps if logs.op(run, key).kind == "send"}
+    perhaps = {f"{run}#{key}".encode() for run, key in unjournaled(logs)}
+    if not wanted <= found.keys() <= wanted | perhaps:
+        raise Violation(f"LOST or FORGED: runs have sent {wanted}, and there are {found.keys()}")
+    for key, forms in found.items():
+        if len(forms) > 1:
+            raise Violation(f"{key!r} was sent in {len(forms)} forms: {forms}")
+
+
 def replies_are_there(logs: Logs) -> None:
     found = Counter(
         (dict(one.headers)["run_id"], dict(one.headers).get("correlation_id"))
         for one in logs.sim.cluster.read("replies", 0)
+        if any(name == "run_id" for name, _ in one.headers)
     )
     for result in logs.results:
         for place in result.events:

@@ -1,7 +1,8 @@
 """Steps: what each came to is what its function did, not before its time; what is over leaves nothing behind."""
 
-from tests.simulation.durable import ALWAYS
+from app.engine.tables.state import RunStatus
 from tests.simulation.model.logs import Logs
+from tests.simulation.plans import ALWAYS
 from tests.simulation.rest import rests
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Journaled
@@ -75,6 +76,18 @@ def each_run_went_through_all_of_its_steps(logs: Logs) -> None:
     for run, waiting in logs.waiting.items():
         if not rests(waiting):
             raise Violation(f"STUCK: {run} is {waiting.status}")
+
+
+def no_thread_is_kept(logs: Logs) -> None:
+    """A plain function that waits in a thread is one of a run that is in memory."""
+    for worker in logs.sim.workers.values():
+        if worker.process.dead:
+            continue
+        runs = [run for pump in worker.partitions.pumps() for run in pump.state.runs.values()]
+        hot = sum(run.status is RunStatus.WAITING and not run.workflow.is_async for run in runs)
+        waiting = worker.driver._threads._workflows.waiting  # type: ignore[attr-defined] # it is the simulation's
+        if waiting != hot:
+            raise Violation(f"{worker.name} has {hot} plain functions that wait, and {waiting} threads that do")
 
 
 def what_is_over_leaves_nothing(logs: Logs) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from tests.simulation.durable import On, Op, judged
 from tests.simulation.model.logs import Identity, Logs
+from tests.simulation.plans import On, Op, judged
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Journaled, place_of
 from tests.simulation.worker import EPOCH_MS
@@ -13,8 +13,6 @@ from topics import reserved
 from topics.envelope import Envelope
 from topics.patterns import Pattern
 
-RESUMES: Final = False
-"""Whether an event resumes a suspended step."""
 _FOREVER: Final = 1 << 62
 
 
@@ -79,8 +77,10 @@ def _conditions(run: str, op: Op) -> tuple[On, ...]:
 
 
 def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _Wait:
-    digest = bytes.fromhex(run.partition(":")[2])
-    started = [one.timestamp_ms for one in logs.identities[digest].copies]
+    events = logs.events_of(run)
+    own = {logs.by_place[one.partition, one.offset] for one in events}
+    first = logs.by_place[events[0].partition, events[0].offset]
+    started = [one.timestamp_ms for one in logs.identities[first].copies]
     before, by = _received(logs, run, step.before), _received(logs, run, step.by)
     record = step.asked or step.outcome
     assert record is not None
@@ -99,7 +99,7 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
         since_ms=since_ms,
         least_ms=least_ms,
         deadline_ms=_FOREVER if deadline_ms is None else deadline_ms,
-        own={digest},
+        own=own,
         received=received,
         perhaps=received | _held(logs, run, others),
     )
@@ -156,8 +156,6 @@ def places_of(op: Op, outcome: dict[str, object]) -> list[tuple[int, int] | None
 
 def _nothing_came(logs: Logs, op: Op, waits: list[_Wait]) -> None:
     """It waits still: nothing came for one of its conditions."""
-    if op.kind == "suspend" and not RESUMES:
-        return
     missed = [_missed(logs, one) for one in waits]
     if op.kind == "all":
         if _one_for_each(missed):
@@ -190,8 +188,6 @@ def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]
     early = step.at_ms < int(until_ms)
     if early and not (op.kind == "all" and times_out):
         raise Violation(f"EARLY: {waits[0]} gave up at {step.at_ms}")
-    if op.kind == "suspend" and not RESUMES:
-        return
     missed = [_missed(logs, one) for one in waits]
     if op.kind == "all":
         if _one_for_each(missed) and not times_out:
