@@ -77,5 +77,7 @@ def at_rest(state: State) -> bool:
         return False
     busy = state.lookbacks or state.flushes or state.mail or waits.backlog(state)
     return not busy and (
-        registry is None or not (registry.opening or registry.blocked or registry.overdue or registry.flush)
+        registry is None
+        or all(one.open for one in registry.waits.values())
+        and not (registry.opening or registry.blocked or registry.overdue or registry.flush)
     )
