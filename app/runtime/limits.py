@@ -51,3 +51,12 @@ def checked_text(given: str, what: str) -> str:
             "example name.encode(errors='backslashreplace').decode()"
         ) from None
     return given
+
+
+def optional_text(given: object, what: str) -> str | None:
+    """Return `given` if it is a text that a step may have, or None. Raises Misuse."""
+    if given is None:
+        return None
+    if isinstance(given, str) and given != "":
+        return checked_text(given, what)
+    raise Misuse(f"{what} is {given!r:.200}; give a text, or leave it out")

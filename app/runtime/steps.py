@@ -16,7 +16,7 @@ from app.observe import logs
 from app.runtime import outcomes, sending, spans, values
 from app.runtime.attempt import Attempt, Filter
 from app.runtime.jobs import Job, job_of
-from app.runtime.limits import Misuse, NoSuchStep, checked_text
+from app.runtime.limits import Misuse, NoSuchStep, checked_text, optional_text
 from app.runtime.waiting import Done, DoneNumber
 from headgate.conditions import After, Condition, EventOn, Since
 from headgate.context import Span
@@ -349,8 +349,8 @@ class Steps:
             raise Misuse(f"the filter of step {key!r} is no plain function; give one that takes an event")
         return asks.EventCondition(
             topic=one.topic,
-            event_key=_text(one.event_key, f"event_key of step {key!r}"),
-            event_type=_text(one.event_type, f"event_type of step {key!r}"),
+            event_key=optional_text(one.event_key, f"event_key of step {key!r}"),
+            event_type=optional_text(one.event_type, f"event_type of step {key!r}"),
             since_ms=self._since_ms(key, one.since),
             stream=one.filter is not None,
         )
@@ -402,11 +402,3 @@ def _about(one: Condition) -> str:
         return "time"
     kind = "" if one.event_type is None else f" event_type={one.event_type!r}"
     return f"topic={one.topic!r} event_key={one.event_key!r}{kind}"
-
-
-def _text(given: object, what: str) -> str | None:
-    if given is None:
-        return None
-    if isinstance(given, str) and given != "":
-        return checked_text(given, what)
-    raise Misuse(f"{what} is {given!r:.200}; give a text, or leave it out")

@@ -15,7 +15,7 @@ from app.engine.tables.keyed import Keyed
 from app.engine.tables.state import State
 from app.engine.values.asks import EventCondition, Invoke, Outcome
 from app.engine.waits import wanted
-from app.runtime.context import RunContext
+from app.runtime.attempt import Attempt
 from app.runtime.driver import Driver
 from app.runtime.live import Live
 from app.runtime.replay import History
@@ -110,14 +110,13 @@ def _cancelled_go_on() -> Any:
 
 def _keep_threads() -> Any:
     """A plain function that has asked for no step is not told that its run was cancelled."""
-    before = RunContext.stop
+    before = Attempt.pause
 
-    def stop(self: RunContext) -> None:
-        asking = self.__dict__.get("asking")
-        if asking is None or asking._open:
+    def pause(self: Attempt) -> None:
+        if self._places:
             before(self)
 
-    return mock.patch.object(RunContext, "stop", stop)
+    return mock.patch.object(Attempt, "pause", pause)
 
 
 def _no_room() -> Any:

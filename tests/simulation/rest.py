@@ -78,6 +78,8 @@ def at_rest(state: State) -> bool:
     busy = state.lookbacks or state.flushes or state.mail or waits.backlog(state)
     return not busy and (
         registry is None
-        or (all(one.open for one in registry.waits.values())
-        and not (registry.opening or registry.blocked or registry.overdue or registry.flush))
+        or (
+            all(one.open for one in registry.waits.values())
+            and not (registry.opening or registry.blocked or registry.overdue or registry.flush)
+        )
     )
