@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from app.engine.values.asks import Execute
+from app.runtime import spans
 from app.runtime.limits import Misuse
 from app.runtime.threads import Threads
-from headgate.definition import Workflow
+from headgate.definition import MAX_RETRIES, Workflow
 
 INSIDE: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("headgate_step")
 """The key of the step whose function runs here: steps within steps are refused."""
 _IDEMPOTENCY: Final = "idempotency_key"
+
+
+RETRIES: Final = 2
+BASE_DELAY: Final = 1.0
+MAX_DELAY: Final = 10.0
+_USUAL: Final = Execute(max_retries=RETRIES, base_delay_ms=1_000, max_delay_ms=10_000)
+"""What a step asks for that says nothing of retries: looked at once."""
 
 
 class StepTimeout(Exception):
@@ -94,6 +103,19 @@ def job_of(
         timeout_seconds=timeout_seconds,
         is_async=is_async,
         context=contextvars.copy_context(),
+    )
+
+
+def execution(key: str, max_retries: Any, base_delay: Any, max_delay: Any) -> Execute:
+    """Return what is asked of the engine for a step with a function. Raises Misuse."""
+    if max_retries is RETRIES and base_delay is BASE_DELAY and max_delay is MAX_DELAY:
+        return _USUAL
+    if type(max_retries) is not int or not 0 <= max_retries <= MAX_RETRIES:
+        raise Misuse(f"max_retries of step {key!r} is {max_retries!r}; give a number from 0 to {MAX_RETRIES}")
+    return Execute(
+        max_retries=max_retries,
+        base_delay_ms=spans.span_ms(base_delay, "base_delay"),
+        max_delay_ms=spans.span_ms(max_delay, "max_delay"),
     )
 
 

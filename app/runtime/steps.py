@@ -13,25 +13,19 @@ import orjson
 from app.engine.values import asks
 from app.engine.values.asks import Ask, Kind, Outcome, Recorded
 from app.observe import logs
-from app.runtime import outcomes, sending, spans, values
+from app.runtime import jobs, outcomes, sending, spans, values
 from app.runtime.attempt import Attempt, Filter
-from app.runtime.jobs import Job, job_of
 from app.runtime.limits import Misuse, NoSuchStep, checked_text, optional_text
 from app.runtime.waiting import Done, DoneNumber
 from headgate.conditions import After, Condition, EventOn, Since
 from headgate.context import Span
-from headgate.definition import MAX_RETRIES, Workflow
+from headgate.definition import Workflow
 from headgate.event import Event
 from topics import keys, reserved
 from topics.envelope import Envelope
 from topics.patterns import ANY, ONE, Pattern, PatternError
 
 _LOG = logs.get("workflow")
-_RETRIES: Final = 2
-_BASE_DELAY: Final = 1.0
-_MAX_DELAY: Final = 10.0
-_EXECUTE: Final = asks.Execute(max_retries=_RETRIES, base_delay_ms=1_000, max_delay_ms=10_000)
-"""What is asked for by a step that says nothing of retries: the same object each time."""
 _MOST_CHILDREN: Final = 1_000
 _MOST_CONDITIONS: Final = 100
 
@@ -52,28 +46,20 @@ class Steps:
         fn: Callable[..., Any],
         /,
         *args: Any,
-        max_retries: int = _RETRIES,
-        base_delay: Span = _BASE_DELAY,
-        max_delay: Span = _MAX_DELAY,
+        max_retries: int = jobs.RETRIES,
+        base_delay: Span = jobs.BASE_DELAY,
+        max_delay: Span = jobs.MAX_DELAY,
         timeout: Span | None = None,
         **kwargs: Any,
     ) -> Any:
         workflow, run_id = self._attempt.run.workflow, self._attempt.run.id
 
-        def job() -> Job:
+        def job() -> jobs.Job:
             limit = None if timeout is None else spans.span_ms(timeout, "timeout") / 1000
-            return job_of(key, fn, args, kwargs, run_id=run_id, timeout_seconds=limit)
+            return jobs.job_of(key, fn, args, kwargs, run_id=run_id, timeout_seconds=limit)
 
         def make(_recorded: Recorded | None) -> Ask:
-            if max_retries == _RETRIES and base_delay is _BASE_DELAY and max_delay is _MAX_DELAY:
-                return _EXECUTE
-            if type(max_retries) is not int or not 0 <= max_retries <= MAX_RETRIES:
-                raise Misuse(f"max_retries of step {key!r} is {max_retries!r}; give a number from 0 to {MAX_RETRIES}")
-            return asks.Execute(
-                max_retries=max_retries,
-                base_delay_ms=spans.span_ms(base_delay, "base_delay"),
-                max_delay_ms=spans.span_ms(max_delay, "max_delay"),
-            )
+            return jobs.execution(key, max_retries, base_delay, max_delay)
 
         def decode(outcome: Outcome) -> Any:
             written = outcomes.value_of(key, outcome)

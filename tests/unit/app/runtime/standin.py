@@ -1,4 +1,5 @@
-"""An engine in miniature: takes what a driver reports of one run, and answers as the contract of steps says."""
+"""An engine in miniature: takes what a driver reports of one run, and answers as the contract of steps says. And what
+tests ask of it, or of a driver alone."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,9 +8,9 @@ from typing import Any
 import orjson
 
 from app.engine.effects import After, Go, Judge, Resolve, Rise
-from app.engine.inputs import Ended, Evicted, Judged, StepAsked, StepEnded
+from app.engine.inputs import Ended, Evicted, Failure, Happened, Judged, StepAsked, StepEnded
 from app.engine.tables.state import Run
-from app.engine.values.asks import KINDS, Execute, Fault, Invoke, Note, Outcome, Recorded
+from app.engine.values.asks import KINDS, Execute, Fault, Invoke, Kind, Note, Outcome, Recorded
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
 from headgate import workflow
@@ -161,3 +162,51 @@ class Engine:
         self.recorded[key] = Recorded(key=key, kind=found.kind, about=found.about, par=found.par, outcome=outcome)
         if not quiet:
             after.append(Resolve(self.run, key, outcome))
+
+
+Engines = Callable[..., Engine]
+
+
+async def result_of(engine: Engine) -> Any:
+    await engine.start()
+    ended = await engine.until_ended()
+    assert ended.failure is None, ended.failure
+    return orjson.loads(ended.result or b"")
+
+
+async def failure_of(engine: Engine) -> Any:
+    await engine.start()
+    ended = await engine.until_ended()
+    assert ended.failure is not None
+    return ended.failure
+
+
+def done(key: str, kind: Kind = Kind.RUN, about: str = "run", *, par: bool = False) -> Recorded:
+    return Recorded(key=key, kind=kind, about=about, par=par, outcome=value(1))
+
+
+Report = list[Happened]
+
+
+async def drive(driver: Driver, *runs: Run, until: int | None = None) -> Report:
+    """Start `runs`; return what was reported once `until` of them (all, if not said) have ended."""
+    reported: Report = []
+    enough = asyncio.Event()
+
+    def report(given: Happened) -> None:
+        reported.append(given)
+        if sum(isinstance(one, Ended) for one in reported) >= (len(runs) if until is None else until):
+            enough.set()
+
+    await driver.start(runs, report)
+    async with asyncio.timeout(20):
+        await enough.wait()
+    return reported
+
+
+async def failure_in(driver: Driver, fn: Callable[..., Any]) -> Failure:
+    (ended,) = await drive(driver, run_of(fn))
+    assert isinstance(ended, Ended)
+    assert ended.result is None
+    assert ended.failure is not None
+    return ended.failure

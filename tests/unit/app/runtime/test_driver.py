@@ -2,66 +2,20 @@
 
 import asyncio
 import contextvars
-import json
-import logging
 import threading
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 from pydantic import BaseModel
 
-from app.engine.inputs import Ended, Failure, Happened, StepAsked
-from app.engine.runs.retry import delay_ms
-from app.engine.tables.state import Run
+from app.engine.inputs import Ended, StepAsked
 from app.engine.values.asks import Note
-from app.engine.values.limits import Limits
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
-from headgate import Payload, Reject, RetryLater, workflow
+from headgate import Payload
 from headgate.errors import HeadgateError
-from tests.unit.app.engine.partition import NOW, event
-
-Report = list[Happened]
-
-
-def run_of(fn: Callable[..., Any], number: int = 0, data: Any = None, **options: Any) -> Run:
-    made = workflow(fn.__name__, "orders/created", **options)(fn)
-    return Run(f"{fn.__name__}:{number:024}", made, (event(number, data=data),), None, None, NOW)
-
-
-@pytest_asyncio.fixture
-async def driver() -> AsyncIterator[Driver]:
-    made = Driver(limits=StepLimits(partitions=4, steps=3, event_bytes=1_000, result_bytes=100), threads=4)
-    yield made
-    made.close()
-
-
-async def drive(driver: Driver, *runs: Run, until: int | None = None) -> Report:
-    """Start `runs`; return what was reported once `until` of them (all, if not said) have ended."""
-    reported: Report = []
-    enough = asyncio.Event()
-
-    def report(given: Happened) -> None:
-        reported.append(given)
-        if sum(isinstance(one, Ended) for one in reported) >= (len(runs) if until is None else until):
-            enough.set()
-
-    await driver.start(runs, report)
-    async with asyncio.timeout(20):
-        await enough.wait()
-    return reported
-
-
-async def failure_of(driver: Driver, fn: Callable[..., Any]) -> Failure:
-    (ended,) = await drive(driver, run_of(fn))
-    assert isinstance(ended, Ended)
-    assert ended.result is None
-    assert ended.failure is not None
-    return ended.failure
-
+from tests.unit.app.runtime.standin import Report, drive, failure_in, run_of
 
 # --- what ends at once ----------------------------------------------------------------------------------------------
 
@@ -158,7 +112,7 @@ async def test_a_failure_in_a_task_group_is_the_runs(driver: Driver) -> None:
             tasks.create_task(bad())
             tasks.create_task(asyncio.Event().wait())
 
-    failure = await failure_of(driver, group)
+    failure = await failure_in(driver, group)
     assert failure.type == "ExceptionGroup"
     assert failure.traceback is not None
     assert "inner" in failure.traceback
@@ -225,200 +179,7 @@ async def test_context_variables_of_plain_functions_stay_in_them_too(driver: Dri
     assert [one.result for one in reported if isinstance(one, Ended)] == [b'"nobody"'] * 12
 
 
-# --- what fails -----------------------------------------------------------------------------------------------------
-
-
-class Silent(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
-class Below(BaseException):
-    """What an author derived from BaseException."""
-
-
-@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
-@pytest.mark.parametrize(
-    ("error", "kind", "message"),
-    [
-        (ValueError("no luck"), "ValueError", "no luck"),
-        (Below("deep"), "Below", "deep"),
-        (asyncio.CancelledError("gone"), "CancelledError", "gone"),
-        (SystemExit(3), "SystemExit", "3"),
-        (GeneratorExit("closed"), "GeneratorExit", "closed"),
-        (StopAsyncIteration("stop"), "StopAsyncIteration", "stop"),
-        (MemoryError(), "MemoryError", ""),
-        (StopIteration(1), "StopIteration", "1"),
-        (Silent(), "Silent", "(its text cannot be had: RuntimeError)"),
-        (ValueError("\ud800"), "ValueError", "?"),
-        (ValueError("x" * 10_000), "ValueError", "x" * 4_000),
-    ],
-    ids=lambda one: type(one).__name__ if isinstance(one, BaseException) else "",
-)
-async def test_whatever_leaves_a_handler_is_a_failure_of_its_run(
-    driver: Driver, error: BaseException, kind: str, message: str, plain: bool
-) -> None:
-    def fails(ctx: Any) -> None:
-        raise error
-
-    async def fails_too(ctx: Any) -> None:
-        raise error
-
-    failure = await failure_of(driver, fails if plain else fails_too)
-
-    if isinstance(error, StopIteration) and not plain:  # Python itself turns it into another
-        kind, message = "RuntimeError", "coroutine raised StopIteration"
-    assert (failure.type, failure.message) == (kind, message)
-    assert (failure.rejected, failure.final, failure.retry_after_ms) == (False, False, None)
-    assert failure.traceback is not None
-    assert "in fails" in failure.traceback
-    assert len(failure.traceback) <= 16_000
-    failure.traceback.encode()
-
-
-async def test_a_handler_whose_coroutine_is_closed_reports_nothing(driver: Driver) -> None:
-    async def endless(ctx: Any) -> None:
-        await asyncio.Event().wait()
-
-    reported: Report = []
-    await driver.start([run_of(endless)], reported.append)
-    (task,) = (one for one in asyncio.all_tasks() if one.get_name() == "workflow")
-    task.get_coro().close()
-
-    assert reported == []
-
-
-async def test_a_failing_handler_does_not_stop_the_others(driver: Driver) -> None:
-    async def every_other(ctx: Any, payload: Any) -> int:
-        number: int = payload["events"][0]["data"]
-        if number % 2:
-            raise Below(str(number))
-        return number
-
-    reported = await drive(driver, *(run_of(every_other, n, n) for n in range(6)))
-
-    assert [(one.result, one.failure and one.failure.message) for one in reported if isinstance(one, Ended)] == [
-        (b"0", None), (None, "1"), (b"2", None), (None, "3"), (b"4", None), (None, "5"),
-    ]  # fmt: skip
-
-
-async def test_reject_and_retry_later_are_told_apart_from_failures(driver: Driver) -> None:
-    async def rejects(ctx: Any) -> None:
-        raise Reject("too small")
-
-    async def later(ctx: Any) -> None:
-        raise RetryLater(1.5, "not yet")
-
-    assert await failure_of(driver, rejects) == Failure("Reject", "too small", None, rejected=True)
-    assert await failure_of(driver, later) == Failure(
-        "RetryLater", "retry in 1.5 s: not yet", None, retry_after_ms=1_500
-    )
-
-
-@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
-async def test_a_step_that_is_not_there_fails_the_run_for_good(driver: Driver, plain: bool) -> None:
-    async def naps(ctx: Any) -> None:
-        await ctx.step.nap("nap", 5)
-
-    def naps_plainly(ctx: Any) -> None:
-        ctx.step.nap("nap", 5)
-
-    failure = await failure_of(driver, naps_plainly if plain else naps)
-
-    assert (failure.type, failure.final) == ("NoSuchStep", True)
-    assert failure.message.startswith("ctx.step.nap in workflow 'naps")
-    assert " does not exist; there are: run, publish_event, send, " in failure.message
-
-
-# --- what the log says ----------------------------------------------------------------------------------------------
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [vars(one)["fields"] for one in caplog.records if one.getMessage() == "attempt_failed"]
-
-
-@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
-async def test_an_attempt_that_will_be_tried_again_is_logged_with_the_authors_place(
-    driver: Driver, plain: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def fails(ctx: Any) -> None:
-        json.loads("{")
-
-    def fails_plainly(ctx: Any) -> None:
-        json.loads("{")
-
-    fn: Callable[..., Any] = fails_plainly if plain else fails
-    run = run_of(fn, max_retries=2)
-    run.attempt = 2
-    caplog.set_level(logging.INFO)
-    (ended,) = await drive(driver, run)
-
-    assert isinstance(ended, Ended)
-    assert ended.failure is not None
-    assert lines(caplog) == [
-        {
-            "workflow": fn.__name__,
-            "run": run.id,
-            "attempt": 2,
-            "attempts_left": 1,
-            "error": f"JSONDecodeError: {ended.failure.message}",
-            "place": f"{__file__}:{fn.__code__.co_firstlineno + 1}",
-            "next_try_in_seconds": delay_ms(run.id, 2, base_ms=1_000, max_ms=60_000) / 1_000,
-        }
-    ]
-
-
-async def test_the_log_names_the_wait_that_retry_later_asked_for(
-    driver: Driver, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def later(ctx: Any) -> None:
-        raise RetryLater(1.5, "not yet")
-
-    caplog.set_level(logging.INFO)
-    await drive(driver, run_of(later))
-
-    (line,) = lines(caplog)
-    assert (line["error"], line["next_try_in_seconds"]) == ("RetryLater: retry in 1.5 s: not yet", 1.5)
-
-
-async def test_what_is_not_tried_again_and_what_succeeds_writes_no_line(
-    driver: Driver, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def rejects(ctx: Any) -> None:
-        raise Reject("no")
-
-    async def fails(ctx: Any) -> None:
-        raise ValueError("no luck")
-
-    async def naps(ctx: Any) -> None:
-        await ctx.step.nap("nap", 5)
-
-    async def quick(ctx: Any) -> None: ...
-
-    caplog.set_level(logging.INFO)
-    await drive(driver, run_of(rejects), run_of(fails, max_retries=0), run_of(naps), run_of(quick))
-
-    assert lines(caplog) == []
-
-
-async def test_an_attempt_that_was_cancelled_writes_no_line(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
-    async def endless(ctx: Any) -> None:
-        await asyncio.Event().wait()
-
-    caplog.set_level(logging.INFO)
-    run = run_of(endless)
-    reported: Report = []
-    await driver.start([run], reported.append)
-    (task,) = (one for one in asyncio.all_tasks() if one.get_name() == "workflow")
-    driver.cancel([run])
-    await task
-
-    assert (lines(caplog), reported) == ([], [])
-
-
-def test_the_waits_that_are_logged_are_those_of_the_engine() -> None:
-    engine, steps = Limits(partitions=1), StepLimits(partitions=1)
-    assert (steps.retry_base_ms, steps.retry_max_ms) == (engine.retry_base_ms, engine.retry_max_ms)
+# --- what it returns --------------------------------------------------------------------------------------------------
 
 
 class Order(BaseModel):
@@ -446,7 +207,7 @@ async def test_a_result_that_is_no_json_fails_the_run_for_good(driver: Driver, r
     async def odd(ctx: Any) -> Any:
         return result
 
-    failure = await failure_of(driver, odd)
+    failure = await failure_in(driver, odd)
 
     assert (failure.type, failure.final) == ("ResultNotJson", True)
     assert failure.message.startswith("workflow 'odd': the result cannot be written as JSON: ")
@@ -460,7 +221,7 @@ async def test_a_result_with_a_broken_fragment_fails_the_run_for_good(driver: Dr
     async def whole(ctx: Any) -> Any:
         return {"a": orjson.Fragment(b"{}")}
 
-    failure = await failure_of(driver, broken)
+    failure = await failure_in(driver, broken)
 
     assert (failure.type, failure.final) == ("ResultNotJson", True)
     assert failure.message.startswith("workflow 'broken': the result has an orjson.Fragment that is not JSON: ")

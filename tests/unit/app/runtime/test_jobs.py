@@ -1,5 +1,7 @@
 import asyncio
+import contextvars
 import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +9,8 @@ import pytest
 
 from app.runtime.jobs import StepTimeout, job_of
 from app.runtime.threads import Threads
+from headgate import Reject, StepError
+from tests.unit.app.runtime.standin import Engines, failure_of, result_of
 
 
 @pytest.fixture
@@ -70,3 +74,127 @@ async def keyed_for_ever() -> None:
 async def test_arguments_that_do_not_fit_are_told_by_the_call(threads: Threads) -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'first'"):
         await run(threads, keyed)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_a_function_that_fails_is_tried_again_then_its_error_is_recorded_and_raised_on_every_replay(
+    engines: Engines, plain: bool
+) -> None:
+    called: list[int] = []
+
+    def fails() -> None:
+        called.append(1)
+        raise ValueError("no luck")
+
+    caught: list[StepError] = []
+
+    async def careful(ctx: Any) -> None:
+        try:
+            await ctx.step.run("pay", fails, max_retries=1)
+        except StepError as error:
+            caught.append(error)
+        await ctx.step.sleep("nap", 1)
+
+    def careful_plainly(ctx: Any) -> None:
+        try:
+            ctx.step.run("pay", fails, max_retries=1)
+        except StepError as error:
+            caught.append(error)
+        ctx.step.sleep("nap", 1)
+
+    engine = engines(careful_plainly if plain else careful)
+    await engine.start()
+    await engine.until_asked("nap")
+    await engine.crash()
+    await engine.until_asked("nap")
+
+    assert len(called) == 2
+    assert [(one.step_key, one.error_type, one.message) for one in caught] == [("pay", "ValueError", "no luck")] * 2
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_a_function_that_raises_a_generator_exit_has_failed(engines: Engines, plain: bool) -> None:
+    async def closes() -> None:
+        raise GeneratorExit
+
+    def closes_plainly() -> None:
+        raise GeneratorExit
+
+    fn: Any = closes_plainly if plain else closes
+
+    async def one(ctx: Any) -> None:
+        await ctx.step.run("a", fn, max_retries=0)
+
+    failure = await failure_of(engines(one))
+    assert "step 'a' failed with GeneratorExit" in failure.message
+
+
+async def test_a_function_that_rejects_is_not_tried_again(engines: Engines) -> None:
+    called: list[int] = []
+
+    async def rejects() -> None:
+        called.append(1)
+        raise Reject("never")
+
+    async def one(ctx: Any) -> None:
+        await ctx.step.run("pay", rejects)
+
+    failure = await failure_of(engines(one))
+    assert (failure.type, len(called)) == ("StepError", 1)
+    assert "step 'pay' failed with Reject: never" in failure.message
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+async def test_an_attempt_that_takes_too_long_has_failed(engines: Engines, plain: bool) -> None:
+    gate = threading.Event()
+
+    async def slow() -> None:
+        await asyncio.Event().wait()
+
+    def slow_plainly() -> None:
+        gate.wait(20)
+
+    fn: Any = slow_plainly if plain else slow
+
+    async def one(ctx: Any) -> None:
+        await ctx.step.run("slow", fn, max_retries=1, timeout=0.01)
+
+    engine = engines(one)
+    failure = await failure_of(engine)
+    gate.set()
+    assert failure.message.startswith("step 'slow' failed with StepTimeout: it took longer than its timeout of 0.01 s")
+    assert engine.attempts == {"slow": 2}
+
+
+async def test_a_function_with_an_idempotency_key_gets_the_steps_id_unless_it_was_given_one(engines: Engines) -> None:
+    async def pay(amount: int, idempotency_key: str) -> str:
+        return idempotency_key
+
+    async def both(ctx: Any) -> list[str]:
+        return [await ctx.step.run("a", pay, 1), await ctx.step.run("b", pay, 1, idempotency_key="mine")]
+
+    engine = engines(both)
+    assert await result_of(engine) == [f"{engine.run.id}:a", "mine"]
+
+
+WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO", default="nobody")
+
+
+async def test_a_function_sees_the_context_variables_of_its_caller_and_changes_them_for_itself(
+    engines: Engines,
+) -> None:
+    async def look() -> str:
+        before = WHO.get()
+        WHO.set("the step")
+        return before
+
+    def look_plainly() -> str:
+        before = WHO.get()
+        WHO.set("the step")
+        return before
+
+    async def one(ctx: Any) -> list[str]:
+        WHO.set("the workflow")
+        return [await ctx.step.run("a", look), await ctx.step.run("b", look_plainly), WHO.get()]
+
+    assert await result_of(engines(one)) == ["the workflow", "the workflow", "the workflow"]
