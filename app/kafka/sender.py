@@ -5,16 +5,22 @@ sequence or id.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaProducer, errors
 
 from app.engine.values.outgoing import Record
 from app.kafka.log import LogError, Refusal, Refused
 from topics import keys
+from topics.foreign import is_topic
+from topics.malformed import shown
+
+Answer = TypeVar("Answer")
 
 _METADATA_SECONDS = 5.0
+_SEND_SECONDS = 120.0
+"""Until a record that Kafka neither takes nor refuses stops the worker: as long as Java's producer has patience."""
 _MISSING_SECONDS: Final = 30.0
 """How long a topic that was not there is taken to be missing: to ask takes `_METADATA_SECONDS` each time."""
 _MOST_MISSING: Final = 1_000
@@ -69,7 +75,9 @@ class Sender:
                 sending.append((record, await self._begin(record)))
             except errors.KafkaError as error:
                 refused.append(Refused(record, self._refusal(record, error)))
-        outcomes = await asyncio.gather(*[future for _, future in sending], return_exceptions=True)
+        if sending:
+            await asyncio.wait([future for _, future in sending], timeout=_SEND_SECONDS)
+        outcomes = [_outcome(future) for _, future in sending]
         again: list[Record] = []
         for (record, _), outcome in zip(sending, outcomes, strict=True):
             if isinstance(outcome, BaseException):
@@ -78,7 +86,7 @@ class Sender:
                 again.append(record)
         for record in again:  # a batch is refused as a whole: one by one, most may be accepted
             try:
-                await (await self._begin(record))
+                await _in_time(await self._begin(record))
             except errors.KafkaError as error:
                 refused.append(Refused(record, self._refusal(record, error)))
         return refused
@@ -86,16 +94,21 @@ class Sender:
     async def _begin(self, record: Record) -> "asyncio.Future[Any]":
         """Hand a record to its producer. Raises KafkaError."""
         topic = self._topic(record)
+        if record.foreign and not is_topic(topic):  # journaled by a release that took it
+            raise errors.InvalidTopicError(shown(topic))
         producer = await self._producer_of(record)
+        _check_metadata_task(producer)
         count = await self._partitions(producer, topic, foreign=record.foreign)
         if not count:
             raise errors.UnknownTopicOrPartitionError(topic)
-        sending: asyncio.Future[Any] = await producer.send(
-            topic,
-            record.value,
-            key=record.key,
-            partition=self._partition(record, count),
-            headers=list(record.headers),
+        sending: asyncio.Future[Any] = await _in_time(
+            producer.send(
+                topic,
+                record.value,
+                key=record.key,
+                partition=self._partition(record, count),
+                headers=list(record.headers),
+            )
         )
         return sending
 
@@ -155,7 +168,7 @@ class Sender:
         if known:
             return len(known)
         if not foreign:
-            return len(await producer.partitions_for(topic))
+            return len(await _in_time(producer.partitions_for(topic)))
         now = asyncio.get_running_loop().time()
         if self._missing.get(topic, 0.0) > now:
             return 0
@@ -170,3 +183,32 @@ class Sender:
                 self._missing.clear()
             self._missing[topic] = asyncio.get_running_loop().time() + _MISSING_SECONDS
         return count
+
+
+async def _in_time(waiting: Awaitable[Answer]) -> Answer:
+    """Wait for Kafka as long as there is patience. Raises KafkaTimeoutError."""
+    try:
+        return await asyncio.wait_for(waiting, _SEND_SECONDS)
+    except TimeoutError:
+        raise _timed_out() from None
+
+
+def _outcome(sent: "asyncio.Future[Any]") -> BaseException | None:
+    if not sent.done():
+        return _timed_out()
+    if sent.cancelled():
+        return asyncio.CancelledError()
+    return sent.exception()
+
+
+def _timed_out() -> Exception:
+    error: Exception = errors.KafkaTimeoutError(f"no answer within {_SEND_SECONDS:g} s")
+    return error
+
+
+def _check_metadata_task(producer: AIOKafkaProducer) -> None:
+    """Raise LogError when aiokafka's task that learns of topics and leaders has ended: nothing is found after that."""
+    task = producer.client._sync_task
+    if task is not None and task.done():
+        cause = None if task.cancelled() else task.exception()
+        raise LogError(f"the producer learns of no topic any more: {type(cause).__name__}: {cause}") from cause

@@ -167,7 +167,7 @@ async def test_a_follower_reads_records_whose_headers_are_not_utf_8_and_what_com
         await producer.send_and_wait(topic, b"after", partition=0)
         await producer.send_and_wait(topic, b"beside", partition=1)
         async with Followed(settings, "results") as followed:
-            assert sorted(followed.values) == [b"after", b"before", b"beside", b"odd"]
+            assert set(followed.values) == {b"after", b"before", b"beside", b"odd"}
             await write_odd(producer, topic, b"odd again")
             await producer.send_and_wait(topic, b"last", partition=0)
             async with asyncio.timeout(PATIENCE_SECONDS):

@@ -12,6 +12,7 @@ from app.engine.values.outgoing import Record
 from app.kafka import clients, sender
 from app.kafka.embedded import EmbeddedKafka
 from app.kafka.log import LogError, Refusal, Refused
+from app.kafka.wire import is_away
 from app.settings import KafkaSettings
 from tests.integration.owners import partition, read
 
@@ -105,3 +106,46 @@ async def test_what_a_foreign_topic_refuses_is_returned_and_what_it_takes_is_wri
     async with AIOKafkaConsumer(small, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
         values = [(await consumer.getone()).value for _ in range(16)]
     assert Counter(values) == Counter([one.value for one in taken] * 2)
+
+
+async def test_a_topic_that_no_client_could_ask_for_is_refused_and_others_are_found(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    async with partition(kafka.bootstrap, kafka_prefix) as one:
+        made = await _sender(kafka, kafka_prefix)
+        odd = _record("answers." + "x" * 40_000, foreign=True)
+        assert await made.send([odd]) == [Refused(odd, Refusal.INVALID)]
+        assert await made.send([_record("events", foreign=False)]) == []
+        assert len(await read(await one.owner(), "events")) == 1
+        await made.close()
+
+
+async def test_a_producer_that_learns_of_no_topic_any_more_stops_the_worker(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    made = await _sender(kafka, kafka_prefix)
+    client = made._producer.client
+    client.add_topic("x" * 40_000)  # more than the protocol can say
+    await asyncio.wait([client._sync_task])
+    with pytest.raises(LogError, match="learns of no topic any more"):
+        await made.send([_record("events", foreign=False)])
+    client._sync_task = None  # closing would tell its error a second time
+    await made.close()
+
+
+async def test_what_kafka_does_not_take_in_time_stops_the_worker(
+    own_kafka: Callable[..., EmbeddedKafka], kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = own_kafka()
+    kafka.start()
+    async with partition(kafka.bootstrap, kafka_prefix):
+        made = await _sender(kafka, kafka_prefix)
+        assert await made.send([_record("events", foreign=False)]) == []
+        monkeypatch.setattr(sender, "_SEND_SECONDS", 0.5)
+        kafka.pause()
+        for topic in ("events", "commands"):  # one that is known, and one that is not
+            with pytest.raises(LogError) as raised:
+                await made.send([_record(topic, foreign=False)])
+            assert is_away(raised.value), "it ends as a worker does whose brokers are away"
+        kafka.resume()
+        await made.close()
