@@ -6,6 +6,7 @@ Readers use no group: looking never moves an offset, and starts no rebalance.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -17,6 +18,9 @@ from app.settings import KafkaSettings
 _POLL_SECONDS: Final = 0.2
 _AT_ONCE: Final = 500
 _GATHER_SECONDS: Final = 0.02
+# For a header whose name is not UTF-8 the library returns a broken list and sets an exception. Python notices that in a
+# call from C, always; in `message.headers()` not once it has optimised the call, and the list crashes the process.
+_headers_of: Final = methodcaller("headers")
 
 
 class TopicMissing(Exception):
@@ -252,7 +256,7 @@ def _record(message: Message) -> Record:
     headers: Any = ()
     odd = False
     try:
-        headers = message.headers() or ()
+        headers = _headers_of(message) or ()
     except (SystemError, UnicodeDecodeError):  # the former, with the latter as its cause
         odd = True
     key, value = message.key(), message.value()

@@ -23,7 +23,7 @@ import orjson
 
 from app.observe import logs
 from app.ui import file, schema
-from topics.fields import opens_beyond_depth
+from app.ui.taken import Record, array_of, is_understood
 
 MOST_RUNS: Final = 100_000
 """Runs kept; the oldest go first."""
@@ -37,8 +37,6 @@ TRIM_EVERY: Final = 5_000
 """Records between two looks at what is too old or too much; with large ones an eighth of the bound on bytes."""
 PACED_FROM: Final = 500
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
-LEVELS_AROUND: Final = 10
-"""Of objects and lists in an answer around what a record holds: orjson writes 254 in all."""
 
 log = logs.get(__name__)
 Answer = TypeVar("Answer")
@@ -50,17 +48,6 @@ class Source(StrEnum):
     RESULTS = "results"
     RUNS = "runs"
     DEAD_LETTERS = "dlq"
-
-
-class Record(Protocol):
-    """A record of Kafka."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def value(self) -> bytes | None: ...
 
 
 class Identity(Protocol):
@@ -209,7 +196,7 @@ class ReadModel:
 
     def _take(self, source: Source, records: Sequence[Record]) -> None:
         positions = {record.partition: record.offset + 1 for record in records}
-        batch = _array([record for record in records if _is_understood(record)])
+        batch = array_of([record for record in records if is_understood(record)])
         with self._writing as db:
             for statement in _STATEMENTS[source]:
                 db.execute(statement, (batch,))
@@ -313,28 +300,6 @@ _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
     ),
     Source.DEAD_LETTERS: (schema.TAKE_DEAD_LETTERS,),
 }
-
-
-def _is_understood(record: Record) -> bool:
-    """Whether orjson reads the value, and writes it again as a part of an answer: SQLite alone is content with less."""
-    value = record.value
-    if not value:
-        return False
-    try:
-        found = orjson.loads(value)
-        if opens_beyond_depth(value, len(value), len(value)):
-            for _ in range(LEVELS_AROUND):
-                found = [found]
-            orjson.dumps(found)
-    except (orjson.JSONDecodeError, TypeError) as error:
-        log.warning("record_not_understood", partition=record.partition, offset=record.offset, reason=str(error))
-        return False
-    return True
-
-
-def _array(records: Sequence[Record]) -> str:
-    parts = [b"[%d,%d,%b]" % (one.partition, one.offset, one.value or b"") for one in records]
-    return (b"[" + b",".join(parts) + b"]").decode(errors="replace")
 
 
 def _summary(row: Sequence[Any]) -> dict[str, Any]:

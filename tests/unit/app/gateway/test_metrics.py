@@ -30,11 +30,12 @@ async def test_the_page_shows_the_lag_of_the_read_model_and_what_is_in_flight(se
     async with serve() as served:
         served.read_model.state = {"behind_records": 5, "behind_seconds": 2.5, "rebuilding": True}
         served.producer.pending_bytes = 17
+        served.gateway.flight.requests = 3
         page = (await served.client.get("/metrics")).text
         lines = set(page.splitlines())
         assert {
             "headgate_read_model_behind_records 5.0",
             "headgate_read_model_behind_seconds 2.5",
             "headgate_gateway_pending_bytes 17.0",
-            "headgate_gateway_requests_in_flight 0.0",
+            "headgate_gateway_requests_in_flight 3.0",
         } <= lines
