@@ -67,6 +67,8 @@ PROMISED = {
     "limits.running": 1_000,
     "limits.queued_bytes": 64 * MIB,
     "limits.asleep_events": 4_000_000,
+    "limits.waits": 2_000_000,
+    "limits.waits_per_run": 1_000,
     "dedup.window_hours": 96,
     "dedup.max_ids": 8_000_000,
     "replies.allowed_topics": (),
