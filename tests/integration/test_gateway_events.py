@@ -134,8 +134,8 @@ async def test_a_frozen_broker_is_503_within_the_bound_and_everything_goes_on_af
         await ready(client)
         broker.pause()
         started = time.monotonic()
-        first = await client.post("/api/v1/events", json={"topic": "a", "data": 1, "id": "during"})
-        second = await client.post("/api/v1/events", json={"topic": "a", "data": 1, "id": "refused"})
+        first = await client.post("/api/v1/events", json={"topic": "a", "data": 1, "id": "during", "key": "k"})
+        second = await client.post("/api/v1/events", json={"topic": "a", "data": 1, "id": "refused", "key": "k"})
         waited = time.monotonic() - started
         assert (first.status_code, first.json()["error"]["code"]) == (503, "kafka_no_answer")
         assert (second.status_code, second.json()["error"]["code"]) == (503, "kafka_unavailable")
