@@ -5,7 +5,7 @@ decoded; while nobody waits, nothing is read.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -112,5 +112,19 @@ class Answers:
                     return
         finally:
             self._listening.clear()  # before anything is waited for: who comes now has to wait for the next reading
-            await fetching.close()
-            await wire.close()
+            await _to_the_end(_close(fetching, wire))
+
+
+async def _close(fetching: Fetching, wire: Wire) -> None:
+    await fetching.close()
+    await wire.close()
+
+
+async def _to_the_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Await `closing`, also when this is cancelled meanwhile: half of it would leave connections open."""
+    task = asyncio.create_task(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -30,6 +30,8 @@ FETCH_BYTES: Final = 16 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 PAUSE_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 1.0
+"""How long a connection that is just being opened is waited for, to be closed."""
 ANY_NODE: Final = -1
 _LATEST: Final = -1
 _EARLIEST: Final = -2
@@ -64,8 +66,27 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # untyped in aiokafka
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         self._gates: dict[tuple[object, ...], asyncio.Lock] = {}
+        self._openings: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """Close all connections, those that are just opened as well: aiokafka forgets one whose opener is cancelled."""
+        await super().close()
+        if self._openings:
+            await asyncio.wait(self._openings, timeout=CLOSE_SECONDS)
+            for task in self._openings:
+                task.cancel()
+        await super().close()  # what was opened meanwhile
 
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
+        if (node_id, group) in self._conns:
+            return await self._opened(node_id, group, no_hint=no_hint)
+        task = asyncio.create_task(self._opened(node_id, group, no_hint=no_hint))
+        self._openings.add(task)
+        task.add_done_callback(self._openings.discard)
+        task.add_done_callback(_heard)
+        return await asyncio.shield(task)
+
+    async def _opened(self, node_id: Any, group: Any, *, no_hint: bool) -> Any:
         before = _TARGET.set((node_id, group))
         try:
             return await super()._get_conn(node_id, group=group, no_hint=no_hint)
@@ -76,6 +97,12 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]  # untyped in aiokafka
     def _get_conn_lock(self) -> asyncio.Lock:
         """What aiokafka holds while it opens a connection; asked for within `_get_conn` alone."""
         return self._gates.setdefault(_TARGET.get(), asyncio.Lock())
+
+
+def _heard(task: "asyncio.Task[Any]") -> None:
+    """Whoever asked may have gone: then nobody else takes note of an error."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Wire:
