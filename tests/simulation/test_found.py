@@ -394,3 +394,8 @@ async def test_a_function_that_goes_on_though_it_was_cancelled_gets_no_step(driv
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
+
+
+def test_a_run_that_is_dropped_before_it_is_journaled_leaves_the_journal_when_it_ends() -> None:
+    # Its function was dropped in the round in which it began: its record was written, and nobody knew of it.
+    assert run_seed(3991) is None

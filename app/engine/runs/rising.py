@@ -102,7 +102,8 @@ def chill(state: State, run: Run, status: RunStatus) -> None:
     forget_attempt(run)
     turn(state, run, status)
     held = run.held
-    if held is None or any(one.offset < 0 for one in held):
+    # One that the journal does not have yet keeps its events for the record that is made of it.
+    if held is None or not run.journaled or any(one.offset < 0 for one in held):
         return
     run.places = array("q")
     for one in held:
