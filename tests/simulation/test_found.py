@@ -42,6 +42,7 @@ from app.runtime.limits import StepLimits
 from headgate import workflow
 from headgate.definition import Workflow
 from headgate.errors import HeadgateError, Pause
+from tests.simulation.pool import run_seed
 from tests.unit.app.engine.partition import Partition, run_id
 from tests.unit.app.engine.partition import event as an_event
 from tests.unit.app.engine.world import World
