@@ -15,7 +15,6 @@ from app.engine.tables.keyed import Keyed
 from app.engine.tables.state import State
 from app.engine.values.asks import EventCondition, Invoke, Outcome
 from app.engine.waits import wanted
-from app.runtime.attempt import Attempt
 from app.runtime.driver import Driver
 from app.runtime.live import Live
 from app.runtime.replay import History
@@ -106,17 +105,6 @@ def _cancel_what_is_hot() -> Any:
 def _cancelled_go_on() -> Any:
     """The function of a run that was cancelled is not stopped."""
     return mock.patch.object(Driver, "cancel", return_value=None)
-
-
-def _keep_threads() -> Any:
-    """A plain function that has asked for no step is not told that its run was cancelled."""
-    before = Attempt.pause
-
-    def pause(self: Attempt) -> None:
-        if self._places:
-            before(self)
-
-    return mock.patch.object(Attempt, "pause", pause)
 
 
 def _no_room() -> Any:
@@ -228,7 +216,6 @@ OF_FAMILIES: Final[dict[str, Patch]] = {
     "ask-here-alone": _ask_here_alone,
     "cancel-what-is-hot": _cancel_what_is_hot,
     "cancelled-go-on": _cancelled_go_on,
-    "keep-threads": _keep_threads,
     "no-room": _no_room,
     "fates-forgotten": _fates_forgotten,
     "keys-forgotten": _keys_forgotten,
