@@ -14,5 +14,5 @@ compile() {
 }
 
 compile requirements-dev.txt --extra dev ${UPGRADE:+--upgrade}
-compile requirements-embedded.txt --extra dev-broker --constraint requirements-dev.txt
-compile requirements.txt --constraint requirements-dev.txt
+compile requirements-embedded.txt --extra connectors --extra dev-broker --constraint requirements-dev.txt
+compile requirements.txt --extra connectors --constraint requirements-dev.txt

@@ -1,0 +1,24 @@
+"""The options of a source: a pydantic model that each kind makes its own, with a description for every field."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from connectors.base import durations
+
+Seconds = Annotated[float, BeforeValidator(durations.seconds), Field(gt=0, le=366 * 86_400)]
+"""A number of seconds, or a duration as people write it: `90s`, `5m`, `1h30m`, `PT1H`."""
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=4096)]
+SocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s]+$", max_length=4096)]
+
+__all__ = ["Field", "Options", "SecretStr", "Seconds", "SocketUrl", "Url"]
+
+
+class Options(BaseModel):
+    """What all options share: frozen, no name that is not declared, and no value of a secret in any error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    def shown(self) -> dict[str, Any]:
+        """As status and logs may show it: secrets are stars."""
+        return self.model_dump(mode="json")
