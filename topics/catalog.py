@@ -59,6 +59,8 @@ class Topic:
         return count if self.fixed_partitions is None else self.fixed_partitions
 
 
+SOURCE_PARTITIONS: Final = 16
+"""Of the topics about sources: as many processes of connectors can share them. All about one source has one number."""
 JOURNAL_DELETE_RETENTION_MS: Final = DAY_MS
 """How long the journal keeps tombstones. Snapshots and standbys older than half of it are void."""
 
@@ -159,23 +161,51 @@ CATALOG: Final[Mapping[str, Topic]] = MappingProxyType(
             ),
             Topic(
                 name="triggers",
-                meaning="Which connectors run, and how they are configured.",
-                key="connector instance id",
-                record="a connector's configuration",
-                written_by="gateway",
+                meaning="Which sources there are, and how they are set up.",
+                key="id of the source",
+                record="how a source is set up (topics.sources)",
+                written_by="connectors, from their files; owners of partitions, for runs",
                 cleanup=Cleanup.COMPACT,
-                fixed_partitions=1,
+                fixed_partitions=SOURCE_PARTITIONS,
                 max_message_bytes=MIB,
+                settings=MappingProxyType({"segment.ms": str(HOUR_MS)}),
             ),
             Topic(
                 name="cursors",
-                meaning="How far each connector has read its source.",
-                key="connector instance id",
-                record="a connector's cursor",
+                meaning="How far each source has been read.",
+                key="id of the source",
+                record="a position (topics.sources)",
+                written_by="connectors, fenced",
+                cleanup=Cleanup.COMPACT,
+                fixed_partitions=SOURCE_PARTITIONS,
+                # A position may name every file of a large folder.
+                max_message_bytes=8 * MIB,
+                settings=MappingProxyType(
+                    {"segment.bytes": str(32 * MIB), "segment.ms": str(10 * 60_000), "min.cleanable.dirty.ratio": "0.1"}
+                ),
+            ),
+            Topic(
+                name="actions",
+                meaning="What runs ask sources to send.",
+                key="id of the source",
+                record="a message to be sent (topics.sources)",
+                written_by="owners of partitions",
+                cleanup=Cleanup.DELETE,
+                retention_ms=DAY_MS,
+                fixed_partitions=SOURCE_PARTITIONS,
+                max_message_bytes=2 * MIB,
+                timestamps=Timestamps.APPEND,
+            ),
+            Topic(
+                name="sources",
+                meaning="How each source is: connected or not, since when, what it has received.",
+                key="id of the source",
+                record="a status (topics.sources)",
                 written_by="connectors",
                 cleanup=Cleanup.COMPACT,
                 fixed_partitions=1,
                 max_message_bytes=MIB,
+                settings=MappingProxyType({"segment.bytes": str(8 * MIB), "segment.ms": str(10 * 60_000)}),
             ),
         )
     }

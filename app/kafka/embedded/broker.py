@@ -34,7 +34,7 @@ _IN_USE = "Address already in use"
 class Tuning(enum.Enum):
     """What the JVM is tuned for: being there soon (development, tests), or load (benchmarks)."""
 
-    QUICK_START = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+    QUICK_START = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
     LOAD = ("-Xms512m", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+AlwaysPreTouch")
 
 

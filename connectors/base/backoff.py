@@ -1,0 +1,52 @@
+"""How long to wait before the next connection: exponential with full jitter, begun anew after a link that was good.
+
+Full jitter is a random time between nothing and min(cap, base * 2^n) (AWS, "Exponential Backoff And Jitter").
+"""
+
+from typing import Final
+
+from connectors.base.options import Field, Options, Seconds
+
+STEADY_SECONDS: Final = 60.0
+"""A link that lived so long, or that delivered an event, was good."""
+_MOST_DOUBLINGS: Final = 32
+
+
+class Reconnect(Options):
+    """When a source is connected again: `reconnect` of its spec."""
+
+    base_seconds: Seconds = Field(default=1.0, description="Longest first pause; it doubles with each attempt.")
+    max_seconds: Seconds = Field(default=60.0, description="Longest pause between two attempts.")
+    failed_seconds: Seconds | None = Field(
+        default=300.0,
+        description="Seconds after which a source that failed for good is tried again all the same; none: never.",
+    )
+    max_attempts: int | None = Field(
+        default=None, ge=1, description="Attempts in a row after which the source has failed; none: for ever."
+    )
+
+
+class Backoff:
+    """Counts the attempts of one source and says how long to wait; `chance` is a number of [0, 1)."""
+
+    def __init__(self, policy: Reconnect) -> None:
+        self._policy = policy
+        self.attempts = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there were as many attempts as are allowed."""
+        return self._policy.max_attempts is not None and self.attempts >= self._policy.max_attempts
+
+    def good(self) -> None:
+        """The link lived long enough, or delivered: the next pause is short again."""
+        self.attempts = 0
+
+    def next(self, chance: float, *, retry_after_seconds: float | None = None, at_once: bool = False) -> float:
+        """Count an attempt and return the seconds to wait before it; never less than the other side asks for."""
+        first = self.attempts == 0
+        longest = min(self._policy.max_seconds, self._policy.base_seconds * 2.0 ** min(self.attempts, _MOST_DOUBLINGS))
+        self.attempts += 1
+        if retry_after_seconds is not None:
+            return max(0.0, retry_after_seconds) + chance * min(longest, 1.0)
+        return 0.0 if at_once and first else chance * longest

@@ -1,0 +1,92 @@
+"""`{{ env.NAME }}` and `{{ file.NAME }}` in options become what they stand for, where the source runs.
+
+What is in Kafka, in files and in errors names secrets, and never has one. A file is looked for in one folder (setting
+`connectors.secrets`), so that options can never read any other file.
+"""
+
+import re
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any, Final
+
+MOST_BYTES: Final = 64 * 1024
+RESERVED: Final = "HEADGATE_"
+"""Variables that begin so are Headgate's own settings, its token among them."""
+_PLACE: Final = re.compile(r"\{\{\s*(env|file)\.([A-Za-z0-9_][A-Za-z0-9_.-]{0,199})\s*\}\}", re.ASCII)
+
+
+class UnknownSecret(Exception):
+    """An option names a secret that this process does not have."""
+
+    def __init__(self, name: str, fact: str, remedy: str) -> None:
+        super().__init__(f"{name} {fact}. {remedy}")
+        self.name = name
+
+
+def names(value: Any) -> set[str]:
+    """Return the secrets that options name, such as `env.TOKEN`."""
+    if isinstance(value, str):
+        return {f"{kind}.{name}" for kind, name in _PLACE.findall(value)}
+    if isinstance(value, Mapping):
+        return set().union(*map(names, value.values()))
+    return set().union(*map(names, value)) if isinstance(value, list | tuple) else set()
+
+
+def resolve(value: Any, *, environment: Mapping[str, str], folder: Path | None) -> tuple[Any, Set[str]]:
+    """Return the options with secrets in their places, and those secrets. Raises UnknownSecret."""
+    found: set[str] = set()
+
+    def put(match: re.Match[str]) -> str:
+        secret = _from_environment(match[2], environment) if match[1] == "env" else _from_file(match[2], folder)
+        found.add(secret)
+        return secret
+
+    def walk(one: Any) -> Any:
+        if isinstance(one, str):
+            return _PLACE.sub(put, one)
+        if isinstance(one, Mapping):
+            return {name: walk(inner) for name, inner in one.items()}
+        return [walk(inner) for inner in one] if isinstance(one, list | tuple) else one
+
+    return walk(value), frozenset(found - {""})
+
+
+def _from_environment(name: str, environment: Mapping[str, str]) -> str:
+    if name.upper().startswith(RESERVED):
+        raise UnknownSecret(f"env.{name}", "is a setting of Headgate itself", "Give the source a variable of its own.")
+    try:
+        return environment[name]
+    except KeyError:
+        raise UnknownSecret(
+            f"env.{name}", "is not set in this process", f"Set the environment variable {name} where connectors run."
+        ) from None
+
+
+def _from_file(name: str, folder: Path | None) -> str:
+    shown = f"file.{name}"
+    if folder is None:
+        raise UnknownSecret(
+            shown, "cannot be read: no folder of secrets is set", "Set HEADGATE_CONNECTORS_SECRETS to that folder."
+        )
+    file = folder / name
+    try:
+        # Kubernetes mounts secrets as links inside the folder; a link out of it is not followed.
+        if not file.resolve(strict=True).is_relative_to(folder.resolve()):
+            raise UnknownSecret(shown, "leads out of the folder of secrets", "Put the file itself there.")
+        if file.stat().st_size > MOST_BYTES:
+            raise UnknownSecret(shown, f"has more than {MOST_BYTES} bytes", "Put the secret alone into the file.")
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UnknownSecret(shown, "is not UTF-8 text", "Write it as text, binary data in base64.") from None
+    except OSError as error:
+        raise UnknownSecret(
+            shown, f"cannot be read: {error.strerror}", "Mount it into the folder of connectors.secrets."
+        ) from None
+
+
+def masked(text: str, secrets: Set[str]) -> str:
+    """Return the text with every secret in it replaced; the longest first, as one may contain another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) > 3:
+            text = text.replace(secret, "***")
+    return text
