@@ -134,7 +134,7 @@ class ClientHttp:
                         protocols=tuple(subprotocols),
                         max_msg_size=max_message_bytes,
                         compress=15 if compress else 0,
-                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS / 2),
                     )
                 except aiohttp.WSServerHandshakeError as error:
                     raise _handshake(error, where, self._now()) from error
@@ -284,7 +284,13 @@ class ClientConnection:
         await self._sent(self._opened.ping())
 
     async def close(self, code: int = 1000) -> None:
-        await self._opened.close(code=code)
+        try:
+            async with asyncio.timeout(
+                _CLOSE_SECONDS
+            ):  # the close frame waits behind what the other side does not read
+                await self._opened.close(code=code)
+        except TimeoutError:
+            pass
 
     async def _sent(self, sending: Awaitable[None]) -> None:
         try:

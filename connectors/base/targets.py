@@ -16,6 +16,11 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 _PERMANENT: Final = frozenset({301, 308})
 _SECRET_NAME: Final = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE)
+_OURS: Final = re.compile(
+    r"connection|content-length|keep-alive|te|trailer|transfer-encoding|upgrade|sec-websocket-(accept|extensions|key|version)",
+    re.IGNORECASE,
+)
+"""Headers that HTTP clients set by themselves: from a user they would split a request in two."""
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
@@ -40,6 +45,8 @@ def headers_of(headers: Mapping[str, str] | None) -> CIMultiDict[str]:
     for name, value in (headers or {}).items():
         if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
             raise Refused(f"the header {name[:50]!r} has characters that no header may have", reason="invalid_header")
+        if _OURS.fullmatch(name):
+            raise Refused(f"the header {name!r} is set by the client itself; leave it out", reason="invalid_header")
     return CIMultiDict(headers or {})
 
 
@@ -99,5 +106,5 @@ class Going:
             message = f"{named(before)} redirects a request with a body to {self.where()}; ask there if that is right"
             raise Refused(message, reason="redirected")
         for name in list(self.headers):
-            if _SECRET_NAME.search(name):
+            if _SECRET_NAME.search(name) or name.lower() == "host":
                 self.headers.popall(name, None)
