@@ -1,0 +1,173 @@
+"""Sources declared in YAML files, made to be what `triggers` says: added, changed and removed there.
+
+    sources:
+      - id: tech-feed
+        kind: rss
+        options: {url: "https://example.com/feed.xml", interval: 10m}
+        filter: {data.title: {contains: Kafka}}
+        reconnect: {max_seconds: 120}
+
+One model: whoever reads `triggers` sees what files, runs and others have set up. A file removes only what it has set up
+itself (its name is the origin), and secrets stay named as they are.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+
+from connectors.base import filters, registry, secrets, templates
+from connectors.base.backoff import Reconnect
+from topics.sources import FIELDS, Spec, Unsuitable, made_of
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_SOURCES: Final = 10_000
+
+
+class DeclarationError(Exception):
+    """A file of sources cannot be followed: the words name the file and the place."""
+
+    exit_code: Final = 2
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}")
+        self.file = file
+
+
+def origin_of(file: Path) -> str:
+    """Return the origin of what a file sets up: its name, not its folder, which differs between machines."""
+    return f"file {file.name}"
+
+
+def read(files: Sequence[Path]) -> list[Spec]:
+    """Return everything that files declare, checked. Raises DeclarationError for the first problem."""
+    found: dict[str, tuple[Path, Spec]] = {}
+    names: dict[str, Path] = {}
+    for file in files:
+        if file.name in names:
+            raise DeclarationError(
+                file, f"{names[file.name]} has the same name; files of sources need names of their own"
+            )
+        names[file.name] = file
+        for spec in _declared(file):
+            if spec.id in found:
+                raise DeclarationError(file, f"source {spec.id!r} is declared in {found[spec.id][0]} as well")
+            found[spec.id] = (file, spec)
+    return [spec for _, spec in found.values()]
+
+
+def _declared(file: Path) -> list[Spec]:
+    document = _loaded(file)
+    if not isinstance(document, dict) or not isinstance(document.get("sources"), list):
+        raise DeclarationError(file, "it has no list `sources:`, with an entry for each source")
+    unknown = sorted(set(map(str, document)) - {"sources"})
+    if unknown:
+        raise DeclarationError(file, f"{unknown[0]!r} is not known; there is `sources:` alone")
+    entries: list[Any] = document["sources"]
+    if len(entries) > MOST_SOURCES:
+        raise DeclarationError(file, f"it has {len(entries)} sources, {MOST_SOURCES} are allowed")
+    return [_checked(file, number, entry) for number, entry in enumerate(entries)]
+
+
+def _loaded(file: Path) -> Any:
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise DeclarationError(file, f"it has more than {MOST_BYTES} bytes")
+        text = file.read_text(encoding="utf-8")
+        # An alias would let a short file become a very large one.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise DeclarationError(file, "it uses YAML aliases (`*name`); write the values out")
+        return yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise DeclarationError(file, "it is not UTF-8") from None
+    except OSError as error:
+        raise DeclarationError(file, f"it cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise DeclarationError(file, f"it is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise DeclarationError(file, "it is nested too deep") from None
+
+
+def _checked(file: Path, number: int, entry: Any) -> Spec:
+    where = f"/sources/{number}"
+    if not isinstance(entry, dict):
+        raise DeclarationError(file, f"{where} is no object with id and kind")
+    unknown = sorted(set(map(str, entry)) - FIELDS)
+    if unknown:
+        raise DeclarationError(file, f"{where}/{unknown[0]} is not known; there are {', '.join(sorted(FIELDS))}")
+    try:
+        spec = made_of(entry, origin=origin_of(file))
+        check(spec)
+    except (Unsuitable, UnsuitableSource) as error:
+        raise DeclarationError(file, f"{where}: {error}") from None
+    return spec
+
+
+class UnsuitableSource(ValueError):
+    """A source cannot run as it is declared."""
+
+
+def check(spec: Spec) -> None:
+    """Raise UnsuitableSource for what can be seen without its secrets: kind, options, filter, templates, reconnect."""
+    try:
+        kind = registry.load(spec.kind)
+        Reconnect.model_validate(spec.reconnect)
+        if spec.filter is not None:
+            filters.Filter(spec.filter)
+        for template in (spec.topic, spec.key):
+            if template is not None:
+                templates.Template.parse(template)
+    except ValidationError as error:
+        raise UnsuitableSource(_first(error, "reconnect")) from None
+    except (registry.UnknownKind, filters.FilterError, templates.TemplateError) as error:
+        raise UnsuitableSource(str(error)) from None
+    try:
+        kind.config.model_validate(spec.options)
+    except ValidationError as error:
+        for one in error.errors(include_url=False, include_context=False, include_input=False):
+            if not secrets.names(_at(spec.options, one["loc"])):  # what a secret will be is not known yet
+                raise UnsuitableSource(_first(error, "options")) from None
+
+
+def _first(error: ValidationError, where: str) -> str:
+    one = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"/{where}{''.join(f'/{part}' for part in one['loc'])}: {one['msg']}"
+
+
+def _at(options: Any, path: Sequence[Any]) -> Any:
+    for step in path:
+        try:
+            options = options[step]
+        except (KeyError, IndexError, TypeError):
+            return options if isinstance(options, str) else None
+    return options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What has to be written so that `triggers` is as files say."""
+
+    written: Sequence[Spec]
+    removed: Sequence[str]
+
+
+def changes(declared: Iterable[Spec], there: Mapping[str, Spec], *, origins: frozenset[str]) -> Changes:
+    """Compare. Raises UnsuitableSource for an id that somebody else has set up."""
+    wanted = {spec.id: spec for spec in declared}
+    for name, spec in wanted.items():
+        other = there.get(name)
+        if other is not None and other.origin != spec.origin and not other.origin.startswith("file "):
+            raise UnsuitableSource(
+                f"source {name!r} was set up by {other.origin or 'somebody else'}; choose another id or remove it"
+            )
+    return Changes(
+        written=[
+            spec
+            for name, spec in wanted.items()
+            if name not in there or there[name].digest != spec.digest or there[name].origin != spec.origin
+        ],
+        removed=[name for name, spec in there.items() if spec.origin in origins and name not in wanted],
+    )

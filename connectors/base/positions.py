@@ -1,0 +1,164 @@
+"""Positions of the sources of one partition of `triggers`, in the same partition of `cursors`, under a fence.
+
+The fence is a transactional id for the partition: whoever takes over bumps its epoch, and the broker refuses what an
+owner of before still writes (KIP-98). A source whose events are durable moves its position here; the newest position of
+each source is written, as many of them in one transaction as have moved meanwhile.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
+
+from connectors.base.closing import close
+from connectors.base.logs import warn
+from topics.sources import Cursor, Unsuitable, cursor_moved, cursor_of
+
+TRANSACTION_SECONDS: Final = 60
+REQUEST_BYTES: Final = 8 * 1024 * 1024
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class Fenced(Exception):
+    """Another process owns these positions now, or the broker gave up a transaction: everything here begins anew."""
+
+
+class Positions:
+    """The positions of one partition. `take_over` first; then `run` as a task writes what `move` is told."""
+
+    def __init__(self, partition: int, *, prefix: str, client: Mapping[str, Any]) -> None:
+        self._partition, self._client = partition, client
+        self._topic = f"{prefix}cursors"
+        self._transactional_id = f"{prefix}sources.{partition}"
+        self._producer: AIOKafkaProducer | None = None
+        self._moved: dict[str, bytes | None] = {}
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self.epoch = ""
+        """Names this ownership among all of the partition: producer id and epoch."""
+
+    async def take_over(self) -> dict[str, Cursor]:
+        """Fence former owners off, and return the positions as they left them. Waits for Kafka."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._fence()
+                return await self._read()
+            except (errors.KafkaError, OSError) as error:
+                if isinstance(error, errors.KafkaError) and not (error.retriable or isinstance(error, _LATER)):
+                    raise
+                warn("positions_retried", partition=self._partition, reason=f"{type(error).__name__}: {error}")
+                await self.close()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def move(self, instance_id: str, cursor: Cursor | None) -> None:
+        """Note where a source is now, None for one that is removed. Everything before it is durable already.
+
+        Raises Unsuitable when the position is too large.
+        """
+        at_ms = int(time.time() * 1000)
+        self._moved[instance_id] = None if cursor is None else cursor_moved(instance_id, cursor, at_ms=at_ms)[1]
+        self._settled.clear()
+        self._wake.set()
+
+    async def settled(self) -> None:
+        """Return once everything that was noted is written."""
+        await self._settled.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled. Raises Fenced, and what trying again does not cure."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            moved, self._moved = self._moved, {}
+            if moved:
+                await self._write(moved)
+            if not self._moved:
+                self._settled.set()
+
+    async def close(self) -> None:
+        """End the connection."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await close(producer.stop())
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    async def _fence(self) -> None:
+        producer = AIOKafkaProducer(
+            **self._client,
+            transactional_id=self._transactional_id,
+            transaction_timeout_ms=TRANSACTION_SECONDS * 1000,
+            max_request_size=REQUEST_BYTES,
+            compression_type="gzip",
+        )
+        self._producer = producer
+        await producer.start()
+        manager = producer._txn_manager
+        self.epoch = f"{manager.producer_id}-{manager.producer_epoch}"
+
+    async def _read(self) -> dict[str, Cursor]:
+        found: dict[str, Cursor] = {}
+        where = TopicPartition(self._topic, self._partition)
+        consumer = AIOKafkaConsumer(**self._client, enable_auto_commit=False, isolation_level="read_committed")
+        try:
+            await consumer.start()
+            consumer.assign([where])
+            await consumer.seek_to_beginning(where)
+            end = (await consumer.end_offsets([where]))[where]
+            while await consumer.position(where) < end:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    for record in records:
+                        self._take(found, record.key, record.value)
+        finally:
+            await close(consumer.stop())
+        return found
+
+    def _take(self, found: dict[str, Cursor], key: bytes | None, value: bytes | None) -> None:
+        name = (key or b"").decode(errors="replace")
+        if value is None:
+            found.pop(name, None)
+            return
+        try:
+            found[name] = cursor_of(value)
+        except Unsuitable as error:
+            warn("position_passed_over", source=name, partition=self._partition, reason=str(error))
+
+    async def _write(self, moved: Mapping[str, bytes | None]) -> None:
+        producer = self._producer
+        if producer is None:
+            raise Fenced(f"positions of partition {self._partition} have no producer")
+        try:
+            async with producer.transaction():
+                for name, value in moved.items():
+                    await producer.send(self._topic, value, key=name.encode(), partition=self._partition)
+        except _NOT_OURS as error:
+            raise Fenced(f"positions of partition {self._partition}: {type(error).__name__}: {error}") from error
+        except (errors.KafkaError, OSError) as error:
+            if isinstance(error, errors.KafkaError) and not (error.retriable or isinstance(error, _LATER)):
+                raise
+            raise Fenced(f"positions of partition {self._partition}: {type(error).__name__}: {error}") from error
+
+
+_NOT_OURS: Final = (
+    errors.ProducerFenced,
+    errors.InvalidProducerEpoch,
+    errors.InvalidProducerIdMapping,
+    errors.InvalidTxnState,
+    errors.OutOfOrderSequenceNumber,
+    errors.UnknownProducerId,
+    errors.IllegalOperation,
+)
+_LATER: Final = (
+    errors.KafkaConnectionError,
+    errors.KafkaTimeoutError,
+    errors.ProducerClosed,
+    errors.ConcurrentTransactions,
+    errors.UnknownTopicOrPartitionError,
+    errors.ConsumerStoppedError,
+)

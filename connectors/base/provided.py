@@ -1,0 +1,79 @@
+"""A `headgate.providers.TriggerProvider` of a third party as a source of the frame."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from pydantic import ConfigDict
+
+from connectors.base.closing import end
+from connectors.base.contract import UNMOVED, NotConnected, Received, Refused, Site, Source
+from connectors.base.options import Options
+from headgate.providers import Disconnected, Failed, SourceEvent, TriggerProvider
+
+
+class AnyOptions(Options):
+    """Options that the provider itself checks."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def maker(provider: Callable[[], TriggerProvider]) -> Callable[[Any, Site], Source]:
+    """Return what makes a source of the provider's class."""
+    return lambda config, site: _Provided(provider, config, site)
+
+
+class _Provided:
+    def __init__(self, provider: Callable[[], TriggerProvider], config: AnyOptions, site: Site) -> None:
+        self._provider, self._config, self._site = provider, config, site
+
+    async def read(self) -> AsyncIterator[Received]:
+        provider = self._provider()
+        emitted: asyncio.Queue[Received] = asyncio.Queue(1)
+
+        async def emit(event: SourceEvent, *, position: Any = UNMOVED) -> None:
+            durable = asyncio.get_running_loop().create_future()
+
+            async def ack() -> None:
+                if not durable.done():
+                    durable.set_result(None)
+
+            item = Received(
+                id=event.id,
+                event_type=event.type,
+                data=event.data,
+                key=event.key,
+                created_at=event.created_at,
+                position=position,
+                ack=partial(ack),
+            )
+            await emitted.put(item)
+            await durable
+
+        try:
+            await provider.init(self._config.model_dump())
+        except Failed as error:
+            raise Refused(str(error)) from error
+        running = asyncio.create_task(provider.run(emit, self._site.position))
+        try:
+            self._site.connected()
+            while True:
+                getting = asyncio.ensure_future(emitted.get())
+                try:
+                    await asyncio.wait({getting, running}, return_when=asyncio.FIRST_COMPLETED)
+                    if not getting.done():
+                        running.result()
+                        raise NotConnected(f"the provider of source {self._site.instance_id!r} returned")
+                    yield getting.result()
+                except Disconnected as error:
+                    raise NotConnected(str(error), retry_after_seconds=error.retry_after_seconds) from error
+                except Failed as error:
+                    raise Refused(str(error)) from error
+                finally:
+                    getting.cancel()
+        finally:
+            await end([running])
+            with suppress(Disconnected):
+                await provider.shutdown()
