@@ -1,0 +1,28 @@
+"""Deliveries over HTTP: whoever has an event calls `/webhooks/<provider>/<id>` of the gateway.
+
+There is no Source, for nothing is read: the gateway hands each request to the Receiver of its source, and answers 2xx
+once the broker has the event. Senders repeat what was not answered so, under the same id.
+"""
+
+from typing import Any, Final
+
+from connectors.base.contract import Delivery
+from connectors.webhook.config import Config, Provider
+from connectors.webhook.messages import Accepted, Answered, Denied, Outcome, Request
+from connectors.webhook.receiver import Receiver
+
+EXAMPLE: Final[dict[str, Any]] = {"provider": "github", "secret": "{{ env.GITHUB_WEBHOOK_SECRET }}"}
+DELIVERY: Final = Delivery.AT_LEAST_ONCE
+
+__all__ = [
+    "DELIVERY",
+    "EXAMPLE",
+    "Accepted",
+    "Answered",
+    "Config",
+    "Denied",
+    "Outcome",
+    "Provider",
+    "Receiver",
+    "Request",
+]
