@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import orjson
@@ -224,7 +223,7 @@ class Status:
     error: Problem | None = None
     position: str | None = None
     """The position as JSON, cut short."""
-    notes: Mapping[str, int] = MappingProxyType({})
+    notes: Mapping[str, int] = field(default_factory=dict)
     delivery: str = ""
 
     def to_record(self) -> dict[str, Any]:

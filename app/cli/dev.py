@@ -15,11 +15,27 @@ if TYPE_CHECKING:
 
 DEFAULT_KAFKA_PORT: Final = 9092
 DEFAULT_GATEWAY: Final = "http://127.0.0.1:8080"
-_COLOURS: Final = {"worker": "cyan", "gateway": "magenta", "kafka": "yellow", "result": "green", "dlq": "red"}
+_COLOURS: Final = {
+    "worker": "cyan",
+    "sources": "blue",
+    "gateway": "magenta",
+    "kafka": "yellow",
+    "result": "green",
+    "dlq": "red",
+}
 _WIDTH: Final = 8
 # What the line `headgate ready` says already.
 _ROUTINE: Final = frozenset(
-    {"partition_claimed", "partition_released", "worker_stopping", "read_model_created", "read_model_continued"}
+    {
+        "partition_claimed",
+        "partition_released",
+        "worker_stopping",
+        "read_model_created",
+        "read_model_continued",
+        "connectors_own",
+        "source_begun",
+        "source_ended",
+    }
 )
 
 
@@ -46,13 +62,14 @@ _ROUTINE: Final = frozenset(
 def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, workers: int, quiet: bool) -> None:
     """Run everything on this machine: a real Kafka, workers with the workflows in PATH..., and the gateway.
 
-    PATH is a Python file, a folder or a module; a changed file is loaded anew. Each result and each dead letter is
-    shown as it comes. Only this machine can connect, with the token test-token. Ctrl-C stops everything; the data
-    stays, and the next start goes on with it.
+    PATH is a Python file, a folder or a module; a changed file is loaded anew. A PATH that ends in .yaml or .yml
+    declares sources, which run as well. Each result and each dead letter is shown as it comes. Only this machine can
+    connect, with the token test-token. Ctrl-C stops everything; the data stays, and the next start goes on with it.
 
     \b
     Examples:
       headgate dev workflows.py
+      headgate dev workflows.py sources.yaml
       headgate dev examples/webshop --port 8081 --kafka-port 9093 --data /tmp/shop
     """
     import asyncio
@@ -75,8 +92,11 @@ def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, worke
             "with its extra dev-broker."
         ) from error
 
+    sources = [Path(path) for path in paths if path.endswith((".yaml", ".yml"))]
+    paths = tuple(path for path in paths if not path.endswith((".yaml", ".yml")))
     plan = dev.Plan(
         paths=paths,
+        sources=sources,
         workers=workers,
         data=data,
         embedded=embedded,
@@ -85,11 +105,12 @@ def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, worke
         launcher=[sys.executable, "-P", "-m", "app.cli.role"],
         config=click.get_current_context().ensure_object(options.Invocation).config,
     )
+    workers_too, sources_too = ", workers" if paths else "", ", sources" if sources else ""
     if embedded:
-        output.note(f"Starting Kafka{', workers' if paths else ''} and gateway; what they keep is in {data}.")
+        output.note(f"Starting Kafka{workers_too}{sources_too} and gateway; what they keep is in {data}.")
     else:
         source = settings.source("kafka.bootstrap")
-        output.note(f"Starting {'workers and ' if paths else ''}gateway for {settings.kafka.bootstrap} ({source}).")
+        output.note(f"Starting gateway{workers_too}{sources_too} for {settings.kafka.bootstrap} ({source}).")
 
     async def work() -> None:
         stop = asyncio.Event()

@@ -152,6 +152,45 @@ class WorkerSettings(Group):
     )
 
 
+class ConnectorSettings(Group):
+    """One process of connectors: its name, what its sources may reach, how quickly they move to another."""
+
+    instance_id: str = Field(
+        default_factory=socket.gethostname,
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Name of this process, shown as the owner of the sources that it runs.",
+        json_schema_extra={"shown_default": "the host name"},
+    )
+    group: str = Field(
+        default="connectors",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Consumer group that all processes of connectors share; its name begins with kafka.prefix.",
+    )
+    allow: Several = Field(
+        default=(),
+        description="What sources may reach beside public addresses: networks (`10.1.0.0/16`), hosts, `host:port`, or "
+        "`*` for everything.",
+    )
+    secrets: Path | None = Field(
+        default=None, description="Folder of files that options name as `{{ file.NAME }}`; none: there are none."
+    )
+    session_timeout_seconds: float = Field(
+        default=6, ge=6, le=1800, description="Seconds of silence until the sources of a process go to the others."
+    )
+    dwell_seconds: float = Field(
+        default=300,
+        ge=0,
+        description="Seconds that a source stays where it is before it moves only so that all have equal shares.",
+    )
+    drain_timeout_seconds: float = Field(
+        default=10, ge=0, description="Seconds that sources get to publish what they have read when the process stops."
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address on which metrics and health are served.")
+    metrics_port: Port | None = Field(
+        default=9101, description="Port of metrics and health; `none`: not served, 0: any free one."
+    )
+
+
 class GatewaySettings(Group):
     """The HTTP interface, and how the command line reaches it."""
 
@@ -254,6 +293,7 @@ class LogSettings(Group):
 GROUPS: Final[Mapping[str, type[Group]]] = {
     "kafka": KafkaSettings,
     "worker": WorkerSettings,
+    "connectors": ConnectorSettings,
     "gateway": GatewaySettings,
     "limits": LimitSettings,
     "dedup": DedupSettings,
@@ -269,6 +309,7 @@ DEV_DEFAULTS: Final[Mapping[str, object]] = {
     "kafka.replication_factor": 1,
     "kafka.min_insync_replicas": 1,
     "gateway.token": DEV_TOKEN,
+    "connectors.dwell_seconds": 0,
 }
 
 

@@ -18,6 +18,7 @@ class Settings(groups.Group):
 
     kafka: groups.KafkaSettings = Field(default_factory=groups.KafkaSettings)
     worker: groups.WorkerSettings = Field(default_factory=groups.WorkerSettings)
+    connectors: groups.ConnectorSettings = Field(default_factory=groups.ConnectorSettings)
     gateway: groups.GatewaySettings = Field(default_factory=groups.GatewaySettings)
     limits: groups.LimitSettings = Field(default_factory=groups.LimitSettings)
     dedup: groups.DedupSettings = Field(default_factory=groups.DedupSettings)
@@ -98,14 +99,14 @@ def require_gateway_token(settings: Settings) -> str:
 
 def require_loopback(settings: Settings) -> None:
     """Keep `headgate dev` on this machine: everybody knows its token. Raises SettingsError."""
-    for name in ("gateway.host", "worker.metrics_host"):
+    for name in ("gateway.host", "worker.metrics_host", "connectors.metrics_host"):
         host = str(settings.value(name))
         if not is_loopback(host):
             raise SettingsError(
                 Problem(
                     source=settings.source(name),
                     fact=f"{name} is {host!r}, and development listens on this machine only",
-                    remedy=f"Leave {name} at 127.0.0.1, or run `headgate gateway` and `headgate worker` with a token",
+                    remedy=f"Leave {name} at 127.0.0.1, or run `headgate gateway` and the other roles with a token",
                 )
             )
 

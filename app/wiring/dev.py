@@ -23,8 +23,9 @@ from app.kafka.records import Reader, Record, TopicMissing
 from app.runtime import loader
 from app.settings import FIELDS, KafkaSettings, Settings, require_loopback, variable
 from app.wiring import listening
-from app.wiring.roles import GATEWAY, GRACE_SECONDS, LONGEST_PAUSE_SECONDS, WORKER, Kind, Role, Say
+from app.wiring.roles import CONNECTORS, GATEWAY, GRACE_SECONDS, LONGEST_PAUSE_SECONDS, WORKER, Kind, Role, Say
 from app.wiring.unheard import Unheard
+from connectors.base import declared
 
 DRAIN_SECONDS: Final = 1.5
 BROKER_WATCH_SECONDS: Final = 0.5
@@ -40,6 +41,8 @@ class Plan:
     """What is to run: `kafka_port` None takes any free one; `launcher` is the command that becomes a role."""
 
     paths: Sequence[str]
+    sources: Sequence[Path]
+    """YAML files that declare sources."""
     workers: int
     data: Path
     embedded: bool
@@ -89,6 +92,8 @@ async def run(
     require_loopback(settings)
     for path in plan.paths:
         loader.check(path)
+    if plan.sources:
+        declared.read(plan.sources)
     await _Dev(settings, plan, stop, say).run(ready, show)
 
 
@@ -252,6 +257,11 @@ class _Dev:
                 environment = self._environment({"worker.instance_id": name})
                 shown = "worker" if plan.workers == 1 else f"worker-{number}"
                 roles.append(self._role(WORKER, shown, arguments, environment, plan.paths))
+        if plan.sources:
+            name = f"{self._settings.connectors.instance_id}-dev-{_folder_digest(plan.data)}"
+            environment = self._environment({"connectors.instance_id": name})
+            files = [str(file.absolute()) for file in plan.sources]
+            roles.append(self._role(CONNECTORS, "sources", ["run", "--", *files], environment, ()))
         roles.append(self._role(GATEWAY, "gateway", [], self._environment({}), ()))
         return roles
 
@@ -272,6 +282,8 @@ class _Dev:
         """Our settings as a role's environment: the same, whatever headgate.toml or the shell say meanwhile."""
         settings, plan = self._settings, self._plan
         for_development = {
+            "connectors.metrics_port": 0,
+            "connectors.drain_timeout_seconds": DRAIN_SECONDS,
             "worker.metrics_port": 0,  # several workers, and several `headgate dev`, on one machine
             "worker.drain_timeout_seconds": DRAIN_SECONDS,
             "gateway.read_model": plan.data / "read-model.sqlite",

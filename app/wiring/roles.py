@@ -41,6 +41,9 @@ class Kind:
 
 
 WORKER: Final = Kind(role="worker", listening=re.compile(r"^headgate worker: \d+ partitions, metrics on port (\d+)$"))
+CONNECTORS: Final = Kind(
+    role="connectors", listening=re.compile(r"^headgate connectors: \d+ partitions, metrics on port (\d+)$")
+)
 GATEWAY: Final = Kind(role="gateway", listening=re.compile(r"^headgate gateway: http://127\.0\.0\.1:(\d+)$"))
 
 

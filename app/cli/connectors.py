@@ -1,0 +1,173 @@
+"""Run sources such as feeds, sockets and timers, and show how they are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.cli import options, output
+from app.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from app.wiring.sourcelist import Listed
+
+
+class _FilesOrCommand(click.Group):
+    """`headgate connectors FILE...` runs; a first argument that names a command is that command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return "run", self.commands["run"], args
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in self.get_help_option_names(ctx)):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_FilesOrCommand, subcommand_metavar="[FILE]... | COMMAND [ARGS]...")
+def command() -> None:
+    """Run sources such as feeds, sockets and timers, and show how they are.
+
+    With files, or without anything, it runs: what the files declare is set up in Kafka, and this process runs its
+    share of all sources that are set up there. Start as many processes as you like; each source runs in one of them,
+    and moves when that one dies.
+
+    \b
+    Examples:
+      headgate connectors sources.yaml --kafka kafka-0:9092
+      headgate connectors status
+      headgate connectors kinds rss
+    """
+
+
+@command.command("run")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False), metavar="[FILE]...")
+@options.kafka
+@options.setting("--instance-id", "connectors.instance_id", "This process's name (default: the host's).", metavar="ID")
+@options.setting(
+    "--metrics-port", "connectors.metrics_port", "Port of metrics and health (default 9101).", metavar="PORT"
+)
+@options.setting(
+    "--allow", "connectors.allow", "Networks or hosts that sources may reach beside public ones.", metavar="LIST"
+)
+def run(files: tuple[Path, ...]) -> None:
+    """Run sources: those that FILE... declares, and this process's share of all that are set up.
+
+    A file that changes is followed at once. SIGTERM and Ctrl-C let sources publish what they have read.
+
+    \b
+    Example:
+      headgate connectors sources.yaml --metrics-port 9101
+    """
+    import asyncio
+    import logging
+    import signal
+
+    import uvloop
+
+    from app.cli import cluster, leaving
+    from app.observe import logs
+    from app.wiring import connectors
+
+    settings = cluster.settings_of_worker()
+    logs.configure(level=settings.log.level, form=settings.log.format, secrets=settings.secrets())
+    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
+
+    async def work() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await connectors.run(settings, files, stop=stop, ready=lambda line: click.echo(line, err=True))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work())
+    leaving.leave()
+
+
+@command.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@options.kafka
+@options.as_json
+def status(ids: tuple[str, ...], *, json: bool) -> int:
+    """Show how each source is, as its owner said last: connected or not, since when, what came, what went wrong.
+
+    Exits with 1 when an ID is not known, or a source has failed.
+
+    \b
+    Example:
+      headgate connectors status tech-feed --json
+    """
+    from app.cli import cluster
+    from app.wiring import sourcelist
+
+    target = cluster.connect()
+    found = sourcelist.listed(target.kafka, target.admin)
+    missing = [name for name in ids if name not in found]
+    shown = [one for name, one in sorted(found.items()) if not ids or name in ids]
+    if json:
+        for one in shown:
+            output.echo_json(one.record())
+    elif not shown and not missing:
+        click.echo(
+            "No sources. Declare some in a file: `headgate connectors sources.yaml` or `headgate dev sources.yaml`."
+        )
+    else:
+        columns = ("source", "kind", "state", "since", "last event", "events", "attempts", "owner", "problem")
+        output.table(columns, [_row(one) for one in shown])
+    for name in missing:
+        output.warn(f"No source {name!r}. `headgate connectors status` shows those that are set up.")
+    return Exit.FAILED if missing or any(one.failed for one in shown) else Exit.OK
+
+
+@command.command()
+@click.argument("kind", required=False)
+@options.as_json
+def kinds(kind: str | None, *, json: bool) -> None:
+    """List the kinds of sources, or show the options of one.
+
+    \b
+    Example:
+      headgate connectors kinds websocket
+    """
+    from connectors.base import describing, registry
+
+    if kind is None:
+        found = [registry.load(name) for name in registry.names()]
+        if json:
+            for one in found:
+                output.echo_json({"kind": one.name, "meaning": one.meaning, "delivery": one.delivery.value})
+        else:
+            output.table(("kind", "delivery", "what it is"), [(o.name, o.delivery.value, o.meaning) for o in found])
+        return
+    try:
+        one = registry.load(kind)
+    except registry.UnknownKind as error:
+        raise click.UsageError(str(error)) from None
+    if json:
+        output.echo_json(describing.described(one))
+        return
+    click.echo(f"{one.meaning}\nDelivery: {one.delivery.value}\n")
+    rows = [(o.name, o.type, o.default, o.meaning) for o in describing.options_of(one.config)]
+    output.table(("option", "type", "default", "meaning"), rows)
+    click.echo(f"\nExample:\n{describing.example_of(one)}")
+
+
+def _row(one: "Listed") -> tuple[Any, ...]:
+    status = one.status
+    error = status.get("error") or {}
+    return (
+        one.id,
+        one.kind,
+        one.state,
+        status.get("since"),
+        status.get("last_event_at"),
+        status.get("events_received"),
+        status.get("reconnect_attempts"),
+        status.get("owner"),
+        error.get("message") or one.remark,
+    )

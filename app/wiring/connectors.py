@@ -1,0 +1,195 @@
+"""Puts a process of connectors together and runs it: sources, the files that declare them, health and metrics.
+
+Called by `headgate connectors` and by `headgate dev`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from app.kafka import clients, records
+from app.kafka.admin import Admin
+from app.observe import logs
+from app.observe.health import Check, Report
+from app.observe.http import HealthServer
+from app.settings import Settings
+from connectors.base import declared
+from connectors.base.egress import Policy
+from connectors.base.process import Connectors, Process
+from topics import catalog
+from topics.sources import Spec, Unsuitable, configured, spec_of
+
+WATCH_SECONDS: Final = 1.0
+HEALTH_SECONDS: Final = 2.0
+
+log = logs.get(__name__)
+
+
+class MetricsPortTaken(Exception):
+    """The port of metrics and health cannot be had."""
+
+    exit_code: Final = 2
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(
+            f"Metrics and health cannot listen on {host}:{port}: {error.strerror or error}. "
+            "Choose another port with --metrics-port (0 takes any free one)."
+        )
+        self.host, self.port = host, port
+
+
+class SourceTaken(Exception):
+    """A file declares a source that somebody else has set up."""
+
+    exit_code: Final = 2
+
+
+async def run(
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[str], None] = lambda _line: None,
+    reload: bool = True,
+) -> None:
+    """Run connectors until `stop`. `ready` hears a line once this process is a member of the group.
+
+    Raises DeclarationError, SourceTaken, MetricsPortTaken, TopicMissing, and whatever no source is to raise.
+    """
+    wanted = declared.read(files)
+    await _Running(settings, files, stop, ready).run(wanted, reload=reload)
+
+
+def process_of(settings: Settings) -> Process:
+    """Return what the frame is told of the settings."""
+    connectors = settings.connectors
+    return Process(
+        name=connectors.instance_id,
+        prefix=settings.kafka.prefix,
+        client=clients.aiokafka_config(settings.kafka),
+        group=f"{settings.kafka.prefix}{connectors.group}",
+        policy=Policy(allowed=connectors.allow),
+        secrets_folder=connectors.secrets,
+        event_bytes=settings.limits.event_bytes,
+        session_seconds=connectors.session_timeout_seconds,
+        dwell_seconds=connectors.dwell_seconds,
+        drain_seconds=connectors.drain_timeout_seconds,
+    )
+
+
+class _Running:
+    def __init__(
+        self, settings: Settings, files: Sequence[Path], stop: asyncio.Event, ready: Callable[[str], None]
+    ) -> None:
+        self._settings, self._files, self._stop, self._ready = settings, files, stop, ready
+        self._connectors = Connectors(process_of(settings))
+        self._report = Report(checks={"kafka": Check(up=False, detail="not asked yet")})
+
+    async def run(self, wanted: Sequence[Spec], *, reload: bool) -> None:
+        settings = self._settings
+        server = HealthServer(self._connectors.metrics.registry, lambda: self._report)
+        host, port = settings.connectors.metrics_host, settings.connectors.metrics_port
+        if port is not None:
+            try:
+                await server.start(host, port)
+            except OSError as error:
+                raise MetricsPortTaken(host, port, error) from error
+        stopped = asyncio.Event()
+        tasks: list[asyncio.Task[None]] = [
+            asyncio.create_task(self._connectors.run(stopped), name="connectors"),
+            asyncio.create_task(self._look_for_ever(server), name="health"),
+            asyncio.create_task(self._declare(wanted, reload=reload), name="files"),
+        ]
+        stopping: asyncio.Task[Any] = asyncio.create_task(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                for task in [one for one in tasks if one in done]:
+                    task.result()
+                    tasks.remove(task)
+            stopped.set()
+            await asyncio.gather(*(task for task in tasks if task.get_name() == "connectors"))
+        finally:
+            for task in (stopping, *tasks):
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            await server.close()
+
+    # ---- files -----------------------------------------------------------------------------------------------------
+
+    async def _declare(self, wanted: Sequence[Spec], *, reload: bool) -> None:
+        """Set up what the files say, and again whenever they change. A file that has become wrong changes nothing."""
+        await self._reconcile(wanted)
+        stamps = _stamps(self._files)
+        while reload and self._files:
+            await asyncio.sleep(WATCH_SECONDS)
+            if (now := _stamps(self._files)) != stamps:
+                stamps = now
+                try:
+                    await self._reconcile(declared.read(self._files))
+                except (declared.DeclarationError, SourceTaken) as error:
+                    log.error("sources_not_changed", reason=str(error))
+
+    async def _reconcile(self, wanted: Sequence[Spec]) -> None:
+        if not self._files:
+            return
+        there = await asyncio.to_thread(_set_up, self._settings)
+        origins = frozenset(map(declared.origin_of, self._files))
+        try:
+            changes = declared.changes(wanted, there, origins=origins)
+        except declared.UnsuitableSource as error:
+            raise SourceTaken(str(error)) from None
+        publisher = self._connectors.publisher
+        for spec in changes.written:
+            await publisher.write("triggers", spec.id.encode(), configured(spec).value)
+        for name in changes.removed:
+            await publisher.write("triggers", name.encode(), None)
+        if changes.written or changes.removed:
+            log.info("sources_changed", set_up=[spec.id for spec in changes.written], removed=list(changes.removed))
+
+    # ---- health ----------------------------------------------------------------------------------------------------
+
+    async def _look_for_ever(self, server: HealthServer) -> None:
+        told = False
+        while True:
+            reason = await self._connectors.why_not()
+            bootstrap = self._settings.kafka.bootstrap
+            remedy = f"Start Kafka at {bootstrap}, or name another with --kafka HOST:PORT"
+            mine = f"{len(self._connectors.partitions)} partitions"
+            self._report = Report(
+                checks={
+                    "kafka": Check(up=True, detail=bootstrap)
+                    if reason is None
+                    else Check(up=False, detail=reason, remedy=remedy),
+                    "sources": Check(up=self._connectors.ready, detail=mine),
+                }
+            )
+            if self._report.ready and not told:
+                told = True
+                self._ready(f"headgate connectors: {mine}, metrics on port {server.port}")
+            await asyncio.sleep(HEALTH_SECONDS if told else 0.1)
+
+
+def _set_up(settings: Settings) -> dict[str, Spec]:
+    """What `triggers` says now. What is no spec belongs to a newer release, and is left alone."""
+    topic = catalog.qualified(settings.kafka.prefix, "triggers")
+    found: dict[str, Spec] = {}
+    for key, record in records.last_values(settings.kafka, Admin.connect(settings.kafka), topic).items():
+        with contextlib.suppress(Unsuitable):
+            found[key.decode(errors="replace")] = spec_of(record.value or b"")
+    return found
+
+
+def _stamps(files: Sequence[Path]) -> list[Any]:
+    """What changes when a file changes; a file that is away for a moment has none."""
+    found: list[Any] = []
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return found
