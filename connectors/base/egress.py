@@ -178,6 +178,8 @@ def literal_address(host: str) -> Address | None:
         return None
     if len(labels) > 4 or not all(map(_NUMBER.fullmatch, labels)):
         raise _no_host(host, "it ends in a number and is no IPv4 address")
+    if any(label.isdigit() and label[0] == "0" and int(label) > 7 for label in labels):
+        raise _no_host(host, "a number that begins with 0 is octal to some and decimal to others")
     try:
         return IPv4Address(socket.inet_aton(".".join("0x0" if label == "0x" else label for label in labels)))
     except OSError as error:
