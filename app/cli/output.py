@@ -22,6 +22,7 @@ class Mark(Enum):
 COLOURS: Final = {
     "ok": "green", "warn": "yellow", "fail": "red",
     "completed": "green", "running": "cyan", "queued": "cyan", "retrying": "cyan", "waiting": "cyan",
+    "connected": "green", "backing off": "yellow", "paused": "cyan", "starting": "cyan",
     "stuck": "red", "open": "cyan", "done": "green", "failed": "red", "rejected": "yellow", "cancelled": "yellow",
 }  # fmt: skip
 _WIDEST: Final = 60

@@ -36,22 +36,18 @@ def share(partitions: int, members: Mapping[str, Mapping[int, float]], *, dwell_
             _least(owned)[partition] = 0.0
     again: float | None = None
     while True:
-        most, least = _most(owned), _least(owned)
-        if len(most) - len(least) <= EVEN:
+        least = _least(owned)
+        rich = [(member, has) for member, has in owned.items() if len(has) - len(least) > EVEN]
+        if not rich:
             break
-        age, partition = max((age, partition) for partition, age in most.items())
+        age, partition, member = max((age, partition, member) for member, has in rich for partition, age in has.items())
         if age < dwell_seconds:
-            movable = [one for one in owned.values() if len(one) - len(least) > EVEN]
-            again = min(dwell_seconds - max(one.values()) for one in movable)
+            again = dwell_seconds - age
             break
-        del most[partition]
+        del owned[member][partition]
         least[partition] = 0.0
     return Shares(of={member: sorted(has) for member, has in owned.items()}, again_in_seconds=again)
 
 
 def _least(owned: Mapping[str, dict[int, float]]) -> dict[int, float]:
     return min(owned.values(), key=len)
-
-
-def _most(owned: Mapping[str, dict[int, float]]) -> dict[int, float]:
-    return max(owned.values(), key=len)
