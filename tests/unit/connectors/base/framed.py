@@ -1,0 +1,141 @@
+"""A runner of the frame around a source that a test writes: the broker is a list, the kinds are the test's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from connectors.base import registry
+from connectors.base.closing import end
+from connectors.base.contract import Delivery, Item, Refused, Site
+from connectors.base.egress import Policy
+from connectors.base.events import Outgoing
+from connectors.base.http import ClientHttp
+from connectors.base.metrics import SourceMetrics
+from connectors.base.options import Field, Options, SecretStr
+from connectors.base.runner import Runner
+from connectors.base.site import Around
+from connectors.base.watched import Watched
+from topics.facts import Record
+from topics.sources import Cursor, Spec
+
+Reads = Callable[[Site, int], AsyncIterator[Item]]
+"""Called for each connection, with its number."""
+
+
+class Config(Options):
+    """What the kind `scripted` takes."""
+
+    token: SecretStr = Field(default=SecretStr("none"), description="A secret.")
+    count: int = Field(default=1, description="A number.")
+
+
+class Scripted:
+    """A source whose reading the test has written."""
+
+    def __init__(self, reads: Reads, config: Config, site: Site) -> None:
+        self._reads, self._site, self._connections = reads, site, 0
+        self.config = config
+
+    def read(self) -> AsyncIterator[Item]:
+        self._connections += 1
+        return self._reads(self._site, self._connections)
+
+    async def send(self, message: Mapping[str, Any], *, key: str) -> Mapping[str, Any] | None:
+        if message.get("refuse"):
+            raise Refused("not this one")
+        return {"sent": dict(message), "key": key}
+
+
+class Broker:
+    """What has been published. While `away`, `publish` waits."""
+
+    def __init__(self) -> None:
+        self.events: list[Outgoing] = []
+        self.letters: list[Record] = []
+        self.back = asyncio.Event()
+        self.back.set()
+        self.told = asyncio.Event()
+
+    async def publish(self, events: Sequence[Outgoing], letters: Sequence[Record]) -> None:
+        await self.back.wait()
+        self.events += events
+        self.letters += letters
+        self.told.set()
+
+
+class Framed:
+    """One runner and everything around it."""
+
+    def __init__(
+        self, spec: Spec, *, cursor: Cursor | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.broker = Broker()
+        self.held = asyncio.Event()
+        self.held.set()
+        self.metrics = SourceMetrics()
+        self.cursors: list[Cursor] = []
+        self._epochs = 0
+        around = Around(
+            publish=self.broker.publish,
+            lease=self._lease,
+            http=lambda heard: ClientHttp(Policy(allowed=("*",)), heard=heard),
+            resolve=Policy(allowed=("*",)).resolve,
+            metrics=self.metrics,
+            secrets_folder=None,
+            event_bytes=10_000,
+            environment=environment or {},
+        )
+        self.watched = Watched(spec, owner="me", delivery="exactly-once", metrics=self.metrics)
+        self.runner = Runner(spec, around, self.watched, epoch=self._epoch, cursor=cursor)
+        self.runner.moved = self.cursors.append
+
+    def _epoch(self) -> str:
+        self._epochs += 1
+        return f"e{self._epochs}"
+
+    async def _lease(self) -> None:
+        await self.held.wait()
+
+
+@asynccontextmanager
+async def running(framed: Framed) -> AsyncIterator["asyncio.Task[None]"]:
+    task = asyncio.create_task(framed.runner.run())
+    try:
+        yield task
+    finally:
+        await end([task])
+
+
+def kind_of(reads: Reads, name: str = "scripted") -> registry.Kind:
+    return registry.Kind(
+        name=name,
+        meaning="Scripted.",
+        delivery=Delivery.EXACTLY_ONCE,
+        example={},
+        config=Config,
+        make=lambda config, site: Scripted(reads, config, site),  # type: ignore[arg-type,return-value]
+        module=None,
+    )
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Reads], None]]:
+    """Makes the kind `scripted` read as a test says."""
+
+    def use(reads: Reads) -> None:
+        kind = kind_of(reads)
+        known = registry.load
+
+        def load(name: str) -> registry.Kind:
+            return kind if name == "scripted" else known(name)
+
+        monkeypatch.setattr(registry, "load", load)
+
+    yield use  # noqa: PT022 the patch ends with the test
+
+
+def spec(**fields: Any) -> Spec:
+    return Spec(id="src", kind="scripted", **fields)
