@@ -47,8 +47,8 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Link:
-    state: State = State.PAUSED
-    since: float = 0.0
+    state: State
+    since: float
     """When it came into its state."""
     good: bool = False
     """It has delivered something."""
@@ -106,7 +106,7 @@ class Links:
     # ---- which sockets there are -------------------------------------------------------------------------------------
 
     def _begin(self, pause: float) -> None:
-        link = _Link(since=self._site.monotonic())
+        link = _Link(state=State.PAUSED if pause > 0 else State.CONNECTING, since=self._site.monotonic())
         task = asyncio.create_task(self._live(link, pause))
         self._links[link] = task
         task.add_done_callback(lambda done: self._ended(link, done))

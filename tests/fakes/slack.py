@@ -67,6 +67,7 @@ class FakeSlack:
         self.base_url = ""
         self.app_token, self.bot_token = APP_TOKEN, BOT_TOKEN
         self.redelivers = True
+        """Whether it repeats what is not acknowledged in time; without it a slow machine repeats nothing by chance."""
         self.says_hello = True
         self.links: list[Link] = []
         """The sockets that are open, in the order in which they came."""
@@ -174,7 +175,8 @@ class FakeSlack:
         self._later(seconds, lambda: self._spawn(self.close(link)))
 
     async def close(self, link: Link, code: int = WSCloseCode.OK) -> None:
-        """Close a socket as Slack does at its end."""
+        """Close a socket as Slack does at its end, after what is on its way."""
+        await asyncio.gather(*(self._tasks - {asyncio.current_task()}))
         await link.socket.close(code=code)
 
     def freeze(self, link: Link) -> None:
@@ -269,7 +271,8 @@ class FakeSlack:
             envelope |= {"retry_attempt": told.attempt, "retry_reason": "timeout" if told.attempt else ""}
         name = _name(told.payload, told.envelope_id)
         self.delivered.append((name, told.envelope_id, told.attempt, link.number))
-        told.timer = self._later(ACKNOWLEDGE_SECONDS, lambda: self._overdue(link, told))
+        if self.redelivers:
+            told.timer = self._later(ACKNOWLEDGE_SECONDS, lambda: self._overdue(link, told))
         self._frame(link, envelope)
 
     def _overdue(self, link: Link, told: Told) -> None:

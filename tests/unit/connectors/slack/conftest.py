@@ -1,4 +1,4 @@
-"""A Slack of this machine whose seconds last fifty milliseconds, and a site that may reach it."""
+"""A Slack of this machine whose seconds last a tenth of one, and a site that may reach it."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,7 +12,7 @@ from connectors.base.http import ClientConnection, ClientHttp
 from tests.fakes.slack import FakeSlack
 from tests.unit.connectors.standing import StandIn
 
-SCALE = 0.05
+SCALE = 0.1
 HERE = Policy(allowed=("127.0.0.0/8",))
 
 
@@ -75,7 +75,9 @@ class CountingHttp:
 
 @pytest.fixture
 async def slack() -> AsyncIterator[FakeSlack]:
+    """It repeats nothing until a test lets it."""
     async with FakeSlack(scale=SCALE) as fake:
+        fake.redelivers = False
         yield fake
 
 
