@@ -224,6 +224,17 @@ async def test_what_was_published_is_not_repeated_while_its_position_is_not_stor
             assert event.id == "b"
 
 
+async def test_what_was_not_published_is_read_again_though_the_answer_is_the_same(publisher: Publisher) -> None:
+    publisher.body = rss("a")
+    async with standing() as site:
+        site.goes_on = True
+        source_of = Source(Config.model_validate({"url": publisher.url(), "emit_existing": True}), site)
+        for _ in range(2):
+            async with reading(source_of, site) as one:
+                assert isinstance(await one.next(settle=False), Received)
+                assert isinstance(await one.next(settle=False), Moved)
+
+
 async def test_a_position_that_cannot_be_read_is_refused(publisher: Publisher) -> None:
     async with standing({"format": 99}) as site:
         with pytest.raises(Refused, match="'src' cannot be read"):
@@ -291,6 +302,26 @@ async def test_the_position_of_a_feed_that_moved_has_no_secret_of_its_address(pu
 
     assert publisher.asked[-1].path_qs == "/new/canary-path.xml?key=canary-key"
     assert not any(part in json.dumps(site.position) for part in ("canary", "path", "key="))
+
+
+async def test_a_feed_that_moved_back_is_at_its_configured_address(publisher: Publisher) -> None:
+    publisher.places["/feed"] = (301, "/new")
+    async with standing() as site:
+        await poll(publisher, site)
+        publisher.places = {"/new": (301, "/feed")}
+        await poll(publisher, site)
+        assert site.position["moved"] is None
+
+
+async def test_user_and_password_are_sent_to_the_new_address_of_the_same_host(publisher: Publisher) -> None:
+    publisher.places["/feed"] = (301, "/new")
+    publisher.host = f"me:canary@{publisher.host}"
+    async with standing() as site:
+        for _ in range(2):
+            await poll(publisher, site)
+
+    assert len({one.headers["Authorization"] for one in publisher.asked}) == 1
+    assert "canary" not in json.dumps(site.position)
 
 
 async def test_a_move_to_what_is_no_feed_is_none(publisher: Publisher) -> None:
