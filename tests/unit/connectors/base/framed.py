@@ -116,7 +116,7 @@ def kind_of(reads: Reads, name: str = "scripted") -> registry.Kind:
         delivery=Delivery.EXACTLY_ONCE,
         example={},
         config=Config,
-        make=lambda config, site: Scripted(reads, config, site),  # type: ignore[arg-type,return-value]
+        make=lambda config, site: Scripted(reads, config, site),
         module=None,
     )
 
