@@ -121,7 +121,7 @@ def check(spec: Spec) -> None:
             if template is not None:
                 templates.Template.parse(template)
     except ValidationError as error:
-        raise UnsuitableSource(_first(error, "reconnect")) from None
+        raise UnsuitableSource(_words(error.errors(include_url=False, include_input=False)[0], "reconnect")) from None
     except (registry.UnknownKind, filters.FilterError, templates.TemplateError) as error:
         raise UnsuitableSource(str(error)) from None
     try:
@@ -129,11 +129,10 @@ def check(spec: Spec) -> None:
     except ValidationError as error:
         for one in error.errors(include_url=False, include_context=False, include_input=False):
             if not secrets.names(_at(spec.options, one["loc"])):  # what a secret will be is not known yet
-                raise UnsuitableSource(_first(error, "options")) from None
+                raise UnsuitableSource(_words(one, "options")) from None
 
 
-def _first(error: ValidationError, where: str) -> str:
-    one = error.errors(include_url=False, include_context=False, include_input=False)[0]
+def _words(one: Any, where: str) -> str:
     return f"/{where}{''.join(f'/{part}' for part in one['loc'])}: {one['msg']}"
 
 

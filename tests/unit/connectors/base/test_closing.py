@@ -1,0 +1,51 @@
+"""Ends that nothing holds up."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from connectors.base import closing
+
+
+async def test_a_client_that_does_not_close_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing, "CLOSE_SECONDS", 0.01)
+    await asyncio.wait_for(closing.close(asyncio.sleep(3_600)), 5)
+
+
+async def test_what_a_client_raises_at_its_end_is_nobodys() -> None:
+    async def stop() -> None:
+        raise OSError
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    await closing.close(stop())
+    await closing.close(cancelled())
+
+
+async def test_a_cancellation_of_whoever_closes_is_not_swallowed() -> None:
+    task = asyncio.create_task(closing.close(asyncio.sleep(3_600)))
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_task_that_swallows_a_cancellation_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing, "_ASK_AGAIN_SECONDS", 0.01)
+    asked = 0
+
+    async def stubborn() -> None:
+        nonlocal asked
+        while asked < 2:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3_600)
+            asked += 1
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(closing.end([task]), 5)
+
+    assert asked == 2

@@ -1,0 +1,138 @@
+"""Sources in YAML files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from connectors.base import declared
+from connectors.base.declared import DeclarationError, UnsuitableSource, changes, origin_of, read
+from topics.sources import Spec
+
+
+def file(folder: Path, text: str, name: str = "sources.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def of(folder: Path, **entry: Any) -> Path:
+    return file(
+        folder, yaml.safe_dump({"sources": [{"id": "a", "kind": "cron", "options": {"schedule": "1h"}} | entry]})
+    )
+
+
+def test_a_file_declares_sources_with_their_secrets_unresolved(tmp_path: Path) -> None:
+    path = file(
+        tmp_path,
+        """
+        sources:
+          - id: tick
+            kind: cron
+            options: {schedule: "{{ env.SCHEDULE }}"}
+            filter: {type: tick}
+            reconnect: {max_seconds: 120}
+            topic: "ticks/{{ data.scheduledAt }}"
+            key: "{{ source.id }}"
+        """,
+    )
+
+    expected = Spec(
+        id="tick",
+        kind="cron",
+        options={"schedule": "{{ env.SCHEDULE }}"},
+        filter={"type": "tick"},
+        reconnect={"max_seconds": 120},
+        topic="ticks/{{ data.scheduledAt }}",
+        key="{{ source.id }}",
+        origin="file sources.yaml",
+    )
+    assert [expected] == read([path])
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"id": "a/b"}, "/sources/0: /id is 'a/b'"),
+        ({"kind": "cronn"}, "Did you mean 'cron'"),
+        ({"options": {"schedul": "1h"}}, "/options/schedul"),
+        ({"options": {"schedule": "yesterday"}}, "/options: .*yesterday"),
+        ({"filter": {"x": 1}}, "/filter/x"),
+        ({"topic": "{{ env.X }}"}, "no field of an event"),
+        ({"reconnect": {"max_seconds": "soon"}}, "/reconnect/max_seconds"),
+        ({"option": {}}, "/sources/0/option is not known"),
+        ({"paused": "yes"}, "/paused"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(DeclarationError, match=words):
+        read([of(tmp_path, **entry)])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no list `sources:`"),
+        ("sources: 5", "no list `sources:`"),
+        ("sources: [\n", "not YAML"),
+        ("sources: []\nother: 1", "'other' is not known"),
+        ("sources: [5]", "/sources/0 is no object"),
+        ("sources: [&a {id: x}, *a]", "aliases"),
+        ("sources: !!python/object/apply:os.system ['true']", "not YAML"),
+        ("sources: " + "[" * 5_000, "nested too deep|not YAML"),
+    ],
+)
+def test_no_file_is_too_odd_for_a_word(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(DeclarationError, match=words):
+        read([file(tmp_path, text)])
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="cannot be read"):
+        read([tmp_path / "none.yaml"])
+
+
+def test_an_id_is_declared_once(tmp_path: Path) -> None:
+    first = of(tmp_path)
+    (tmp_path / "more").mkdir()
+    again = file(tmp_path, first.read_text(), "again.yaml")
+
+    with pytest.raises(DeclarationError, match=r"is declared in .* as well"):
+        read([first, again])
+    with pytest.raises(DeclarationError, match="names of their own"):
+        read([first, of(tmp_path / "more")])
+
+
+def test_a_secret_that_is_not_known_yet_is_no_mistake(tmp_path: Path) -> None:
+    assert read([of(tmp_path, options={"schedule": "{{ env.X }}"})])
+
+
+def test_only_what_is_different_is_written_and_only_what_was_ours_is_removed(tmp_path: Path) -> None:
+    path = of(tmp_path)
+    [spec] = read([path])
+    ours = frozenset({origin_of(path)})
+    other = Spec(id="run", kind="cron", origin="run w:1")
+    old = Spec(id="old", kind="cron", origin=origin_of(path))
+
+    first = changes([spec], {"run": other, "old": old}, origins=ours)
+    again = changes([spec], {"a": spec, "run": other}, origins=ours)
+
+    assert ([spec], ["old"]) == (first.written, first.removed)
+    assert ([], []) == (again.written, again.removed)
+
+
+def test_what_a_run_has_set_up_is_not_taken_by_a_file(tmp_path: Path) -> None:
+    [spec] = read([of(tmp_path)])
+    with pytest.raises(UnsuitableSource, match="was set up by run w:1"):
+        changes([spec], {"a": Spec(id="a", kind="cron", origin="run w:1")}, origins=frozenset())
+
+
+def test_bounds_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = of(tmp_path)
+    monkeypatch.setattr(declared, "MOST_SOURCES", 0)
+    with pytest.raises(DeclarationError, match="1 sources, 0 are allowed"):
+        read([path])
+    monkeypatch.setattr(declared, "MOST_BYTES", 3)
+    with pytest.raises(DeclarationError, match="more than 3 bytes"):
+        read([path])

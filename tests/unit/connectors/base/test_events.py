@@ -1,0 +1,106 @@
+"""Records of `events`, made of what sources have read."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.base.contract import Received, Unreadable
+from connectors.base.events import Maker, NotAnEvent, bounded_id, headers_of
+from topics import codec
+from topics.sources import Spec
+
+
+def maker(**fields: Any) -> Maker:
+    return Maker(Spec(id="feed", kind="rss", **fields), max_bytes=5_000)
+
+
+def received(**fields: Any) -> Received:
+    return Received(**({"id": "7", "event_type": "new_item", "data": {"a": {"b": "c"}}} | fields))
+
+
+def test_the_record_decodes_to_the_event_that_was_read() -> None:
+    created = datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    made = maker().event(received(key="k", created_at=created), at_ms=5)
+    assert made is not None
+
+    event = codec.decode(made.value, made.key, made.headers, partition=0, offset=0, timestamp_ms=0, max_bytes=None)
+
+    assert ("7", "headgate/sources/feed", "feed/new_item", "new_item", "k") == (
+        event.id, event.source, event.topic, event.event_type, event.key,
+    )  # fmt: skip
+    assert event.created_at == "2026-05-01T10:00:00Z"
+    assert event.explicit
+    assert ("rss", 5) == headers_of(dict(made.headers))
+
+
+def test_topic_and_key_are_templates_over_the_event() -> None:
+    made = maker(topic="x/{{ data.a.b }}/{{ source.kind }}", key="{{ id }}-{{ type }}").event(received(), at_ms=0)
+    assert made is not None
+
+    assert orjson.loads(made.value)["topic"] == "x/c/rss"
+    assert (b"7-new_item", "7-new_item") == (made.key, made.home)
+
+
+def test_without_a_key_the_home_is_that_of_the_id() -> None:
+    made = maker().event(received(), at_ms=0)
+    assert made is not None
+
+    assert (None, "7") == (made.key, made.home)
+
+
+@pytest.mark.parametrize(
+    ("fields", "event", "code"),
+    [
+        ({"topic": "{{ data.none }}"}, {}, "template_failed"),
+        ({"topic": "{{ data.a.b }}"}, {"data": {"a": {"b": " "}}}, "topic_invalid"),
+        ({"filter": {"data.a": {"gt": 1}}}, {}, "filter_failed"),
+        ({}, {"data": "x" * 6_000}, "too_large"),
+        ({}, {"data": {1, 2}.__class__}, "data_not_json"),
+        ({"topic": "t"}, {"event_type": "a\x00b"}, "event_type_invalid"),
+    ],
+)
+def test_what_cannot_be_published_says_why(fields: dict[str, Any], event: dict[str, Any], code: str) -> None:
+    with pytest.raises(NotAnEvent) as raised:
+        maker(**fields).event(received(**event), at_ms=0)
+
+    assert code == raised.value.code
+    assert raised.value.remedy
+
+
+def test_a_dead_letter_has_what_came_and_where_from() -> None:
+    item = Unreadable(id="9", reason="broken", raw=b"\xff\x00")
+    one = maker()
+    letter = orjson.loads(one.dead_letter(item, one.unreadable(item), at_ms=0).value)
+
+    assert ("source_unreadable", "headgate/sources/feed") == (letter["code"], letter["source"]["topic"])
+    assert "broken" in letter["reason"]
+    assert letter["value"] == "/wA="
+
+
+def test_long_and_odd_ids_become_digests_that_stay_the_same() -> None:
+    assert bounded_id("short") == "short"
+    assert bounded_id("x" * 500) == bounded_id("x" * 500) != bounded_id("x" * 501)
+    assert bounded_id("a\nb").startswith("blake2b:")
+    assert bounded_id("\ud800").startswith("blake2b:")
+
+
+def test_headers_of_others_say_nothing() -> None:
+    assert ("", None) == headers_of({})
+    assert ("rss", None) == headers_of({"provider": b"rss", "received_at": b"yesterday"})
+
+
+Json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
+
+
+@given(st.text(), st.text(), Json, st.none() | st.text())
+def test_nothing_that_a_source_reads_raises_anything_else(name: str, kind: str, data: Any, key: str | None) -> None:
+    try:
+        made = maker().event(Received(id=name, event_type=kind, data=data, key=key), at_ms=0)
+    except NotAnEvent:
+        return
+    assert made is not None
+    codec.decode(made.value, made.key, made.headers, partition=0, offset=0, timestamp_ms=0, max_bytes=None)
