@@ -24,6 +24,7 @@ FLOWS: Final = (Path(__file__).parent / "flows.py", Path(__file__).parent / "dur
 _ROOT: Final = Path(__file__).parents[2]
 _HEADGATE: Final = Path(sys.executable).with_name("headgate")
 _READY: Final = re.compile(r"headgate worker: \d+ partitions, metrics on port (\d+)")
+_SOURCES_READY: Final = re.compile(r"headgate connectors: \d+ partitions, metrics on port (\d+)")
 _LISTENING: Final = re.compile(r"headgate gateway: (http://\S+)")
 _TAIL_CHARS: Final = 3_000
 READY_SECONDS: Final = 30.0
@@ -161,6 +162,15 @@ class Worker(Process):
         return _get(f"http://127.0.0.1:{self.port}{path}")
 
 
+class Connectors(Process):
+    """One `headgate connectors`."""
+
+    def ready(self, seconds: float = READY_SECONDS) -> "Connectors":
+        """Return once it is a member of the group and runs its share."""
+        self.said(_SOURCES_READY, seconds)
+        return self
+
+
 class Gateway(Process):
     """One `headgate gateway`."""
 
@@ -271,6 +281,13 @@ class Service:
             worker = Worker(instance_id, command, {**env, **struck}, self.folder, nursery=self._nursery)
         self.processes.append(worker)
         return worker
+
+    def connectors(self, name: str, *files: Path, **settings: str) -> Connectors:
+        """Start a process of connectors, which may reach this machine."""
+        command = ["connectors", *map(str, files), "--instance-id", name, "--metrics-port", "0", "--allow", "*"]
+        process = Connectors(name, command, self._with({"connectors_dwell_seconds": "0"} | settings), self.folder)
+        self.processes.append(process)
+        return process
 
     def gateway(self) -> Gateway:
         gateway = Gateway("gateway", ["gateway", "--port", "0"], self._env, self.folder)
