@@ -141,6 +141,34 @@ async def test_a_socket_that_slack_never_closes_is_left_in_the_end(
     assert await taken(links) == ["Ev1"]
 
 
+async def test_an_old_socket_without_a_successor_is_read_as_long_as_it_lives(
+    slack: FakeSlack, site: StandIn, links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "OVERLAP_SECONDS", 0.01)
+    await site.is_connected.wait()
+    slack.limit("apps.connections.open", retry_after_seconds=60)
+
+    slack.disconnect(slack.links[0], "warning", seconds=FOR_EVER)
+    pings = slack.links[0].pings
+    await until(lambda: slack.links[0].pings >= pings + 4)
+    slack.message("still", event_id="Ev1")
+
+    assert await taken(links) == ["Ev1"]
+
+
+async def test_a_limit_that_is_over_delays_no_later_replacement(slack: FakeSlack, site: StandIn, links: Links) -> None:
+    site.chance = 0.0
+    await site.is_connected.wait()
+    slack.limit("apps.connections.open", retry_after_seconds=0.05)
+    slack.disconnect(slack.links[0], "warning", seconds=FOR_EVER)
+    await until(lambda: site.notes["refreshed"] == 1)
+    assert [one for one in site.slept if one != PING_SECONDS] == [0.05]
+
+    slack.disconnect(slack.links[1], "warning", seconds=FOR_EVER)
+    await until(lambda: site.notes["refreshed"] == 2)
+    assert [one for one in site.slept if one != PING_SECONDS] == [0.05]
+
+
 async def test_a_failed_replacement_is_tried_again_while_the_old_socket_is_read(
     slack: FakeSlack, site: StandIn, links: Links
 ) -> None:
@@ -187,6 +215,7 @@ async def test_a_socket_that_delivered_is_replaced_without_a_pause(
 async def test_the_old_socket_is_read_to_its_end_when_no_new_one_is_allowed(
     slack: FakeSlack, site: StandIn, links: Links
 ) -> None:
+    site.chance = 0.0
     await site.is_connected.wait()
     [old] = slack.links
     slack.app_token = "xapp-2"
@@ -245,6 +274,19 @@ async def test_a_socket_mode_that_is_switched_off_is_refused_after_what_came_bef
     assert isinstance(error, Refused)
     assert (error.reason, slack.asked["apps.connections.open"]) == ("link_disabled", 1)
     assert "switch it on in the app's settings" in str(error)
+
+
+async def test_a_socket_mode_that_is_switched_off_is_refused_whatever_else_is_open(
+    slack: FakeSlack, site: StandIn, links: Links
+) -> None:
+    await site.is_connected.wait()
+    slack.disconnect(slack.links[0], "warning", seconds=FOR_EVER)
+    await until(lambda: site.notes["refreshed"] == 1)
+
+    slack.disconnect(slack.links[1], "link_disabled", seconds=FOR_EVER)
+
+    assert (await why(links)).reason == "link_disabled"
+    assert slack.asked["apps.connections.open"] == 2
 
 
 @pytest.mark.parametrize(
