@@ -1,0 +1,254 @@
+"""SQS, SNS and S3 of moto: what others' servers say is understood, and nothing is lost or told twice under two ids."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from connectors import sns, sqs
+from connectors.base.contract import Received, Refused, Unreadable
+from tests.peers.programs import free_port, needs, running
+from tests.unit.connectors.standing import Reading, StandIn, reading
+
+pytestmark = needs("moto_server")
+KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
+REGION = "eu-west-1"
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    at = f"http://127.0.0.1:{(port := free_port())}"
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with running("moto_server", ["-H", "127.0.0.1", "-p", str(port)], log=log, at=f"{at}/moto-api/") as _:
+        yield at
+
+
+@asynccontextmanager
+async def client(moto: str, service: str, **keys: str) -> AsyncIterator[Any]:
+    from aiobotocore.session import get_session
+
+    made = get_session().create_client(
+        service,
+        region_name=REGION,
+        endpoint_url=moto,
+        aws_access_key_id=keys.get("access_key_id", "AKIDEXAMPLE"),
+        aws_secret_access_key=keys.get("secret_access_key", "secret"),
+    )
+    async with made as one:
+        yield one
+
+
+class Place:
+    """AWS as one test has it: a queue of its own."""
+
+    def __init__(self, moto: str, queues: Any) -> None:
+        self.moto, self.sqs = moto, queues
+        self.url = self.arn = ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"queue_url": self.url, "region": REGION, **KEYS}
+
+    async def queue(self, name: str, **attributes: str) -> str:
+        made = await self.sqs.create_queue(QueueName=name, Attributes=attributes)
+        self.url = str(made["QueueUrl"])
+        self.arn = (await self.attributes())["QueueArn"]
+        return self.url
+
+    async def attributes(self) -> dict[str, str]:
+        found = await self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
+        return dict(found["Attributes"])
+
+    async def counts(self) -> tuple[int, int]:
+        """How many messages wait, and how many are hidden."""
+        found = await self.attributes()
+        return int(found["ApproximateNumberOfMessages"]), int(found["ApproximateNumberOfMessagesNotVisible"])
+
+    async def empties(self) -> None:
+        async with asyncio.timeout(20):
+            while await self.counts() != (0, 0):  # noqa: ASYNC110 a server tells nobody
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def aws(moto: str, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    async with client(moto, "sqs") as queues:
+        place = Place(moto, queues)
+        name = "".join(one if one.isalnum() else "-" for one in request.node.name)[:70]
+        await place.queue(name)
+        yield place
+
+
+def here() -> StandIn:
+    return StandIn(real_time=True)
+
+
+async def events(one: Reading, count: int) -> list[Received]:
+    return [await one.event() for _ in range(count)]
+
+
+# ---- sqs -------------------------------------------------------------------------------------------------------------
+
+
+async def test_all_messages_of_a_queue_are_read_and_deleted(aws: Place) -> None:
+    sent: set[str] = set()
+    for batch in range(10):
+        entries = [{"Id": str(n), "MessageBody": json.dumps({"n": 10 * batch + n})} for n in range(10)]
+        answer = await aws.sqs.send_message_batch(QueueUrl=aws.url, Entries=entries)
+        sent.update(one["MessageId"] for one in answer["Successful"])
+    site = here()
+    async with reading(sqs.Source(sqs.Config.model_validate(aws.config), site), site) as one:
+        found = await events(one, 100)
+        await aws.empties()
+
+    assert {event.id for event in found} == sent
+    assert sorted(event.data["body"]["n"] for event in found) == list(range(100))
+    assert found[0].created_at is not None
+    assert site.notes == {}
+
+
+async def test_attributes_of_a_message_are_read(aws: Place) -> None:
+    attributes = {
+        "kind": {"DataType": "String", "StringValue": "order"},
+        "size": {"DataType": "Number", "StringValue": "3"},
+        "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+    }
+    await aws.sqs.send_message(QueueUrl=aws.url, MessageBody="text", MessageAttributes=attributes)
+    site = here()
+    config = sqs.Config.model_validate({**aws.config, "type_attribute": "kind"})
+    async with reading(sqs.Source(config, site), site) as one:
+        event = await one.event()
+
+    assert (event.event_type, event.data["body"]) == ("order", "text")
+    assert event.data["attributes"] == {"kind": "order", "size": "3", "raw": "AP8="}
+
+
+async def test_a_message_whose_reader_died_comes_again_under_its_id(aws: Place) -> None:
+    await aws.sqs.send_message(QueueUrl=aws.url, MessageBody="a")
+    dead = await aws.sqs.receive_message(QueueUrl=aws.url, VisibilityTimeout=1)
+    site = here()
+    async with reading(sqs.Source(sqs.Config.model_validate(aws.config), site), site) as one:
+        event = await one.event()
+        await aws.empties()
+
+    assert event.id == dead["Messages"][0]["MessageId"]
+    assert event.data["receivedCount"] == 2
+    assert site.notes["redelivered"] == 1
+
+
+async def test_a_message_stays_hidden_though_kafka_takes_longer_than_its_visibility(aws: Place) -> None:
+    await aws.sqs.send_message(QueueUrl=aws.url, MessageBody="a")
+    site = here()
+    config = sqs.Config.model_validate({**aws.config, "visibility": 2})
+    async with reading(sqs.Source(config, site), site) as one:
+        held = await one.next(settle=False)
+        others = await aws.sqs.receive_message(QueueUrl=aws.url, WaitTimeSeconds=5)
+        assert others.get("Messages", []) == []
+        await one.settle(held)
+        await aws.empties()
+
+    assert site.notes == {}
+
+
+async def test_what_a_stopped_reader_had_is_there_for_the_next_at_once(aws: Place) -> None:
+    for text in "abc":
+        await aws.sqs.send_message(QueueUrl=aws.url, MessageBody=text)
+    site = here()
+    async with reading(sqs.Source(sqs.Config.model_validate(aws.config), site), site) as one:
+        first = await one.event()
+    assert await aws.counts() == (2, 0)
+    async with reading(sqs.Source(sqs.Config.model_validate(aws.config), site), site) as one:
+        rest = await events(one, 2)
+        await aws.empties()
+
+    assert len({first.id, *(event.id for event in rest)}) == 3
+
+
+async def test_a_fifo_queue_keeps_its_order_with_a_poisonous_message_in_it(aws: Place) -> None:
+    await aws.queue("orders.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    for number in range(10):  # moto's long poll does not see that a group is free again, so it is one batch
+        text = "{poison" if number == 5 else json.dumps({"n": number})
+        await aws.sqs.send_message(QueueUrl=aws.url, MessageBody=text, MessageGroupId=f"g{number % 2}")
+    site = here()
+    config = sqs.Config.model_validate({**aws.config, "body": "json"})
+    async with reading(sqs.Source(config, site), site) as one:
+        items = [await one.next() for _ in range(10)]
+        await aws.empties()
+
+    orders: dict[str | None, list[int]] = {}
+    for item in items:
+        if isinstance(item, Received):
+            orders.setdefault(item.key, []).append(item.data["body"]["n"])
+    assert orders == {"g0": [0, 2, 4, 6, 8], "g1": [1, 3, 7, 9]}
+    assert [item.raw for item in items if isinstance(item, Unreadable)] == [b"{poison"]
+
+
+async def test_a_fifo_group_that_was_given_back_begins_where_it_stopped(aws: Place) -> None:
+    await aws.queue("again.fifo", FifoQueue="true")
+    for number in range(6):
+        await aws.sqs.send_message(
+            QueueUrl=aws.url, MessageBody=str(number), MessageGroupId="g", MessageDeduplicationId=f"d{number}"
+        )
+    read: list[Received] = []
+    while len(read) < 6:
+        site = here()
+        async with reading(sqs.Source(sqs.Config.model_validate(aws.config), site), site) as one:
+            read += await events(one, 2)
+
+    assert [event.id for event in read] == [f"g/d{number}" for number in range(6)]
+    assert [event.data["body"] for event in read] == list("012345")
+
+
+async def test_a_queue_that_is_not_there_is_refused(aws: Place) -> None:
+    site = here()
+    config = sqs.Config.model_validate({**aws.config, "queue_url": f"{aws.moto}/123456789012/absent"})
+    async with reading(sqs.Source(config, site), site) as one:
+        assert isinstance(await one.to_its_end(), Refused)
+
+
+# ---- sns -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("raw", [False, True])
+async def test_a_topic_is_read_with_raw_delivery_on_and_off(aws: Place, raw: bool) -> None:
+    async with client(aws.moto, "sns") as topics:
+        topic = (await topics.create_topic(Name=f"orders-{raw}"))["TopicArn"]
+        await topics.subscribe(
+            TopicArn=topic, Protocol="sqs", Endpoint=aws.arn, Attributes={"RawMessageDelivery": str(raw).lower()}
+        )
+        published = await topics.publish(
+            TopicArn=topic,
+            Message='{"total": 3}',
+            Subject="a subject",
+            MessageAttributes={"color": {"DataType": "String", "StringValue": "red"}},
+        )
+    site = here()
+    async with reading(sns.Source(sns.Config.model_validate({**aws.config, "topic_arn": topic}), site), site) as one:
+        event = await one.event()
+        await aws.empties()
+
+    assert (event.data["message"], event.data["attributes"]) == ({"total": 3}, {"color": "red"})
+    if not raw:
+        assert (event.id, event.data["subject"]) == (published["MessageId"], "a subject")
+
+
+async def test_a_queue_is_subscribed_once_however_often_the_source_starts(aws: Place) -> None:
+    async with client(aws.moto, "sns") as topics:
+        topic = (await topics.create_topic(Name="subscribed"))["TopicArn"]
+        # moto goes on with a long poll whose client has gone, and hides what comes for as long as that one asked
+        config = sns.Config.model_validate({**aws.config, "topic_arn": topic, "subscribe": True, "visibility": 2})
+        site = here()
+        for text in ("a", "b"):
+            async with reading(sns.Source(config, site), site) as one:
+                waiting = asyncio.ensure_future(one.event())
+                await site.is_connected.wait()
+                await topics.publish(TopicArn=topic, Message=text)
+                assert (await waiting).data["message"] == text
+                await aws.empties()
+        found = await topics.list_subscriptions_by_topic(TopicArn=topic)
+
+    assert [one["Endpoint"] for one in found["Subscriptions"]] == [aws.arn]
+    assert topic in (await aws.attributes())["Policy"]
