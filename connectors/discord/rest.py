@@ -1,6 +1,6 @@
 """Discord's HTTP API, within its rate limits: for the address of the gateway, the history, and whatever is sent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -22,7 +22,7 @@ class Ask:
     """One request. Its path may hold a secret (the token of an interaction), so it is in no message."""
 
     method: str
-    path: str
+    path: str = field(repr=False)
     route: Route
     json: Any = None
     authorized: bool = True
