@@ -81,6 +81,7 @@ class Metrics:
 
 
 async def page(request: Request) -> Response:
-    """GET /metrics."""
-    metrics: Metrics = request.app.state.gateway.metrics
-    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """GET /metrics: of the gateway, and of the webhooks that it receives."""
+    gateway = request.app.state.gateway
+    registries = (gateway.metrics.registry, gateway.sources.hooks.place.metrics.registry)
+    return Response(b"".join(map(generate_latest, registries)), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""The OpenAPI description. FastAPI describes its own routes; the event route is plain Starlette and described here."""
+"""The OpenAPI description. FastAPI describes its own routes; those of events and webhooks are described here."""
 
 from typing import Any, Final
 
@@ -7,6 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from app.gateway import schemas
 from app.gateway.events import CLOUD_EVENT, CLOUD_EVENTS, PATH, PLAIN
+from app.gateway.webhooks import ROUTE
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _EVENT_ERRORS: Final = {
@@ -18,10 +19,22 @@ _EVENT_ERRORS: Final = {
     "429": "Over gateway.rate_limit_per_second; Retry-After says when.",
     "503": "Kafka is away or the gateway is busy; Retry-After says when. The message says whether anything was taken.",
 }
+_WEBHOOK_ERRORS: Final = {
+    "400": "Proven, but not what its content type says; or a handshake that is none.",
+    "401": "No proof, a wrong one, or one that is too old.",
+    "403": "A handshake with another token or from another origin.",
+    "404": "No webhook has this address.",
+    "405": "The source has no handshake with this method.",
+    "413": "The body or the event is too large.",
+    "415": "Compressed, or not one of the content types of the source.",
+    "422": "Proven, but nothing that an event can hold.",
+    "429": "Over a limit; Retry-After says when.",
+    "503": "Kafka is away, or the source is paused or failed; Retry-After says when.",
+}
 
 
 def complete(api: FastAPI) -> None:
-    """Let `api` answer with a description that has the event route and the token."""
+    """Let `api` answer with a description that has the routes of events and webhooks, and the token."""
     generate = api.openapi
 
     def described() -> dict[str, Any]:
@@ -43,7 +56,8 @@ def complete(api: FastAPI) -> None:
             components = document.setdefault("components", {})
             components.setdefault("schemas", {}).update(definitions["$defs"])
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            document["paths"] = {PATH: {"post": _post_events()}} | document["paths"]
+            called = {method: _webhook(method) for method in ("post", "get", "options")}
+            document["paths"] = {PATH: {"post": _post_events()}} | document["paths"] | {ROUTE: called}
             for path, operations in document["paths"].items():
                 for operation in operations.values():
                     if path.startswith("/api/"):
@@ -86,6 +100,27 @@ def _post_events() -> dict[str, Any]:
         }
         | {status: _answer(text, "Error") for status, text in _EVENT_ERRORS.items()},
     }
+
+
+def _webhook(method: str) -> dict[str, Any]:
+    """Deliveries are posted; with the other methods some senders make sure of the address."""
+    meaning = "Taken: answered once Kafka has acknowledged it, as its sender wants it answered."
+    described: dict[str, Any] = {
+        "summary": "Deliver" if method == "post" else "Verify Address",
+        "description": "A delivery of the source `id`, whose provider is `provider`; what it must show, they say."
+        if method == "post"
+        else "The handshake of senders such as Meta (GET) and those of CloudEvents (OPTIONS).",
+        "operationId": f"{method}_webhook",
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in ("provider", "id")
+        ],
+        "responses": {"2XX": {"description": meaning if method == "post" else "What the sender wants to hear."}}
+        | {status: _answer(text, "Error") for status, text in _WEBHOOK_ERRORS.items()},
+    }
+    if method == "post":
+        anything = {"description": "Whatever the provider sends.", "content": {"*/*": {"schema": {}}}}
+        described["requestBody"] = anything
+    return described
 
 
 def _header(name: str, description: str) -> dict[str, Any]:

@@ -61,6 +61,51 @@ class OneWorkflow(BaseModel):
     read_model: ReadModelState
 
 
+class SourceError(BaseModel):
+    kind: str = Field(description="transient: it is tried again; permanent: somebody has to mend it.")
+    reason: str
+    message: str
+    at: str
+
+
+class Source(BaseModel):
+    id: str
+    kind: str
+    state: str = Field(
+        description="starting, connected, backing off, paused or failed; unknown as long as nobody has said anything."
+    )
+    since: str | None
+    origin: str = Field(description="Who set it up: `file <name>`, `run <id>` or `api`.")
+    topic: str = Field(description="Template of the logical topic of its events.")
+    paused: bool
+    path: str | None = Field(description="Where a webhook is called; null: nothing is called.")
+    owner: str = Field(description="The process that runs it; of a webhook the gateway that answers.")
+    epoch: str
+    connected_at: str | None
+    last_event_at: str | None
+    last_byte_at: str | None
+    events_received: int = Field(description="Since its owner began; of a webhook by this gateway.")
+    events_filtered: int
+    dead_letters: int
+    reconnect_attempts: int
+    next_retry_at: str | None
+    error: SourceError | None
+    position: str | None = Field(description="How far it has read, as JSON, cut short.")
+    notes: dict[str, int] = Field(description="What its kind counts by itself, such as `missed` or `signature_wrong`.")
+    delivery: str = Field(description="exactly-once, at-least-once or best-effort.")
+    updated_at: str | None = Field(description="When its owner said so.")
+
+
+class SourceList(BaseModel):
+    sources: list[Source]
+    rebuilding: bool = Field(description="Whether sources are still being read; some are missing until then.")
+
+
+class OneSource(BaseModel):
+    source: Source
+    rebuilding: bool
+
+
 class RunSummary(BaseModel):
     run_id: str
     workflow_id: str | None

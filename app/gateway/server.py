@@ -1,6 +1,7 @@
 """The gateway as one ASGI application, and the server that runs it.
 
-A request passes the entrance (how many at once, who asks, how long it took), then the event route or FastAPI.
+A request passes the entrance (how many at once, who asks, how long it took), then the event route, that of webhooks or
+FastAPI.
 `app.wiring.gateway` builds and serves it; `headgate dev` does so through the same function.
 """
 
@@ -20,7 +21,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
-from app.gateway import calls, connections, errors, events, explain, health, openapi, runs, workflows
+from app.gateway import (
+    calls,
+    connections,
+    errors,
+    events,
+    explain,
+    health,
+    hooks,
+    openapi,
+    runs,
+    sources,
+    webhooks,
+    workflows,
+)
 from app.gateway.errors import Problem
 from app.gateway.limits import InFlight, TokenBucket
 from app.gateway.metrics import Metrics, page
@@ -44,7 +58,10 @@ class Gateway:
     limits: LimitSettings
     token: str
     producer: events.Producer
+    letters: events.Producer
+    """Of dead letters, which deliveries become that a source's own filter fails on."""
     workflows: workflows.Workflows
+    sources: sources.Sources
     read_model: runs.ReadModel
     answers: calls.Answers
     readiness: health.Readiness
@@ -78,7 +95,7 @@ def _routes() -> FastAPI:
         },
     )
     api.router.routes.append(Route("/metrics", page, methods=["GET"]))
-    for router in (calls.router, workflows.router, runs.router, explain.router, health.router):
+    for router in (calls.router, workflows.router, sources.router, runs.router, explain.router, health.router):
         api.include_router(router)
     openapi.complete(api)
     return api
@@ -102,6 +119,17 @@ def build(gateway: Gateway) -> "Entrance":
         metrics=gateway.metrics,
     )
     api.router.routes.append(Route(events.PATH, endpoint, methods=["POST"]))
+    called = webhooks.Endpoint(
+        webhooks.Around(
+            sources=gateway.sources,
+            producer=gateway.producer,
+            letters=gateway.letters,
+            body_bytes=gateway.settings.max_body_bytes,
+            flight=gateway.flight,
+            bucket=bucket,
+            metrics=gateway.metrics,
+        )
+    )
     api.state.gateway = gateway
     api.state.bucket = bucket
     gateway.metrics.watch(
@@ -111,15 +139,15 @@ def build(gateway: Gateway) -> "Entrance":
         behind_records=lambda: int(gateway.read_model.freshness()["behind_records"]),
         behind_seconds=lambda: float(gateway.read_model.freshness()["behind_seconds"]),
     )
-    return Entrance(api, endpoint, gateway)
+    return Entrance(api, endpoint, called, gateway)
 
 
 class Entrance:
     """What every request passes first. The token is checked before anything of the body is asked for."""
 
-    def __init__(self, api: FastAPI, endpoint: events.Endpoint, gateway: Gateway) -> None:
+    def __init__(self, api: FastAPI, endpoint: events.Endpoint, called: webhooks.Endpoint, gateway: Gateway) -> None:
         self.api = api
-        self._endpoint = endpoint
+        self._endpoint, self._called = endpoint, called
         self._flight, self.metrics = gateway.flight, gateway.metrics
         self.stopping = gateway.stopping
         self._authorization = b"Bearer " + gateway.token.encode()
@@ -143,9 +171,11 @@ class Entrance:
                 entered = True
             if path.startswith("/api/") and path != OPENAPI_PATH:
                 self._authenticate(scope)
-            # The hot route goes past FastAPI's middleware, which costs as much as all the rest of a request.
+            # The hot routes go past FastAPI's middleware, which costs as much as all the rest of a request.
             if path == events.PATH and scope["method"] == "POST":
                 await self._endpoint(scope, receive, noted)
+            elif path.startswith(hooks.PREFIX):
+                await self._called(scope, receive, noted)
             else:
                 await self.api(scope, receive, noted)
         except Problem as problem:
@@ -184,6 +214,8 @@ def _route(scope: Scope, path: str) -> str:
     """The route's template: a label for metrics must not have as many values as there are paths."""
     if path == events.PATH:
         return path
+    if path.startswith(hooks.PREFIX):
+        return webhooks.ROUTE
     return str(getattr(scope.get("route"), "path", "other"))
 
 

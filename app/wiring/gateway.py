@@ -4,10 +4,11 @@ Called by `headgate gateway` and by `headgate dev`.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from app.gateway import connections, server, workflows
+from app.gateway import connections, hooks, server, sources, workflows
 from app.gateway.health import Readiness
 from app.kafka import clients
 from app.kafka.answers import Answers
@@ -72,11 +73,29 @@ class _Parts:
         self._events = EventProducer(
             self._topic("events"), client=client, timeout_seconds=settings.gateway.produce_timeout_seconds
         )
+        self._letters = EventProducer(
+            self._topic("dlq"), client=client, timeout_seconds=settings.gateway.produce_timeout_seconds
+        )
         identify = identify_with(settings.kafka)
         known = workflows.Workflows()
         self._announcements = Follower(
             self._topic("workflows"), client=client, take=known.take, attach=known.attach, identify=identify
         )
+        place = hooks.Place(
+            name=settings.connectors.instance_id,
+            event_bytes=settings.limits.event_bytes,
+            environment=os.environ,
+            secrets_folder=settings.connectors.secrets,
+        )
+        set_up = sources.Sources(hooks.Hooks(place))
+        self._sources = [
+            Follower(self._topic(name), client=client, take=take, attach=followed.attach, identify=identify)
+            for name, take, followed in (
+                ("triggers", set_up.take_triggers, set_up.triggers),
+                ("sources", set_up.take_statuses, set_up.told),
+            )
+        ]
+        set_up.known = lambda: all(follower.is_caught_up for follower in self._sources)
         newest = {
             readmodel.Source.RESULTS: readmodel.MOST_RUNS,
             readmodel.Source.RUNS: readmodel.MOST_RUNS,
@@ -101,7 +120,9 @@ class _Parts:
                 limits=settings.limits,
                 token=token,
                 producer=self._events,
+                letters=self._letters,
                 workflows=known,
+                sources=set_up,
                 read_model=model,
                 answers=self._answers,
                 readiness=Readiness(self._report),
@@ -112,9 +133,10 @@ class _Parts:
     async def run(self, listener: Any, stop: asyncio.Event) -> None:
         parts = [
             self._events.run(),
+            self._letters.run(),
             self._answers.run(),
             self._announcements.run(),
-            *(follower.run() for follower in self._history),
+            *(follower.run() for follower in (*self._sources, *self._history)),
         ]
         background = [_started(part) for part in parts]
         serving = asyncio.create_task(server.serve(self._app, listener, stop=stop, bounds=self._bounds))
@@ -124,6 +146,7 @@ class _Parts:
             await serving
             if not any(task.done() for task in background):
                 await self._events.drain(DRAIN_SECONDS)
+                await self._letters.drain(DRAIN_SECONDS)
         finally:
             for task in (serving, *background):
                 if not task.done():
@@ -139,7 +162,8 @@ class _Parts:
         if reason is not None:
             remedy = f"Start Kafka at {self._kafka.bootstrap}, or name another with --kafka HOST:PORT"
             checks["kafka"] = Check(up=False, detail=reason, remedy=remedy)
-        checks["workflows"] = _attached(self._announcements)
+        for follower in (self._announcements, *self._sources):
+            checks[follower.topic.removeprefix(self._kafka.prefix)] = _attached(follower)
         for follower in self._history:
             name = follower.topic.removeprefix(self._kafka.prefix)
             # Caught up is not asked for: a gateway that still rebuilds takes events, and says so in its answers.

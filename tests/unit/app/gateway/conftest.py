@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,9 @@ import orjson
 import pytest
 
 from app.gateway.health import Readiness
+from app.gateway.hooks import Hooks, Place
 from app.gateway.server import Gateway, build
+from app.gateway.sources import Sources
 from app.gateway.workflows import Workflows
 from app.kafka.answers import Expected
 from app.kafka.producer import Outgoing, ProduceError
@@ -110,8 +113,10 @@ class Served:
 
     gateway: Gateway
     producer: MemoryProducer
+    letters: MemoryProducer
     read_model: MemoryReadModel
     workflows: Workflows
+    sources: Sources
     answers: MemoryAnswers
     explainer: MemoryExplainer
     app: Any
@@ -129,7 +134,9 @@ Serve = Callable[..., Any]
 
 @pytest.fixture
 def serve() -> Serve:
-    """`async with serve(max_events=2) as served`: settings of the group gateway, and `checks`, `clock`, `limits`."""
+    """`async with serve(max_events=2) as served`: settings of the group gateway, and `checks`, `clock`, `limits`,
+    `environment`.
+    """
 
     @asynccontextmanager
     async def serve(
@@ -137,19 +144,31 @@ def serve() -> Serve:
         checks: Mapping[str, Check] | None = None,
         clock: Callable[[], float] = lambda: 0.0,
         limits: LimitSettings | None = None,
+        environment: Mapping[str, str] | None = None,
+        secrets_folder: Path | None = None,
         **settings: Any,
     ) -> AsyncIterator[Served]:
         async def report() -> Report:
             return Report(checks=checks or {"kafka": Check(up=True)})
 
         producer, read_model, workflows = MemoryProducer(), MemoryReadModel(), Workflows()
-        answers, explainer = MemoryAnswers(), MemoryExplainer()
+        answers, explainer, letters = MemoryAnswers(), MemoryExplainer(), MemoryProducer()
+        place = Place(
+            name="here",
+            event_bytes=(limits or LimitSettings()).event_bytes,
+            environment=environment or {},
+            secrets_folder=secrets_folder,
+            clock=clock,
+        )
+        sources = Sources(Hooks(place))
         gateway = Gateway(
             settings=GatewaySettings(**settings),
             limits=limits or LimitSettings(),
             token=TOKEN,
             producer=producer,
+            letters=letters,
             workflows=workflows,
+            sources=sources,
             read_model=read_model,
             answers=answers,
             readiness=Readiness(report),
@@ -163,8 +182,10 @@ def serve() -> Serve:
             yield Served(
                 gateway=gateway,
                 producer=producer,
+                letters=letters,
                 read_model=read_model,
                 workflows=workflows,
+                sources=sources,
                 answers=answers,
                 explainer=explainer,
                 app=app,
@@ -201,3 +222,16 @@ def announced() -> Callable[..., KafkaRecord]:
 def retired() -> Callable[..., KafkaRecord]:
     """Makes the tombstone of a workflow."""
     return lambda workflow_id, offset=0: KafkaRecord(workflow_id.encode(), None, offset=offset)
+
+
+@pytest.fixture
+def set_up() -> Callable[..., KafkaRecord]:
+    """Makes the record that sets up a source; further fields are its options, those of `spec` the spec's."""
+
+    def make(
+        source_id: str, kind: str = "webhook", *, offset: int = 0, spec: Mapping[str, Any] | None = None, **options: Any
+    ) -> KafkaRecord:
+        given = {"id": source_id, "kind": kind, "options": options} | dict(spec or {})
+        return KafkaRecord(source_id.encode(), orjson.dumps(given), offset=offset)
+
+    return make

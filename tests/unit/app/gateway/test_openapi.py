@@ -27,10 +27,11 @@ async def test_a_running_gateway_serves_it(serve: Any) -> None:
 def test_the_page_names_every_path_every_code_and_every_metric() -> None:
     page = (DOCS / "http.md").read_text(encoding="utf-8")
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app" / "gateway").glob("*.py"))
-    codes = set(re.findall(r'(?:Problem|unavailable)\(\s*(?:\d{3},\s*)?"([a-z_]+)"', sources))
+    sources += "".join(path.read_text(encoding="utf-8") for path in (ROOT / "connectors" / "webhook").glob("*.py"))
+    codes = set(re.findall(r'(?:Problem|unavailable|_later|Denial|_deny)\(\s*(?:\d{3},\s*)?"([a-z_]+)"', sources))
     metrics = set(re.findall(r'"(headgate_[a-z_]+)"', sources))
-    assert {"not_json", "wrong_fields", "kafka_unavailable", "kafka_no_answer"} <= codes
-    paths = {re.sub(r"\{\w+(?::path)?\}", "{id}", path) for path in server.describe()["paths"]}
+    assert {"not_json", "wrong_fields", "kafka_unavailable", "kafka_no_answer", "source_failed", "token_wrong"} <= codes
+    paths = {re.sub(r"\{(?!provider)\w+(?::path)?\}", "{id}", path) for path in server.describe()["paths"]}
     assert [name for name in sorted(paths | codes | metrics) if name not in page] == []
 
 
@@ -46,6 +47,10 @@ def schema_of(path: str, method: str, status: str) -> dict[str, Any]:
         ("/api/v1/workflows", "/api/v1/workflows", 200),
         ("/api/v1/workflows/mail", "/api/v1/workflows/{workflow_id}", 200),
         ("/api/v1/workflows/none", "/api/v1/workflows/{workflow_id}", 404),
+        ("/api/v1/sources", "/api/v1/sources", 200),
+        ("/api/v1/sources/feed", "/api/v1/sources/{source_id}", 200),
+        ("/api/v1/sources/hook", "/api/v1/sources/{source_id}", 200),
+        ("/api/v1/sources/none", "/api/v1/sources/{source_id}", 404),
         ("/api/v1/runs", "/api/v1/runs", 200),
         ("/api/v1/runs?limit=0", "/api/v1/runs", 422),
         ("/api/v1/runs/w:1", "/api/v1/runs/{run_id}", 200),
@@ -54,7 +59,9 @@ def schema_of(path: str, method: str, status: str) -> dict[str, Any]:
         ("/readyz", "/readyz", 200),
     ],
 )
-async def test_answers_are_as_described(serve: Any, announced: Any, path: str, template: str, status: int) -> None:
+async def test_answers_are_as_described(
+    serve: Any, announced: Any, set_up: Any, path: str, template: str, status: int
+) -> None:
     announcement = {
         "version": "1",
         "batch_size": 1,
@@ -72,6 +79,7 @@ async def test_answers_are_as_described(serve: Any, announced: Any, path: str, t
     summary = dict.fromkeys(names, "x") | {"attempts": 1, "error": None}
     async with serve() as served:
         await served.workflows.take([announced("mail", "a", **announcement)])
+        await served.sources.take_triggers([set_up("feed", "rss"), set_up("hook", "webhook", offset=1)])
         served.read_model.summaries = [summary]
         served.read_model.records = {"w:1": (b"{}", [b"{}"])}
         served.read_model.letters = [b"{}"]
@@ -91,3 +99,16 @@ async def test_answers_of_the_event_route_are_as_described(serve: Any, body: Any
     if status == 202:
         request = server.describe()["paths"]["/api/v1/events"]["post"]["requestBody"]["content"]["application/json"]
         jsonschema.validate(body, {**request["schema"], "components": server.describe()["components"]})
+
+
+@pytest.mark.parametrize(("path", "status"), [("/webhooks/none/hook", "2XX"), ("/webhooks/none/other", "404")])
+async def test_answers_of_webhooks_are_as_described(serve: Any, set_up: Any, path: str, status: str) -> None:
+    described = server.describe()["paths"]["/webhooks/{provider}/{id}"]["post"]
+    async with serve() as served:
+        await served.sources.take_triggers([set_up("hook", "webhook", provider="none")])
+        answer = await served.client.post(path, json={"a": 1}, headers={"authorization": ""})
+    assert status in described["responses"]
+    assert "security" not in described
+    assert (answer.status_code // 100 == 2) is (status == "2XX")
+    if status == "404":
+        jsonschema.validate(answer.json(), schema_of("/webhooks/{provider}/{id}", "post", "404"))
