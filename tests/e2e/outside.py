@@ -28,7 +28,7 @@ class Outside:
         self._held: int | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="outside", daemon=True)
-        self._started = threading.Event()
+        self._started, self._ending = threading.Event(), asyncio.Event()
         self.authorized = True
         """False: every request is answered 401."""
         self.port = 0
@@ -41,7 +41,8 @@ class Outside:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.authorized = False  # streams end
+        self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join(10)
 
     def count(self) -> int:
@@ -60,7 +61,7 @@ class Outside:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._listen())
-        self._loop.run_forever()
+        self._loop.close()
 
     async def _listen(self) -> None:
         app = web.Application()
@@ -73,6 +74,8 @@ class Outside:
         await site.start()
         self.port = runner.addresses[0][1]
         self._started.set()
+        await self._ending.wait()
+        await runner.cleanup()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if not self.authorized:
@@ -82,7 +85,7 @@ class Outside:
         await response.prepare(request)
         await response.write(b"retry: 100\n\n")
         while self.authorized:
-            lines = []
+            lines: list[str] = []
             while number < self.count() and len(lines) < PAGE:
                 number += 1
                 lines.append(f'id: {number}\nevent: tick\ndata: {{"n": {number}}}\n\n')
