@@ -3,11 +3,11 @@
 The events of a poll come first and the position after them, so a crash between the two repeats events under their ids.
 """
 
-import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from connectors.base.contract import Delivery, Ended, Item, Moved, NotConnected,
 from connectors.base.options import Field, Options, Seconds, Url
 from connectors.rss import address, entries, jsonfeed, markup, memory
 from connectors.rss.entries import Entry, Feed, NotAFeed
+from connectors.rss.markup import TakesTooLong
 from connectors.rss.memory import Memory
 
 EXAMPLE: Final[dict[str, Any]] = {"url": "https://blog.python.org/feeds/posts/default", "interval": "15m"}
@@ -25,8 +26,6 @@ DELIVERY: Final = Delivery.EXACTLY_ONCE
 
 EVENT_TYPE: Final = "new_item"
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-PARSE_SECONDS: Final = 30.0
-"""Until a feed is given up. Its parser cannot be stopped: it goes on in its thread, and no second one begins."""
 MOST_ASKED_SECONDS: Final = 86_400.0
 """A server that asks not to be polled for longer is asked once a day all the same: some say a year."""
 PAUSE_SECONDS: Final = 60.0
@@ -92,7 +91,6 @@ class Source:
         self._ttl_seconds: float | None = None
         self._seen: bytes | None = None
         """Digest of the last body that left nothing to do."""
-        self._parsing = False
         self._is_whole = True
         """Whether the last feed that was read left no entry for the next poll."""
 
@@ -191,25 +189,20 @@ class Source:
         raise NotConnected(message, reason=f"http_{status}", retry_after_seconds=wait)
 
     async def _parsed(self, answered: _Answered) -> Feed:
-        """Parse in a thread. Raises NotAFeed, and Refused for what takes too long."""
-        if self._parsing:
-            raise self._too_slow(answered)
+        """Read a feed. Raises NotAFeed, and Refused for what takes too long."""
+        body = answered.body or b""
+        if jsonfeed.is_meant(body):
+            return await self._in_thread(partial(jsonfeed.parse, body, address=answered.url))
         try:
-            async with asyncio.timeout(PARSE_SECONDS):
-                feed: Feed = await self._site.in_thread(self._parse, answered)
-                return feed
-        except TimeoutError:
-            raise self._too_slow(answered) from None
+            found = await markup.read(body, content_type=answered.headers.get("Content-Type", ""))
+        except TakesTooLong:
+            message = f"{self._who(answered.url)} sends a feed that takes longer than {markup.READ_SECONDS:g} s to read"
+            raise Refused(message, reason="slow_feed") from None
+        return await self._in_thread(partial(markup.made, found, address=answered.url))
 
-    def _parse(self, answered: _Answered) -> Feed:
-        self._parsing = True
-        try:
-            body = answered.body or b""
-            if jsonfeed.is_meant(body):
-                return jsonfeed.parse(body, address=answered.url)
-            return markup.parse(body, content_type=answered.headers.get("Content-Type", ""), address=answered.url)
-        finally:
-            self._parsing = False
+    async def _in_thread(self, call: Callable[[], Feed]) -> Feed:
+        feed: Feed = await self._site.in_thread(call)
+        return feed
 
     # ---- what follows from it --------------------------------------------------------------------------------------
 
@@ -266,10 +259,6 @@ class Source:
     def _who(self, url: str) -> str:
         """Name the source and the host: more of the address may be secret."""
         return f"source {self._site.instance_id!r}: {urlsplit(url).hostname}"
-
-    def _too_slow(self, answered: _Answered) -> Refused:
-        message = f"{self._who(answered.url)} sends a feed that takes longer than {PARSE_SECONDS:g} s to read"
-        return Refused(message, reason="slow_feed")
 
 
 def _event(entry: Entry) -> Received:

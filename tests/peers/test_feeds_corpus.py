@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 import pytest
 
-from connectors.rss import markup
+from connectors.rss import markup, reader
 from connectors.rss.entries import Entry, Feed, NotAFeed
 from connectors.rss.memory import Memory
 
@@ -36,7 +36,7 @@ def read(path: Path, *, address: str = "https://a.example/feed") -> Feed:
     body = path.read_bytes()
     said = re.search(rb"Header:\s*content-type:\s*([^\n]+)", body[:2048], re.IGNORECASE)
     content_type = "application/xml" if said is None else said[1].decode("latin-1").strip()
-    return markup.parse(body, content_type=content_type, address=address)
+    return markup.made(reader.encoded(reader.found(body, content_type)), address=address)
 
 
 def ids(entries: tuple[Entry, ...]) -> list[str]:

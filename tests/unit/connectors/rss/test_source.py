@@ -246,13 +246,13 @@ async def test_the_same_answer_again_moves_no_position_and_is_not_parsed(
 ) -> None:
     publisher.body = rss("a")
     parsed: list[bytes] = []
-    parse = markup.parse
+    read = markup.read
 
-    def counted(body: bytes, **more: Any) -> Any:
+    async def counted(body: bytes, **more: Any) -> Any:
         parsed.append(body)
-        return parse(body, **more)
+        return await read(body, **more)
 
-    monkeypatch.setattr(markup, "parse", counted)
+    monkeypatch.setattr(markup, "read", counted)
     async with standing() as site:
         site.goes_on = True
         config = Config.model_validate({"url": publisher.url()})
@@ -461,30 +461,14 @@ async def test_a_feed_that_is_too_large_is_refused(publisher: Publisher, monkeyp
         assert error.value.reason == "too_large"
 
 
-async def test_a_feed_that_takes_too_long_to_read_is_refused_and_not_begun_twice(
+async def test_a_feed_that_takes_too_long_to_read_is_refused(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
-    go_on, begun = threading.Event(), []
-
-    def slow(body: bytes, **_: object) -> None:
-        begun.append(body)
-        go_on.wait(20)
-
-    monkeypatch.setattr(markup, "parse", slow)
-    monkeypatch.setattr(source, "PARSE_SECONDS", 0.01)
+    monkeypatch.setattr(markup, "READ_SECONDS", 0.0)
     async with standing() as site:
-        one = Source(Config.model_validate({"url": publisher.url()}), site)
-        try:
-            for _ in range(2):
-                with pytest.raises(Refused) as error:
-                    await anext(one.read())
-                assert error.value.reason == "slow_feed"
-        finally:
-            go_on.set()
-
-    assert len(begun) == 1
+        with pytest.raises(Refused, match="longer than 0 s") as error:
+            await poll(publisher, site)
+        assert error.value.reason == "slow_feed"
 
 
 # ---- when it polls -------------------------------------------------------------------------------------------------
