@@ -2,6 +2,7 @@
 
 `headgate/start/<workflow id>` starts a run of that workflow, whatever its triggers: the event's data is what it gets.
 `headgate/resume/<run id>/<step key>` resumes a suspended step with the event's data.
+`headgate/sources/<id>` and `headgate/sent/<digest>` tell a run how a source is, and what became of its message.
 `headgate/cancel` and `headgate/retry` have the id of a run as their event's key: it ends, or goes on if it is stuck.
 A pattern meets them only if it names their first segment: `**` does not.
 """
@@ -15,6 +16,8 @@ HEAD: Final = "headgate"
 PREFIX: Final = "headgate/"
 START: Final = "headgate/start/"
 RESUME: Final = "headgate/resume/"
+SOURCES: Final = "headgate/sources/"
+SENT: Final = "headgate/sent/"
 
 
 def start_topic(workflow_id: str) -> str:

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from topics import keys
+from topics import keys, reserved
 from topics.facts import Record
-from topics.timestamps import rfc3339
+from topics.timestamps import milliseconds, rfc3339
 
 FORMAT: Final = 1
 POSITION_BYTES: Final = 4 * 1024 * 1024
@@ -172,6 +172,58 @@ def cursor_of(value: bytes) -> Cursor:
     if found.get("format") != FORMAT:
         raise Unsuitable(f"format {found.get('format')!r} is not known here; it was written by a newer release")
     return Cursor(position=found.get("position"), epoch=str(found.get("epoch")), kind=str(found.get("kind")))
+
+
+# ---- what is sent through it -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a run asks a source to send. `id` is its idempotency key, the same at every repetition."""
+
+    id: str
+    source: str
+    body: Mapping[str, Any]
+    expires_ms: int
+    """Milliseconds since 1970 after which it is not tried any more."""
+
+
+def asked_to_send(message: Message) -> Record:
+    """Return the record of `actions`."""
+    value = {
+        "format": FORMAT,
+        "id": message.id,
+        "source": message.source,
+        "body": dict(message.body),
+        "expires_at": rfc3339(message.expires_ms),
+    }
+    return Record(message.source.encode(), orjson.dumps(value), _JSON)
+
+
+def message_of(value: bytes) -> Message:
+    """Read a record of `actions`. Raises Unsuitable."""
+    found = _object(value)
+    if found.get("format") != FORMAT:
+        raise Unsuitable(f"format {found.get('format')!r} is not known here; it was written by a newer release")
+    if not (isinstance(found.get("id"), str) and isinstance(found.get("body"), dict)):
+        raise Unsuitable("it has no id, or its body is no object")
+    if not is_source_id(found.get("source")):
+        raise Unsuitable(f"/source is {_short(found.get('source'))}, the id of no source")
+    try:
+        expires_ms = milliseconds(found["expires_at"])
+    except (KeyError, TypeError, ValueError):
+        raise Unsuitable(f"/expires_at is {_short(found.get('expires_at'))}, no time") from None
+    return Message(id=found["id"], source=found["source"], body=found["body"], expires_ms=expires_ms)
+
+
+def state_topic(instance_id: str) -> str:
+    """Return the logical topic on which the owner of a source that a run has set up says how it is."""
+    return f"{reserved.SOURCES}{instance_id}"
+
+
+def sent_topic(message_id: str) -> str:
+    """Return the logical topic on which a source's owner says what became of a message."""
+    return f"{reserved.SENT}{blake2b(message_id.encode(), digest_size=16).hexdigest()}"
 
 
 # ---- how it is -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from connectors.base import registry
+from connectors.base.actions import ACTIONS, Actions
 from connectors.base.closing import end
 from connectors.base.logs import info, warn
 from connectors.base.positions import Fenced, Positions
@@ -38,12 +39,14 @@ class Owner:
         name: str,
         around: Around,
         positions: Callable[[int], Positions],
+        actions: Callable[[int, Callable[[str], Runner | None]], Actions],
         confirmed: Callable[[], Any],
         removed: Callable[[str], None],
     ) -> None:
         self.partition = partition
         self._name, self._around = name, around
-        self._make_positions, self._confirmed, self._removed = positions, confirmed, removed
+        self._make_positions, self._make_actions = positions, actions
+        self._confirmed, self._removed = confirmed, removed
         self._positions: Positions | None = None
         self._cursors: dict[str, Cursor] = {}
         self._specs: dict[str, Spec] = {}
@@ -119,14 +122,15 @@ class Owner:
 
     async def _reconcile_for_ever(self, positions: Positions) -> None:
         writing = asyncio.create_task(positions.run())
+        acting = asyncio.create_task(self._act(positions))
         try:
             self._changed.set()
             while True:
                 waking = asyncio.ensure_future(self._changed.wait())
                 tasks = [task for _, task in self._running.values()]
-                await asyncio.wait({waking, writing, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({waking, writing, acting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()
-                for task in (writing, *tasks):
+                for task in (writing, acting, *tasks):
                     if task.done() and not task.cancelled():
                         task.result()
                         raise AssertionError("neither a source nor its positions return by themselves")
@@ -134,12 +138,26 @@ class Owner:
                     self._changed.clear()
                     await self._reconcile(positions)
         finally:
-            await end([writing])
+            await end([writing, acting])
+
+    async def _act(self, positions: Positions) -> None:
+        """Send what runs ask for, from where the owner before has got to."""
+        cursor = self._cursors.get(ACTIONS)
+        actions = self._make_actions(self.partition, self._runner_for)
+
+        def done(offset: int) -> None:
+            positions.move(ACTIONS, Cursor(position=offset, epoch=positions.epoch, kind=ACTIONS))
+
+        await actions.run(start=None if cursor is None else int(cursor.position), done=done)
+
+    def _runner_for(self, name: str) -> Runner | None:
+        running = self._running.get(name)
+        return None if running is None else running[0]
 
     async def _reconcile(self, positions: Positions) -> None:
         for name in [name for name in self._running if not self._is_as_wanted(name)]:
             await self._end_one(name)
-        for name in [name for name in self._cursors if name not in self._specs]:
+        for name in [name for name in self._cursors if name not in self._specs and name != ACTIONS]:
             del self._cursors[name]
             positions.move(name, None)
             self._removed(name)

@@ -6,11 +6,12 @@ Called by `app.wiring.connectors`, which gives it settings; knows nothing of the
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from connectors.base.actions import Actions, told
 from connectors.base.closing import end
 from connectors.base.egress import Policy
 from connectors.base.events import Outgoing
@@ -26,7 +27,7 @@ from connectors.base.site import Around
 from topics.facts import Record
 from topics.sources import State, status_told
 
-TELL_SECONDS: Final = 0.5
+TELL_SECONDS: Final = 0.2
 """How often a changed state is told."""
 COUNTS_SECONDS: Final = 5.0
 """How often counts that have changed are told."""
@@ -136,6 +137,7 @@ class Connectors:
                     name=self._process.name,
                     around=self._around,
                     positions=self._positions,
+                    actions=self._actions,
                     confirmed=self.lease.confirmed,
                     removed=self._gone.append,
                 )
@@ -153,6 +155,20 @@ class Connectors:
 
     def _positions(self, partition: int) -> Positions:
         return Positions(partition, prefix=self._process.prefix, client=self._process.client)
+
+    def _actions(self, partition: int, runner_of: Callable[[str], Runner | None]) -> Actions:
+        return Actions(
+            partition,
+            prefix=self._process.prefix,
+            client=self._process.client,
+            runner_of=runner_of,
+            publish=self._publish_held,
+            metrics=self.metrics,
+        )
+
+    async def _publish_held(self, events: Sequence[Outgoing]) -> None:
+        await self.lease.wait()
+        await self.publisher.publish(events)
 
     async def _publish(self, events: Sequence[Outgoing], letters: Sequence[Record]) -> None:
         await self.publisher.publish(events, letters)
@@ -189,11 +205,20 @@ class Connectors:
                     states[runner.watched.state] += 1
                     runner.watched.measure(runner.buffered)
                     if self._is_news(runner):
-                        record = status_told(runner.watched.status)
-                        runner.watched.changed = False
-                        await self.publisher.write("sources", record.key or b"", record.value)
+                        await self._tell(runner)
             for state in State:
                 self.metrics.instances.labels(state.value).set(states[state])
+
+    async def _tell(self, runner: Runner) -> None:
+        watched = runner.watched
+        status, watched.changed = watched.status, False
+        record = status_told(status)
+        await self.publisher.write("sources", record.key or b"", record.value)
+        if runner.spec.origin.startswith("run ") and status.state is not State.STARTING:
+            event = told(status)
+            if event.home != runner.told:  # the same word about the same connection is no news to a run
+                runner.told = event.home
+                await self._publish_held([event])
 
     def _is_news(self, runner: Runner) -> bool:
         now, counts = time.monotonic(), runner.watched.counts

@@ -46,6 +46,8 @@ class Runner:
         self._stopping = asyncio.Event()
         self._secrets: frozenset[str] = frozenset()
         self._delivered = False
+        self.told = ""
+        """The last word about it that its run has got."""
 
     # ---- its life --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,178 @@
+"""Messages that runs ask sources to send: read from `actions`, sent in the order of each source, answered by an event.
+
+At least once: a crash between sending and the note of it sends again, with the same idempotency key.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition, errors
+
+from connectors.base.backoff import Backoff, Reconnect
+from connectors.base.closing import close, end
+from connectors.base.contract import NotConnected, Refused
+from connectors.base.events import NotAnEvent, Outgoing, source_of
+from connectors.base.logs import warn
+from connectors.base.metrics import SourceMetrics
+from connectors.base.runner import Runner
+from topics import codec
+from topics.malformed import Malformed
+from topics.sources import Message, Status, Unsuitable, message_of, sent_topic, state_topic
+
+ACTIONS: Final = "/actions"
+"""Under this name the position in `actions` is among the positions: no source can have it."""
+MOST_OPEN: Final = 500
+"""Messages that may be on their way at once."""
+UNSET_SECONDS: Final = 10.0
+"""How long a message waits for a source that is not set up here: its own record may come a moment later."""
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+_PATIENCE: Final = Reconnect(base_seconds=0.2, max_seconds=5.0)
+
+
+def told(status: Status) -> Outgoing:
+    """Return the event by which a run hears how its source is: one for each state of each connection."""
+    event_id = f"{status.epoch}/{status.state.value}/{status.since_ms}"
+    return _event(state_topic(status.id), status.to_record(), status.state.value.replace(" ", "_"), event_id, status.id)
+
+
+class Actions:
+    """The messages of one partition."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        prefix: str,
+        client: Mapping[str, Any],
+        runner_of: Callable[[str], Runner | None],
+        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        metrics: SourceMetrics,
+    ) -> None:
+        self._where = TopicPartition(f"{prefix}actions", partition)
+        self._client, self._runner_of, self._publish, self._metrics = client, runner_of, publish, metrics
+        self._open: dict[int, asyncio.Task[None]] = {}
+        self._last: dict[str, asyncio.Task[None]] = {}
+        self._next = 0
+        self._room = asyncio.Event()
+
+    async def run(self, *, start: int | None, done: Callable[[int], None]) -> None:
+        """Read and send until cancelled; `done` hears the offset before which everything is done."""
+        pause = FIRST_PAUSE_SECONDS
+        position = start
+        try:
+            while True:
+                consumer = AIOKafkaConsumer(
+                    **self._client,
+                    enable_auto_commit=False,
+                    auto_offset_reset="earliest",
+                    isolation_level="read_committed",
+                )
+                try:
+                    await consumer.start()
+                    consumer.assign([self._where])
+                    if position is None:
+                        await consumer.seek_to_beginning(self._where)
+                    else:
+                        consumer.seek(self._where, position)
+                    while True:
+                        fetched = await consumer.getmany(timeout_ms=500)
+                        pause = FIRST_PAUSE_SECONDS
+                        self._raise_failures()
+                        for record in fetched.get(self._where, []):
+                            await self._begin(record, done)
+                            position = record.offset + 1
+                except (errors.KafkaError, OSError) as error:
+                    if isinstance(error, errors.AuthorizationError | errors.AuthenticationFailedError):
+                        raise
+                    warn("actions_retried", partition=self._where.partition, reason=f"{type(error).__name__}: {error}")
+                finally:
+                    await close(consumer.stop())
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        finally:
+            await end(self._open.values())
+
+    async def _begin(self, record: Any, done: Callable[[int], None]) -> None:
+        self._next = record.offset + 1
+        try:
+            message = message_of(record.value or b"")
+        except Unsuitable as error:
+            warn("action_passed_over", partition=self._where.partition, offset=record.offset, reason=str(error))
+            self._settle(record.offset, done)
+            return
+        while len(self._open) >= MOST_OPEN:
+            self._room.clear()
+            await self._room.wait()
+            self._raise_failures()
+        task = asyncio.create_task(self._send(message, self._last.get(message.source)))
+        self._open[record.offset] = self._last[message.source] = task
+
+        def ended(task: "asyncio.Task[None]", offset: int = record.offset, source: str = message.source) -> None:
+            if self._last.get(source) is task:
+                del self._last[source]
+            if not task.cancelled() and task.exception() is None:
+                self._settle(offset, done)
+            self._room.set()
+
+        task.add_done_callback(ended)
+        self._raise_failures()
+
+    def _raise_failures(self) -> None:
+        for task in list(self._open.values()):
+            if task.done() and not task.cancelled():
+                task.result()
+
+    def _settle(self, offset: int, done: Callable[[int], None]) -> None:
+        self._open.pop(offset, None)
+        done(min(self._open, default=self._next))
+
+    async def _send(self, message: Message, before: "asyncio.Task[None] | None") -> None:
+        """Send one message once those before it are done, and tell what became of it."""
+        if before is not None:
+            await asyncio.wait([before])
+        runner, answer = await self._sent(message)
+        provider = "none" if runner is None else runner.spec.kind
+        self._metrics.sent.labels(provider, answer["status"]).inc()
+        if runner is not None and isinstance(answer.get("error"), str):
+            answer["error"] = runner.masked(answer["error"])
+        try:
+            event = _event(sent_topic(message.id), answer, answer["status"], message.id, message.source)
+        except NotAnEvent as error:  # an answer of the other side that no event can hold
+            answer = {"status": answer["status"], "reply": None, "error": f"the reply cannot be told: {error.reason}"}
+            event = _event(sent_topic(message.id), answer, answer["status"], message.id, message.source)
+        await self._publish([event])
+
+    async def _sent(self, message: Message) -> tuple[Runner | None, dict[str, Any]]:
+        backoff = Backoff(_PATIENCE)
+        began = time.monotonic()
+        while True:
+            runner = self._runner_of(message.source)
+            try:
+                if runner is None and time.monotonic() - began > UNSET_SECONDS:
+                    raise Refused(f"there is no source {message.source!r}")
+                if runner is None:
+                    raise NotConnected(f"source {message.source!r} is not set up")
+                reply = await runner.send(message.body, key=message.id)
+            except Refused as error:
+                return runner, {"status": "failed", "reply": None, "error": str(error)}
+            except NotConnected as error:
+                pause = backoff.next(random.random(), retry_after_seconds=error.retry_after_seconds)
+                if time.time() * 1000 + pause * 1000 > message.expires_ms:
+                    return runner, {"status": "failed", "reply": None, "error": f"in time it was not sent: {error}"}
+                await asyncio.sleep(pause)
+            else:
+                return runner, {"status": "sent", "reply": None if reply is None else dict(reply), "error": None}
+
+
+def _event(topic: str, data: Any, event_type: str, event_id: str, instance_id: str) -> Outgoing:
+    try:
+        key, value, headers = codec.produce_form(
+            topic, data, event_type=event_type, event_id=event_id, key=instance_id, source=source_of(instance_id)
+        )
+    except Malformed as error:
+        raise NotAnEvent(code=error.code, reason=error.reason, remedy=error.remedy) from None
+    return Outgoing(home=instance_id, key=key, value=value, headers=headers)
