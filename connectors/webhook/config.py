@@ -222,8 +222,9 @@ def _decoded(text: str, prefix: str, name: str) -> bytes:
     if text.startswith(("whsk_", "whpk_", "whsec_")) and not text.startswith(prefix):
         kind = {"whsk_": "a private key, which only the sender has", "whpk_": "a public_key", "whsec_": "a secret"}
         raise ValueError(f"{name} is {kind[text.partition('_')[0] + '_']}")
+    digits = text.removeprefix(prefix).rstrip("=")
     try:
-        key = base64.b64decode(text.removeprefix(prefix), validate=True)
+        key = base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)  # many leave the padding out
     except ValueError:
         key = b""
     if len(key) < SHORTEST_KEY_BYTES:

@@ -1,6 +1,6 @@
 """What a receiver is given and what it answers: values alone, so that a delivery is judged without a server."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from connectors.base.contract import Received
@@ -21,6 +21,18 @@ class Request:
     def values(self, name: bytes) -> list[bytes]:
         """Return what a header says, once for each time it is there."""
         return [value for known, value in self.headers if known == name]
+
+    def renamed(self, prefix: bytes, to: bytes) -> "Request":
+        """Return the request with another prefix of headers; itself where headers with that are there already."""
+        if any(name.startswith(to) for name, _ in self.headers):
+            return self
+        return replace(
+            self,
+            headers=tuple(
+                (to + name.removeprefix(prefix) if name.startswith(prefix) else name, value)
+                for name, value in self.headers
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

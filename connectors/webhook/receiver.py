@@ -36,6 +36,8 @@ class Receiver:
 
     def receive(self, request: Request) -> Outcome:
         """Return what becomes of a request. No request makes it raise."""
+        if self.config.provider == Provider.STANDARD:
+            request = request.renamed(b"svix-", b"webhook-")  # as many senders still call them
         try:
             return self._receive(request)
         except Denial as denial:

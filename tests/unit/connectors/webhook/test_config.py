@@ -76,6 +76,11 @@ def test_what_does_not_fit_is_refused_with_its_name(options: dict[str, Any], wor
     assert WHSEC not in str(refused.value)
 
 
+def test_a_secret_of_standard_webhooks_may_lack_its_prefix_and_its_padding() -> None:
+    for text in ("whsec_QUFBQUFBQUFBQUFBQUFBQQ==", "whsec_QUFBQUFBQUFBQUFBQUFBQQ", "QUFBQUFBQUFBQUFBQUFBQQ"):
+        assert config(provider="standard", secret=text).standard_secrets() == (b"A" * 16,)
+
+
 def test_secrets_are_not_shown() -> None:
     hook = config(provider="hmac", secret=[SECRET], challenge="meta", verify_token="the-verify-token")
     shown = f"{hook!r} {hook.shown()}"

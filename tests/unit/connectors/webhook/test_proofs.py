@@ -140,6 +140,17 @@ def test_a_standard_webhook_for_another_id_is_denied(name: str) -> None:
     assert code(sender.receiver().receive(changed(sender.request(BODY), "webhook-id", None))) == "signature_missing"
 
 
+@pytest.mark.parametrize("name", ["standard", "standard v1a"])
+def test_headers_may_have_the_names_of_svix(name: str) -> None:
+    whole = SENDERS[name].request(BODY)
+    older = replace(whole, headers=tuple((key.replace(b"webhook-", b"svix-"), value) for key, value in whole.headers))
+    accepted = SENDERS[name].receiver().receive(older)
+    assert isinstance(accepted, Accepted)
+    assert accepted.events[0].id == "msg_1"
+    mixed = replace(older, headers=(*older.headers, (b"webhook-id", b"msg_1")))
+    assert code(SENDERS[name].receiver().receive(mixed)) == "signature_missing"
+
+
 def test_two_times_in_one_header_are_denied() -> None:
     right = mac(AT.encode() + b"." + BODY).hex()
     doubled = request(BODY, {"stripe-signature": f"t={AT},t={AT},v1={right}"})
