@@ -310,7 +310,7 @@ class FakeSlack:
         raw = await request.text()
         body: Any = raw
         if request.content_type == "application/json":
-            body = json.loads(raw)
+            body = json.loads(raw or "{}")
         elif raw:
             body = dict(await request.post())
         self.asked[method] += 1
