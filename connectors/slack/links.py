@@ -162,6 +162,7 @@ class Links:
                     raise NotConnected(str(error), reason=error.reason) from None
                 raise
             reading = asyncio.create_task(self._read(link, connection))
+            reading.add_done_callback(_seen)
             try:
                 await self._watch(link, connection, reading)
             finally:
@@ -252,6 +253,12 @@ class Links:
     @property
     def _id(self) -> str:
         return self._site.instance_id
+
+
+def _seen(task: "asyncio.Task[None]") -> None:
+    """Keep asyncio from telling of an error that nobody asks for any more, at an end that came from elsewhere."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _received_bytes(connection: Connection) -> int | None:

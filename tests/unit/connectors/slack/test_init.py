@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
 
@@ -13,8 +14,10 @@ from connectors.slack import Config, Source
 from connectors.slack.frames import Delivery, Event
 from connectors.slack.links import Arrived
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.unit.connectors.base.framed import Framed, running
 from tests.unit.connectors.slack.conftest import CountingHttp
 from tests.unit.connectors.standing import StandIn, reading, until
+from topics.sources import Spec
 
 
 def source(slack: FakeSlack, site: StandIn, **options: Any) -> Source:
@@ -100,6 +103,23 @@ async def test_a_broker_that_is_slower_than_slack_gets_the_event_again_and_loses
 
     assert {one.id for one in late if isinstance(one, Received)} == names
     assert slack.given_up == []
+
+
+async def test_in_the_frame_nothing_is_acknowledged_while_the_broker_is_away(slack: FakeSlack) -> None:
+    slack.redelivers = True
+    options = {"app_token": APP_TOKEN, "api_url": slack.api_url}
+    framed = Framed(Spec(id="team", kind="slack", options=options))
+    framed.broker.back.clear()
+    async with running(framed):
+        slack.message("late", event_id="Ev1")
+        await until(lambda: len(slack.delivered) >= 2)
+        assert slack.acknowledged == []
+
+        framed.broker.back.set()
+        await until(lambda: slack.acknowledged == ["Ev1"])
+
+    assert {orjson.loads(event.value)["id"] for event in framed.broker.events} == {"Ev1"}
+    assert (framed.broker.letters, slack.given_up) == ([], [])
 
 
 async def test_nothing_is_lost_and_nothing_doubled_while_sockets_are_replaced_under_load(
