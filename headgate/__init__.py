@@ -10,7 +10,7 @@ async def on_order_created(ctx, payload):
 """
 
 from headgate.conditions import Met, after, event_on
-from headgate.context import Context, Step
+from headgate.context import Context, Sources, Step
 from headgate.definition import BatchBy, Order, Workflow, workflow
 from headgate.errors import (
     ChildError,
@@ -37,6 +37,7 @@ __all__ = [
     "CatchUp",
     "Context",
     "Step",
+    "Sources",
     "Event",
     "Payload",
     "event_on",

@@ -250,6 +250,64 @@ class Step(Protocol):
         ...
 
 
+class Sources(Protocol):
+    """Sources of events that a run sets up and uses; each call is a step (or two) with a key of its own.
+
+    A source goes on after its run has ended, until somebody disconnects it. Its events are on `{id}/{type}`; between
+    two waits nothing is lost, for they are in the log. Kinds, options, filters and what can be sent: see the reference
+    of connectors. Secrets are named in options (`{{ env.NAME }}`), never given.
+    """
+
+    def connect(
+        self,
+        key: str,
+        kind: str,
+        id: str | None = None,  # noqa: A002 as in files of sources
+        options: Mapping[str, Any] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 as in files of sources
+        reconnect: Mapping[str, Any] | None = None,
+        timeout: Span = 30.0,
+    ) -> Awaitable[dict[str, Any]]:
+        """Set up a source (by default under an id derived from run and key), wait until it is connected or has failed.
+
+        Returns `{id, kind, status, connectedAt, error}`; after `timeout` the status is `starting`, and it goes on.
+        """
+        ...
+
+    def wait(
+        self,
+        key: str,
+        id: str,  # noqa: A002 as in files of sources
+        event_type: str | None = None,
+        timeout: Span | None = None,
+        filter: Callable[[Event[Any]], bool] | None = None,  # noqa: A002 as in wait_for_event
+    ) -> Awaitable[Event[Any]]:
+        """Wait for the next event of a source; those that came since the run's start count. Raises EventTimeout."""
+        ...
+
+    def send(
+        self,
+        key: str,
+        id: str,  # noqa: A002 as in files of sources
+        message: Mapping[str, Any],
+        timeout: Span = 30.0,
+    ) -> Awaitable[Any]:
+        """Send a message through a source; return what the other side answered, if it does.
+
+        At least once, with an idempotency key that is the same at every repetition. Raises StepError when it was
+        refused, or not sent in time.
+        """
+        ...
+
+    def disconnect(self, key: str, id: str) -> Awaitable[None]:  # noqa: A002 as in files of sources
+        """End a source and forget how far it has read."""
+        ...
+
+    def status(self, key: str, id: str | None = None) -> Awaitable[dict[str, Any]]:  # noqa: A002 as in files of sources
+        """Return how sources are: `{sources: [{id, kind, status, eventsReceived, lastEventAt, connectedAt, ...}]}`."""
+        ...
+
+
 class Context(Protocol):
     """The run in which a workflow function is called."""
 
@@ -281,4 +339,9 @@ class Context(Protocol):
     @property
     def step(self) -> Step:
         """The steps."""
+        ...
+
+    @property
+    def sources(self) -> Sources:
+        """Sources of events that the run sets up and uses."""
         ...

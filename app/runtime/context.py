@@ -9,6 +9,7 @@ from app.observe import logs
 from app.runtime.attempt import Attempt
 from app.runtime.live import Live, Report, Task
 from app.runtime.replay import History
+from app.runtime.sources import Sources
 from app.runtime.steps import Steps
 from headgate.event import Event
 
@@ -53,6 +54,11 @@ class RunContext:
             if self._over:
                 asking.close(returned=False)
         return Steps(asking)
+
+    @cached_property
+    def sources(self) -> Sources:
+        steps = self.step
+        return Sources(steps._attempt, steps)
 
     def close(self, *, returned: bool) -> Failure | None:
         """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""

@@ -1,7 +1,8 @@
 """What the steps of a run may use, and the errors of a use that no retry mends. Read by everything in this room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from headgate.errors import HeadgateError
 from topics.fields import MAX_KEY
@@ -24,6 +25,8 @@ class StepLimits:
     """Runs of a worker that are kept in memory though they only wait; those above are called again when they go on."""
     send_allowed: Callable[[str], bool] = lambda _topic: False
     """Which Kafka topics `ctx.step.send` may name: as the engine's `reply_allowed`."""
+    source_states: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    """How all sources are, as their owners said last (topics.sources.Status); it may block."""
 
 
 class Misuse(HeadgateError):

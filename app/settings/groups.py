@@ -309,6 +309,7 @@ DEV_DEFAULTS: Final[Mapping[str, object]] = {
     "kafka.replication_factor": 1,
     "kafka.min_insync_replicas": 1,
     "gateway.token": DEV_TOKEN,
+    "connectors.allow": ("127.0.0.0/8", "::1/128"),
     "connectors.dwell_seconds": 0,
 }
 

@@ -257,7 +257,7 @@ class _Dev:
                 environment = self._environment({"worker.instance_id": name})
                 shown = "worker" if plan.workers == 1 else f"worker-{number}"
                 roles.append(self._role(WORKER, shown, arguments, environment, plan.paths))
-        if plan.sources:
+        if plan.paths or plan.sources:  # workflows may set up sources of their own
             name = f"{self._settings.connectors.instance_id}-dev-{_folder_digest(plan.data)}"
             environment = self._environment({"connectors.instance_id": name})
             files = [str(file.absolute()) for file in plan.sources]

@@ -1,8 +1,14 @@
 """What the settings say of limits, as engine and runtime want to hear it. Called by `worker`."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
 from app.engine.values.limits import Limits
+from app.kafka.admin import Admin
 from app.runtime.limits import StepLimits
-from app.settings import Settings
+from app.settings import KafkaSettings, Settings
+from app.wiring import sourcelist
 from topics import foreign
 from topics.patterns import Pattern
 
@@ -43,4 +49,10 @@ def of_steps(settings: Settings) -> StepLimits:
         result_bytes=settings.limits.result_bytes,
         suspended=settings.worker.suspended,
         send_allowed=of_partition(settings).reply_allowed,
+        source_states=partial(_source_states, settings.kafka),
     )
+
+
+def _source_states(kafka: KafkaSettings) -> Sequence[Mapping[str, Any]]:
+    """Read how all sources are. It blocks; a step asks for it, in a thread."""
+    return [one.record() for one in sourcelist.listed(kafka, Admin.connect(kafka)).values()]

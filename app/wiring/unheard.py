@@ -14,7 +14,7 @@ from app.kafka.admin import Admin
 from app.kafka.records import Reader, Record
 from app.settings import KafkaSettings
 from app.wiring import listening
-from topics import catalog, codec
+from topics import catalog, codec, reserved
 from topics.malformed import Malformed
 
 LAST: Final = 100
@@ -55,6 +55,8 @@ class Unheard:
         with Reader(kafka, admin, events, from_start=False, last=LAST) as reader:
             new = [one for one in reader.existing() if one.timestamp_ms >= since_ms]
         for place, topic in _decoded(new):
+            if topic.startswith(reserved.PREFIX):
+                continue
             if place not in self._told and not any(pattern.matches(topic) for pattern in listened):
                 found[topic] += 1
         self._told = {(one.partition, one.offset) for one in new}

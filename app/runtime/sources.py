@@ -1,0 +1,232 @@
+"""`ctx.sources`: sources that a run sets up, waits for, sends through and ends (headgate.Sources has the promises).
+
+Each is made of steps: records for `triggers` and `actions` that are journaled first, and waits for the events by which
+connectors answer. What a source emits is in the log, so nothing is lost between two waits.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+from app.engine.values import asks
+from app.engine.values.asks import Ask, Kind, Outcome, Recorded
+from app.engine.values.outgoing import Record
+from app.runtime import outcomes, spans
+from app.runtime.attempt import Attempt, Filter
+from app.runtime.limits import Misuse, checked_text
+from app.runtime.steps import Steps
+from headgate.context import Span
+from headgate.errors import EventTimeout, StepError
+from headgate.event import Event
+from topics import keys
+from topics.sources import (
+    Message,
+    Spec,
+    State,
+    Unsuitable,
+    asked_to_send,
+    configured,
+    is_source_id,
+    made_of,
+    sent_topic,
+    state_topic,
+)
+
+CONNECT_SECONDS: Final = 30.0
+SEND_SECONDS: Final = 30.0
+_SETTLED: Final = frozenset({State.CONNECTED.value, State.FAILED.value, State.PAUSED.value})
+
+
+class Sources:
+    """The sources of one attempt (headgate.Sources)."""
+
+    __slots__ = ("_attempt", "_steps")
+
+    def __init__(self, attempt: Attempt, steps: Steps) -> None:
+        self._attempt, self._steps = attempt, steps
+
+    def connect(
+        self,
+        key: str,
+        kind: str,
+        id: str | None = None,  # noqa: A002 as in files of sources
+        options: Mapping[str, Any] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 as in files of sources
+        reconnect: Mapping[str, Any] | None = None,
+        timeout: Span = CONNECT_SECONDS,
+    ) -> Any:
+        instance_id = self._derived(key) if id is None else self._checked(key, id)
+
+        def make(_recorded: Recorded | None) -> Ask:
+            spec = self._spec(key, kind, instance_id, options, filter, reconnect)
+            record = configured(spec)
+            return asks.Note(
+                orjson.dumps(instance_id),
+                (Record("triggers", None, record.key, record.value, tuple(record.headers)),),
+            )
+
+        def told(event: Event[Any] | None) -> dict[str, Any]:
+            status = {} if event is None else event.data
+            error = status.get("error") or {}
+            return {
+                "id": instance_id,
+                "kind": kind,
+                "status": status.get("state", State.STARTING.value),
+                "connectedAt": status.get("connected_at"),
+                "error": error.get("message"),
+            }
+
+        def is_settled(event: Event[Any]) -> bool:
+            return isinstance(event.data, dict) and event.data.get("state") in _SETTLED
+
+        def wait() -> Any:
+            return self._steps.wait_for_event(
+                f"{key}:state", state_topic(instance_id), timeout, event_key=instance_id, filter=is_settled
+            )
+
+        first = self._note(key, f"connect kind={kind!r} id={instance_id!r}", make)
+        return self._then(first, wait, told)
+
+    def wait(
+        self,
+        key: str,
+        id: str,  # noqa: A002 as in files of sources
+        event_type: str | None = None,
+        timeout: Span | None = None,
+        filter: Filter | None = None,  # noqa: A002 as in wait_for_event
+    ) -> Any:
+        topic = f"{self._checked(key, id)}/*"
+        return self._steps.wait_for_event(key, topic, timeout, event_type=event_type, filter=filter)
+
+    def send(
+        self,
+        key: str,
+        id: str,  # noqa: A002 as in files of sources
+        message: Mapping[str, Any],
+        timeout: Span = SEND_SECONDS,
+    ) -> Any:
+        instance_id, message_id = self._checked(key, id), keys.published_event_id(self._attempt.run.id, key)
+
+        def make(_recorded: Recorded | None) -> Ask:
+            if not isinstance(message, Mapping):
+                raise Misuse(f"step {key!r} sends {message!r:.200}; give an object as the source's kind describes it")
+            span_ms = spans.span_ms(timeout, "timeout")
+            given = Message(id=message_id, source=instance_id, body=message, expires_ms=self._attempt.now_ms + span_ms)
+            try:
+                record = asked_to_send(given)
+            except TypeError as error:
+                raise Misuse(f"the message of step {key!r} cannot be written as JSON: {error}") from None
+            self._check_size(f"the message of step {key!r}", record.value)
+            return asks.Note(
+                orjson.dumps(message_id),
+                (Record("actions", None, record.key, record.value, tuple(record.headers)),),
+            )
+
+        def told(event: Event[Any] | None) -> Any:
+            if event is None:
+                raise StepError(key, "SendTimeout", f"source {instance_id!r} did not say in time that it has sent it")
+            if event.data.get("status") != "sent":
+                raise StepError(key, "SendFailed", str(event.data.get("error")))
+            return event.data.get("reply")
+
+        def wait() -> Any:
+            # A little longer than the source tries: it tells why it gave up.
+            longest = spans.span_ms(timeout, "timeout") / 1000 + 10
+            return self._steps.wait_for_event(f"{key}:sent", sent_topic(message_id), longest, event_key=instance_id)
+
+        return self._then(self._note(key, f"send id={instance_id!r}", make), wait, told)
+
+    def disconnect(self, key: str, id: str) -> Any:  # noqa: A002 as in files of sources
+        instance_id = self._checked(key, id)
+
+        def make(_recorded: Recorded | None) -> Ask:
+            return asks.Note(b"null", (Record("triggers", None, instance_id.encode(), None, ()),))
+
+        about = f"disconnect id={instance_id!r}"
+        return self._attempt.ask(key, Kind.NOTE, about, make, lambda outcome: outcomes.nothing(key, outcome))
+
+    def status(self, key: str, id: str | None = None) -> Any:  # noqa: A002 as in files of sources
+        wanted = None if id is None else self._checked(key, id)
+        states = self._attempt.limits.source_states
+
+        def look() -> dict[str, Any]:
+            return {"sources": [_shown(one) for one in states() if wanted is None or one.get("id") == wanted]}
+
+        return self._steps.run(key, look)
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _note(self, key: str, about: str, make: Callable[[Recorded | None], Ask]) -> Any:
+        def decode(outcome: Outcome) -> Any:
+            return orjson.loads(outcomes.value_of(key, outcome))
+
+        return self._attempt.ask(key, Kind.NOTE, about, make, decode)
+
+    def _then(self, first: Any, wait: Callable[[], Any], told: Callable[[Event[Any] | None], Any]) -> Any:
+        """Wait after the first step, and tell what came; None where the time was over."""
+        if self._attempt.plain:
+            try:
+                event = wait()
+            except EventTimeout:
+                event = None
+            return told(event)
+        return _both(first, wait, told)
+
+    def _spec(self, key: str, kind: Any, instance_id: str, options: Any, given: Any, reconnect: Any) -> Spec:
+        from connectors.base import declared  # with what the kinds need: for those that use it
+
+        found = {
+            "id": instance_id,
+            "kind": kind,
+            "options": options,
+            "filter": given,
+            "reconnect": reconnect,
+            # One source's events in one order, so that a wait never passes one over.
+            "key": "{{ source.id }}",
+        }
+        try:
+            spec = made_of(found, origin=f"run {self._attempt.run.id}")
+            declared.check(spec)
+            self._check_size(f"the source of step {key!r}", orjson.dumps(spec.to_record()))
+        except (Unsuitable, declared.UnsuitableSource, TypeError) as error:
+            raise Misuse(f"step {key!r} sets up a source that cannot be: {error}") from None
+        return spec
+
+    def _check_size(self, what: str, value: bytes) -> None:
+        most = self._attempt.limits.event_bytes // 2
+        if len(value) > most:
+            raise Misuse(f"{what} has {len(value)} bytes, {most} are allowed")
+
+    def _derived(self, key: str) -> str:
+        text = f"{self._attempt.run.id}:{key}"
+        return f"run-{blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+    def _checked(self, key: str, given: Any) -> str:
+        if not is_source_id(given):
+            raise Misuse(
+                f"step {key!r} names the source {given!r:.200}; an id has 1 to 100 letters, digits, `.`, `_` or `-`"
+            )
+        return checked_text(given, f"the id of the source of step {key!r}")
+
+
+async def _both(first: Awaitable[Any], wait: Callable[[], Any], told: Callable[[Event[Any] | None], Any]) -> Any:
+    await first
+    try:
+        event = await wait()
+    except EventTimeout:
+        event = None
+    return told(event)
+
+
+def _shown(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": status.get("id"),
+        "kind": status.get("kind"),
+        "status": status.get("state"),
+        "eventsReceived": status.get("events_received"),
+        "lastEventAt": status.get("last_event_at"),
+        "connectedAt": status.get("connected_at"),
+        "reconnectAttempts": status.get("reconnect_attempts"),
+    }
