@@ -76,6 +76,15 @@ def test_whatever_stands_in_the_headers_is_401_and_never_an_error(name: str, val
             code(sender.receiver().receive(changed(whole, header, value)))
 
 
+@pytest.mark.parametrize("name", ["github", "slack", "standard", "standard v1a"])
+def test_a_signature_without_what_stands_before_it_or_with_another_scheme_is_denied(name: str) -> None:
+    sender = SENDERS[name]
+    whole = sender.request(BODY)
+    (value,) = whole.values(sender.signature.encode())
+    for wrong in (value[value.index(b"," if b"," in value else b"=") + 1 :], b"v9" + value, value.upper()):
+        assert code(sender.receiver().receive(changed(whole, sender.signature, wrong))) == "signature_wrong"
+
+
 def test_a_header_that_is_missing_or_comes_twice_is_denied(sender: Sender) -> None:
     whole = sender.request(BODY)
     for header in {sender.signature, sender.timestamp or sender.signature}:
@@ -178,13 +187,13 @@ def test_a_token_stands_in_a_header(options: dict[str, Any], headers: dict[str, 
 
 
 def test_a_token_stands_in_the_query() -> None:
-    hook = signing.receiver(provider="token", secret=SECRET, query_parameter="key")
-    accepted = hook.receive(request(BODY, query=f"key={SECRET}&a=1"))
+    hook = signing.receiver(provider="token", secret=SECRET, query_parameter="q")
+    accepted = hook.receive(request(BODY, query=f"q={SECRET}&a=1"))
     assert isinstance(accepted, Accepted)
     assert accepted.events[0].data["query"] == {"a": "1"}
-    assert code(hook.receive(request(BODY, query=f"key={SECRET}&key={SECRET}"))) == "token_missing"
+    assert code(hook.receive(request(BODY, query=f"q={SECRET}&q={SECRET}"))) == "token_missing"
     assert code(hook.receive(request(BODY, {"authorization": f"Bearer {SECRET}"}))) == "token_missing"
-    assert code(hook.receive(request(BODY, query="key=%ff"))) == "token_wrong"
+    assert code(hook.receive(request(BODY, query="q=%ff"))) == "token_wrong"
 
 
 def test_no_proof_is_asked_for_where_none_is_configured() -> None:
