@@ -111,10 +111,11 @@ class Links:
         self._links[link] = task
         task.add_done_callback(lambda done: self._ended(link, done))
 
-    def _replace(self, pause: float) -> None:
-        """See that there is a socket that stays, unless one is on its way."""
+    def _replace(self, *, at_once: bool) -> None:
+        """See that there is a socket that stays, unless one is on its way; after a pause if it is not the first."""
         if all(link.state is State.LEAVING for link in self._links):
-            self._begin(pause)
+            asked = self._why.retry_after_seconds if isinstance(self._why, NotConnected) else None
+            self._begin(self._backoff.next(self._site.random(), retry_after_seconds=asked, at_once=at_once))
 
     def _ended(self, link: _Link, task: "asyncio.Task[None]") -> None:
         del self._links[link]
@@ -130,12 +131,8 @@ class Links:
             case _:
                 self._over = error
         if self._links and self._over is None and not isinstance(self._why, Refused):
-            self._replace(self._pause(at_once=False))
+            self._replace(at_once=False)
         self._changed.set()
-
-    def _pause(self, *, at_once: bool) -> float:
-        asked = self._why.retry_after_seconds if isinstance(self._why, NotConnected) else None
-        return self._backoff.next(self._site.random(), retry_after_seconds=asked, at_once=at_once)
 
     def _enter(self, link: _Link, state: State) -> None:
         if link.state is State.READY and (link.good or self._lived(link) >= STEADY_SECONDS):
@@ -216,7 +213,7 @@ class Links:
             )
         if link.state is State.READY:
             self._enter(link, State.LEAVING)
-            self._replace(self._pause(at_once=True))
+            self._replace(at_once=True)
 
     async def _watch(self, link: _Link, connection: Connection, reading: "asyncio.Task[None]") -> None:
         """Ping, until the reader ends or there is a reason to end it. Raises what the reader does."""

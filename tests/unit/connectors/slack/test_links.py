@@ -199,6 +199,19 @@ async def test_sockets_that_are_replaced_at_once_are_replaced_ever_more_slowly(
     assert [one for one in site.slept if one != PING_SECONDS] == [pytest.approx(0.02), pytest.approx(0.04)]
 
 
+async def test_the_end_of_an_old_socket_is_no_failed_attempt(slack: FakeSlack, site: StandIn, links: Links) -> None:
+    site.chance = 0.01
+    await site.is_connected.wait()
+    for number in range(1, 3):
+        old = slack.links[-1]
+        slack.disconnect(old, "refresh_requested", seconds=FOR_EVER)
+        await until(lambda number=number: site.notes["refreshed"] == number)  # type: ignore[misc]
+        await slack.close(old)
+        await until(lambda: len(links._links) == 1)
+
+    assert [one for one in site.slept if one != PING_SECONDS] == [pytest.approx(0.02)]
+
+
 async def test_a_socket_that_delivered_is_replaced_without_a_pause(
     slack: FakeSlack, site: StandIn, links: Links
 ) -> None:
