@@ -150,7 +150,7 @@ def told(doing: str) -> Iterator[None]:
         raise _answered(error.response, doing) from None
     except (boto.ReadTimeoutError, boto.ConnectTimeoutError):
         raise NotConnected(f"{doing}: AWS did not answer in time", reason="timeout") from None
-    except (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError) as error:
+    except (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.FlexibleChecksumError) as error:
         raise NotConnected(f"{doing}: the connection failed ({type(error).__name__})", reason="closed") from None
     except (boto.CredentialRetrievalError, boto.MetadataRetrievalError):
         raise NotConnected(f"{doing}: credentials could not be fetched", reason="credentials") from None

@@ -7,7 +7,7 @@ they are random, so that 120,000 to 600,000 objects fit. For more there is a que
 
 import base64
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -157,7 +157,7 @@ class Looking:
     existing: bool
     """Whether what is there at the very first look are events."""
 
-    async def changes(self) -> AsyncIterator[Item]:
+    async def changes(self) -> AsyncGenerator[Item, None]:
         """Yield what is new, changed and gone since the last look. Raises what the bucket raises, and Refused."""
         known = await self.site.in_thread(decode, self.site.position, self.bucket.of)
         looks = 0
@@ -187,7 +187,7 @@ class Looking:
             known = present
             await self.site.sleep(self.interval_seconds)
 
-    async def later(self) -> AsyncIterator[Item]:
+    async def later(self) -> AsyncGenerator[Item, None]:
         """Yield objects whose names come after all that were seen. Raises what the bucket raises."""
         position = self.site.position
         ours = isinstance(position, dict) and position.get("of") == self.bucket.of

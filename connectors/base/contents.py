@@ -1,0 +1,58 @@
+"""What is in an object, as part of its event: only if asked for, and only up to a size. For `s3` and `gcs`."""
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any
+
+from connectors.base.bodies import Form, NotOfThatForm, read
+from connectors.base.options import Field, Options
+
+
+class Content(StrEnum):
+    """How an object is read."""
+
+    NONE = "none"
+    """Not at all."""
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+    BASE64 = "base64"
+
+
+class ContentOptions(Options):
+    """Whether events have what is in their objects."""
+
+    content: Content = Field(
+        default=Content.NONE,
+        description="Whether the event has what is in the object: `none`, `json`, `text`, `base64`, or `auto`: objects "
+        "and lists of JSON as such, else text, else base64. Where it is left out, `contentOmitted` says why.",
+    )
+    max_content_bytes: int = Field(
+        default=256 * 1024,
+        ge=1,
+        le=16 * 1024 * 1024,
+        description="Size from which on what is in an object is left out.",
+    )
+
+
+class Omitted(Exception):
+    """What is in an object cannot be had: it has changed, is gone, or may not be read yet."""
+
+
+async def content_of(
+    options: ContentOptions, size_bytes: int | None, fetch: Callable[[int], Awaitable[bytes]]
+) -> dict[str, Any]:
+    """Return what an event says of its object's content. `fetch` gets the most bytes to read, and may raise Omitted."""
+    if options.content is Content.NONE:
+        return {}
+    most = options.max_content_bytes
+    too_large = f"it is larger than {most} bytes (max_content_bytes)"
+    if size_bytes is not None and size_bytes > most:
+        return {"contentOmitted": too_large}
+    try:
+        body = await fetch(most + 1)
+        if len(body) > most:
+            raise Omitted(too_large)
+        return {"content": read(body, Form(options.content))}
+    except (Omitted, NotOfThatForm) as error:
+        return {"contentOmitted": str(error)}
