@@ -62,7 +62,7 @@ class Aws:
         cut = len(names) > len(page)
         more = f"<NextContinuationToken>{quote(page[-1])}</NextContinuationToken>" if cut else ""
         cut_text = str(cut).lower()
-        return f"<ListBucketResult><IsTruncated>{cut_text}</IsTruncated>{more}{found}</ListBucketResult>"
+        return f"<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>{cut_text}</IsTruncated>{more}{found}</ListBucketResult>"
 
     @property
     def listing(self) -> dict[str, Any]:
