@@ -268,9 +268,9 @@ class FakeDiscord:
                 self.problems.append(f"link {link.number}: closed with {code}")
                 await self._close(link, code)
 
-    async def _take(self, link: Link, text: Any) -> int | None:
+    async def _take(self, link: Link, text: str | bytes) -> int | None:
         """Deal with one payload; return the code to close with if it is wrong."""
-        if not isinstance(text, str) or len(text.encode()) > MOST_BYTES:
+        if len(text if isinstance(text, bytes) else text.encode()) > MOST_BYTES:
             return 4002
         try:
             frame = json.loads(text)
@@ -426,15 +426,15 @@ class FakeDiscord:
             self.requests.append((request.method, request.path_qs, dict(request.headers)))
             if self.refusals:
                 status, headers, body = self.refusals.popleft()
-                return web.json_response(body, status=status, headers=headers)
+                return _answer_of(body, status=status, headers=headers)
             secret = "secret" in request.match_info
             if not secret and request.headers.get("Authorization") != f"Bot {self.token}":
-                return web.json_response({"message": "401: Unauthorized", "code": 0}, status=401)
+                return _answer_of({"message": "401: Unauthorized", "code": 0}, status=401)
             headers, wait = self._counted(form, request.match_info.get("channel", ""))
             if wait > 0:
                 self.problems.append(f"{form}: above the limit")
                 body = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
-                return web.json_response(body, status=429, headers={**headers, "Retry-After": str(int(wait) + 1)})
+                return _answer_of(body, status=429, headers={**headers, "Retry-After": str(int(wait) + 1)})
             response = await handler(request)
             response.headers.update(headers)
             return response
@@ -469,14 +469,14 @@ class FakeDiscord:
         known: dict[str, Any] = {"url": self.gateway_url}
         if request.path.endswith("/bot"):
             known |= {"shards": 1, "session_start_limit": limit}
-        return web.json_response(known)
+        return _answer_of(known)
 
     async def _me(self, _: web.Request) -> web.Response:
-        return web.json_response(self._user())
+        return _answer_of(self._user())
 
     async def _application(self, _: web.Request) -> web.Response:
         owner = self._user()
-        return web.json_response(
+        return _answer_of(
             {
                 "id": BOT_ID,
                 "name": "fake",
@@ -496,16 +496,16 @@ class FakeDiscord:
     async def _channel(self, request: web.Request) -> web.Response:
         channel = request.match_info["channel"]
         if channel not in self.channels:
-            return web.json_response({"message": "Unknown Channel", "code": 10003}, status=404)
-        return web.json_response({"id": channel, "type": 0, "guild_id": GUILD, "name": "general", "position": 0})
+            return _answer_of({"message": "Unknown Channel", "code": 10003}, status=404)
+        return _answer_of({"id": channel, "type": 0, "guild_id": GUILD, "name": "general", "position": 0})
 
     async def _history(self, request: web.Request) -> web.Response:
         channel = request.match_info["channel"]
         if channel not in self.channels:
-            return web.json_response({"message": "Missing Access", "code": 50001}, status=403)
+            return _answer_of({"message": "Missing Access", "code": 50001}, status=403)
         limit = int(request.query.get("limit", "50"))
         if not 1 <= limit <= 100:
-            return web.json_response({"message": "Invalid Form Body", "code": 50035}, status=400)
+            return _answer_of({"message": "Invalid Form Body", "code": 50035}, status=400)
         messages = self.channels[channel]
         if "after" in request.query:
             messages = [one for one in messages if int(one["id"]) > int(request.query["after"])][:limit]
@@ -513,19 +513,19 @@ class FakeDiscord:
             messages = [one for one in messages if int(one["id"]) < int(request.query["before"])][-limit:]
         else:
             messages = messages[-limit:]
-        return web.json_response(messages[::-1])
+        return _answer_of(messages[::-1])
 
     async def _post(self, request: web.Request) -> web.Response:
         channel, body = request.match_info["channel"], await request.json()
         if channel not in self.channels:
-            return web.json_response({"message": "Missing Access", "code": 50001}, status=403)
+            return _answer_of({"message": "Missing Access", "code": 50001}, status=403)
         if not body.get("content") and not body.get("embeds"):
-            return web.json_response({"message": "Cannot send an empty message", "code": 50006}, status=400)
+            return _answer_of({"message": "Cannot send an empty message", "code": 50006}, status=400)
         nonce = body.get("nonce")
         if nonce is not None and len(str(nonce)) > 25:
-            return web.json_response({"message": "Invalid Form Body", "code": 50035}, status=400)
+            return _answer_of({"message": "Invalid Form Body", "code": 50035}, status=400)
         if body.get("enforce_nonce") and nonce in self._nonces:
-            return web.json_response(self._nonces[nonce])
+            return _answer_of(self._nonces[nonce])
         message_id = await self.say(body.get("content") or "", channel=channel, author=BOT_ID, nonce=nonce)
         message = next(one for one in reversed(self.channels[channel]) if one["id"] == message_id)
         message["embeds"] = body.get("embeds", [])
@@ -533,7 +533,7 @@ class FakeDiscord:
             message["message_reference"] = body["message_reference"]
         if nonce is not None:
             self._nonces[nonce] = message
-        return web.json_response(message)
+        return _answer_of(message)
 
     async def _react(self, request: web.Request) -> web.Response:
         one = (request.match_info["channel"], request.match_info["message"], request.match_info["emoji"])
@@ -544,15 +544,13 @@ class FakeDiscord:
     async def _answer(self, request: web.Request) -> web.Response:
         interaction = request.match_info["interaction"]
         if interaction in self.answers:
-            return web.json_response(
-                {"message": "Interaction has already been acknowledged.", "code": 40060}, status=400
-            )
+            return _answer_of({"message": "Interaction has already been acknowledged.", "code": 40060}, status=400)
         self.answers[interaction] = await request.json()
         return web.Response(status=204)
 
     async def _edit(self, request: web.Request) -> web.Response:
         self.edits.append(await request.json())
-        return web.json_response({"id": "1", "content": self.edits[-1].get("content")})
+        return _answer_of({"id": "1", "content": self.edits[-1].get("content")})
 
     def _message(self, content: str, *, channel: str, author: str, nonce: str | None) -> dict[str, Any]:
         message_id = self.snowflake()
@@ -596,3 +594,9 @@ class FakeDiscord:
             "flags": 0,
             "public_flags": 0,
         }
+
+
+def _answer_of(data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON as Discord sends it: without a charset, which discord.py insists on."""
+    body = json.dumps(data).encode()
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
