@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
-from connectors import sns, sqs
-from connectors.base.contract import Received, Refused, Unreadable
+from connectors import s3, sns, sqs
+from connectors.base.contract import Moved, Received, Refused, Unreadable
 from tests.peers.programs import free_port, needs, running
 from tests.unit.connectors.standing import Reading, StandIn, reading
 
@@ -252,3 +253,149 @@ async def test_a_queue_is_subscribed_once_however_often_the_source_starts(aws: P
 
     assert [one["Endpoint"] for one in found["Subscriptions"]] == [aws.arn]
     assert topic in (await aws.attributes())["Policy"]
+
+
+# ---- s3 --------------------------------------------------------------------------------------------------------------
+
+
+async def put(objects: Any, bucket: str, key: str, body: bytes = b"abc") -> None:
+    await objects.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+async def test_notifications_of_a_bucket_come_through_the_queue(aws: Place) -> None:
+    async with client(aws.moto, "s3") as objects:
+        place = {"LocationConstraint": REGION}
+        await objects.create_bucket(Bucket="notifying", CreateBucketConfiguration=place)
+        await objects.put_bucket_notification_configuration(
+            Bucket="notifying",
+            NotificationConfiguration={
+                "QueueConfigurations": [{"QueueArn": aws.arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]
+            },
+        )
+        await put(objects, "notifying", "in/a b+é%2F.txt")
+        await put(objects, "notifying", "in/data.json", b'{"total": 3}')
+        site = here()
+        config = {**aws.config, "mode": "queue", "endpoint_url": aws.moto, "content": "auto"}
+        async with reading(s3.Source(s3.Config.model_validate(config), site), site) as one:
+            found = await events(one, 2)
+            await objects.delete_object(Bucket="notifying", Key="in/data.json")
+            found += await events(one, 1)
+            await aws.empties()
+
+    assert site.notes == {"skipped": 1}  # the TestEvent
+    by_key = {(event.event_type, event.key): event for event in found}
+    assert set(by_key) == {("created", "in/a b+é%2F.txt"), ("created", "in/data.json"), ("deleted", "in/data.json")}
+    assert by_key["created", "in/data.json"].data["content"] == {"total": 3}
+    assert by_key["created", "in/a b+é%2F.txt"].data["content"] == "abc"
+    assert len({event.id for event in found}) == 3
+
+
+async def test_a_bucket_of_many_objects_is_listed_and_looked_at_again(aws: Place) -> None:
+    async with client(aws.moto, "s3") as objects:
+        await objects.create_bucket(Bucket="listed", CreateBucketConfiguration={"LocationConstraint": REGION})
+        keys = [f"in/{number:04} ü+&.txt" for number in range(1_050)]
+        for key in keys:
+            await put(objects, "listed", key)
+        await put(objects, "listed", "out/a")
+        config = s3.Config.model_validate(
+            {
+                "mode": "list",
+                "bucket": "listed",
+                "prefix": "in/",
+                "interval": 0.05,
+                "endpoint_url": aws.moto,
+                "region": REGION,
+                **KEYS,
+            }
+        )
+        site = here()
+        async with reading(s3.Source(config, site), site) as one:
+            first = await events(one, len(keys))
+            assert isinstance(await one.next(), Moved)
+        await put(objects, "listed", keys[5], b"changed")
+        await objects.delete_object(Bucket="listed", Key=keys[7])
+        await put(objects, "listed", "in/new")
+        async with reading(s3.Source(config, site), site) as one:
+            second = await events(one, 3)
+            assert isinstance(await one.next(), Moved)
+            await put(objects, "listed", "in/newer")
+            third = await one.event()
+
+    assert [event.key for event in first] == keys
+    assert [(event.event_type, event.key) for event in (*second, third)] == [
+        ("updated", keys[5]),
+        ("created", "in/new"),
+        ("deleted", keys[7]),
+        ("created", "in/newer"),
+    ]
+
+
+async def test_a_growing_bucket_goes_on_after_its_last_key(aws: Place) -> None:
+    async with client(aws.moto, "s3") as objects:
+        await objects.create_bucket(Bucket="growing", CreateBucketConfiguration={"LocationConstraint": REGION})
+        config = s3.Config.model_validate(
+            {
+                "mode": "list",
+                "order": "growing",
+                "bucket": "growing",
+                "interval": 0.05,
+                "endpoint_url": aws.moto,
+                "region": REGION,
+                **KEYS,
+            }
+        )
+        site, found = here(), []
+        for number in range(3):
+            await put(objects, "growing", f"2026-06-0{number}")
+            async with reading(s3.Source(config, site), site) as one:
+                found.append(await one.event())
+
+    assert [event.key for event in found] == ["2026-06-00", "2026-06-01", "2026-06-02"]
+
+
+# ---- credentials -----------------------------------------------------------------------------------------------------
+
+ALLOWED = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]}
+
+
+@asynccontextmanager
+async def authorised(moto: str) -> AsyncIterator[None]:
+    """Let moto look at credentials and policies for a while."""
+
+    async def after(count: str) -> None:
+        async with ClientSession() as http, http.post(f"{moto}/moto-api/reset-auth", data=count) as answer:
+            answer.raise_for_status()
+
+    await after("0")
+    try:
+        yield
+    finally:
+        await after("1e9")
+
+
+async def test_revoked_credentials_refuse_and_restored_ones_go_on(aws: Place) -> None:
+    async with client(aws.moto, "iam") as users:
+        await users.create_user(UserName="reader")
+        await users.put_user_policy(UserName="reader", PolicyName="all", PolicyDocument=json.dumps(ALLOWED))
+        key = (await users.create_access_key(UserName="reader"))["AccessKey"]
+        keys = {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
+        await aws.sqs.send_message(QueueUrl=aws.url, MessageBody="a")
+        await aws.sqs.send_message(QueueUrl=aws.url, MessageBody="b")
+        site = here()
+        source = sqs.Source(sqs.Config.model_validate({**aws.config, **keys}), site)
+
+        async def ends() -> Exception:
+            async with authorised(aws.moto), reading(source, site) as one:
+                return await one.to_its_end()
+
+        await users.delete_user_policy(UserName="reader", PolicyName="all")
+        denied = await ends()
+        await users.put_user_policy(UserName="reader", PolicyName="all", PolicyDocument=json.dumps(ALLOWED))
+        async with authorised(aws.moto), reading(source, site) as one:
+            found = await events(one, 2)
+        await users.delete_access_key(UserName="reader", AccessKeyId=key["AccessKeyId"])
+        revoked = await ends()
+
+    assert {event.data["body"] for event in found} == {"a", "b"}
+    assert [type(one) for one in (denied, revoked)] == [Refused, Refused]
+    assert await aws.counts() == (0, 0)

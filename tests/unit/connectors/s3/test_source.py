@@ -61,8 +61,8 @@ class Aws:
         )
         cut = len(names) > len(page)
         more = f"<NextContinuationToken>{quote(page[-1])}</NextContinuationToken>" if cut else ""
-        cut_text = str(cut).lower()
-        return f"<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>{cut_text}</IsTruncated>{more}{found}</ListBucketResult>"
+        about = f"<EncodingType>url</EncodingType><IsTruncated>{str(cut).lower()}</IsTruncated>{more}"
+        return f"<ListBucketResult>{about}{found}</ListBucketResult>"
 
     @property
     def listing(self) -> dict[str, Any]:
