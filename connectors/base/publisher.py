@@ -69,11 +69,9 @@ class Publisher:
 
     async def probe(self, seconds: float) -> str | None:
         """Return why Kafka does not answer now, None when it does."""
-        producer = self._producer
-        if producer is None:
-            return self.last_error
         try:
-            await asyncio.wait_for(producer.client.fetch_all_metadata(), seconds)
+            async with asyncio.timeout(seconds):
+                await (await self._connected()).client.fetch_all_metadata()
         except TimeoutError:
             return f"Kafka did not answer within {seconds:g} s"
         except (errors.KafkaError, OSError) as error:

@@ -22,10 +22,12 @@ class Gathered:
         self._reader = Reader(service, "results", service.partitions)
         self.numbers: dict[str, Counter[Any]] = {}
 
-    def read_on(self) -> None:
+    def read_on(self) -> dict[str, Counter[Any]]:
+        """Read what came since the last time; return all numbers."""
         for message in self._reader.read_on():
             result = orjson.loads(message.value())["result"]
             self.numbers.setdefault(result["source"], Counter())[result["n"]] += 1
+        return self.numbers
 
     def has(self, source: str, wanted: Iterable[Any], seconds: float) -> None:
         """Return once every wanted number of a source has a result. Raises Expired with what is missing."""

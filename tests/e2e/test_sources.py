@@ -1,0 +1,152 @@
+"""Sources end to end: processes that are killed, frozen and edited, and a world outside whose events are counted."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.kafka.admin import Admin
+from app.kafka.embedded import EmbeddedKafka
+from app.settings import Settings
+from app.wiring import sourcelist
+from tests.e2e.fleet import SOURCES, Fleet, declare
+from tests.e2e.gathered import FLOW, Gathered
+from tests.e2e.outside import Outside
+from tests.e2e.service import Service
+from tests.e2e.tally import Reader
+from tests.e2e.waiting import until
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    with Outside() as outside:
+        yield outside
+
+
+def states(service: Service) -> dict[str, dict[str, Any]]:
+    settings: Settings = service.settings
+    found = sourcelist.listed(settings.kafka, Admin.connect(settings.kafka))
+    return {name: one.record() for name, one in found.items()}
+
+
+def test_killed_and_frozen_processes_lose_and_double_nothing(service: Service, outside: Outside) -> None:
+    fleet = Fleet(service, outside, random.Random(5), print)
+    for _ in range(3):
+        fleet.kill()
+    fleet.freeze()
+    fleet.kill()
+
+    outcome = fleet.finish()
+
+    assert (0, 0) == (outcome.lost, outcome.doubled), outcome
+    assert outcome.events["stream"] > 100
+
+
+def test_a_broker_that_is_away_holds_sources_up_and_loses_nothing(
+    own_kafka: Any, tmp_path: Path, outside: Outside
+) -> None:
+    kafka: EmbeddedKafka = own_kafka()
+    kafka.start()
+    with Service(kafka, "away.", tmp_path / "service") as service:
+        fleet = Fleet(service, outside, random.Random(6), print)
+        until(lambda: "items" in fleet.gathered.read_on(), 60, "events come")
+        fleet.restart_broker(8.0)
+
+        outcome = fleet.finish()
+
+        assert (0, 0) == (outcome.lost, outcome.doubled), outcome
+        assert all(member.alive for member in fleet.members), service.tails()
+
+
+def test_a_file_is_followed_while_it_runs(service: Service, outside: Outside, tmp_path: Path) -> None:
+    service.start("w0", flows=FLOW).ready()
+    file = declare(tmp_path, outside)
+    service.connectors("c0", file).ready()
+    gathered = Gathered(service)
+    gathered.has("stream", range(1, 20), 60)
+
+    document = yaml.safe_load(file.read_text())
+    document["sources"][0] |= {"topic": "copy/{{ type }}", "filter": {"data.n": {"gt": 50}}}
+    del document["sources"][2]
+    file.write_text(json.dumps(document))
+
+    until(lambda: "copy" in gathered.read_on(), 60, "the changed source publishes elsewhere")
+    until(lambda: "clock" not in states(service), 30, "the removed source is gone")
+    file.write_text("sources: [")  # a mistake changes nothing
+    count = outside.hold()
+    until(
+        lambda: set(range(51, count + 1)) <= set().union(*gathered.read_on().values()),
+        60,
+        "every event passed one or the other",
+    )
+    assert {"stream", "items"} == states(service).keys()
+
+
+def test_credentials_that_are_taken_and_given_back_lose_nothing(
+    service: Service, outside: Outside, tmp_path: Path
+) -> None:
+    service.start("w0", flows=FLOW).ready()
+    service.connectors("c0", declare(tmp_path, outside)).ready()
+    gathered = Gathered(service)
+    gathered.has("stream", range(1, 20), 60)
+
+    outside.authorized = False
+    until(
+        lambda: {states(service)[name]["state"] for name in SOURCES} == {"failed"},
+        60,
+        "they have failed, and say so",
+        else_show=lambda: str(states(service)),
+    )
+    assert "401" in states(service)["stream"]["error"]["message"]
+    outside.authorized = True
+
+    count = outside.count() + 20
+    until(lambda: outside.count() >= count, 30, "more events")
+    count = outside.hold()
+    for source in SOURCES:
+        gathered.has(source, range(1, count + 1), 60)
+        assert gathered.doubled(source) == {}
+    assert {"connected"} == {states(service)[name]["state"] for name in SOURCES}
+
+
+def test_a_clean_stop_leaves_nothing_behind(service: Service, outside: Outside, tmp_path: Path) -> None:
+    file = declare(tmp_path, outside)
+    first = service.connectors("c0", file).ready()
+    until(lambda: states(service).get("stream", {}).get("state") == "connected", 30, "it is connected")
+
+    assert first.stop() == 0, first.tail()
+    second = service.connectors("c1", file).ready(20)
+    until(lambda: states(service)["stream"].get("owner") == "c1", 30, "another has it without waiting for a session")
+    assert second.stop() == 0
+
+
+def test_a_run_sets_up_uses_and_ends_sources(service: Service, outside: Outside, tmp_path: Path) -> None:
+    worker = service.start("w0", flows=Path(__file__).parent / "sourceflows.py").ready()
+    service.connectors("c0").ready()
+    gateway = service.gateway().ready()
+    body = {"name": "watch", "payload": {"url": f"{outside.url}/stream"}}
+    assert gateway.post(json.dumps(body).encode())[0] == 202
+
+    reader = Reader(service, "results", service.partitions)
+    results: dict[str, Any] = {}
+
+    def both() -> bool:
+        for message in reader.read_on():
+            value = json.loads(message.value())
+            results[value["workflow_id"]] = value
+        return len(results) == 2
+
+    until(both, 90, "both runs have ended", else_show=service.tails)
+    assert {"completed"} == {one["status"] for one in results.values()}, results
+    watched = results["watches"]["result"]
+    assert list(range(1, 21)) == watched["numbers"]
+    assert "connected" == watched["source"]["status"]
+    assert "nothing can be sent" in watched["refused"]
+    assert watched["source"]["id"] == watched["shown"]["sources"][0]["id"]
+    assert "failed" == results["watches_plainly"]["result"]["status"]
+    until(lambda: states(service) == {}, 30, "no source is left")
+    assert worker.stop() == 0
