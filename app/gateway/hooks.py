@@ -5,7 +5,7 @@ somebody calls it, for a secret may be there by then.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -119,22 +119,25 @@ class Hooks:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._hooks: dict[str, Hook] = {}
+        self.gone: list[str] = []
+        """Ids of webhooks that were there, for whoever tells of them."""
 
     def configure(self, spec: Spec) -> None:
         """A source is set up so. One that is no webhook, or no longer, is none of ours."""
-        if spec.kind != KIND:
-            self.remove(spec.id)
-            return
         known = self._hooks.get(spec.id)
-        if known is None or known.spec.digest != spec.digest:
-            self.remove(spec.id)
+        if spec.kind != KIND:
+            self._forget(spec.id)
+        elif known is None or known.spec.digest != spec.digest:
+            self._forget(spec.id)
             self._hooks[spec.id] = Hook(spec, self.place)
 
     def remove(self, instance_id: str) -> None:
         """A source is there no more."""
-        gone = self._hooks.pop(instance_id, None)
-        if gone is not None:
-            gone.watched.forget()
+        if self._forget(instance_id):
+            self.gone.append(instance_id)
+
+    def all(self) -> Iterable[Hook]:
+        return self._hooks.values()
 
     def get(self, instance_id: str) -> Hook | None:
         return self._hooks.get(instance_id)
@@ -143,6 +146,12 @@ class Hooks:
         """How a webhook is, as far as this gateway has seen."""
         hook = self._hooks.get(instance_id)
         return None if hook is None else hook.watched.status
+
+    def _forget(self, instance_id: str) -> bool:
+        gone = self._hooks.pop(instance_id, None)
+        if gone is not None:
+            gone.watched.forget()
+        return gone is not None
 
 
 def _words(error: ValidationError) -> str:

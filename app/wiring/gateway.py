@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from app.gateway import connections, hooks, server, sources, workflows
+from app.gateway import connections, hooks, server, sources, telling, workflows
 from app.gateway.health import Readiness
 from app.kafka import clients
 from app.kafka.answers import Answers
@@ -20,6 +20,7 @@ from app.observe.health import Check, Report
 from app.settings import Settings, require_gateway_token
 from app.ui import readmodel
 from app.wiring import explaining
+from connectors.base.publisher import Publisher
 from topics.catalog import qualified
 
 DRAIN_SECONDS: Final = 10.0
@@ -96,6 +97,8 @@ class _Parts:
             )
         ]
         set_up.known = lambda: all(follower.is_caught_up for follower in self._sources)
+        self._publisher = Publisher(prefix=settings.kafka.prefix, client=client)
+        self._telling = telling.Telling(set_up, self._publisher)
         newest = {
             readmodel.Source.RESULTS: readmodel.MOST_RUNS,
             readmodel.Source.RUNS: readmodel.MOST_RUNS,
@@ -135,6 +138,7 @@ class _Parts:
             self._events.run(),
             self._letters.run(),
             self._answers.run(),
+            self._telling.run(),
             self._announcements.run(),
             *(follower.run() for follower in (*self._sources, *self._history)),
         ]
@@ -152,6 +156,7 @@ class _Parts:
                 if not task.done():
                     task.cancel()
             ended = await asyncio.gather(*background, return_exceptions=True)
+            await self._publisher.close()
         for outcome in ended:
             if isinstance(outcome, Exception):
                 raise _innermost(outcome)

@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import orjson
 
+from app.kafka.admin import Admin
 from app.kafka.embedded import EmbeddedKafka
 from app.settings import Settings
+from app.wiring import sourcelist
 from tests.integration.gateway_process import (
     PARTITIONS,
     make_topics,
@@ -95,6 +97,12 @@ async def test_webhooks_come_and_go_and_other_sources_are_shown(kafka: EmbeddedK
             return [(one["id"], one["state"]) for one in found] == [("feed", "backing off"), ("open", "connected")]
 
         await until(feed_backs_off)
+
+        async def told() -> bool:
+            found = await asyncio.to_thread(sourcelist.listed, settings.kafka, Admin.connect(settings.kafka))
+            return {name: one.state for name, one in found.items()} == {"feed": "backing off", "open": "connected"}
+
+        await until(told)
         await set_up(settings, gone="open")
         await until(answers(client, "/webhooks/none/open", 404))
 
