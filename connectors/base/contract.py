@@ -180,6 +180,11 @@ class Answer(Protocol):
 class Connection(Protocol):
     """A WebSocket. Frames of binary data are bytes, those of text str."""
 
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes came over it so far, pongs and parts of messages among them: it grows while it lives."""
+        ...
+
     async def receive(self) -> str | bytes:
         """Return the next message. Raises Closed, or NotConnected when the link broke without a close frame."""
         ...

@@ -172,9 +172,8 @@ class ClientHttp:
                 ssl=self._tls if self._tls is not None else True,
                 limit=0,
             )
-            if self._heard is not None:
-                # aiohttp has no hook for received bytes, and swallows pongs; liveness counts every byte.
-                connector._factory = functools.partial(_counting, loop=connector._loop, heard=self._heard)
+            # aiohttp has no hook for received bytes, and swallows pongs; liveness counts every byte.
+            connector._factory = functools.partial(_counting, loop=connector._loop, heard=self._heard)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 trust_env=False,
@@ -251,11 +250,18 @@ class ClientConnection:
 
     def __init__(self, opened: aiohttp.ClientWebSocketResponse, *, where: str) -> None:
         self._opened, self._where = opened, where
+        protocol = None if opened._conn is None else opened._conn.protocol
+        assert isinstance(protocol, _Counting)  # made by our connector
+        self._protocol = protocol
         self._closed: Closed | None = None
 
     @property
     def subprotocol(self) -> str | None:
         return self._opened.protocol
+
+    @property
+    def received_bytes(self) -> int:
+        return self._protocol.received_bytes
 
     async def receive(self) -> str | bytes:
         if self._closed is not None:
@@ -341,17 +347,19 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
 class _Counting(ResponseHandler):
     """Counts what is received, also what aiohttp keeps to itself: pongs, headers, parts of messages."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, heard: Callable[[int], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, heard: Callable[[int], None] | None) -> None:
         super().__init__(loop)
         self._heard = heard
+        self.received_bytes = 0
 
     def data_received(self, data: bytes) -> None:
-        if data:
+        self.received_bytes += len(data)
+        if data and self._heard is not None:
             self._heard(len(data))
         super().data_received(data)
 
 
-def _counting(loop: asyncio.AbstractEventLoop, heard: Callable[[int], None]) -> ResponseHandler:
+def _counting(loop: asyncio.AbstractEventLoop, heard: Callable[[int], None] | None) -> ResponseHandler:
     return _Counting(loop, heard)
 
 
