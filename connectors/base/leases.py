@@ -5,7 +5,7 @@ Used by the readers of SQS and Pub/Sub (connectors.base.sqs, connectors.base.pub
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -14,6 +14,7 @@ from connectors.base.closing import end
 from connectors.base.contract import NotConnected, Refused, Site
 
 Result = TypeVar("Result")
+Some = TypeVar("Some", covariant=True)
 
 EXTEND_AT: Final = 0.5
 """The part of a lease after which it is extended: the other half is for requests that have to be repeated."""
@@ -65,6 +66,12 @@ class Lease:
     def __init__(self, *, handle: str, group: str | None, size_bytes: int, until: float) -> None:
         self.handle, self.group, self.size_bytes, self.until = handle, group, size_bytes, until
         self.state = State.WAITING
+
+
+class Receive(Protocol[Some]):
+    """Waits for messages of a queue, and begins their leases; the first time it only looks."""
+
+    def __call__(self, *, first: bool) -> Coroutine[Any, Any, Sequence[tuple[Some, Lease]]]: ...
 
 
 class Leases:
@@ -132,6 +139,32 @@ class Leases:
         else:
             self._settle_in_order(lease.group)
         self._wake.set()
+
+    async def ahead(self, receive: "Receive[Result]") -> AsyncGenerator[Result, None]:
+        """Yield what `receive` takes, which is called again while that is handed on.
+
+        The site is told that it is connected once something, or nothing, has come. Raises what `receive` raises, and
+        what ends the leases; to be closed.
+        """
+        coming = asyncio.create_task(receive(first=True))
+        try:
+            batch = await self.beside(coming)
+            self._site.connected()
+            while True:
+                coming = asyncio.create_task(receive(first=False))
+                for message, lease in batch:
+                    if self.start(lease):
+                        yield message
+                batch = await self.beside(coming)
+        finally:
+            await end([coming])
+            if not coming.cancelled():
+                coming.exception()  # nobody asks for it any more
+
+    @property
+    def free(self) -> int:
+        """How many more may be taken; `room` waits until there are some."""
+        return max(0, self._most - len(self._held))
 
     async def room(self) -> None:
         """Wait until more may be taken. Raises what has ended the leases."""

@@ -1,6 +1,5 @@
 """Reads a queue of SQS: long polls, leases that are extended, deletion after the broker. For `sqs`, `sns` and `s3`."""
 
-import asyncio
 import base64
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from connectors.base.aws import Aws, AwsOptions, region_of, told
-from connectors.base.closing import end
 from connectors.base.contract import Ack, NotConnected, Site
 from connectors.base.leases import Failed, Lease, Leases
 from connectors.base.options import Field, Seconds
@@ -88,36 +86,20 @@ class Queue:
             lender = _Lender(client, self.url, self.name)
             async with (
                 Leases(lender, self._site, seconds=seconds, most=self._options.max_in_flight) as leases,
-                aclosing(self._received(client, leases)) as received,
+                aclosing(leases.ahead(partial(self._receive, client, leases))) as messages,
             ):
-                async for message, lease in received:
-                    if leases.start(lease):
-                        yield message
+                async for message in messages:
+                    yield message
 
-    async def _received(self, client: Any, leases: Leases) -> AsyncGenerator[tuple[Message, Lease], None]:
-        """Read ahead by one request: the next one is under way while the frame takes what came."""
-        ahead = asyncio.create_task(self._receive(client, leases, wait_seconds=0))
-        try:
-            batch = await leases.beside(ahead)
-            self._site.connected()
-            while True:
-                ahead = asyncio.create_task(self._receive(client, leases, wait_seconds=LONG_POLL_SECONDS))
-                for one in batch:
-                    yield one
-                batch = await leases.beside(ahead)
-        finally:
-            await end([ahead])
-            if not ahead.cancelled():
-                ahead.exception()  # nobody asks for it any more
-
-    async def _receive(self, client: Any, leases: Leases, *, wait_seconds: int) -> list[tuple[Message, Lease]]:
+    async def _receive(self, client: Any, leases: Leases, *, first: bool) -> list[tuple[Message, Lease]]:
+        """Poll long, but the first time: it tells whether the queue can be read."""
         await leases.room()
         since = self._site.monotonic()
         with told(f"reading queue {self.name}"):
             answer = await client.receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=AT_ONCE,
-                WaitTimeSeconds=wait_seconds,
+                WaitTimeSeconds=0 if first else LONG_POLL_SECONDS,
                 VisibilityTimeout=int(self._options.visibility),
                 MessageSystemAttributeNames=["All"],
                 MessageAttributeNames=["All"],
@@ -131,7 +113,7 @@ class Queue:
         again = sum(message.received_count > 1 for message, _ in taken)
         if again:
             self._site.note("redelivered", again)
-        if not taken and wait_seconds and self._site.monotonic() - since < _SLOWEST_EMPTY_SECONDS:
+        if not taken and not first and self._site.monotonic() - since < _SLOWEST_EMPTY_SECONDS:
             await self._site.sleep(_SLOWEST_EMPTY_SECONDS)  # an emulator that knows no long polls
         return taken
 
