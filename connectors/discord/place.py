@@ -39,7 +39,7 @@ class Place:
         return replace(self, session=session, terms=terms, newest=newest, gaps=tuple(asked or newest))
 
     def lost(self) -> "Place":
-        return replace(self, session=None)
+        return replace(self, session=None, terms="")
 
     def passed(self, seq: int) -> "Place":
         """Return the place after a dispatch, or the same when it has none like it."""
@@ -80,12 +80,13 @@ class Place:
             for channel, last in newest.items()
             if snowflakes.read(channel) is not None and snowflakes.read(last) is not None
         }
+        session, terms = _session(stored), stored.get("terms")
         return cls(
-            session=_session(stored),
+            session=session,
             newest=known,
             gaps=tuple(channel for channel in gaps if isinstance(channel, str) and channel in known),
             starts=Starts.read(stored.get("identifies")),
-            terms=terms if isinstance(terms := stored.get("terms"), str) else "",
+            terms=terms if session is not None and isinstance(terms, str) else "",
         )
 
 
