@@ -1,6 +1,12 @@
 """The worker's metrics: one typed list, each with its meaning. Docs and dashboards are made from it."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from topics.provenance import Provenance
+
+MOST_PROVIDERS = 100
 
 
 class WorkerMetrics:
@@ -61,3 +67,25 @@ class WorkerMetrics:
             "headgate_dedup_fill_ratio", "Ids remembered over the bound: at 1 ids are forgotten early.", ("partition",)
         )
         self.dedup_early = counter("headgate_dedup_forgotten_early", "Ids forgotten before the window ended.")
+        self._providers: set[str] = set()
+        self.provided_runs = counter(
+            "triggers_runs_started", "Runs started by events of sources and webhooks, by their kind.", ("provider",)
+        )
+        self.provided_seconds = Histogram(
+            "triggers_latency_seconds",
+            "Seconds from the reading of an event by a source to the start of its run.",
+            ("provider",),
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0),
+            registry=self.registry,
+        )
+
+    def provided(self, started: Iterable[tuple[Provenance, int]]) -> None:
+        """Count runs that events of sources started, with the times of those starts (ms)."""
+        for found, at_ms in started:
+            # Any client can write the header: kinds beyond what an installation has share one name.
+            if len(self._providers) < MOST_PROVIDERS and len(found.provider) <= 50:
+                self._providers.add(found.provider)
+            provider = found.provider if found.provider in self._providers else "other"
+            self.provided_runs.labels(provider).inc()
+            if found.received_ms is not None:
+                self.provided_seconds.labels(provider).observe(max(0, at_ms - found.received_ms) / 1000)

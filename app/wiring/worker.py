@@ -235,6 +235,8 @@ class _Worker:
                 getattr(metrics, name).inc(count)
         for (workflow, status), count in counters.ended.items():
             metrics.ended.labels(workflow, status).inc(count)
+        if counters.provided:
+            metrics.provided(counters.provided)
         state.counters = Counters()
 
     # --- what goes on beside the pumps ------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 Called by the frame for everything that is read, and by the gateway for webhooks.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from hashlib import blake2b
@@ -15,13 +14,9 @@ from connectors.base.templates import Template, TemplateError
 from topics import codec, facts
 from topics.facts import Record
 from topics.malformed import Malformed
+from topics.provenance import INSTANCE, PROVIDER, RECEIVED_AT, SOURCE, TYPE
 from topics.sources import Spec
 
-PROVIDER: Final = "provider"
-INSTANCE: Final = "instance"
-TYPE: Final = "type"
-RECEIVED_AT: Final = "received_at"
-"""Header: milliseconds since 1970 at which the event was read, for the latency from the outside to the run."""
 MOST_ID_CHARS: Final = 400
 
 
@@ -50,7 +45,7 @@ class NotAnEvent(Exception):
 
 def source_of(instance_id: str) -> str:
     """Return the CloudEvents source of a source's events: ids are unique within it."""
-    return f"headgate/sources/{instance_id}"
+    return SOURCE + instance_id
 
 
 def bounded_id(text: str) -> str:
@@ -161,9 +156,3 @@ def _readable(data: Any) -> bytes:
         return codec.encode_data(data, "the data")
     except Malformed:
         return repr(data).encode(errors="replace")
-
-
-def headers_of(headers: Mapping[str, bytes]) -> tuple[str, int | None]:
-    """Return the kind of source and the time of reading that an event's headers tell; "" and None for others."""
-    at = headers.get(RECEIVED_AT, b"")
-    return headers.get(PROVIDER, b"").decode(errors="replace"), int(at) if at.isdigit() and len(at) < 16 else None

@@ -55,7 +55,7 @@ def start(
     state.running += 1
     state.touched_runs[run_id] = run
     state.changed = True
-    state.counters.started += 1
+    state.counters.start(events[0], state.now_ms)
     if workflow.cancel_on and run.key is not None:
         state.keyed.remember(run_id, workflow.id, run.key)
     if workflow.timeout_seconds is not None:

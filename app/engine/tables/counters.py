@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from topics.envelope import Envelope
+from topics.provenance import SOURCE, Provenance, provenance_of
+
 
 @dataclass(slots=True)
 class Counters:
@@ -29,5 +32,13 @@ class Counters:
     woken: int = 0
     overslept: int = 0
     """Events that became dead letters because too many slept."""
+    provided: list[tuple[Provenance, int]] = field(default_factory=list)
+    """Where first events of runs came from, of those that sources read, and when the runs started (ms)."""
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
     """By workflow id and status."""
+
+    def start(self, event: Envelope, now_ms: int) -> None:
+        """A run started; `event` is its first."""
+        self.started += 1
+        if event[1].startswith(SOURCE):
+            self.provided.append((provenance_of(event.raw_headers), now_ms))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base.contract import Received, Unreadable
-from connectors.base.events import Maker, NotAnEvent, bounded_id, headers_of
+from connectors.base.events import Maker, NotAnEvent, bounded_id
 from topics import codec
+from topics.provenance import provenance_of
 from topics.sources import Spec
 
 
@@ -34,7 +35,7 @@ def test_the_record_decodes_to_the_event_that_was_read() -> None:
     )  # fmt: skip
     assert event.created_at == "2026-05-01T10:00:00Z"
     assert event.explicit
-    assert ("rss", 5) == headers_of(dict(made.headers))
+    assert ("rss", 5) == provenance_of(made.headers)
 
 
 def test_topic_and_key_are_templates_over_the_event() -> None:
@@ -86,11 +87,6 @@ def test_long_and_odd_ids_become_digests_that_stay_the_same() -> None:
     assert bounded_id("x" * 500) == bounded_id("x" * 500) != bounded_id("x" * 501)
     assert bounded_id("a\nb").startswith("blake2b:")
     assert bounded_id("\ud800").startswith("blake2b:")
-
-
-def test_headers_of_others_say_nothing() -> None:
-    assert ("", None) == headers_of({})
-    assert ("rss", None) == headers_of({"provider": b"rss", "received_at": b"yesterday"})
 
 
 Json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5)
