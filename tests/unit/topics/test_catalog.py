@@ -16,11 +16,11 @@ def test_each_topic_says_what_is_in_it_and_who_writes_it(topic: Topic) -> None:
 
 
 def test_the_topics_are_those_of_the_design() -> None:
-    names = "events commands journal results runs dlq workflows triggers cursors"
+    names = "events commands journal results runs dlq workflows triggers cursors actions sources"
     assert list(CATALOG) == names.split()
     assert {name for name in CATALOG if CATALOG[name].co_partitioned} == set(names.split()[:5])
     assert {name for name in CATALOG if CATALOG[name].cleanup is Cleanup.COMPACT} == {
-        *("journal", "workflows", "triggers", "cursors")
+        *("journal", "workflows", "triggers", "cursors", "sources")
     }
     assert CATALOG["events"].timestamps is Timestamps.APPEND
 
