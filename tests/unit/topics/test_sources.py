@@ -53,7 +53,7 @@ def test_the_digest_tells_what_matters_to_the_owner_and_not_who_set_it_up() -> N
 
     assert SPEC.digest == replace(SPEC, origin="api").digest
     assert SPEC.digest != replace(SPEC, topic=None).digest
-    assert SPEC.digest == Spec(**{**_fields(SPEC), "options": dict(reversed(SPEC.options.items()))}).digest
+    assert SPEC.digest == Spec(**{**_fields(SPEC), "options": dict(list(SPEC.options.items())[::-1])}).digest
 
 
 def _fields(spec: Spec) -> dict[str, Any]:
