@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from topics import sources
+
 Schema = Mapping[str, Any]
 
 _TEXT: Final = {"type": "string"}
@@ -223,7 +225,91 @@ WORKFLOWS: Final[Schema] = {
     "oneOf": [ANNOUNCEMENT, _RETIREMENT, _LOADED],
 }
 
+_SOURCE_ID: Final = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+    "description": "id of the source",
+}
+_KIND: Final = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,49}$", "description": "kind of the source"}
+_FORMAT: Final = {"const": sources.FORMAT, "description": "records of another format are passed over"}
+
+TRIGGER: Final[Schema] = _object(
+    {
+        "format": _FORMAT,
+        "id": _SOURCE_ID,
+        "kind": _KIND,
+        "options": {"type": "object", "description": "as the kind describes them; secrets are named, never contained"},
+        "filter": {"type": ["object", "null"], "description": "which events are published; null for all"},
+        "reconnect": {"type": "object", "description": "how long to wait between attempts; empty for the defaults"},
+        "topic": {**_TEXT_OR_NULL, "description": "template of the logical topic; null for {{ source.id }}/{{ type }}"},
+        "key": {**_TEXT_OR_NULL, "description": "template of the events' key; null for what the kind says"},
+        "paused": {"type": "boolean"},
+        "origin": {**_TEXT, "description": "who has set it up: `file <name>` or `run <run id>`"},
+    },
+    description="how a source is set up; a record without a value removes it",
+)
+
+CURSOR: Final[Schema] = _object(
+    {
+        "format": _FORMAT,
+        "kind": {**_TEXT, "description": "kind of the source, which alone can read the position"},
+        "epoch": {**_TEXT, "description": "the owner and connection that wrote it"},
+        "at": _TIME,
+        "position": {"description": "where reading goes on, as the kind has it"},
+    },
+    description="how far a source was read; the key `/actions` is the partition's own place in `actions`",
+)
+
+ACTION: Final[Schema] = _object(
+    {
+        "format": _FORMAT,
+        "id": {**_TEXT, "description": "idempotency key, the same at every repetition"},
+        "source": _SOURCE_ID,
+        "body": {"type": "object", "description": "what to send, as the kind describes it"},
+        "expires_at": {**_TIME, "description": "after this time it is not tried any more"},
+    },
+    description="a message that a run asks a source to send",
+)
+
+_PROBLEM: Final = _object(
+    {"kind": {"enum": ["transient", "permanent"]}, "reason": _TEXT, "message": _TEXT, "at": _TIME},
+    description="what went wrong last; without secrets",
+)
+SOURCE: Final[Schema] = _object(
+    {
+        "id": _SOURCE_ID,
+        "kind": _KIND,
+        "state": {"enum": [one.value for one in sources.State]},
+        "since": {**_TIME, "description": "when it came into this state"},
+        "owner": {**_TEXT, "description": "the process that runs it"},
+        "epoch": {**_TEXT, "description": "names its connection, over restarts and owners"},
+        "connected_at": _TIME_OR_NULL,
+        "last_event_at": _TIME_OR_NULL,
+        "last_byte_at": _TIME_OR_NULL,
+        "events_received": {**_COUNT, "description": "counts are since this owner began"},
+        "events_filtered": _COUNT,
+        "dead_letters": _COUNT,
+        "reconnect_attempts": {**_COUNT, "description": "since it was connected last"},
+        "next_retry_at": _TIME_OR_NULL,
+        "error": {"anyOf": [_PROBLEM, {"type": "null"}]},
+        "position": {**_TEXT_OR_NULL, "description": "its position as JSON, cut short"},
+        "notes": {"type": "object", "additionalProperties": _COUNT, "description": "what its kind counts by itself"},
+        "delivery": {"enum": ["exactly-once", "at-least-once", "best-effort", ""]},
+        "updated_at": _TIME,
+    },
+    description="how a source is, as its owner said last; a record without a value: it was removed",
+)
+
 SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
-    {"results": RESULT, "runs": RUN_FACT, "dlq": DEAD_LETTER, "workflows": WORKFLOWS}
+    {
+        "results": RESULT,
+        "runs": RUN_FACT,
+        "dlq": DEAD_LETTER,
+        "workflows": WORKFLOWS,
+        "triggers": TRIGGER,
+        "cursors": CURSOR,
+        "actions": ACTION,
+        "sources": SOURCE,
+    }
 )
 """Name of the topic in the catalog -> schema of its records."""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -5,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from headgate import workflow
-from topics import announcement, facts
+from topics import announcement, facts, sources
 from topics.catalog import CATALOG
 from topics.codec import decode
 from topics.schemas import SCHEMAS
@@ -13,6 +14,20 @@ from topics.schemas import SCHEMAS
 RUN = "charge:0123456789abcdef01234567"
 EVENT = decode(b'{"topic": "a", "data": 1}', None, [], partition=3, offset=17, timestamp_ms=1, max_bytes=None)
 ERROR = facts.error_of("ValueError", "no stock")
+
+
+STATUS = sources.Status(
+    id="tech-feed",
+    kind="rss",
+    state=sources.State.BACKING_OFF,
+    since_ms=1,
+    updated_at_ms=2,
+    connected_at_ms=1,
+    next_retry_at_ms=3,
+    error=sources.Problem(kind="transient", reason="http_503", message="a.example answered 503", at_ms=1),
+    notes={"missed": 2},
+    delivery="exactly-once",
+)
 
 
 @workflow(id="charge", trigger_on_event="orders/*", batch_size=10, batch_timeout_seconds=2, timeout=60)
@@ -103,6 +118,23 @@ RECORDS = [
     ),
     ("workflows", b'{"id":"charge","retired_at":"2026-01-31T12:00:00.000Z"}'),
     (
+        "triggers",
+        sources.configured(
+            sources.Spec(id="tech-feed", kind="rss", options={"url": "https://a.example"}, origin="file sources.yaml")
+        ).value,
+    ),
+    (
+        "cursors",
+        sources.cursor_moved(
+            "tech-feed", sources.Cursor(position=[1, None], epoch="7-0-1", kind="rss"), at_ms=1_700_000_000_000
+        )[1],
+    ),
+    (
+        "actions",
+        sources.asked_to_send(sources.Message(id="m", source="chat", body={"text": "hi"}, expires_ms=1)).value,
+    ),
+    ("sources", sources.status_told(STATUS).value),
+    (
         "workflows",
         announcement.workflows_loaded(
             instance_id="w1", process="p", workflows={"charge": "1"}, every_seconds=10.0, at_ms=0
@@ -165,6 +197,14 @@ def test_an_announcement_says_what_cancels_and_what_handles_failures_or_does_not
     for wrong in ({"cancel_on": "orders/cancelled"}, {"on_failure": None}):
         with pytest.raises(ValidationError):
             validator.validate(record | wrong)
+
+
+@pytest.mark.parametrize("state", list(sources.State))
+def test_a_source_may_be_in_every_state_and_have_no_error(state: sources.State) -> None:
+    record = orjson.loads(sources.status_told(replace(STATUS, state=state, error=None)).value)
+    Draft202012Validator(SCHEMAS["sources"]).validate(record)
+    with pytest.raises(ValidationError):
+        Draft202012Validator(SCHEMAS["sources"]).validate(record | {"state": "well"})
 
 
 def test_each_schema_is_a_schema_and_belongs_to_a_topic() -> None:

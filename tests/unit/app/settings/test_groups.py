@@ -48,6 +48,15 @@ PROMISED = {
     "worker.clock_stop_seconds": 60,
     "worker.refence_hours": 6,
     "worker.presence_seconds": 10,
+    "connectors.instance_id": socket.gethostname(),
+    "connectors.group": "connectors",
+    "connectors.allow": (),
+    "connectors.secrets": None,
+    "connectors.session_timeout_seconds": 6,
+    "connectors.dwell_seconds": 300,
+    "connectors.drain_timeout_seconds": 10,
+    "connectors.metrics_host": "127.0.0.1",
+    "connectors.metrics_port": 9101,
     "gateway.host": "127.0.0.1",
     "gateway.port": 8080,
     "gateway.url": None,
@@ -82,12 +91,14 @@ def test_every_default_is_the_promised_one() -> None:
     assert {name: loaded.value(name) for name in FIELDS} == PROMISED
 
 
-def test_development_differs_from_it_in_shape_and_token_alone() -> None:
+def test_development_differs_from_it_in_shape_token_and_what_sources_of_one_machine_need() -> None:
     assert DEV_DEFAULTS == {
         "kafka.partitions": 8,
         "kafka.replication_factor": 1,
         "kafka.min_insync_replicas": 1,
         "gateway.token": "test-token",
+        "connectors.allow": ("127.0.0.0/8", "::1/128"),
+        "connectors.dwell_seconds": 0,
     }
 
 
