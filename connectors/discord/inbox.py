@@ -20,6 +20,9 @@ class Inbox(Generic[Item]):
         self._failure: BaseException | None = None
         self._some, self._room = asyncio.Event(), asyncio.Event()
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     @property
     def is_empty(self) -> bool:
         return not self._items

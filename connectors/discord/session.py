@@ -193,7 +193,7 @@ def _stay(link: Link, given: Given, now: float, chance: float) -> Moved:  # noqa
 
 
 def _unknown(link: Link, given: Unknown, now: float, chance: float) -> Moved:  # noqa: ARG001 a handler
-    return link, (Count(what=f"op_{given.op}" if 0 <= given.op < 100 else "op_unknown"),)
+    return link, (Count(what="unknown_opcodes"),)
 
 
 def _greeted(link: Link, given: Hello, now: float, chance: float) -> Moved:

@@ -249,8 +249,7 @@ def test_ready_in_place_of_a_replay_begins_a_new_session() -> None:
 
 
 def test_opcodes_of_the_future_are_counted() -> None:
-    assert advance(live(), Unknown(op=42), now=0.0, chance=0.5) == (live(), (Count(what="op_42"),))
-    assert advance(live(), Unknown(op=-(10**30)), now=0.0, chance=0.5)[1] == (Count(what="op_unknown"),)
+    assert advance(live(), Unknown(op=42), now=0.0, chance=0.5) == (live(), (Count(what="unknown_opcodes"),))
 
 
 # ---- ends ------------------------------------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ async def test_without_room_nothing_is_read_and_the_link_stays(
         await discord.send({"op": 1, "d": None})  # the reader goes on to the inbox that is there now
         sent = [await discord.say(str(number)) for number in range(10)]
         await until(lambda: len(discord.links[0].beats) >= 5)
-        assert wire.inbox.is_full
+        assert len(wire.inbox) == 2
         assert not wire.is_over
         come = [await got(wire) for _ in sent]
         assert [one.event.data["id"] for one in come if isinstance(one, Emit)] == sent
