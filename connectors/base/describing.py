@@ -81,6 +81,8 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
             return "secret"
         case "string":
             return "text"
+        case "number" if schema.get("format") == "duration":
+            return "duration"
         case "null":
             return "none"
         case None:
@@ -96,6 +98,10 @@ def _default(value: Any) -> str:
         return "see below"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple | list):
+    if value == "":
+        return '""'
+    if isinstance(value, frozenset):
+        value = sorted(value)
+    if isinstance(value, tuple | list | dict):
         return ", ".join(map(str, value)) or "none"
     return str(getattr(value, "value", value))

@@ -6,7 +6,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from connectors.base import durations
 
-Seconds = Annotated[float, BeforeValidator(durations.seconds), Field(gt=0, le=366 * 86_400)]
+Seconds = Annotated[
+    float,
+    BeforeValidator(durations.seconds),
+    Field(gt=0, le=366 * 86_400, json_schema_extra={"format": "duration"}),
+]
 """A number of seconds, or a duration as people write it: `90s`, `5m`, `1h30m`, `PT1H`."""
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=4096)]
 SocketUrl = Annotated[str, Field(pattern=r"^wss?://[^\s]+$", max_length=4096)]

@@ -1,5 +1,7 @@
 """The options of a kind in words."""
 
+from typing import Literal
+
 import pytest
 
 from connectors.base import describing, registry
@@ -12,6 +14,19 @@ class Inner(Options):
     name: str = Field(description="A name.")
 
 
+class Round(Options):
+    """One of two."""
+
+    by: Literal["round"] = Field(default="round", description="Round.")
+
+
+class Square(Options):
+    """The other one."""
+
+    by: Literal["square"] = Field(description="Square.")
+    side: int = Field(default=1, description="A side.")
+
+
 class Outer(Options):
     """Options of a test."""
 
@@ -19,6 +34,10 @@ class Outer(Options):
     token: SecretStr | None = Field(default=None, description="A secret.")
     wait: Seconds = Field(default=5.0, description="How\n        long.")
     several: tuple[Inner, ...] = Field(default=(), description="Some.")
+    names: frozenset[str] = Field(default=frozenset({"b", "a"}), description="Names.")
+    more: dict[str, str] = Field(default_factory=dict, description="More.")
+    start: str = Field(default="", description="A start.")
+    shape: Round | Square = Field(default=Round(), description="A shape.")
 
 
 def test_each_option_has_type_default_and_meaning() -> None:
@@ -27,9 +46,16 @@ def test_each_option_has_type_default_and_meaning() -> None:
     assert [
         ("url", "text", "", "Where it is."),
         ("token", "secret or none", "none", "A secret."),
-        ("wait", "number", "5.0", "How long."),
+        ("wait", "duration", "5.0", "How long."),
         ("several", "list of object", "none", "Some."),
         ("several.name", "text", "", "A name."),
+        ("names", "list of text", "a, b", "Names."),
+        ("more", "object", "none", "More."),
+        ("start", "text", '""', "A start."),
+        ("shape", "object", "see below", "A shape."),
+        ("shape.by", "round", "round", "Round."),
+        ("shape.by", "square", "", "Square."),
+        ("shape.side", "integer", "1", "A side."),
     ] == rows
 
 
