@@ -152,5 +152,17 @@ def jsonable(value: Any) -> Any:
             return {str(name): jsonable(one) for name, one in value.items()}
         case list() | tuple() | set() | frozenset():
             return [jsonable(one) for one in value]
+        case _ if hasattr(value, "items"):  # rows within rows: asyncpg's are no Mapping
+            return {str(name): jsonable(one) for name, one in value.items()}
+        case _ if hasattr(value, "lower_inc"):
+            if value.isempty:
+                return None
+            ends = {"lower": value.lower, "upper": value.upper}
+            return {name: jsonable(one) for name, one in ends.items()} | {
+                "lower_inc": value.lower_inc,
+                "upper_inc": value.upper_inc,
+            }
+        case _ if hasattr(value, "as_string"):  # bits
+            return str(value.as_string())
         case _:
             return str(value)

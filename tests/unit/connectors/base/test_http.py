@@ -1,6 +1,7 @@
 """The HTTP client against servers of this machine that behave, and that do not."""
 
 import asyncio
+import contextvars
 import gzip
 import json
 import socket
@@ -25,7 +26,7 @@ from websockets.http11 import Request, Response
 
 from connectors.base.contract import Closed, NotConnected, Refused
 from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp, retry_after
+from connectors.base.http import ClientHttp, _approved, _socket, retry_after
 from tests.unit.connectors.serving import serving
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -239,6 +240,17 @@ async def test_redirects_in_a_circle_end(http: ClientHttp) -> None:
 async def test_a_redirect_without_location_is_an_answer(http: ClientHttp) -> None:
     async with raw(b"HTTP/1.1 302 Found\r\nContent-Length: 2\r\n\r\nhi") as place:
         assert b"hi" == await body_of(http, f"http://{place}/")
+
+
+def test_a_socket_is_made_for_an_approved_address_alone() -> None:
+    """The last look, should aiohttp ever come by an address without asking its resolver."""
+    approved = contextvars.copy_context()
+    approved.run(_approved.set, {"127.0.0.1"})
+
+    approved.run(_socket, (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80))).close()
+    with pytest.raises(Refused) as caught:
+        approved.run(_socket, (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.2", 80)))
+    assert "forbidden_address" == caught.value.reason
 
 
 # ---- sizes -------------------------------------------------------------------------------------------------------
