@@ -20,7 +20,7 @@ from connectors.redis.entries import Entry, Form, Values
 from connectors.redis.group import Group, Page
 from connectors.redis.link import GroupMissing, Server
 
-EXAMPLE: Final = {
+EXAMPLE: Final[dict[str, Any]] = {
     "url": "rediss://redis.example.com:6379/0",
     "password": "{{ env.REDIS_PASSWORD }}",
     "streams": ["orders"],
