@@ -154,8 +154,6 @@ def told(doing: str) -> Iterator[None]:
         raise NotConnected(f"{doing}: the connection failed ({type(error).__name__})", reason="closed") from None
     except (boto.CredentialRetrievalError, boto.MetadataRetrievalError):
         raise NotConnected(f"{doing}: credentials could not be fetched", reason="credentials") from None
-    except ResponseParserError:
-        raise NotConnected(f"{doing}: the answer is none of AWS", reason="protocol") from None
     except (boto.NoCredentialsError, boto.PartialCredentialsError):
         remedy = "give access_key_id and secret_access_key, or let the environment have some"
         raise Refused(f"{doing}: there are no credentials; {remedy}", reason="credentials") from None
@@ -164,6 +162,9 @@ def told(doing: str) -> Iterator[None]:
     except boto.BotoCoreError as error:
         message = f"{doing}: {type(error).__name__}; check the options and what the environment has for AWS"
         raise Refused(message, reason="options") from None
+    # Its parsers raise any of these for an answer of another shape.
+    except (ResponseParserError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise NotConnected(f"{doing}: the answer is none of AWS", reason="protocol") from None
 
 
 def region_of(name: str) -> str | None:

@@ -14,7 +14,7 @@ from connectors.base.closing import end
 from connectors.base.contract import NotConnected, Refused, Site
 
 Result = TypeVar("Result")
-Some = TypeVar("Some", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 EXTEND_AT: Final = 0.5
 """The part of a lease after which it is extended: the other half is for requests that have to be repeated."""
@@ -68,10 +68,10 @@ class Lease:
         self.state = State.WAITING
 
 
-class Receive(Protocol[Some]):
+class Receive(Protocol[Result_co]):
     """Waits for messages of a queue, and begins their leases; the first time it only looks."""
 
-    def __call__(self, *, first: bool) -> Coroutine[Any, Any, Sequence[tuple[Some, Lease]]]: ...
+    def __call__(self, *, first: bool) -> Coroutine[Any, Any, Sequence[tuple[Result_co, Lease]]]: ...
 
 
 class Leases:

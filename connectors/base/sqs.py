@@ -2,9 +2,9 @@
 
 import base64
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -46,6 +46,8 @@ class QueueOptions(AwsOptions):
 class Message:
     """A message of the queue, lent to us until `ack` is called."""
 
+    handle: str
+    """Its receipt handle, of this time that it was read."""
     id: str
     """MessageId; of a FIFO queue the group with the deduplication id that the sender gave."""
     message_id: str
@@ -105,12 +107,17 @@ class Queue:
                 MessageAttributeNames=["All"],
             )
         _checked(answer, self.name)
+        try:
+            received = [_message(one) for one in answer.get("Messages", ())]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise NotConnected(
+                f"queue {self.name}: the answer is none of SQS ({type(error).__name__})", reason="protocol"
+            ) from error
         taken = []
-        for one in answer.get("Messages", ()):
-            group = one.get("Attributes", {}).get("MessageGroupId")
-            lease = leases.take(one["ReceiptHandle"], since=since, group=group, size_bytes=len(one["Body"]))
-            taken.append((_message(one, partial(leases.done, lease)), lease))
-        again = sum(message.received_count > 1 for message, _ in taken)
+        for one in received:
+            lease = leases.take(one.handle, since=since, group=one.group, size_bytes=len(one.body))
+            taken.append((replace(one, ack=partial(leases.done, lease)), lease))
+        again = sum(one.received_count > 1 for one in received)
         if again:
             self._site.note("redelivered", again)
         if not taken and not first and self._site.monotonic() - since < _SLOWEST_EMPTY_SECONDS:
@@ -143,26 +150,37 @@ class _Lender:
     def _failed(self, handles: Sequence[str], answer: Any) -> Mapping[str, Failed]:
         """What is the handle's fault is final: it has expired, or the message was hidden for 12 hours."""
         _checked(answer, self._name)
-        return {
-            handles[int(one["Id"])]: Failed.LOST if one.get("SenderFault", True) else Failed.AGAIN
-            for one in answer.get("Failed", ())
-        }
+        try:
+            return {
+                handles[int(one["Id"])]: Failed.LOST if one.get("SenderFault", True) else Failed.AGAIN
+                for one in answer.get("Failed", ())
+            }
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise _no_answer(self._name) from error
 
 
 def _checked(answer: Any, name: str) -> None:
     """Notice a page that is no answer of SQS, such as that of a proxy: botocore reads it as an empty one."""
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     if "json" not in headers.get("content-type", ""):
-        raise NotConnected(f"queue {name}: the answer is none of SQS", reason="protocol")
+        raise _no_answer(name)
 
 
-def _message(one: Any, ack: Callable[[], Awaitable[None]]) -> Message:
+def _no_answer(name: str) -> NotConnected:
+    return NotConnected(f"queue {name}: the answer is none of SQS", reason="protocol")
+
+
+def _message(one: Any) -> Message:
+    """Read one message. Raises KeyError, TypeError, ValueError or AttributeError for what is none."""
     system, body = one.get("Attributes", {}), one["Body"]
     group, deduplication = system.get("MessageGroupId"), system.get("MessageDeduplicationId")
-    identity = one["MessageId"]
+    handle, identity = one["ReceiptHandle"], one["MessageId"]
+    if not (isinstance(handle, str) and isinstance(identity, str) and isinstance(body, str)):
+        raise TypeError
     if deduplication is not None and _CONTENT_HASH.fullmatch(deduplication) is None:
         identity = f"{group}/{deduplication}"
     return Message(
+        handle=handle,
         id=identity,
         message_id=one["MessageId"],
         body=body,
@@ -170,8 +188,12 @@ def _message(one: Any, ack: Callable[[], Awaitable[None]]) -> Message:
         group=group,
         sent_at=_moment(system.get("SentTimestamp")),
         received_count=int(system.get("ApproximateReceiveCount", 1)),
-        ack=ack,
+        ack=_nothing,
     )
+
+
+async def _nothing() -> None:
+    """The acknowledgement of a message without a lease."""
 
 
 def _attribute(value: Any) -> Any:

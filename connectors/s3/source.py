@@ -170,7 +170,12 @@ class _Bucket:
                 answer = await self.client.list_objects_v2(
                     Bucket=self.name, Prefix=self.config.prefix, MaxKeys=PAGE, **more
                 )
-            yield [self._entry(one) for one in answer.get("Contents", ()) if not _marks_a_folder(one)]
+            try:
+                page = [self._entry(one) for one in answer.get("Contents", ()) if not _marks_a_folder(one)]
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                message = f"listing bucket {self.name!r}: the answer is none of S3 ({type(error).__name__})"
+                raise NotConnected(message, reason="protocol") from error
+            yield page
             if not answer.get("IsTruncated"):
                 return
             if not answer.get("NextContinuationToken"):

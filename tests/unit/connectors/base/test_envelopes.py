@@ -30,6 +30,7 @@ async def _ack() -> None:
 
 def message(body: str) -> Message:
     return Message(
+        handle="h1",
         id="m1",
         message_id="m1",
         body=body,

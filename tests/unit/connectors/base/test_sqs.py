@@ -186,6 +186,32 @@ async def test_a_page_that_is_no_answer_is_not_an_empty_queue(sqs: Sqs, clock: C
         await anext(reader(sqs, clock).messages())
 
 
+WHOLE = {"Body": "a", "MessageId": "m", "ReceiptHandle": "h"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Messages": [{"Body": "a"}]},
+        {"Messages": [{**WHOLE, "Attributes": {"SentTimestamp": "canary"}}]},
+        {"Messages": [{**WHOLE, "Attributes": ["canary"]}]},
+        {"Messages": 7},
+        {"Messages": [{**WHOLE, "Body": 7}]},
+        {"Messages": [{**WHOLE, "ReceiptHandle": {}}]},
+    ],
+)
+async def test_an_answer_that_lacks_what_sqs_says_ends_the_connection_alone(
+    sqs: Sqs, clock: Clock, answer: dict[str, object]
+) -> None:
+    sqs.hook = lambda action, _body: queues.said(answer) if action == "ReceiveMessage" else None
+    messages = reader(sqs, clock).messages()
+    with pytest.raises(NotConnected, match=r"none of (SQS|AWS)") as raised:
+        await some(messages, 2)
+    await messages.aclose()
+
+    assert "canary" not in str(raised.value)
+
+
 async def test_an_emulator_that_does_not_wait_is_not_asked_without_end(sqs: Sqs, clock: Clock) -> None:
     sqs.hook = lambda action, _body: queues.said({}) if action == "ReceiveMessage" else None
     async with aclosing(reader(sqs, clock).messages()) as messages:
