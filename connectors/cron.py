@@ -1,4 +1,4 @@
-"""Ticks by the clock: a cron expression or an interval. What a schedule means is in `topics.cron`, as for workflows.
+"""Ticks by the clock: a cron expression or an interval, which mean what they mean as the schedule of a workflow.
 
 An event has the instant for which it was scheduled as its id, so an instant is one event however often it is told. The
 position is the last instant that is durable, and the next one is looked for from there: neither restarts nor the time

@@ -2,8 +2,9 @@
 
     docs/reference/settings.md, cli.md    from the settings and the commands
     docs/reference/openapi.json           from the routes of the gateway
-    docs/reference/metrics.md             from the metrics of worker and gateway
+    docs/reference/metrics.md             from the metrics of worker, connectors and gateway
     docs/reference/topics.md, schemas/    from the catalog of topics and the schemas of records
+    docs/reference/connectors.md          from the kinds of sources (tools/connector_docs.py)
     docs/reference/workflows.md, events.md    tables from what authors import and from the checks of events; what
                                               stands outside `<!-- from the code: … -->` is written by hand
     helm/headgate/                        from the settings and values.yaml
@@ -29,9 +30,10 @@ from app.gateway import server
 from app.gateway.metrics import Metrics
 from app.observe.metrics import WorkerMetrics
 from app.settings import shown_default
+from connectors.base.metrics import SourceMetrics
 from headgate import BatchBy, CatchUp, Context, Event, Order, Reject, RetryLater, Schedule, Step, definition, workflow
-from headgate.context import Log
-from tools import chart_docs
+from headgate.context import Log, Sources
+from tools import chart_docs, connector_docs
 from topics import catalog, envelope, fields, malformed, schemas
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -58,7 +60,8 @@ All public records are JSON. A record may gain fields; a field never changes its
 _METRICS: Final = """\
 # Metrics
 
-Prometheus text on `/metrics` of the worker (`worker.metrics_port`) and of the gateway. Counters end in `_total` there.
+Prometheus text on `/metrics` of the worker (`worker.metrics_port`), of connectors (`connectors.metrics_port`) and of
+the gateway. Counters end in `_total` there. `provider` is the kind of a source, `instance` its id.
 
 | metric | type | labels | meaning | of |
 |---|---|---|---|---|
@@ -69,7 +72,8 @@ Prometheus text on `/metrics` of the worker (`worker.metrics_port`) and of the g
 def generated() -> dict[Path, str]:
     """Every generated file, by its path in the repository, with the text that it must have."""
     chart = {path.resolve().relative_to(ROOT): text for path, text in chart_docs.generate().items()}
-    return {**reference.pages(), **topics_pages(), **http_pages(), **metrics_page(), **filled_pages(), **chart}
+    pages = {**reference.pages(), **topics_pages(), **http_pages(), **metrics_page(), **filled_pages()}
+    return {**pages, **connectors_page(), **chart}
 
 
 def topics_pages() -> dict[Path, str]:
@@ -95,15 +99,25 @@ def http_pages() -> dict[Path, str]:
 
 
 def metrics_page() -> dict[Path, str]:
-    """Every metric of the worker and of the gateway."""
+    """Every metric of each role. The gateway has those of connectors as well, for it receives webhooks."""
+    roles = (
+        ("worker", WorkerMetrics().registry),
+        ("connectors, gateway", SourceMetrics().registry),
+        ("gateway", Metrics().registry),
+    )
     rows = [
         f"| `{metric.name}` | {metric.type} | {', '.join(labels)} | {metric.documentation} | {role} |"
-        for role, registry in (("worker", WorkerMetrics().registry), ("gateway", Metrics().registry))
+        for role, registry in roles
         for collector in registry._collector_to_names
         for metric in cast(MetricWrapperBase, collector).describe()
         for labels in (getattr(collector, "_labelnames", ()),)
     ]
     return {_FOLDER / "metrics.md": reference.GENERATED + _METRICS.format(rows="\n".join(rows))}
+
+
+def connectors_page() -> dict[Path, str]:
+    """Every kind of source."""
+    return {_FOLDER / "connectors.md": reference.GENERATED + connector_docs.page()}
 
 
 def filled_pages() -> dict[Path, str]:
@@ -163,14 +177,14 @@ def _choices(choices: type[StrEnum]) -> str:
 
 def _context() -> str:
     """The members of `ctx` and of its log."""
-    rows = [f"| `ctx.{name}` | {_first_line(one)} |" for name, one in _members(Context) if name not in ("log", "step")]
+    rows = [f"| `ctx.{name}` | {_first_line(one)} |" for name, one in _members(Context) if name not in _OWN_SECTIONS]
     rows += [f"| `ctx.log.{name}(message, *args, **fields)` | {_first_line(one)} |" for name, one in _members(Log)]
     return "\n".join(["| member | meaning |", "|---|---|", *rows])
 
 
-def _steps() -> str:
-    """The methods of `ctx.step`: their arguments, what they promise, and the errors that their docstrings name."""
-    rows = [f"| `{name}({_given(one)})` | {_promise(one)} | {_raised(one)} |" for name, one in _members(Step)]
+def _steps(of: type) -> str:
+    """The methods of `ctx.step` or `ctx.sources`: arguments, what they promise, the errors that docstrings name."""
+    rows = [f"| `{name}({_given(one)})` | {_promise(one)} | {_raised(one)} |" for name, one in _members(of)]
     return "\n".join(["| method | what it does | raises |", "|---|---|---|", *rows])
 
 
@@ -255,13 +269,16 @@ REGIONS: Final[dict[str, Callable[[], str]]] = {
     "order": lambda: _choices(Order),
     "catch_up": lambda: _choices(CatchUp),
     "context": _context,
-    "steps": _steps,
+    "steps": lambda: _steps(Step),
+    "sources": lambda: _steps(Sources),
     "event": _event,
     "verdicts": _verdicts,
     "limits": _event_limits,
     "codes": _event_codes,
 }
 """What may stand between `<!-- from the code: <name> -->` and `<!-- end -->`."""
+_OWN_SECTIONS: Final = ("log", "step", "sources")
+"""Members of `ctx` that have members of their own."""
 _REGION: Final = re.compile(r"(?P<start><!-- from the code: (?P<name>\w+) -->)\n.*?(?P<end><!-- end -->)", re.DOTALL)
 
 

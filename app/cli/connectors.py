@@ -44,7 +44,7 @@ def command() -> None:
     """
 
 
-@command.command("run")
+@command.command("run", short_help="Run sources: those that files declare, and a share of all that are set up.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False), metavar="[FILE]...")
 @options.kafka
 @options.setting("--instance-id", "connectors.instance_id", "This process's name (default: the host's).", metavar="ID")
@@ -89,7 +89,7 @@ def run(files: tuple[Path, ...]) -> None:
     leaving.leave()
 
 
-@command.command()
+@command.command(short_help="Show how each source is.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @options.kafka
 @options.as_json
@@ -154,6 +154,8 @@ def kinds(kind: str | None, *, json: bool) -> None:
     click.echo(f"{one.meaning}\nDelivery: {one.delivery.value}\n")
     rows = [(o.name, o.type, o.default, o.meaning) for o in describing.options_of(one.config)]
     output.table(("option", "type", "default", "meaning"), rows)
+    if (sent := describing.sent_through(one)) is not None:
+        click.echo(f"\nSent through it: {sent}")
     click.echo(f"\nExample:\n{describing.example_of(one)}")
 
 

@@ -61,7 +61,7 @@ def settings_page() -> str:
 
 def _setting_row(name: str) -> str:
     info = FIELDS[name]
-    dev = f"`{DEV_DEFAULTS[name]}`" if name in DEV_DEFAULTS else ""
+    dev = f"`{_shown(DEV_DEFAULTS[name])}`" if name in DEV_DEFAULTS else ""
     cells = (
         f"`{name}`<br>`{variable(name)}`",
         _type(name, info.annotation),
@@ -70,6 +70,10 @@ def _setting_row(name: str) -> str:
         str(info.description),
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _type(name: str, annotation: Any) -> str:

@@ -7,6 +7,9 @@ A module `connectors/<kind>.py` has four names:
     Config: its options, a subclass of `connectors.base.options.Options`
     Source: `Source(config, site)`, which reads
 
+One whose Source sends as well has SENDS, a text that says what. The docstring of the module is the kind's text in the
+reference; a paragraph of it that begins with `Modules:` is for those who read the code.
+
 The frame calls `read` again after every failure; the same object lives until the source is removed, changed or moved.
 """
 

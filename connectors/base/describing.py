@@ -45,8 +45,14 @@ def described(kind: Kind) -> dict[str, Any]:
         "meaning": kind.meaning,
         "delivery": kind.delivery.value,
         "example": dict(kind.example),
+        "sends": sent_through(kind),
         "schema": kind.config.model_json_schema(),
     }
+
+
+def sent_through(kind: Kind) -> str | None:
+    """Return what can be sent through sources of a kind, None where nothing can: the SENDS of its module."""
+    return getattr(kind.module, "SENDS", None)
 
 
 def example_of(kind: Kind) -> str:

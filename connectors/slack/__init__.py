@@ -27,6 +27,11 @@ EXAMPLE: Final = {
     "events": ["app_mention", "slash_command"],
 }
 DELIVERY: Final = contract.Delivery.AT_LEAST_ONCE
+SENDS: Final = """\
+the arguments of a method of Slack's Web API, with the bot token: `{channel, text, blocks, thread_ts, ...}` for
+`chat.postMessage`, or another one that `method` names: `chat.postEphemeral`, `chat.update`, `chat.delete`,
+`reactions.add`, `views.open`, `views.push`, `views.publish`, `views.update`. With the `response_url` of an event it is
+posted there, and needs no token. The reply is Slack's answer."""
 
 ACKNOWLEDGE_SECONDS: Final = 2.5
 """Slack waits 3 s for an acknowledgement; one that may come later than that is not sent."""

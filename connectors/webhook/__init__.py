@@ -1,7 +1,8 @@
 """Deliveries over HTTP: whoever has an event calls `/webhooks/<provider>/<id>` of the gateway.
 
-There is no Source, for nothing is read: the gateway hands each request to the Receiver of its source, and answers 2xx
-once the broker has the event. Senders repeat what was not answered so, under the same id.
+The gateway answers 2xx once the broker has the event; senders repeat what was not answered so, under the same id.
+
+Modules: there is no Source, for nothing is read: the gateway hands each request to the Receiver of its source.
 """
 
 from typing import Any, Final

@@ -17,6 +17,11 @@ def test_every_setting_has_its_row() -> None:
     assert [name for name in FIELDS if f"| `{name}`<br>`{variable(name)}` |" not in page] == []
 
 
+def test_a_list_that_development_starts_from_is_shown_as_it_is_written() -> None:
+    [row] = [line for line in reference.settings_page().splitlines() if line.startswith("| `connectors.allow`")]
+    assert "| `none` | `127.0.0.0/8, ::1/128` |" in row
+
+
 def test_every_command_has_its_help_and_every_code_its_row() -> None:
     page = reference.cli_page()
     assert [name for name in main.found() if f"\n## headgate {name}\n" not in page] == []

@@ -66,3 +66,8 @@ def test_every_kind_can_be_described(kind: str) -> None:
     assert list(describing.options_of(found.config))
     assert describing.described(found)["schema"]["properties"]
     assert describing.example_of(found).startswith("sources:\n- id: my-")
+
+
+def test_what_can_be_sent_through_a_kind_is_told_and_nothing_where_it_cannot() -> None:
+    assert "chat.postMessage" in (describing.sent_through(registry.load("slack")) or "")
+    assert describing.described(registry.load("cron"))["sends"] is None
