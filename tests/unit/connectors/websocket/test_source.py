@@ -387,6 +387,13 @@ async def test_a_slow_broker_does_not_cost_a_healthy_link(site: StandIn) -> None
     assert site.connections == 1
 
 
+async def test_a_flood_comes_through_complete_and_in_order(site: StandIn) -> None:
+    async with serving(counts_up(20_000)) as server, reading(source(url_of(server), site), site) as read:
+        end = await read.to_its_end()
+    assert isinstance(end, Closed)
+    assert [int(item.data) for item in read.taken if isinstance(item, Received)] == list(range(20_000))
+
+
 async def test_pings_of_the_application_are_sent_and_their_answers_are_no_events(site: StandIn) -> None:
     service = Scripted(**{'{"op":"ping"}': '{"op":"pong"}'})
     ping = {"message": {"op": "ping"}, "interval": "20ms", "pong": {"data.op": "pong"}}
