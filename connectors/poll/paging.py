@@ -30,6 +30,9 @@ SECRET_NAME: Final = re.compile(r"auth|credential|key|passw|secret|session|sig|t
 _LINK: Final = re.compile(r"<([^>]*)>((?:\s*;\s*[^;,\"]+(?:\"[^\"]*\")?)*)")
 _REL: Final = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 
+MOST_CHARS: Final = 8192
+"""Of a link, a token, or an id that orders records."""
+
 Pairs = list[tuple[str, str]]
 
 
@@ -110,10 +113,16 @@ def fits(options: Rest, following: Any) -> bool:
 
 
 def token_of(answer: Any, field: str) -> str | None:
+    """Return the token that an answer has; None without one that can be sent back."""
     token = at(answer, field)
-    if isinstance(token, bool) or not isinstance(token, str | int) or token == "":
-        return None
-    return str(token)
+    if isinstance(token, int) and not isinstance(token, bool):
+        return str(token)
+    return token if isinstance(token, str) and token and is_plain(token) else None
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text can be sent and stored: JSON may have halves of characters, and texts of any length."""
+    return len(text) <= MOST_CHARS and not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def written(since: Value, options: Rest) -> str:
@@ -134,6 +143,8 @@ def next_link(header: str) -> str | None:
 
 def stored(link: str, *, asked: str, configured: str) -> dict[str, Any]:
     """Return what a link says beyond the configured URL. Raises Elsewhere for another origin."""
+    if not is_plain(link):
+        raise Elsewhere("the next page has no readable URL")
     try:
         there, here = urlsplit(urljoin(_plain(asked), link.strip())), urlsplit(_plain(configured))
         if _origin(there) != _origin(here):

@@ -15,6 +15,8 @@ from connectors.poll.progress import Page, Policy, Progress, Record, Tells, Valu
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 _IN_THREAD_BYTES: Final = 256 * 1024
 _MOST_ITEMS: Final = 100_000
+_LARGEST: Final = 2**63
+"""Numbers of JSON that everybody reads the same."""
 _LATER: Final = frozenset({408, 425, 429})
 _NO_PAGE: Final = frozenset({400, 404, 410, 422})
 """A page that was known yesterday may be none today: then the poll begins anew."""
@@ -87,7 +89,12 @@ class RestPages:
                 return Page(records=())  # some say so after the last page
             self._check(answer, is_resumed=progress.next is not None)
             found = None if answer.status == 204 else await self._json(await answer.body(MAX_BODY_BYTES))
-            records = [self._record(one) for one in self._items(found)]
+            try:
+                records = [self._record(one) for one in self._items(found)]
+            except RecursionError as error:
+                raise NotConnected(
+                    f"{self._who()} answered with JSON that is nested too deep", reason="not_json"
+                ) from error
             return Page(
                 records=records,
                 next=self._next(progress, answer, found, records),
@@ -214,14 +221,19 @@ class RestPages:
         cursor = self._options.cursor
         if isinstance(cursor, ByTimestamp):
             try:
-                return times.parse(found, cursor.format), None
+                value = times.parse(found, cursor.format)
             except ValueError:
-                return None, f"it has no time at {cursor.field}, written as {cursor.format}"
+                value = _LARGEST
+            if abs(value) < _LARGEST:
+                return value, None
+            return None, f"it has no time at {cursor.field}, written as {cursor.format}"
         assert isinstance(cursor, ById)
-        if isinstance(found, int) and not isinstance(found, bool):
+        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20:
+            found = int(found)
+        if isinstance(found, int) and not isinstance(found, bool) and abs(found) < _LARGEST:
             return found, None
-        if isinstance(found, str) and found:
-            return int(found) if found.isascii() and found.isdigit() and len(found) < 40 else found, None
+        if isinstance(found, str) and found and paging.is_plain(found):
+            return found, None
         return None, f"it has no id at {cursor.field}"
 
     def _who(self) -> str:

@@ -19,6 +19,7 @@ from connectors.poll.progress import Policy, Progress, Record, Tells, Value
 
 NUMBER_OVERLAP: Final = 100
 TIME_OVERLAP_SECONDS: Final = 60.0
+_LARGEST: Final = 2**63
 
 
 def quoted(name: str) -> str:
@@ -69,13 +70,15 @@ def value_of(found: Any, options: Sql) -> Value:
     match found:
         case bool():
             pass
-        case int() | str():
+        case int() if abs(found) < _LARGEST:
+            return found
+        case str():
             return found
         case datetime():
             return times.micros(found)
         case date():
             return times.micros(datetime(found.year, found.month, found.day))  # noqa: DTZ001 a day in UTC
-        case float() | Decimal() if found == found // 1:
+        case float() | Decimal() if found == found // 1 and abs(found) < _LARGEST:
             return int(found)
         case _ if type(found).__name__ == "UUID":
             return str(found)

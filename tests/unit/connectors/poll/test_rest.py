@@ -2,18 +2,22 @@
 
 import asyncio
 import heapq
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from connectors import poll
 from connectors.base.contract import NotConnected, Received, Refused
 from connectors.base.http import ClientAnswer, retry_after
-from connectors.poll import rest
+from connectors.poll import paging, progress, rest
 from tests.unit.connectors.poll.api import Scripted, api, client, config, ids, polled
 from tests.unit.connectors.serving import serving
 from tests.unit.connectors.standing import Reading, StandIn
@@ -159,6 +163,53 @@ async def test_what_is_no_json_is_asked_for_again_later(body: bytes) -> None:
     assert 0 == site.connections
 
 
+async def test_what_is_nested_too_deep_is_no_error_of_ours() -> None:
+    for depth in range(700, 1100, 20):
+        end, _ = await ended(lambda _, depth=depth: web.Response(body=b"[" * depth + b"]" * depth))
+        assert isinstance(end, NotConnected)
+        assert end.reason in ("not_json", "over")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=4) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "at", "x", "next"]), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"id": "id"},
+        {"cursor": {"by": "id"}},
+        {"id": "x.id", "cursor": {"by": "timestamp", "field": "at"}},
+        {"cursor": {"by": "timestamp", "field": "at", "format": "seconds"}},
+        {"items": "x", "cursor": {"by": "token", "field": "next", "parameter": "after"}},
+        {"items": "x", "paging": {"by": "url", "field": "next"}},
+        {"items": "x", "paging": {"by": "token", "field": "next", "parameter": "p"}},
+    ],
+)
+@settings(max_examples=100, deadline=None)
+@given(answer=JSON)
+def test_no_answer_escapes_as_an_unexpected_error(options: dict[str, Any], answer: Any) -> None:
+    machine = Machine(lambda _: web.Response())
+    body = json.dumps(answer).replace("NaN", "1").replace("Infinity", "1e999").encode()
+    site = OnMachine(machine)
+    machine.body = body
+    made = config("a.example", **options)
+    assert made.rest is not None
+    pages = rest.RestPages(made, made.rest, site)
+    try:
+        page = asyncio.run(pages.page(pages.begin()))
+        taken = progress.take(pages.begin(), page, pages.policy, now=pages.now())
+    except (NotConnected, Refused):
+        return
+    position = orjson.loads(orjson.dumps(taken.progress.position()))
+    assert taken.progress == progress.read(position, pages.policy)
+    paging.url_of(made.rest, taken.progress, pages.policy.overlap)
+
+
 async def test_an_answer_without_its_records_says_where_they_should_be() -> None:
     end, _ = await ended(lambda _: {"error": "s3cret"}, items="data.orders")
 
@@ -241,7 +292,7 @@ class Machine:
     """Many sources on one clock, which goes on when all of them sleep; a server that is asked without any network."""
 
     def __init__(self, answer: Callable[[float], web.Response]) -> None:
-        self.now, self._answer = 0.0, answer
+        self.now, self._answer, self.body = 0.0, answer, b"[]"
         self.asked: list[tuple[float, int]] = []
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
@@ -254,7 +305,7 @@ class Machine:
     async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[ClientAnswer]:
         response = self._answer(self.now)
         self.asked.append((self.now, response.status))
-        yield ToldAnswer(response)  # type: ignore[misc]
+        yield ToldAnswer(response, self.body)  # type: ignore[misc]
 
     async def run(self, sources: Sequence[poll.Source], *, until: float) -> None:
         tasks = [asyncio.create_task(self._keep(source)) for source in sources]
@@ -283,7 +334,8 @@ class Machine:
 class ToldAnswer:
     """An answer that came without a network."""
 
-    def __init__(self, response: web.Response) -> None:
+    def __init__(self, response: web.Response, body: bytes) -> None:
+        self._body = body
         self.status, self.headers, self.url, self.moved_to = (
             response.status,
             response.headers,
@@ -292,7 +344,7 @@ class ToldAnswer:
         )
 
     async def body(self, max_bytes: int) -> bytes:
-        return b"[]"
+        return self._body
 
     def retry_after(self) -> float | None:
         return retry_after(self.headers, NOW)

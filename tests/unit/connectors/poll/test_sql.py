@@ -71,7 +71,9 @@ def test_a_value_of_the_cursor_is_a_number_or_a_text(found: Any, value: Any) -> 
     assert value == sql.value_of(found, options())
 
 
-@pytest.mark.parametrize("found", [True, 1.5, Decimal("0.1"), b"x", None, [], float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    "found", [True, 1.5, Decimal("0.1"), 2**63, Decimal(10) ** 20, 1e20, b"x", None, [], float("inf"), float("nan")]
+)
 def test_a_column_that_orders_nothing_is_refused(found: Any) -> None:
     with pytest.raises(Refused, match="the column n of orders has") as caught:
         sql.value_of(found, options())
