@@ -12,7 +12,7 @@ from connectors.base import contract
 from connectors.base.bodies import Form, NotOfThatForm, read
 from connectors.base.contract import Delivery, Item, Received, Unreadable
 from connectors.base.options import Field
-from connectors.base.pubsub import Message, Subscription, SubscriptionOptions
+from connectors.base.pubsub import Message, Subscription, SubscriptionName, SubscriptionOptions
 
 EXAMPLE: Final[dict[str, Any]] = {
     "subscription": "projects/my-project/subscriptions/orders-headgate",
@@ -26,6 +26,9 @@ EVENT_TYPE: Final = "message"
 class Config(SubscriptionOptions):
     """The options of a `pubsub` source."""
 
+    subscription: SubscriptionName = Field(
+        description="Full name of the subscription, one that is pulled: `projects/my-project/subscriptions/orders`."
+    )
     body: Form = Field(
         default=Form.AUTO,
         description="How data is read: `json`, `text`, `base64`, or `auto`: objects and lists of JSON as such, else "
@@ -43,7 +46,7 @@ class Source:
 
     def __init__(self, config: Config, site: contract.Site) -> None:
         self._config = config
-        self._subscription = Subscription(config, site)
+        self._subscription = Subscription(config, config.subscription, site, endpoint_url=config.endpoint_url)
 
     async def read(self) -> AsyncIterator[Item]:
         """Yield messages, those of an ordering key in order."""

@@ -97,7 +97,7 @@ class Google:
 
     def __init__(self, options: GoogleOptions, site: Site, *, scope: str, url: str) -> None:
         self._options, self._site, self._scope = options, site, scope
-        self._url = (options.endpoint_url or url).rstrip("/")
+        self._url = url.rstrip("/")
         self.host = urlsplit(self._url).hostname
         self._token: str | None = None
         self._until = 0.0

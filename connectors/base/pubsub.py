@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from connectors.base.contract import Ack, NotConnected, Site
@@ -27,14 +27,14 @@ _SLOWEST_EMPTY_SECONDS: Final = 0.2
 _PAUSE_SECONDS: Final = 1.0
 
 
-class SubscriptionOptions(GoogleOptions):
-    """What is read from a subscription."""
+SubscriptionName = Annotated[
+    str, Field(pattern=r"^projects/[a-z0-9:.-]+/subscriptions/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$")
+]
 
-    subscription: str = Field(
-        pattern=r"^projects/[a-z0-9:.-]+/subscriptions/[A-Za-z][A-Za-z0-9._~+%-]{2,254}$",
-        description="Full name of the subscription: `projects/my-project/subscriptions/my-subscription`; one that is "
-        "pulled.",
-    )
+
+class SubscriptionOptions(GoogleOptions):
+    """How a subscription is read."""
+
     lease: Seconds = Field(
         default=60,
         ge=10,
@@ -69,11 +69,11 @@ class Message:
 class Subscription:
     """One subscription, as long as its source lives."""
 
-    def __init__(self, options: SubscriptionOptions, site: Site) -> None:
+    def __init__(self, options: SubscriptionOptions, name: str, site: Site, *, endpoint_url: str | None) -> None:
         self._options, self._site = options, site
-        self._google = Google(options, site, scope=SCOPE, url=URL)
-        self._path = f"/v1/{quote(options.subscription, safe='/:')}"
-        self._name = f"{options.subscription} at {self._google.host}"
+        self._google = Google(options, site, scope=SCOPE, url=endpoint_url or URL)
+        self._path = f"/v1/{quote(name, safe='/:')}"
+        self._name = f"{name} at {self._google.host}"
 
     async def messages(self) -> AsyncGenerator[Message, None]:
         """Connect and yield what comes, in each key's order. Raises NotConnected and Refused; to be closed."""

@@ -90,8 +90,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StandIn]:
 
 
 def api(server: Server, site: StandIn, **options: Any) -> Google:
-    given = GoogleOptions.model_validate({"endpoint_url": f"http://{server.at}/", **options})
-    return Google(given, site, scope="scope1", url="https://unused.example")
+    return Google(GoogleOptions.model_validate(options), site, scope="scope1", url=f"http://{server.at}/")
 
 
 async def call(one: Google) -> Any:

@@ -117,8 +117,8 @@ async def pubsub(clock: Clock) -> AsyncIterator[PubSub]:
 
 
 def reader(pubsub: PubSub, clock: Clock, **options: Any) -> Subscription:
-    given = {"subscription": NAME, "endpoint_url": f"http://{pubsub.at}", "anonymous": True}
-    return Subscription(SubscriptionOptions.model_validate({**given, **options}), clock)
+    given = SubscriptionOptions.model_validate({"anonymous": True, **options})
+    return Subscription(given, NAME, clock, endpoint_url=f"http://{pubsub.at}")
 
 
 async def some(messages: AsyncIterator[Message], count: int) -> list[Message]:
