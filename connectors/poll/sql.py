@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from connectors.base.contract import Refused
 from connectors.base.events import bounded_id
@@ -67,21 +68,16 @@ def skipped(progress: Progress, value: Value | None) -> Progress:
 
 def value_of(found: Any, options: Sql) -> Value:
     """Return the value of the cursor that a row has. Raises Refused for a column that cannot be one."""
-    match found:
-        case bool():
-            pass
-        case int() if abs(found) < _LARGEST:
-            return found
-        case str():
-            return found
-        case datetime():
-            return times.micros(found)
-        case date():
-            return times.micros(datetime(found.year, found.month, found.day))  # noqa: DTZ001 a day in UTC
-        case float() | Decimal() if found == found // 1 and abs(found) < _LARGEST:
-            return int(found)
-        case _ if type(found).__name__ == "UUID":
-            return str(found)
+    if isinstance(found, Decimal | float) and math.isfinite(found) and int(found) == found:
+        found = int(found)
+    if isinstance(found, int) and not isinstance(found, bool) and abs(found) < _LARGEST:
+        return found
+    if isinstance(found, datetime):
+        return times.micros(found)
+    if isinstance(found, date):
+        return times.micros(datetime(found.year, found.month, found.day))  # noqa: DTZ001 a day in UTC
+    if isinstance(found, str | UUID):
+        return str(found)
     message = (
         f"the column {options.column} of {options.table} has {type(found).__name__}; use whole numbers, times or texts"
     )
