@@ -57,6 +57,8 @@ def translated(error: Exception, where: str) -> NotConnected | Refused:
         return NotConnected(f"no TLS with {where}: {error.reason or error}", reason="tls")
     if isinstance(error, ConnectionRefusedError):
         return NotConnected(f"{where} cannot be reached: {error}", reason="refused")
+    if isinstance(error, OSError):
+        return NotConnected(f"{where} cannot be reached: {error}", reason="unreachable")
     return NotConnected(f"{where}: {name}: {error}", reason=_label(name))
 
 
