@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base.bodies import Form, NotOfThatForm, read
@@ -44,6 +44,7 @@ def test_a_body_of_another_form_is_told(body: bytes, form: Form, words: str) -> 
         read(body, form)
 
 
+@settings(deadline=None)
 @given(
     body=st.binary()
     | st.text().map(str.encode)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base.envelopes import Letter, NoEnvelope, Unwrap, unwrapped
@@ -106,6 +106,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(changes=st.dictionaries(st.sampled_from(sorted(ENVELOPE)), VALUES))
 def test_no_envelope_escapes_as_an_exception(changes: dict[str, Any]) -> None:
     letter = unwrapped(message(json.dumps({**ENVELOPE, **changes})), Unwrap.AUTO)

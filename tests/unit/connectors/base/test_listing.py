@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base import listing
@@ -234,6 +234,7 @@ async def test_a_growing_bucket_can_begin_at_its_end() -> None:
 # ---- the position ----------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(objects=st.dictionaries(st.text(max_size=20), st.text(max_size=5)))
 def test_a_position_is_json_and_knows_every_object(objects: dict[str, str]) -> None:
     known = {key: digest(version) for key, version in objects.items()}

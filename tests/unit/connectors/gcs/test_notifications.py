@@ -1,7 +1,7 @@
 """Notifications of Cloud Storage: what they tell, and ids that repetitions share."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base.listing import Change
@@ -62,6 +62,7 @@ def test_a_message_without_its_attributes_is_no_notification(name: str) -> None:
         parse({one: value for one, value in ATTRIBUTES.items() if one != name}, {})
 
 
+@settings(deadline=None)
 @given(changes=st.dictionaries(st.sampled_from([*ATTRIBUTES, "overwroteGeneration"]), st.text(max_size=5)))
 def test_nothing_escapes_as_another_exception(changes: dict[str, str]) -> None:
     try:

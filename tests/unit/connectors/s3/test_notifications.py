@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base.listing import Change
@@ -139,6 +139,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     top=st.dictionaries(st.sampled_from(["Records", "source", "Event", "detail", "detail-type", "time"]), VALUES),
     one=st.dictionaries(st.sampled_from(["eventName", "eventTime", "s3"]), VALUES),
