@@ -20,6 +20,8 @@ CHART: Final = Path(__file__).resolve().parents[1] / "helm" / "headgate"
 # Settings that the chart sets itself: the pod's name, and what lives in a Secret.
 OWNED: Final[Mapping[str, str]] = {
     "worker.instance_id": "the name of the pod",
+    "connectors.instance_id": "the name of the pod",
+    "connectors.secrets": "secrets.sources and secrets.webhooks",
     "kafka.sasl_password": "secrets.saslPassword",
     "gateway.token": "secrets.gatewayToken",
 }
@@ -27,10 +29,11 @@ OWNED: Final[Mapping[str, str]] = {
 DEFAULTS: Final[Mapping[str, object]] = {
     "kafka.bootstrap": "",
     "worker.metrics_host": "0.0.0.0",
+    "connectors.metrics_host": "0.0.0.0",
     "gateway.host": "0.0.0.0",
 }
 # Ports that the chart's probes and Services need, and that a user without privileges may open.
-PORTS: Final = ("worker.metrics_port", "gateway.port")
+PORTS: Final = ("worker.metrics_port", "connectors.metrics_port", "gateway.port")
 SIZE: Final = r"^\s*[0-9]+\s*([KkMmGg][Ii][Bb]|[Bb])?\s*$"
 _CONFIG: Final = re.compile(r"^config:.*?(?=^\S)", re.MULTILINE | re.DOTALL)
 _TABLE: Final = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- /values -->)", re.DOTALL)

@@ -194,5 +194,5 @@ def test_the_chart_runs_commands_that_the_image_has(stages: list[list[Instructio
         for found in re.findall(r"args: (\[.*\])", template.read_text(encoding="utf-8"))
     ]
     roles = {given[0] for given in arguments}
-    assert roles == {"worker", "gateway", "topics"}
+    assert roles == {"worker", "connectors", "gateway", "topics"}
     assert [role for role in roles if not re.search(rf"^\W*{role}\b", commands.stdout, re.MULTILINE)] == []

@@ -1,20 +1,27 @@
 """What the chart makes of its three sets of values, valid and safe by default."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 import pytest
+import yaml
 
 from app.gateway import server
 from app.settings import FIELDS, Settings, variable
 from app.ui import readmodel
 from app.wiring import gateway as gateway_parts
+from connectors.base import declared
+from topics.catalog import SOURCE_PARTITIONS
+from topics.sources import Spec, made_of
 
 Object = dict[str, Any]
 Rendered = Mapping[str, list[Object]]
 FILES = ("minimal", "production", "sasl-tls")
+CHART = Path(__file__).resolve().parents[2] / "helm" / "headgate"
 IMAGE_USER = 10001
 
 
@@ -32,6 +39,11 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
 
 def pod(objects: list[Object], component: str) -> Object:
     return next(template for name, template in pods(objects) if name == component)
+
+
+def roles_of(file: str) -> set[str]:
+    """The components that run all the time."""
+    return {"worker", "gateway"} | (set() if file == "minimal" else {"connectors"})
 
 
 def container(objects: list[Object], component: str) -> Object:
@@ -75,7 +87,7 @@ def test_routes_and_monitors_fit_the_schemas_of_their_projects(
     rendered: Rendered, crd_schema: Callable[[str, str], Object]
 ) -> None:
     custom = [found for found in rendered["production"] if found["kind"] in {"HTTPRoute", "ServiceMonitor"}]
-    assert [found["kind"] for found in custom] == ["HTTPRoute", "ServiceMonitor", "ServiceMonitor"]
+    assert [found["kind"] for found in custom] == ["HTTPRoute", *["ServiceMonitor"] * 3]
     for found in custom:
         schema = strict(crd_schema(found["kind"], found["apiVersion"].partition("/")[2]))
         # `metadata` is Kubernetes' own; a CRD only says that it is an object.
@@ -123,13 +135,13 @@ def test_every_pod_meets_the_restricted_standard(rendered: Rendered, file: str) 
 
 @pytest.mark.parametrize("file", FILES)
 def test_no_pod_gets_a_token_of_the_cluster(rendered: Rendered, file: str) -> None:
-    assert [template["spec"]["automountServiceAccountToken"] for _, template in pods(rendered[file])] == [False] * 3
+    assert {template["spec"]["automountServiceAccountToken"] for _, template in pods(rendered[file])} == {False}
     assert not any(found["automountServiceAccountToken"] for found in of_kind(rendered[file], "ServiceAccount"))
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_no_pod_gets_the_variables_of_services_which_would_be_taken_for_settings(rendered: Rendered, file: str) -> None:
-    assert [template["spec"]["enableServiceLinks"] for _, template in pods(rendered[file])] == [False] * 3
+    assert {template["spec"]["enableServiceLinks"] for _, template in pods(rendered[file])} == {False}
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -143,14 +155,15 @@ def test_what_a_read_only_root_needs_is_mounted(rendered: Rendered, file: str) -
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_name_of_a_workers_pod_is_its_instance_id(rendered: Rendered, file: str) -> None:
+def test_the_name_of_a_pod_is_its_instance_id(rendered: Rendered, file: str) -> None:
     [workers] = of_kind(rendered[file], "StatefulSet")
     assert workers["spec"]["podManagementPolicy"] == "Parallel"
-    [instance_id] = [one for one in container(rendered[file], "worker")["env"] if "INSTANCE_ID" in one["name"]]
-    assert instance_id == {
-        "name": variable("worker.instance_id"),
-        "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
-    }
+    for component in roles_of(file) - {"gateway"}:
+        [instance_id] = [one for one in container(rendered[file], component)["env"] if "INSTANCE_ID" in one["name"]]
+        assert instance_id == {
+            "name": variable(f"{component}.instance_id"),
+            "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+        }
 
 
 def test_the_longest_name_leaves_room_for_what_kubernetes_adds(chart: Any) -> None:
@@ -162,10 +175,13 @@ def test_the_longest_name_leaves_room_for_what_kubernetes_adds(chart: Any) -> No
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_workers_may_drain_before_they_are_killed(rendered: Rendered, file: str) -> None:
+def test_workers_and_connectors_may_drain_before_they_are_killed(rendered: Rendered, file: str) -> None:
     settings = Settings.load(environ=config_of(rendered[file], with_secrets=True))
     grace = pod(rendered[file], "worker")["spec"]["terminationGracePeriodSeconds"]
     assert grace >= settings.worker.drain_timeout_seconds + 10
+    if "connectors" in roles_of(file):
+        grace = pod(rendered[file], "connectors")["spec"]["terminationGracePeriodSeconds"]
+        assert grace >= settings.connectors.drain_timeout_seconds + 10
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -175,24 +191,28 @@ def test_a_gateway_hands_over_before_it_stops(rendered: Rendered, file: str) -> 
     grace = pod(rendered[file], "gateway")["spec"]["terminationGracePeriodSeconds"]
     requests_seconds = max(settings.gateway.produce_timeout_seconds, server.DRAIN_SECONDS)
     assert grace >= wait + requests_seconds + gateway_parts.DRAIN_SECONDS
-    [gateway] = of_kind(rendered[file], "Deployment")
+    gateway = named(rendered[file], "Deployment", "orders-headgate-gateway")
     assert gateway["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
-@pytest.mark.parametrize("component", ["worker", "gateway"])
 @pytest.mark.parametrize("file", FILES)
-def test_alive_is_asked_apart_from_ready_on_our_own_endpoints(rendered: Rendered, file: str, component: str) -> None:
-    one = container(rendered[file], component)
+def test_alive_is_asked_apart_from_ready_on_our_own_endpoints(rendered: Rendered, file: str) -> None:
     settings = Settings.load(environ=config_of(rendered[file], with_secrets=True))
-    served = {"worker": settings.worker.metrics_port, "gateway": settings.gateway.port}[component]
-    [port] = one["ports"]
-    assert port["containerPort"] == served
-    asked = {probe: one[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
-    assert asked == {
-        "startup": {"path": "/healthz", "port": port["name"]},
-        "liveness": {"path": "/healthz", "port": port["name"]},
-        "readiness": {"path": "/readyz", "port": port["name"]},
+    served = {
+        "worker": settings.worker.metrics_port,
+        "connectors": settings.connectors.metrics_port,
+        "gateway": settings.gateway.port,
     }
+    for component in roles_of(file):
+        one = container(rendered[file], component)
+        [port] = one["ports"]
+        assert port["containerPort"] == served[component]
+        asked = {probe: one[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
+        assert asked == {
+            "startup": {"path": "/healthz", "port": port["name"]},
+            "liveness": {"path": "/healthz", "port": port["name"]},
+            "readiness": {"path": "/readyz", "port": port["name"]},
+        }
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -225,7 +245,7 @@ def test_what_selects_pods_selects_those_of_its_own_component(rendered: Rendered
             selected = [component for component, has in labels.items() if wanted <= has.items()]
             assert selected == [found["metadata"]["labels"]["app.kubernetes.io/component"]], found["metadata"]["name"]
             checked += 1
-    assert checked == {"minimal": 6, "production": 8, "sasl-tls": 6}[file]
+    assert checked == {"minimal": 6, "production": 12, "sasl-tls": 9}[file]
 
 
 def test_services_and_monitors_name_ports_that_the_pods_have(rendered: Rendered) -> None:
@@ -295,8 +315,8 @@ def test_only_the_gateway_knows_its_token_and_all_roles_know_kafkas_password(ren
     }
     assert holders == {
         "HEADGATE_GATEWAY_TOKEN": {"gateway"},
-        "HEADGATE_KAFKA_SASL_PASSWORD": {"worker", "gateway", "topics"},
-        "HEADGATE_KAFKA_SSL_CAFILE": {"worker", "gateway", "topics"},
+        "HEADGATE_KAFKA_SASL_PASSWORD": {"worker", "connectors", "gateway", "topics"},
+        "HEADGATE_KAFKA_SSL_CAFILE": {"worker", "connectors", "gateway", "topics"},
     }
 
 
@@ -304,7 +324,7 @@ def _variables(objects: list[Object], component: str) -> dict[str, Object]:
     return {one["name"]: one for one in container(objects, component).get("env", [])}
 
 
-@pytest.mark.parametrize("component", ["worker", "gateway", "topics"])
+@pytest.mark.parametrize("component", ["worker", "connectors", "gateway", "topics"])
 def test_certificates_lie_where_the_settings_say(rendered: Rendered, component: str) -> None:
     objects = rendered["sasl-tls"]
     volumes = {volume["name"]: volume for volume in pod(objects, component)["spec"]["volumes"]}
@@ -348,11 +368,11 @@ def test_a_worker_finds_its_workflows_wherever_they_are(rendered: Rendered, char
         assert {"name": "workflows", **source} in pod(objects, "worker")["spec"]["volumes"]
 
 
-def test_a_changed_setting_restarts_workers_and_gateways(chart: Any, rendered: Rendered) -> None:
-    changed = chart.render("minimal", values={"config": {"log": {"level": "debug"}}})
-    for component in ("worker", "gateway"):
+def test_a_changed_setting_restarts_workers_connectors_and_gateways(chart: Any, rendered: Rendered) -> None:
+    changed = chart.render("sasl-tls", values={"config": {"log": {"level": "debug"}}})
+    for component in roles_of("sasl-tls"):
         before, after = (
-            pod(objects, component)["metadata"]["annotations"] for objects in (rendered["minimal"], changed)
+            pod(objects, component)["metadata"]["annotations"] for objects in (rendered["sasl-tls"], changed)
         )
         assert {name for name in before if before[name] != after[name]} == {"checksum/config"}
 
@@ -362,6 +382,72 @@ def test_a_changed_workflow_restarts_workers_only(chart: Any, rendered: Rendered
     before, after = (pod(objects, "worker")["metadata"]["annotations"] for objects in (rendered["minimal"], changed))
     assert {name for name in before if before[name] != after[name]} == {"checksum/workflows"}
     assert pod(changed, "gateway") == pod(rendered["minimal"], "gateway")
+
+
+def test_a_changed_source_restarts_connectors_only(chart: Any) -> None:
+    before, after = (
+        chart.render("minimal", values={"connectors": {"sources": [{"id": "ticks", "kind": "cron", "options": one}]}})
+        for one in ({"schedule": "1h"}, {"schedule": "2h"})
+    )
+    old, new = (pod(objects, "connectors")["metadata"]["annotations"] for objects in (before, after))
+    assert {name for name in old if old[name] != new[name]} == {"checksum/sources"}
+    assert [pod(before, one) == pod(after, one) for one in ("worker", "gateway")] == [True, True]
+
+
+def sources_of(objects: list[Object], folder: Path) -> list[Spec]:
+    """What connectors read in their file of sources, under the name that it has for them."""
+    [command, path] = container(objects, "connectors")["args"]
+    [mount] = [one for one in container(objects, "connectors")["volumeMounts"] if one["name"] == "sources"]
+    [volume] = [one for one in pod(objects, "connectors")["spec"]["volumes"] if one["name"] == "sources"]
+    [item] = volume["configMap"]["items"]
+    assert (command, path) == ("connectors", f"{mount['mountPath']}/{item['path']}")
+    file = folder / item["path"]
+    file.write_text(named(objects, "ConfigMap", volume["configMap"]["name"])["data"][item["key"]], encoding="utf-8")
+    return declared.read([file])
+
+
+def test_connectors_read_their_sources_as_they_were_given(rendered: Rendered, tmp_path: Path) -> None:
+    given = yaml.safe_load((CHART / "ci" / "production-values.yaml").read_text(encoding="utf-8"))
+    read = sources_of(rendered["production"], tmp_path)
+    assert read == [made_of(one, origin="file shop-orders-headgate.yaml") for one in given["connectors"]["sources"]]
+    assert read[1].options["max_message_bytes"] == 1_000_000
+
+
+def test_connectors_without_sources_take_those_out_that_were_there_before(chart: Any, tmp_path: Path) -> None:
+    assert sources_of(chart.render("minimal", values={"connectors": {"enabled": True}}), tmp_path) == []
+
+
+def test_a_file_of_sources_of_somebody_else_is_read_under_the_name_of_the_release(rendered: Rendered) -> None:
+    objects = rendered["sasl-tls"]
+    [volume] = [one for one in pod(objects, "connectors")["spec"]["volumes"] if one["name"] == "sources"]
+    items = [{"key": "sources.yaml", "path": "shop-orders-headgate.yaml"}]
+    assert volume["configMap"] == {"name": "feeds", "items": items}
+    assert not [one for one in of_kind(objects, "ConfigMap") if one["metadata"]["name"].endswith("-sources")]
+
+
+def test_secrets_of_sources_lie_in_the_folder_that_the_settings_name(rendered: Rendered) -> None:
+    objects = rendered["production"]
+    for component, secrets in {"connectors": ["prices", "team-chat"], "gateway": ["github"]}.items():
+        folder = _variables(objects, component)[variable("connectors.secrets")]["value"]
+        [mount] = [one for one in container(objects, component)["volumeMounts"] if one["mountPath"] == folder]
+        [volume] = [one for one in pod(objects, component)["spec"]["volumes"] if one["name"] == mount["name"]]
+        assert mount["readOnly"] is True
+        assert [one["secret"]["name"] for one in volume["projected"]["sources"]] == secrets
+    assert variable("connectors.secrets") not in _variables(objects, "worker")
+    assert not any(variable("connectors.secrets") in _variables(rendered["minimal"], one) for one in ("gateway",))
+
+
+def test_connectors_may_reach_what_their_sources_need_and_workers_may_not(rendered: Rendered) -> None:
+    egress = {
+        one["metadata"]["labels"]["app.kubernetes.io/component"]: one["spec"]["egress"][2:]
+        for one in of_kind(rendered["production"], "NetworkPolicy")
+    }
+    assert egress == {"worker": [], "gateway": [], "connectors": [{"ports": [{"port": 443, "protocol": "TCP"}]}]}
+
+
+def test_as_many_connectors_as_partitions_of_sources_are_the_most() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    assert schema["properties"]["connectors"]["properties"]["replicas"]["maximum"] == SOURCE_PARTITIONS
 
 
 def test_only_what_asks_for_a_token_is_led_to_from_outside(rendered: Rendered) -> None:

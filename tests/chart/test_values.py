@@ -25,6 +25,8 @@ OTHER: Final[Mapping[str, Any]] = {
     "kafka.ssl_keyfile": "/etc/ssl/client.key",
     "worker.metrics_host": "::",
     "worker.data": "/data/snapshots",
+    "connectors.allow": ["10.0.0.0/8", "redis.shop.svc:6379"],
+    "connectors.metrics_host": "::",
     "gateway.host": "::",
     "gateway.url": "https://events.example",
     "gateway.connections_per_address": 100,
@@ -86,6 +88,9 @@ def other(name: str, info: FieldInfo) -> Any:
     return f"{default}x" if isinstance(default, str) else 1234 if "rate" in name else "someone"
 
 
+TICKS: Final = {"id": "ticks", "kind": "cron", "options": {"schedule": "1h"}}
+
+
 # ---- settings ------------------------------------------------------------------------------------------------------
 
 
@@ -123,8 +128,7 @@ def test_every_setting_reaches_the_application(chart: Any) -> None:
         values={
             "config": in_file,
             "secrets": secrets,
-            "worker": {"terminationGracePeriodSeconds": 90},
-            "gateway": {"terminationGracePeriodSeconds": 90},
+            **{role: {"terminationGracePeriodSeconds": 90} for role in ("worker", "connectors", "gateway")},
         },
     )
     from_chart = Settings.load(environ=_config_map(rendered) | {variable("kafka.sasl_password"): "secret"})
@@ -168,8 +172,18 @@ CHANGED: Final[Mapping[str, Any]] = {
     "workflows.existingClaim": {"workflows.existingClaim": "mine", "workflows.imagePath": ""},
     "worker.storage.size": {"worker.storage.size": "11Gi"},
     "worker.pdb.maxUnavailable": {"worker.pdb.maxUnavailable": "50%"},
+    "connectors.enabled": {"connectors.enabled": True, "connectors.sources": [], "secrets.sources.existingSecrets": []},
+    "connectors.sources": {"connectors.sources": [{"id": "other", "kind": "cron", "options": {"schedule": "1h"}}]},
+    "connectors.existingConfigMap": {"connectors.existingConfigMap": "mine", "connectors.sources": []},
+    "connectors.pdb.maxUnavailable": {"connectors.pdb.maxUnavailable": "50%"},
     "gateway.service.type": {"gateway.service.type": "NodePort"},
-    "gateway.enabled": {"gateway.enabled": False, "gateway.ingress.enabled": False, "gateway.httpRoute.enabled": False},
+    "gateway.enabled": {
+        "gateway.enabled": False,
+        "gateway.ingress.enabled": False,
+        "gateway.httpRoute.enabled": False,
+        "connectors.sources": [],
+        "connectors.enabled": True,
+    },
     "gateway.ingress.hosts": {"gateway.ingress.hosts": ["a.example", "b.example"]},
     "gateway.httpRoute.parentRefs": {"gateway.httpRoute.parentRefs": [{"name": "other"}]},
     "topics.command": {"topics.command": "check"},
@@ -180,9 +194,10 @@ CHANGED: Final[Mapping[str, Any]] = {
 def _full() -> dict[str, Any]:
     """Values under which every other value has something to show."""
     values = merged(load(CHART / "ci" / "production-values.yaml"), {"image": {"digest": ""}})
-    for component in ("gateway", "topics"):
+    for component in ("connectors", "gateway", "topics"):
         values[component] = merged({name: values["worker"][name] for name in SCHEDULING}, values.get(component, {}))
-    values["gateway"]["topologySpreadConstraints"] = values["worker"]["topologySpreadConstraints"]
+    for component in ("connectors", "gateway"):
+        values[component]["topologySpreadConstraints"] = values["worker"]["topologySpreadConstraints"]
     secure = {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "sasl_username": "headgate"}
     named = {name: {"existingSecret": name.lower()} for name in ("saslPassword", "kafkaCa", "kafkaClientCertificate")}
     return merged(values, {"config": {"kafka": secure}, "secrets": named})
@@ -261,7 +276,19 @@ def test_the_default_values_ask_for_a_kafka(chart: Any) -> None:
         ("config.dedup.window_hours", 0, "'/config/dedup/window_hours'"),
         ("config.log.level", "loud", "'/config/log/level'"),
         ("config.replies.allowed_topics", ["a,b"], "'/config/replies/allowed_topics/0'"),
-        ("config.connectors", {}, "'/config': additional properties 'connectors'"),
+        ("config.connector", {}, "'/config': additional properties 'connector'"),
+        ("config.connectors.secrets", "/etc", "'/config/connectors': additional properties 'secrets'"),
+        ("config.connectors.allow", ["a,b"], "'/config/connectors/allow/0'"),
+        ("secrets.sources.existingSecrets", "feeds", "'/secrets/sources/existingSecrets'"),
+        ("connectors.replicas", 17, "'/connectors/replicas'"),
+        ("connectors.sources", [{"id": "a b", "kind": "cron"}], "'/connectors/sources/0/id'"),
+        ("connectors.sources", [{"id": "a"}], "'/connectors/sources/0': missing property 'kind'"),
+        (
+            "connectors.sources",
+            [{"id": "a", "kind": "cron", "option": {}}],
+            "'/connectors/sources/0': additional properties 'option'",
+        ),
+        ("connectors.extraEnv", [{"name": "HEADGATE_LOG_LEVEL"}], "'/connectors/extraEnv/0/name'"),
         ("secrets.gatewayToken.value", "token", "'/secrets/gatewayToken': additional properties 'value'"),
         ("workflows.files", {"a.txt": "x"}, "'/workflows/files': additional properties 'a.txt'"),
         ("worker.replicas", -1, "'/worker/replicas'"),
@@ -303,6 +330,21 @@ def _at(path: str, value: Any) -> dict[str, Any]:
             {"gateway.terminationGracePeriodSeconds": 44, "config.gateway.produce_timeout_seconds": 30},
             "Set gateway.terminationGracePeriodSeconds to at least 45.",
         ),
+        (
+            {"connectors.enabled": True, "config.connectors.drain_timeout_seconds": 21},
+            "Set connectors.terminationGracePeriodSeconds to at least 31.",
+        ),
+        (
+            {"connectors.sources": [TICKS], "connectors.existingConfigMap": "mine"},
+            "connectors.sources and connectors.existingConfigMap are both set",
+        ),
+        ({"connectors.sources": [TICKS, TICKS]}, 'connectors.sources has "ticks" twice.'),
+        (
+            {"connectors.sources": [{"id": "hook", "kind": "webhook"}], "gateway.enabled": False},
+            'connectors.sources has the webhook "hook" and gateway.enabled is false',
+        ),
+        ({"secrets.sources.existingSecrets": ["feeds"]}, "no connectors run that could use them"),
+        ({"config.connectors.metrics_host": "localhost"}, 'config.connectors.metrics_host is "localhost"'),
         ({"workflows.files": None}, "workflows: none is given, and a worker needs some."),
         ({"workflows.imagePath": "/w"}, "workflows: workflows.files and workflows.imagePath are given."),
         ({"config.worker.data": "/var/lib"}, 'config.worker.data is "/var/lib", which cannot be written'),
@@ -356,11 +398,16 @@ def test_a_part_that_is_switched_off_leaves_nothing_behind(chart: Any) -> None:
     token = {"secrets": {"gatewayToken": {"existingSecret": ""}}}
     without_gateway = chart.render("minimal", values={"gateway": {"enabled": False}, **token})
     without_worker = chart.render("minimal", values={"worker": {"enabled": False}, "topics": {"enabled": False}})
+    with_sources = chart.render("minimal", values={"worker": {"enabled": False}, "connectors": {"sources": [TICKS]}})
     components = [
         {found["metadata"]["labels"]["app.kubernetes.io/component"] for found in objects}
-        for objects in (without_gateway, without_worker)
+        for objects in (without_gateway, without_worker, with_sources)
     ]
-    assert components == [{"account", "config", "worker", "topics"}, {"account", "config", "gateway"}]
+    assert components == [
+        {"account", "config", "worker", "topics"},
+        {"account", "config", "gateway"},
+        {"account", "config", "gateway", "topics", "connectors"},
+    ]
 
 
 def test_the_chart_can_be_part_of_another_one(chart: Any) -> None:

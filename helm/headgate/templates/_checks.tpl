@@ -32,6 +32,28 @@ fact and the remedy. Included once, by configmap.yaml, so that nothing is render
 {{- end -}}
 {{- end -}}
 
+{{- if include "headgate.runs" (list . "connectors") -}}
+{{- $least := addf (float64 $config.connectors.drain_timeout_seconds) 10 | ceil | int -}}
+{{- if lt (int .Values.connectors.terminationGracePeriodSeconds) $least -}}
+{{- fail (printf "connectors.terminationGracePeriodSeconds is %d and config.connectors.drain_timeout_seconds is %v: connectors would be killed while they drain. Set connectors.terminationGracePeriodSeconds to at least %d." (int .Values.connectors.terminationGracePeriodSeconds) $config.connectors.drain_timeout_seconds $least) -}}
+{{- end -}}
+{{- if and .Values.connectors.sources .Values.connectors.existingConfigMap -}}
+{{- fail "connectors.sources and connectors.existingConfigMap are both set, and only one of them can be the file of sources. Leave one of them out." -}}
+{{- end -}}
+{{- $ids := list -}}
+{{- range .Values.connectors.sources -}}
+{{- if has .id $ids -}}
+{{- fail (printf "connectors.sources has %q twice. Give each source an id of its own." .id) -}}
+{{- end -}}
+{{- if and (eq .kind "webhook") (not $.Values.gateway.enabled) -}}
+{{- fail (printf "connectors.sources has the webhook %q and gateway.enabled is false: nobody would receive it. Set one of them differently." .id) -}}
+{{- end -}}
+{{- $ids = append $ids .id -}}
+{{- end -}}
+{{- else if $secrets.sources.existingSecrets -}}
+{{- fail "secrets.sources.existingSecrets is set and no connectors run that could use them. Give connectors.sources, set connectors.enabled=true, or leave the Secrets out." -}}
+{{- end -}}
+
 {{- if .Values.gateway.enabled -}}
 {{- if not $secrets.gatewayToken.existingSecret -}}
 {{- fail "secrets.gatewayToken.existingSecret is empty: a gateway without a token does not start. Create a Secret with a token of at least 8 characters and name it here, or set gateway.enabled=false." -}}
@@ -61,10 +83,9 @@ fact and the remedy. Included once, by configmap.yaml, so that nothing is render
 {{- end -}}
 {{- end -}}
 
-{{- range $role := list "worker" "gateway" -}}
-{{- $host := ternary $config.worker.metrics_host $config.gateway.host (eq $role "worker") -}}
+{{- range $name, $host := dict "worker.metrics_host" $config.worker.metrics_host "connectors.metrics_host" $config.connectors.metrics_host "gateway.host" $config.gateway.host -}}
 {{- if has $host (list "127.0.0.1" "::1" "localhost") -}}
-{{- fail (printf "config.%s is %q: probes and other pods could not reach it. Use 0.0.0.0, or :: where there is IPv6 only." (ternary "worker.metrics_host" "gateway.host" (eq $role "worker")) $host) -}}
+{{- fail (printf "config.%s is %q: probes and other pods could not reach it. Use 0.0.0.0, or :: where there is IPv6 only." $name $host) -}}
 {{- end -}}
 {{- end -}}
 

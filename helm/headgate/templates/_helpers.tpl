@@ -53,6 +53,48 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- default (ternary (include "headgate.fullname" .) "default" $account.create) $account.name -}}
 {{- end -}}
 
+{{/* Whether a role runs: "true" or nothing. Called with (list $ "worker"). */}}
+{{- define "headgate.runs" -}}
+{{- $values := index (index . 0).Values (index . 1) -}}
+{{- if or $values.enabled (and (eq (index . 1) "connectors") (or $values.sources $values.existingConfigMap)) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* The file of sources. Its name is theirs in Kafka: whoever declares sources takes out only what they declared. */}}
+{{- define "headgate.sourcesFile" -}}
+{{- printf "%s-%s.yaml" .Release.Namespace (include "headgate.fullname" .) -}}
+{{- end -}}
+
+{{/* What options of sources name as `{{ file.KEY }}`. Called with a list of Secrets. */}}
+{{- define "headgate.sourceSecretsEnv" -}}
+{{- if . }}
+- name: HEADGATE_CONNECTORS_SECRETS
+  value: /etc/headgate/secrets
+{{- end }}
+{{- end -}}
+
+{{- define "headgate.sourceSecretsMount" -}}
+{{- if . }}
+- name: secrets
+  mountPath: /etc/headgate/secrets
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "headgate.sourceSecretsVolume" -}}
+{{- with . }}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range . }}
+      - secret:
+          name: {{ . }}
+      {{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* `config` as environment variables. A value that is null is left out, so that the application's default holds. */}}
 {{- define "headgate.config" -}}
 {{- range $group, $fields := .Values.config }}
