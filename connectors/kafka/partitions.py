@@ -155,11 +155,13 @@ class Partitions:
         found = await self._fetched(one, most=MOST_RECORDS)
         if isinstance(found, list):
             return found
-        self._consumer.seek(one, self.next[one])
         return await self._carefully(one)
 
     async def _carefully(self, one: TopicPartition) -> list[Found]:
-        """Read record by record up to the one that cannot be read, and leave it behind."""
+        """Read record by record up to the one that cannot be read, and leave it behind.
+
+        aiokafka drops what it has read together with such a record, and stays where it was.
+        """
         found: list[Found] = []
         at = self.next[one]
         while len(found) < MOST_RECORDS:
