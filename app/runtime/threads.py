@@ -82,7 +82,11 @@ def wait_for(loop: asyncio.AbstractEventLoop, begin: Callable[[], "asyncio.Futur
 
     def enter() -> None:
         try:
-            begin().add_done_callback(done)
+            future = begin()
+            told = getattr(loop, "thread_waits", None)  # a virtual clock stands still for threads that do more
+            if told is not None:
+                told(future)
+            future.add_done_callback(done)
         except BaseException as error:  # noqa: BLE001 it is raised in the thread that waits
             waiting.set_exception(error)
 

@@ -90,5 +90,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(lambda _: self._thread_ended())
         return future
 
+    def thread_waits(self, future: "asyncio.Future[Any]") -> None:
+        """A thread does nothing until `future` is done: time may pass meanwhile."""
+        self.threads -= 1
+
+        def goes_on(_done: object) -> None:
+            self.threads += 1
+
+        future.add_done_callback(goes_on)
+
     def _thread_ended(self) -> None:
         self.threads -= 1

@@ -267,3 +267,26 @@ def test_what_a_workflow_names_on_failure_is_started_once_wherever_the_worker_di
             ["fragile", "failed", "broken in attempt 2", [{"glass": 1}]]
         ]
         assert [one.status for one in service.results(fragile)] == ["failed"]
+
+
+@workflow(id="waits_plainly", trigger_on_event="orders/created")
+def waits_plainly(ctx: Any, payload: Any) -> Any:
+    ctx.step.sleep("pause", 3_600)
+    return ctx.step.wait_for_event("paid", "orders/paid", timeout=60).data
+
+
+def test_plain_functions_wait_while_time_passes() -> None:
+    with Service(waits_plainly) as service:
+        service.send("orders/created", {"id": 1})
+        service.send("orders/created", {"id": 2})
+        service.advance(hours=1)
+        assert service.results() == []
+        service.send("orders/paid", {"sum": 5})
+        assert [one.result for one in service.results()] == [{"sum": 5}, {"sum": 5}]
+
+
+def test_a_plain_function_may_still_wait_when_its_service_ends() -> None:
+    with Service(waits_plainly) as service:
+        service.send("orders/created", {"id": 1})
+        service.advance(minutes=1)
+        assert service.results() == []

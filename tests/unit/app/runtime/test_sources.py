@@ -1,0 +1,203 @@
+"""`ctx.sources`: what is asked of connectors, and what their answers come to. The connectors are the test."""
+
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+import pytest
+
+from headgate import StepError, workflow
+from headgate.testing import Service, crashes
+from topics import keys
+from topics.sources import made_of, message_of, sent_topic, state_topic
+
+TICKING = {"schedule": "1h"}
+
+
+@workflow(trigger_on_event="go")
+async def uses(ctx: Any, payload: Any) -> Any:
+    made = await ctx.sources.connect("c", "cron", id="clock", options=TICKING, filter={"type": "tick"})
+    first = await ctx.sources.wait("w1", "clock", timeout=60)
+    second = await ctx.sources.wait("w2", "clock", event_type="tick", timeout=60)
+    await ctx.sources.disconnect("d", "clock")
+    return [made, first.data, second.data]
+
+
+@workflow(trigger_on_event="go")
+def uses_plainly(ctx: Any, payload: Any) -> Any:
+    made = ctx.sources.connect("c", "cron", options=TICKING, timeout=5)
+    ctx.sources.disconnect("d", made["id"])
+    return made
+
+
+@workflow(trigger_on_event="go")
+async def sends(ctx: Any, payload: Any) -> Any:
+    try:
+        return await ctx.sources.send("s", "bot", {"text": "hi"}, timeout=20)
+    except StepError as error:
+        return f"{error.error_type}: {error}"
+
+
+@workflow(trigger_on_event="go")
+async def asks_wrongly(ctx: Any, payload: Any) -> Any:
+    call = payload["events"][0]["data"]
+    return await getattr(ctx.sources, call["do"])("k", **call["with"])
+
+
+def state(service: Service, name: str, value: str, **fields: Any) -> None:
+    service.send(state_topic(name), {"state": value, **fields}, key=name, event_type=value)
+
+
+def test_connect_waits_for_the_owners_word_and_waits_follow_each_other() -> None:
+    with Service(uses) as service:
+        service.send("go", {})
+        state(service, "clock", "backing off")
+        assert service.results() == []
+        state(service, "clock", "connected", connected_at="2026-01-01T00:00:00Z")
+        for number in (1, 2, 3):
+            service.send("clock/tick", {"n": number}, key="clock", event_type="tick")
+
+        [result] = service.results()
+        expected = {
+            "id": "clock",
+            "kind": "cron",
+            "status": "connected",
+            "connectedAt": "2026-01-01T00:00:00Z",
+            "error": None,
+        }
+        assert result.result == [expected, {"n": 1}, {"n": 2}]
+
+
+def test_events_from_before_the_wait_are_not_missed() -> None:
+    with Service(uses) as service:
+        service.send("go", {})
+        service.send("clock/tick", {"n": 1}, key="clock", event_type="tick")
+        service.send("clock/tick", {"n": 2}, key="clock", event_type="tick")
+        state(service, "clock", "connected")
+
+        assert service.results()[0].result[1:] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_crash_at_any_await_asks_for_the_same_source_and_ends_alike() -> None:
+    for service in crashes(uses):
+        service.send("go", {}, id="1")
+        state(service, "clock", "connected")
+        for number in (1, 2):
+            service.send("clock/tick", {"n": number}, key="clock", event_type="tick", id=f"t{number}")
+        service.advance(seconds=1)
+        assert [(one.status, one.result[1:]) for one in service.results()] == [("completed", [{"n": 1}, {"n": 2}])]
+
+
+def test_a_source_that_has_failed_says_why() -> None:
+    with Service(uses_plainly) as service:
+        service.send("go", {}, id="1")
+        name = _derived()
+        state(service, name, "failed", error={"message": "no such host"})
+
+        [result] = service.results()
+        assert (result.result["status"], result.result["error"]) == ("failed", "no such host")
+
+
+def test_without_a_word_in_time_it_is_starting() -> None:
+    with Service(uses_plainly) as service:
+        service.send("go", {}, id="1")
+        service.advance(seconds=6)
+
+        assert service.results()[0].result["status"] == "starting"
+
+
+def _derived() -> str:
+    run_id = keys.run_id("uses_plainly", keys.event_digest("", None, "1"))
+    return f"run-{blake2b(f'{run_id}:c'.encode(), digest_size=12).hexdigest()}"
+
+
+def test_a_message_comes_back_with_the_reply() -> None:
+    with Service(sends) as service:
+        service.send("go", {}, id="1")
+        message_id = _message_id("1")
+        service.send(sent_topic(message_id), {"status": "sent", "reply": {"ts": 5}}, key="bot", event_type="sent")
+
+        assert service.results()[0].result == {"ts": 5}
+
+
+def test_a_message_that_was_refused_or_never_sent_is_a_step_error() -> None:
+    with Service(sends) as service:
+        service.send("go", {}, id="1")
+        service.send(sent_topic(_message_id("1")), {"status": "failed", "error": "not in channel"}, key="bot")
+        service.send("go", {}, id="2")
+        service.advance(seconds=31)
+
+        refused, late = (one.result for one in service.results())
+        assert refused.startswith("SendFailed: ")
+        assert "not in channel" in refused
+        assert late.startswith("SendTimeout: ")
+
+
+def _message_id(event_id: str) -> str:
+    return keys.published_event_id(keys.run_id("sends", keys.event_digest("", None, event_id)), "s")
+
+
+@pytest.mark.parametrize(
+    ("do", "given", "words"),
+    [
+        ("connect", {"kind": "crom"}, "Did you mean 'cron'"),
+        ("connect", {"kind": "cron", "id": "a/b"}, "names the source 'a/b'"),
+        ("connect", {"kind": "cron", "options": {"schedul": "1h"}}, "/options/schedul"),
+        ("connect", {"kind": "cron", "options": {"schedule": "1h"}, "filter": {"x": 1}}, "/filter/x"),
+        ("disconnect", {"id": ""}, "names the source ''"),
+        ("send", {"id": "bot", "message": "text"}, "give an object"),
+        ("wait", {"id": 5}, "names the source 5"),
+    ],
+)
+def test_a_wrong_call_fails_the_run_with_a_word(do: str, given: dict[str, Any], words: str) -> None:
+    with Service(asks_wrongly) as service:
+        service.send("go", {"do": do, "with": given})
+        service.advance(days=1)
+
+        [result] = service.results()
+        assert result.status == "failed"
+        assert words in str(result.error)
+
+
+def test_status_is_a_step_whose_result_stays() -> None:
+    with Service(asks_wrongly) as service:
+        service.send("go", {"do": "status", "with": {}})
+
+        assert service.results()[0].result == {"sources": []}
+
+
+def test_what_is_asked_of_connectors_is_what_they_read() -> None:
+    """The records themselves: read as `connectors.base` does."""
+    from app.runtime.sources import Sources
+
+    records: list[Any] = []
+
+    class Asking:
+        plain = False
+        now_ms = 1_000
+
+        class run:  # noqa: N801 as the attempt has it
+            id = "w:1"
+
+        class limits:  # noqa: N801 as the attempt has it
+            event_bytes = 1024 * 1024
+
+        def ask(self, key: str, kind: Any, about: str, make: Any, decode: Any) -> Any:
+            records.extend(make(None).records)
+            return None
+
+    sources = Sources(Asking(), None)  # type: ignore[arg-type]
+    for coroutine in (
+        sources.connect("c", "cron", id="clock", options=TICKING),
+        sources.send("s", "bot", {"text": "hi"}, timeout=9),
+        sources.disconnect("d", "clock"),
+    ):
+        if coroutine is not None:
+            coroutine.close()
+    connect, send, disconnect = records
+
+    spec = made_of(orjson.loads(connect.value), origin="run w:1")
+    assert (connect.topic, spec.id, spec.kind, spec.key) == ("triggers", "clock", "cron", "{{ source.id }}")
+    message = message_of(send.value)
+    assert (send.topic, message.source, message.body, message.expires_ms) == ("actions", "bot", {"text": "hi"}, 10_000)
+    assert (disconnect.topic, disconnect.key, disconnect.value) == ("triggers", b"clock", None)
