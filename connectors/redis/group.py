@@ -6,11 +6,24 @@ left is found by name and taken over at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
-from connectors.base.contract import Refused
+from pydantic import TypeAdapter, ValidationError
+
+from connectors.base.contract import NotConnected, Refused
 from connectors.redis.entries import Entry
 from connectors.redis.link import GroupExists
+
+Answer = TypeVar("Answer")
+
+_Entries = list[tuple[bytes, list[bytes] | None] | None]
+_READ: Final = TypeAdapter(list[tuple[bytes, _Entries]] | None)
+_CLAIMED: Final = TypeAdapter(tuple[bytes, _Entries] | tuple[bytes, _Entries, list[bytes]])
+"""A cursor, what was claimed, and since Redis 7 the ids of what was not there any more."""
+_PENDING: Final = TypeAdapter(list[tuple[bytes, bytes, int, int]])
+"""Ids with their consumer, milliseconds since the last delivery, and number of deliveries."""
+_IDS: Final = TypeAdapter(list[bytes])
+_CONSUMERS: Final = TypeAdapter(list[list[bytes | int]])
 
 _PAGE: Final = 1000
 _FIRST: Final = "0-0"
@@ -65,43 +78,42 @@ class Group:
     async def take_over(self, stream: str) -> tuple[int, int]:
         """Take what former owners have left, and remove them. Return how much that is, and how much of it is gone."""
         taken = missed = 0
-        for former in await self._former(stream):
+        former = await self._former(stream)
+        for name in former:
             after = "-"
-            while pending := await self._ask("XPENDING", stream, self._name, after, "+", _PAGE, former):
-                ids = [bytes(one[0]) for one in pending]
-                got = await self._ask("XCLAIM", stream, self._name, self._consumer, 0, *ids, "JUSTID")
+            while pending := await self._pending(stream, after, "+", name):
+                ids = [one[0] for one in pending]
+                got = _shaped(
+                    _IDS, await self._ask("XCLAIM", stream, self._name, self._consumer, 0, *ids, "JUSTID"), "XCLAIM"
+                )
                 taken += len(got)
                 for lost in sorted(set(ids) - set(got)):
                     missed += not await self._ask("XRANGE", stream, lost, lost)
                 after = f"({ids[-1].decode()}"
-            try:
-                await self._ask("EVAL", _DELETE_IF_EMPTY, 1, stream, self._name, former)
-            except Refused:
-                break  # this user may not run scripts: names of former owners stay
+        try:
+            for name in former:
+                await self._ask("EVAL", _DELETE_IF_EMPTY, 1, stream, self._name, name)
+        except Refused:
+            pass  # this user may not run scripts: names of former owners stay
         return taken, missed
 
     async def own(self, stream: str, *, after: str, count: int) -> Page:
         """Return what this consumer was given and has not acknowledged, beyond an id."""
-        answer = await self._ask(
-            "XREADGROUP", "GROUP", self._name, self._consumer, "COUNT", count, "STREAMS", stream, after
-        )
-        found = _entries(stream, answer[0][1]) if answer else []
+        found = await self._read("COUNT", count, "STREAMS", stream, after)
         return await self._page(stream, found, after=found[-1].id if found else after)
 
     async def claim(self, stream: str, *, idle_seconds: float, after: str, count: int) -> Page:
         """Take over what any consumer has left alone for so long."""
         idle_ms = int(idle_seconds * 1000)
         answer = await self._ask("XAUTOCLAIM", stream, self._name, self._consumer, idle_ms, after, "COUNT", count)
-        found = _entries(stream, answer[1])
-        deleted = len(answer[2]) if len(answer) > 2 else 0  # told apart since Redis 7
-        return await self._page(stream, found, after=answer[0].decode(), missed=deleted)
+        cursor, found, *deleted = _shaped(_CLAIMED, answer, "XAUTOCLAIM")
+        missed = len(deleted[0]) if deleted else 0
+        return await self._page(stream, _entries(stream, found), after=cursor.decode(), missed=missed)
 
     async def new(self, streams: Sequence[str], *, count: int, block_seconds: float) -> Sequence[Entry]:
         """Wait for entries that no consumer was given yet, and return them."""
         limits = ("COUNT", count, "BLOCK", int(block_seconds * 1000))
-        every = (*streams, *[">"] * len(streams))
-        answer = await self._ask("XREADGROUP", "GROUP", self._name, self._consumer, *limits, "STREAMS", *every)
-        return [entry for stream, found in answer or () for entry in _entries(stream.decode(), found)]
+        return await self._read(*limits, "STREAMS", *streams, *[">"] * len(streams))
 
     async def acknowledge(self, stream: str, ids: Sequence[str]) -> None:
         await self._ask("XACK", stream, self._name, *ids)
@@ -110,10 +122,20 @@ class Group:
         """Begin the idle time of entries anew, so that nobody claims them meanwhile; it is no further delivery."""
         await self._ask("XCLAIM", stream, self._name, self._consumer, 0, *ids, "JUSTID")
 
+    async def _read(self, *words: str | int) -> Sequence[Entry]:
+        answer = await self._ask("XREADGROUP", "GROUP", self._name, self._consumer, *words)
+        read = _shaped(_READ, answer, "XREADGROUP") or []
+        return [entry for stream, found in read for entry in _entries(stream.decode(errors="replace"), found)]
+
     async def _former(self, stream: str) -> list[str]:
-        found = await self._ask("XINFO CONSUMERS", stream, self._name)
-        names = [dict(zip(one[::2], one[1::2], strict=False))[b"name"].decode(errors="replace") for one in found]
+        found = _shaped(_CONSUMERS, await self._ask("XINFO CONSUMERS", stream, self._name), "XINFO CONSUMERS")
+        named = [dict(zip(one[::2], one[1::2], strict=False)).get(b"name") for one in found]
+        names = [name.decode(errors="replace") for name in named if isinstance(name, bytes)]
         return [name for name in names if name.partition("@")[2] == self._base and name != self._consumer]
+
+    async def _pending(self, stream: str, first: str, last: str, consumer: str) -> list[tuple[bytes, bytes, int, int]]:
+        answer = await self._ask("XPENDING", stream, self._name, first, last, _PAGE, consumer)
+        return _shaped(_PENDING, answer, "XPENDING")
 
     async def _page(self, stream: str, found: Sequence[Entry], *, after: str, missed: int = 0) -> Page:
         gone = [entry.id for entry in found if entry.pairs is None]
@@ -126,11 +148,18 @@ class Group:
     async def _deliveries(self, stream: str, entries: Sequence[Entry]) -> dict[str, int]:
         counts: dict[str, int] = {}
         after, last = entries[0].id, entries[-1].id
-        while found := await self._ask("XPENDING", stream, self._name, after, last, _PAGE, self._consumer):
-            counts.update({one[0].decode(): int(one[3]) for one in found})
+        while found := await self._pending(stream, after, last, self._consumer):
+            counts.update({entry_id.decode(): times for entry_id, _, _, times in found})
             after = f"({found[-1][0].decode()}"
         return counts
 
 
-def _entries(stream: str, found: Sequence[Any]) -> list[Entry]:
-    return [Entry(stream=stream, id=one[0].decode(), pairs=one[1]) for one in found if one is not None]
+def _entries(stream: str, found: _Entries) -> list[Entry]:
+    return [Entry(stream=stream, id=one[0].decode(errors="replace"), pairs=one[1]) for one in found if one is not None]
+
+
+def _shaped(shape: "TypeAdapter[Answer]", answer: Any, command: str) -> Answer:
+    try:
+        return shape.validate_python(answer)
+    except ValidationError:
+        raise NotConnected(f"{command} is answered in another form than Redis'", reason="protocol") from None

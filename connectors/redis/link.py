@@ -42,8 +42,8 @@ class Server:
     port: int
     database: int
     tls: bool
-    username: str | None
-    password: str | None = field(repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
 
     @classmethod
@@ -209,7 +209,8 @@ def _size(answer: Any) -> int:
 
 
 def _label(code: str) -> str:
-    return code.lower() if code.isascii() and code.isalpha() and code.isupper() and len(code) < 20 else "error"
+    known = code.isascii() and code.isalpha() and code.isupper() and len(code) < 20 and code != "ERR"
+    return code.lower() if known else "error"
 
 
 def _has_bad_certificate(error: BaseException | None) -> bool:

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from connectors import redis as connector
 from connectors.base.contract import NotConnected, Received, Refused, Unreadable
+from connectors.redis.group import _DELETE_IF_EMPTY
 from tests.unit.connectors.standing import Reading, StandIn, reading
 
 PROGRAM = shutil.which("redis-server")
@@ -188,6 +189,22 @@ async def test_an_owner_that_still_lives_keeps_its_name_in_the_group(server: Ser
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
+
+
+async def test_a_former_owner_that_wakes_up_and_reads_is_not_removed(server: Server, client: Redis) -> None:
+    """Between the takeover and the removal: what is pending then would be pending for nobody."""
+    await add(client, 1)
+    await client.xgroup_create("orders", "g", "0")
+    await client.xreadgroup("g", "e1@src", {"orders": ">"})
+
+    async def removed() -> Any:
+        return await client.eval(_DELETE_IF_EMPTY, 1, "orders", "g", "e1@src")
+
+    assert await removed() == -1
+    assert await pending(client, "g") == 1
+    await client.xack("orders", "g", (await client.xpending("orders", "g"))["min"])
+    assert await removed() == 0
+    assert await client.xinfo_consumers("orders", "g") == []
 
 
 async def test_other_sources_of_a_group_keep_what_they_have_until_it_is_idle(server: Server, client: Redis) -> None:
