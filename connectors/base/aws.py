@@ -257,8 +257,11 @@ def _guarded(site: Site) -> dict[str, Any]:
             return Straight(await super()._get_session(proxy_url))
 
         async def send(self, request: Any) -> Any:
-            url = URL(request.url, encoded=True)
-            host, port = plain_host(url.raw_host or ""), url.port or 443
+            try:
+                url = URL(request.url, encoded=True)
+                host, port = plain_host(url.raw_host or ""), url.port or 443
+            except ValueError:
+                raise Refused("the endpoint of AWS is no URL; check endpoint_url", reason="invalid_url") from None
             if literal_address(host) is not None:
                 await approve(host, port)
             try:
