@@ -43,9 +43,7 @@ class Config(Options):
     )
     username: str | None = Field(default=None, description="User of Redis' access control list; wins over the url's.")
     password: SecretStr | None = Field(default=None, description="Password; wins over the url's.")
-    ca_file: str | None = Field(
-        default=None, description="File of certificates to trust with rediss, beside none else."
-    )
+    ca_file: str | None = Field(default=None, description="File of further certificates to trust with rediss.")
     streams: list[StreamName] = Field(min_length=1, max_length=100, description="Keys of the streams to read.")
     group: str | None = Field(
         default=None,
