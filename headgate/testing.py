@@ -22,8 +22,9 @@ import pytest
 
 from headgate.definition import Workflow
 from headgate.event import Event
+from topics.sources import message_of, sent_topic
 
-__all__ = ["DeadLetter", "Result", "Service", "crashes", "headgate_service"]
+__all__ = ["DeadLetter", "Result", "Sent", "Service", "crashes", "headgate_service"]
 
 _GROUP: Final = "headgate.testing"
 
@@ -54,6 +55,16 @@ class DeadLetter:
     run_id: str | None
     workflow_id: str | None
     value: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What a run sends through a source (`ctx.sources.send`). No source runs in a test: `answer` is its answer."""
+
+    id: str
+    """The same however often the message is repeated."""
+    source: str
+    message: dict[str, Any]
 
 
 class _Rehearsal(Protocol):
@@ -171,6 +182,18 @@ class Service:
     def records(self, kafka_topic: str) -> list[tuple[bytes | None, bytes | None, Any]]:
         """Return key, value and headers of the records of one of `reply_topics`."""
         return self._inner.records(kafka_topic)
+
+    def sent(self, source: str | None = None) -> list[Sent]:
+        """Return what runs sent through sources so far, of all sources or of one, each message once."""
+        found = [message_of(value) for _, value, _ in self._inner.records("actions") if value is not None]
+        made = {one.id: Sent(id=one.id, source=one.source, message=dict(one.body)) for one in found}
+        return [one for one in made.values() if source in (None, one.source)]
+
+    def answer(self, sent: Sent, reply: Any = None, *, error: str | None = None) -> None:
+        """Answer a message as its source does: with the other side's `reply`, or with why it was refused."""
+        status = "sent" if error is None else "failed"
+        answer = {"status": status, "reply": reply, "error": error}
+        self._inner.send(sent_topic(sent.id), answer, key=sent.source, event_id=sent.id, event_type=status)
 
     def close(self) -> None:
         """End it; `with` does so by itself."""

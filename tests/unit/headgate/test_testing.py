@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headgate import Reject, RetryLater, workflow
-from headgate.errors import ChildError
+from headgate.errors import ChildError, StepError
 from headgate.testing import DeadLetter, Result, Service, crashes
 from topics import keys
 
@@ -290,3 +290,39 @@ def test_a_plain_function_may_still_wait_when_its_service_ends() -> None:
         service.send("orders/created", {"id": 1})
         service.advance(minutes=1)
         assert service.results() == []
+
+
+@workflow(id="says", trigger_on_event="guests/came")
+async def says(ctx: Any, payload: Any) -> Any:
+    sent = []
+    for place in ("bot", "slack"):
+        try:
+            sent.append(await ctx.sources.send(f"tell {place}", place, {"text": payload["events"][0]["data"]}))
+        except StepError as error:
+            sent.append(error.message)
+    return sent
+
+
+def test_what_runs_send_through_sources_is_seen_and_answered() -> None:
+    with Service(says) as service:
+        service.send("guests/came", "Ada")
+        (first,) = service.sent()
+        assert (first.source, first.message) == ("bot", {"text": "Ada"})
+        service.answer(first, {"ts": "1.2"})
+        assert service.sent("bot") == [first]
+        (second,) = service.sent("slack")
+        service.answer(second, error="not in channel")
+        (result,) = service.results()
+        assert result.result[0] == {"ts": "1.2"}
+        assert "not in channel" in result.result[1]
+
+
+def test_a_message_is_seen_once_wherever_the_worker_dies() -> None:
+    for service in crashes(says):
+        service.send("guests/came", "Ada", id="1")
+        for _ in range(2):
+            for one in service.sent():
+                service.answer(one, one.source)
+        service.advance(seconds=1)
+        assert [one.message for one in service.sent()] == [{"text": "Ada"}] * 2
+        assert [one.result for one in service.results()] == [["bot", "slack"]]
