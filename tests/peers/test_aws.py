@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,10 @@ from aiohttp import ClientSession
 from connectors import s3, sns, sqs
 from connectors.base.contract import Moved, Received, Refused, Unreadable
 from tests.peers.programs import free_port, needs, running
+from tests.unit.connectors.base.framed import Framed
+from tests.unit.connectors.base.framed import running as in_frame
 from tests.unit.connectors.standing import Reading, StandIn, reading
+from topics.sources import Spec
 
 pytestmark = needs("moto_server")
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"}
@@ -68,10 +71,13 @@ class Place:
         found = await self.attributes()
         return int(found["ApproximateNumberOfMessages"]), int(found["ApproximateNumberOfMessagesNotVisible"])
 
-    async def empties(self) -> None:
+    async def until(self, condition: Callable[[int, int], bool]) -> None:
         async with asyncio.timeout(20):
-            while await self.counts() != (0, 0):  # noqa: ASYNC110 a server tells nobody
+            while not condition(*await self.counts()):  # noqa: ASYNC110 a server tells nobody
                 await asyncio.sleep(0.02)
+
+    async def empties(self) -> None:
+        await self.until(lambda waiting, hidden: waiting + hidden == 0)
 
 
 @pytest.fixture
@@ -210,6 +216,42 @@ async def test_a_queue_that_is_not_there_is_refused(aws: Place) -> None:
         assert isinstance(await one.to_its_end(), Refused)
 
 
+async def test_a_broker_that_is_away_costs_nothing_and_doubles_nothing(aws: Place) -> None:
+    """Through the frame: messages stay hidden for longer than their visibility, and are deleted once Kafka is back."""
+    for batch in range(5):
+        entries = [{"Id": str(n), "MessageBody": str(10 * batch + n)} for n in range(10)]
+        await aws.sqs.send_message_batch(QueueUrl=aws.url, Entries=entries)
+    framed = Framed(Spec(id="orders", kind="sqs", options={**aws.config, "visibility": 2}))
+    framed.broker.back.clear()
+    async with in_frame(framed):
+        await aws.until(lambda _, hidden: hidden == 50)
+        others = await aws.sqs.receive_message(QueueUrl=aws.url, WaitTimeSeconds=5)
+        assert others.get("Messages", []) == []
+        assert framed.broker.events == []
+        framed.broker.back.set()
+        await aws.empties()
+
+    assert sorted(int(json.loads(one.value)["data"]["body"]) for one in framed.broker.events) == list(range(50))
+
+
+async def test_whoever_takes_over_after_a_stop_repeats_nothing(aws: Place) -> None:
+    for batch in range(5):
+        entries = [{"Id": str(n), "MessageBody": str(10 * batch + n)} for n in range(10)]
+        await aws.sqs.send_message_batch(QueueUrl=aws.url, Entries=entries)
+    published: list[str] = []
+    while len(published) < 50:
+        framed = Framed(Spec(id="orders", kind="sqs", options={**aws.config, "visibility": 2}))
+        async with in_frame(framed):
+            await framed.broker.told.wait()
+            await framed.runner.stop()
+        published += [json.loads(one.value)["data"]["body"] for one in framed.broker.events]
+
+        left = 50 - len(published)
+        await aws.until(lambda waiting, hidden, left=left: waiting + hidden == left)  # type: ignore[misc]
+
+    assert sorted(map(int, published)) == list(range(50))
+
+
 # ---- sns -------------------------------------------------------------------------------------------------------------
 
 
@@ -293,7 +335,7 @@ async def test_notifications_of_a_bucket_come_through_the_queue(aws: Place) -> N
 async def test_a_bucket_of_many_objects_is_listed_and_looked_at_again(aws: Place) -> None:
     async with client(aws.moto, "s3") as objects:
         await objects.create_bucket(Bucket="listed", CreateBucketConfiguration={"LocationConstraint": REGION})
-        keys = [f"in/{number:04} ü+&.txt" for number in range(1_050)]
+        keys = [f"in/{number:04} ü+&.txt" for number in range(1_010)]
         for key in keys:
             await put(objects, "listed", key)
         await put(objects, "listed", "out/a")
