@@ -1,4 +1,4 @@
-"""Feeds: RSS, Atom and JSON Feed, polled. `new_item` for each entry that was not there before."""
+"""Feeds (RSS, Atom, JSON Feed), polled: a `new_item` for each entry that was not there before."""
 
 from connectors.rss.source import DELIVERY, EXAMPLE, Config, Source
 
