@@ -20,11 +20,12 @@ from typing import Any, Final, Protocol, Self
 
 import pytest
 
+from headgate.checking import check_provider
 from headgate.definition import Workflow
 from headgate.event import Event
 from topics.sources import message_of, sent_topic
 
-__all__ = ["DeadLetter", "Result", "Sent", "Service", "crashes", "headgate_service"]
+__all__ = ["DeadLetter", "Result", "Sent", "Service", "check_provider", "crashes", "headgate_service"]
 
 _GROUP: Final = "headgate.testing"
 

@@ -14,6 +14,7 @@ def test_these_names_and_no_others_are_promised() -> None:
             "Reject",
             "RetryLater",
             "Schedule",
+            "Sources",
             "Step",
         ),
         *("StepError", "TooManyWaits", "Workflow", "WorkflowTimeout", "after", "event_on", "workflow"),

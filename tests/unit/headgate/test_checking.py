@@ -1,0 +1,200 @@
+"""The contract of providers: one that keeps it, and one for each way to break it."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from headgate.checking import BrokenContract, check_provider
+from headgate.providers import Disconnected, Emit, Failed, SourceEvent, TriggerProvider
+
+
+class Counting(TriggerProvider):
+    """Numbers, one after the other."""
+
+    delivery: ClassVar[Literal["exactly-once", "at-least-once", "best-effort"]] = "exactly-once"
+    example: ClassVar[Mapping[str, Any]] = {"to": 1000}
+    ended: ClassVar[list[str]] = []
+
+    async def init(self, config: Mapping[str, Any]) -> None:
+        if not isinstance(config.get("to"), int):
+            raise Failed("to is no number")
+        self._to = config["to"]
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        number = position or 0
+        while number < self._to:
+            number += 1
+            await emit(self.event(number), position=number)
+        raise Disconnected("there are no more")
+
+    async def shutdown(self) -> None:
+        type(self).ended.append("shutdown")
+
+    def event(self, number: int) -> SourceEvent:
+        return SourceEvent(id=f"n{number}", type="number", data={"n": number})
+
+
+async def test_a_provider_that_keeps_it_is_read_three_times_and_its_events_are_returned() -> None:
+    Counting.ended.clear()
+    assert [one.id for one in await check_provider(Counting)] == ["n1", "n2", "n3"]
+    assert Counting.ended == ["shutdown"] * 3
+
+
+async def test_a_config_and_a_number_of_events_can_be_given() -> None:
+    assert len(await check_provider(Counting, {"to": 1}, events=1)) == 1
+    assert len(await check_provider(Counting, {"to": 7}, events=7)) == 7
+
+
+async def test_what_the_provider_raises_comes_through() -> None:
+    with pytest.raises(Failed, match="no number"):
+        await check_provider(Counting, {})
+    with pytest.raises(Disconnected, match="no more"):
+        await check_provider(Counting, {"to": 2})
+
+
+class Nameless(Counting):
+    """Ids that are empty."""
+
+    def event(self, number: int) -> SourceEvent:
+        return SourceEvent(id="", type="number", data=number)
+
+
+class Undescribed(Counting):
+    __doc__ = None
+
+
+class Typeless(Counting):
+    """No type."""
+
+    def event(self, number: int) -> SourceEvent:
+        return SourceEvent(id=f"n{number}", type="", data=number)
+
+
+class Unwritable(Counting):
+    """Data that is no JSON."""
+
+    def event(self, number: int) -> SourceEvent:
+        return SourceEvent(id=f"n{number}", type="number", data={number})
+
+
+class Zoneless(Counting):
+    """A time of nowhere."""
+
+    def event(self, number: int) -> SourceEvent:
+        return SourceEvent(id=f"n{number}", type="number", data=number, created_at=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+class Same(Counting):
+    """One id for all."""
+
+    def event(self, number: int) -> SourceEvent:
+        return SourceEvent(id="always", type="number", data=number)
+
+
+class Drawn(Counting):
+    """Ids that are drawn, not derived."""
+
+    drawn: ClassVar[int] = 0
+
+    def event(self, number: int) -> SourceEvent:
+        type(self).drawn += 1
+        return SourceEvent(id=f"drawn {self.drawn}", type="number", data=number)
+
+
+class Hasty(Counting):
+    """Has moved on before the broker has anything."""
+
+    moved: ClassVar[int] = 0
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        while True:
+            type(self).moved += 1
+            await emit(self.event(self.moved), position=self.moved)
+
+
+class Rewinding(Counting):
+    """Begins at the beginning, whatever the position."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        await super().run(emit, None)
+
+
+class Placeless(Counting):
+    """Says no position."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        for number in range(1, 100):
+            await emit(self.event(number))
+
+
+class Odd(Counting):
+    """A position that cannot be kept."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        await emit(self.event(1), position={1})
+
+
+class Short(Counting):
+    """Returns."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        await emit(self.event(1), position=1)
+
+
+class Silent(Counting):
+    """Emits nothing."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class Careless(Counting):
+    """Says nothing of its delivery."""
+
+    delivery = "sometimes"  # type: ignore[assignment]
+
+
+class Exampleless(Counting):
+    """Has no example that YAML could hold."""
+
+    example: ClassVar[Mapping[str, Any]] = {"to": {1}}
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        (Undescribed, "has no docstring"),
+        (Careless, "has no `delivery`"),
+        (Exampleless, "has no `example`"),
+        (Nameless, "emits the id ''"),
+        (Typeless, "with the type ''"),
+        (Unwritable, "data that is no JSON"),
+        (Zoneless, "a time without a zone"),
+        (Same, "different events under one id"),
+        (Drawn, "began again with another one: 'drawn 1', then 'drawn 2'"),
+        (Hasty, "began again with another one: 'n1', then 'n2'"),
+        (Rewinding, r"goes on after the position of 'n2' with \['n1'\] instead of \['n3'\]"),
+        (Placeless, "emits 'n2' without a position"),
+        (Odd, "a position that is no JSON"),
+        (Short, "returned after 1 events"),
+    ],
+)
+async def test_what_breaks_it_is_told_with_the_remedy(provider: type[Counting], words: str) -> None:
+    with pytest.raises(BrokenContract, match=words) as raised:
+        await check_provider(provider)
+    assert str(raised.value).startswith(provider.__name__) or f"of {provider.__name__} " in str(raised.value)
+
+
+async def test_one_that_emits_nothing_is_not_waited_for_for_ever() -> None:
+    with pytest.raises(BrokenContract, match=r"emitted 0 of 1 events within 0\.01 s"):
+        await check_provider(Silent, seconds=0.01)
+
+
+async def test_who_promises_less_is_asked_for_less() -> None:
+    ways: list[tuple[type[Counting], str]] = [(Drawn, "best-effort"), (Placeless, "at-least-once")]
+    for provider, delivery in ways:
+        kind = type(provider.__name__, (provider,), {"delivery": delivery, "__doc__": provider.__doc__})
+        assert len(await check_provider(kind)) == 3
