@@ -22,5 +22,8 @@ EXAMPLE: Final[dict[str, Any]] = {
     "id_pointer": "/id",
 }
 DELIVERY: Final = Delivery.BEST_EFFORT
+SENDS: Final = """\
+the object itself as a JSON message; with `send_as: text` its member `text`, as it is. What the service answers is an
+event like any other."""
 
-__all__ = ["DELIVERY", "EXAMPLE", "Config", "Source"]
+__all__ = ["DELIVERY", "EXAMPLE", "SENDS", "Config", "Source"]
