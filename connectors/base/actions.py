@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
 from connectors.base.backoff import Backoff, Reconnect
-from connectors.base.closing import close, end
+from connectors.base.closing import close, end, start
 from connectors.base.contract import NotConnected, Refused
 from connectors.base.events import NotAnEvent, Outgoing, source_of
 from connectors.base.logs import warn
@@ -59,10 +59,10 @@ class Actions:
         self._next = 0
         self._room = asyncio.Event()
 
-    async def run(self, *, start: int | None, done: Callable[[int], None]) -> None:
+    async def run(self, *, begin: int | None, done: Callable[[int], None]) -> None:
         """Read and send until cancelled; `done` hears the offset before which everything is done."""
         pause = FIRST_PAUSE_SECONDS
-        position = start
+        position = begin
         try:
             while True:
                 consumer = AIOKafkaConsumer(
@@ -72,7 +72,7 @@ class Actions:
                     isolation_level="read_committed",
                 )
                 try:
-                    await consumer.start()
+                    await start(consumer.start())
                     consumer.assign([self._where])
                     if position is None:
                         await consumer.seek_to_beginning(self._where)

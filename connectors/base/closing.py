@@ -11,15 +11,36 @@ _ASK_AGAIN_SECONDS: Final = 1.0
 async def close(stopping: Coroutine[Any, Any, Any]) -> None:
     """Await a client's own end for a while, then go on without it. Its errors and its own cancellations are nobody's.
 
-    aiokafka's `stop` awaits tasks that it has cancelled, and may raise their CancelledError to whoever waits.
+    aiokafka's `stop` awaits tasks that it has cancelled, and may raise their CancelledError to whoever waits. Who waits
+    here and is cancelled itself waits on all the same: connections left half closed would stay open.
     """
+    loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(stopping)
+    until = loop.time() + CLOSE_SECONDS
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done() and (left := until - loop.time()) > 0:
+        try:
+            await asyncio.wait([task], timeout=left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.done():
+        task.cancel()
+    task.add_done_callback(_forget)
+    if cancelled is not None:
+        raise cancelled
+
+
+async def start(starting: Coroutine[Any, Any, None]) -> None:
+    """Await a client's start, also when cancelled meanwhile: aiokafka forgets connections that are half open."""
+    task = asyncio.ensure_future(starting)
     try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
         await asyncio.wait([task], timeout=CLOSE_SECONDS)
-    finally:
+        task.add_done_callback(_forget)
         if not task.done():
             task.cancel()
-        task.add_done_callback(_forget)
+        raise
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:

@@ -15,7 +15,7 @@ from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 from connectors.base import sharing
-from connectors.base.closing import close
+from connectors.base.closing import close, start
 from connectors.base.logs import warn
 
 HEARTBEAT_SECONDS: Final = 1.0
@@ -98,7 +98,7 @@ class Group:
         while True:
             consumer = self._made()
             try:
-                await consumer.start()
+                await start(consumer.start())
                 self._beat_with(consumer)
                 consumer.subscribe([self.topic], listener=_Listener(self))
                 pause = FIRST_PAUSE_SECONDS

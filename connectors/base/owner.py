@@ -90,13 +90,16 @@ class Owner:
     @property
     def whole(self) -> bool:
         """Whether everything that is set up here is known, and fenced."""
-        return self._whole.is_set() and self._positions is not None
+        return self._whole.is_set() and (self._positions is not None or not self._specs)
 
     # ---- its life --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Run what is set up until cancelled. Raises what no source is to raise."""
         await self._whole.wait()
+        while not self._specs:  # nothing to fence, no connection to hold, until something is set up
+            self._changed.clear()
+            await self._changed.wait()
         while True:
             positions = self._make_positions(self.partition)
             try:
@@ -148,7 +151,7 @@ class Owner:
         def done(offset: int) -> None:
             positions.move(ACTIONS, Cursor(position=offset, epoch=positions.epoch, kind=ACTIONS))
 
-        await actions.run(start=None if cursor is None else int(cursor.position), done=done)
+        await actions.run(begin=None if cursor is None else int(cursor.position), done=done)
 
     def _runner_for(self, name: str) -> Runner | None:
         running = self._running.get(name)

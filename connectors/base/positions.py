@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
 
-from connectors.base.closing import close
+from connectors.base.closing import close, start
 from connectors.base.logs import warn
 from topics.sources import Cursor, Unsuitable, cursor_moved, cursor_of
 
@@ -98,7 +98,7 @@ class Positions:
             compression_type="gzip",
         )
         self._producer = producer
-        await producer.start()
+        await start(producer.start())
         manager = producer._txn_manager
         self.epoch = f"{manager.producer_id}-{manager.producer_epoch}"
 
@@ -107,7 +107,7 @@ class Positions:
         where = TopicPartition(self._topic, self._partition)
         consumer = AIOKafkaConsumer(**self._client, enable_auto_commit=False, isolation_level="read_committed")
         try:
-            await consumer.start()
+            await start(consumer.start())
             consumer.assign([where])
             await consumer.seek_to_beginning(where)
             end = (await consumer.end_offsets([where]))[where]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
 
-from connectors.base.closing import close
+from connectors.base.closing import close, start
 from connectors.base.events import Outgoing
 from connectors.base.logs import warn
 from topics import keys
@@ -130,7 +130,7 @@ class Publisher:
                     max_request_size=REQUEST_BYTES,
                 )
                 try:
-                    await producer.start()
+                    await start(producer.start())
                 except BaseException:
                     await close(producer.stop())
                     raise

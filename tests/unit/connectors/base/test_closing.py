@@ -24,7 +24,10 @@ async def test_what_a_client_raises_at_its_end_is_nobodys() -> None:
     await closing.close(cancelled())
 
 
-async def test_a_cancellation_of_whoever_closes_is_not_swallowed() -> None:
+async def test_a_cancellation_of_whoever_closes_waits_for_the_end_and_is_not_swallowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(closing, "CLOSE_SECONDS", 0.05)
     task = asyncio.create_task(closing.close(asyncio.sleep(3_600)))
     await asyncio.sleep(0)
     task.cancel()

@@ -1,0 +1,132 @@
+"""`headgate connectors`: what is set up, how it is, and which kinds there are."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from app.cli import main
+from app.kafka.embedded import EmbeddedKafka
+from app.kafka.records import Writer
+from app.settings import KafkaSettings, Settings
+from app.wiring import connectors
+from topics.sources import Problem, Spec, State, Status, configured, status_told
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs `headgate` where topics are there."""
+    monkeypatch.setenv("HEADGATE_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("HEADGATE_KAFKA_PREFIX", kafka_prefix)
+
+    def call(*arguments: str, code: int = 0) -> str:
+        assert main.run(list(arguments)) == code
+        found = capsys.readouterr()
+        return found.out + found.err
+
+    call("topics", "apply")
+    return call
+
+
+def write(kafka: EmbeddedKafka, prefix: str, spec: Spec, status: Status | None = None) -> None:
+    writer = Writer(KafkaSettings(bootstrap=kafka.bootstrap, prefix=prefix))
+    writer.write(f"{prefix}triggers", key=spec.id.encode(), value=configured(spec).value, then=lambda _: None)
+    if status is not None:
+        writer.write(f"{prefix}sources", key=spec.id.encode(), value=status_told(status).value, then=lambda _: None)
+    writer.flush()
+
+
+def test_status_says_how_each_source_is(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    assert "No sources." in run("connectors", "status")
+    problem = Problem(kind="permanent", reason="unauthorized", message="HTTP 401", at_ms=0)
+    status = Status(
+        id="bad",
+        kind="rss",
+        state=State.FAILED,
+        since_ms=0,
+        updated_at_ms=0,
+        owner="c0",
+        events_received=7,
+        error=problem,
+    )
+    write(kafka, kafka_prefix, Spec(id="bad", kind="rss", origin="file a.yaml"), status)
+    write(kafka, kafka_prefix, Spec(id="hook", kind="webhook"))
+    write(kafka, kafka_prefix, Spec(id="new", kind="cron"))
+
+    table = run("connectors", "status", code=1)
+    assert "HTTP 401" in table
+    assert "received by the gateway" in table
+    assert "start `headgate connectors`" in table
+    lines = [orjson.loads(line) for line in run("connectors", "status", "bad", "--json", code=1).splitlines()]
+    assert [("bad", "failed", 7, "file a.yaml", "c0")] == [
+        (line["id"], line["state"], line["events_received"], line["origin"], line["owner"]) for line in lines
+    ]
+    assert "No source 'other'" in run("connectors", "status", "other", code=1)
+    assert "unknown" in run("connectors", "status", "new")
+
+
+def test_kinds_are_listed_and_described(run: Run) -> None:
+    listed = run("connectors", "kinds")
+    for kind in ("cron", "http-stream", "websocket", "webhook"):
+        assert kind in listed
+    shown = run("connectors", "kinds", "cron")
+    assert "schedule" in shown
+    assert "kind: cron" in shown
+    assert orjson.loads(run("connectors", "kinds", "cron", "--json"))["schema"]["properties"]["schedule"]
+    assert "Did you mean 'cron'" in run("connectors", "kinds", "crom", code=2)
+
+
+def test_a_file_that_cannot_be_followed_is_refused_before_anything_starts(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "sources.yaml"
+    file.write_text("sources: [{id: a, kind: cron, options: {schedul: 1h}}]")
+
+    assert "/sources/0: /options/schedul" in run("connectors", str(file), code=2)
+    assert "cannot be read" in run("connectors", str(tmp_path / "none.yaml"), code=2)
+
+
+async def test_files_are_reconciled_with_what_is_set_up(
+    kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path, run: Run
+) -> None:
+    settings = Settings.load({"connectors.metrics_port": 0}, dev=True)
+    file = tmp_path / "sources.yaml"
+    file.write_text(
+        "sources: [{id: a, kind: cron, options: {schedule: 1h}}, {id: b, kind: cron, options: {schedule: 2h}}]"
+    )
+    write(kafka, kafka_prefix, Spec(id="mine", kind="cron", options={"schedule": "3h"}, origin="run w:1"))
+
+    async def once(expected: set[str]) -> None:
+        stop, ready = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(
+            connectors.run(settings, [file], stop=stop, ready=lambda _: ready.set(), reload=False)
+        )
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+        waiting.cancel()
+        stop.set()
+        await task
+        assert expected == connectors._set_up(settings).keys()
+
+    await once({"a", "b", "mine"})
+    file.write_text("sources: [{id: b, kind: cron, options: {schedule: 2h}}]")
+    await once({"b", "mine"})
+    file.write_text("sources: [{id: mine, kind: cron, options: {schedule: 2h}}]")
+    with pytest.raises(connectors.SourceTaken, match="was set up by run w:1"):
+        await once({"b", "mine"})
+    assert "HEADGATE" not in file.read_text()
+
+
+async def test_a_taken_port_is_told(kafka: EmbeddedKafka, run: Run) -> None:
+    taken = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    settings = Settings.load({"connectors.metrics_port": port}, dev=True)
+    try:
+        with pytest.raises(connectors.MetricsPortTaken, match="--metrics-port"):
+            await connectors.run(settings, [], stop=asyncio.Event())
+    finally:
+        taken.close()
