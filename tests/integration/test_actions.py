@@ -1,0 +1,126 @@
+"""Messages that runs ask sources to send, on a real broker: in order, again after a break, told in the end."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.kafka.embedded import EmbeddedKafka
+from connectors.base import registry
+from connectors.base.contract import Item, Moved, NotConnected, Refused, Site
+from tests.integration.connecting import Installation, running, until
+from tests.unit.connectors.base.framed import kind_of
+from topics.sources import Message, Spec, asked_to_send, sent_topic
+
+
+class Mouth:
+    """A source that sends; `breaks` times the link breaks first."""
+
+    sent: list[tuple[str, Mapping[str, Any], str]] = []  # noqa: RUF012 what all instances of a test have sent
+    breaks = 0
+
+    def __init__(self, config: Any, site: Site) -> None:
+        self._site = site
+
+    async def read(self) -> AsyncIterator[Item]:
+        self._site.connected()
+        yield Moved(position=1)
+        await asyncio.get_running_loop().create_future()
+
+    async def send(self, message: Mapping[str, Any], *, key: str) -> Mapping[str, Any] | None:
+        if message.get("refuse"):
+            raise Refused("secret-of-the-mouth does not let you")
+        if type(self).breaks > 0:
+            type(self).breaks -= 1
+            raise NotConnected("it broke")
+        self.sent.append((self._site.instance_id, message, key))
+        return {"n": len(self.sent)}
+
+
+@pytest.fixture
+def mouth(monkeypatch: pytest.MonkeyPatch) -> type[Mouth]:
+    """The kind `mouth`."""
+
+    async def nothing(_site: Site, _n: int) -> AsyncIterator[Item]:
+        yield Moved(position=None)
+
+    kind = replace(kind_of(nothing, "mouth"), make=Mouth)
+    known = registry.load
+    monkeypatch.setattr(registry, "load", lambda name: kind if name == "mouth" else known(name))
+    monkeypatch.setattr(Mouth, "sent", [])
+    monkeypatch.setattr(Mouth, "breaks", 0)
+    return Mouth
+
+
+async def ask(place: Installation, connectors: Any, source: str, name: str, seconds: float = 60, **body: Any) -> None:
+    message = Message(id=name, source=source, body=body, expires_ms=int((time.time() + seconds) * 1000))
+    await connectors.publisher.write("actions", source.encode(), asked_to_send(message).value)
+
+
+async def answers(place: Installation) -> dict[str, Any]:
+    return {event["topic"]: event["data"] for event in await place.events()}
+
+
+async def test_messages_of_a_source_are_sent_in_order_and_each_is_told(
+    kafka: EmbeddedKafka, kafka_prefix: str, mouth: type[Mouth]
+) -> None:
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+    mouth.breaks = 2
+    async with running(connectors):
+        await place.set_up(connectors, Spec(id="a", kind="mouth"))
+        for number in range(10):
+            await ask(place, connectors, "a", f"m{number}", n=number)
+        await until(lambda: len(mouth.sent) == 10, what="all are sent")
+
+        async def told() -> bool:
+            found = await answers(place)
+            return all(found.get(sent_topic(f"m{number}"), {}).get("status") == "sent" for number in range(10))
+
+        await until(told, what="all are told")
+        assert [("a", {"n": number}, f"m{number}") for number in range(10)] == mouth.sent
+        assert {"n": 3} == (await answers(place))[sent_topic("m2")]["reply"]
+        await until(lambda: _position(place), what="the position is written")
+
+    again = place.process("p2")
+    async with running(again):
+        await until(lambda: again.runner("a"), what="another process runs it")
+        await ask(place, again, "a", "later", n=99)
+        await until(lambda: len(mouth.sent) > 10, what="the next one is sent")
+
+    assert ("a", {"n": 99}, "later") == mouth.sent[10]  # and none of those before again
+
+
+async def test_what_is_refused_expires_or_has_no_source_is_told_without_secrets(
+    kafka: EmbeddedKafka, kafka_prefix: str, mouth: type[Mouth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOUTH", "secret-of-the-mouth")
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+    async with running(connectors):
+        await place.set_up(connectors, Spec(id="a", kind="mouth", options={"token": "{{ env.MOUTH }}"}))
+        await until(lambda: connectors.runner("a"), what="it runs")
+        await ask(place, connectors, "a", "refused", refuse=True)
+        await connectors.publisher.write("actions", b"a", b"nonsense")
+        mouth.breaks = 1_000
+        await ask(place, connectors, "a", "late", seconds=1, n=1)
+
+        async def told() -> bool:
+            found = await answers(place)
+            return {sent_topic("refused"), sent_topic("late")} <= found.keys()
+
+        await until(told, what="both are told")
+
+    found = await answers(place)
+    assert "failed" == found[sent_topic("refused")]["status"]
+    assert "*** does not let you" in found[sent_topic("refused")]["error"]
+    assert "in time it was not sent" in found[sent_topic("late")]["error"]
+    assert mouth.sent == []
+
+
+async def _position(place: Installation) -> bool:
+    cursor = (await place.last("cursors")).get("/actions")
+    return cursor is not None and cursor["position"] == 10
