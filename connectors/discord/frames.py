@@ -10,6 +10,7 @@ MAX_SENT_BYTES: Final = 4096
 """Discord closes a connection over which a larger payload comes (4002)."""
 
 _PROPERTIES: Final = {"os": "linux", "browser": "headgate", "device": "headgate"}
+MAX_SEQ: Final = 1 << 53
 _NAME_LENGTH: Final = 100
 _INTERVAL_MS: Final = (10, 3_600_000)
 
@@ -122,7 +123,7 @@ def _encoded(op: int, data: Any) -> str:
 
 def _dispatched(payload: Mapping[str, Any]) -> Dispatched:
     seq, name = payload.get("s"), payload.get("t")
-    if type(seq) is not int or seq < 0:
+    if type(seq) is not int or not 0 <= seq < MAX_SEQ:
         raise Undecodable("the dispatch has no sequence number")
     if not isinstance(name, str) or len(name) > _NAME_LENGTH or not (name.isascii() and name.isidentifier()):
         raise Undecodable("the dispatch has no name")

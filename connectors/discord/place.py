@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from connectors.discord import snowflakes
 from connectors.discord.budget import Starts
-from connectors.discord.session import Session
+from connectors.discord.session import Session, session_of
 
 CHANNELS: Final = 256
 """The newest message is known of so many channels, those in which something came last."""
@@ -80,7 +80,8 @@ class Place:
             for channel, last in newest.items()
             if snowflakes.read(channel) is not None and snowflakes.read(last) is not None
         }
-        session, terms = _session(stored), stored.get("terms")
+        session = session_of(stored.get("session_id"), stored.get("seq"), stored.get("resume_url"))
+        terms = stored.get("terms")
         return cls(
             session=session,
             newest=known,
@@ -88,13 +89,6 @@ class Place:
             starts=Starts.read(stored.get("identifies")),
             terms=terms if session is not None and isinstance(terms, str) else "",
         )
-
-
-def _session(stored: Mapping[str, Any]) -> Session | None:
-    session_id, seq, url = stored.get("session_id"), stored.get("seq"), stored.get("resume_url")
-    if not isinstance(session_id, str) or not session_id or type(seq) is not int or not isinstance(url, str) or not url:
-        return None
-    return Session(id=session_id, seq=seq, resume_url=url)
 
 
 def _bounded(newest: dict[str, str], kept: Sequence[str]) -> dict[str, str]:

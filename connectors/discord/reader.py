@@ -118,9 +118,10 @@ class Source:
             url = going.resume_url
         else:
             url = (await self._found(fresh=going is None)).url
+        address = address_of(url, tls=self._config.api_url.startswith("https://"))
         try:
             connection = await opened.enter_async_context(
-                self._site.http.websocket(self._address(url), max_message_bytes=MAX_MESSAGE_BYTES)
+                self._site.http.websocket(address, max_message_bytes=MAX_MESSAGE_BYTES)
             )
         except (NotConnected, Refused) as failed:
             if going is None:
@@ -151,13 +152,6 @@ class Source:
                     retry_after_seconds=closed,
                 )
         return self._gateway
-
-    def _address(self, url: str) -> str:
-        parts = urlsplit(url)
-        schemes = {"wss"} if self._config.api_url.startswith("https://") else {"wss", "ws"}
-        if parts.scheme not in schemes or not parts.hostname:
-            raise NotConnected("Discord named a gateway that is no WebSocket over TLS", reason="protocol")
-        return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", _QUERY, ""))
 
     async def _identify(self, wire: Wire) -> AsyncIterator[Item]:
         """Count the identify where a restart finds it, wait for this shard's turn, and identify."""
@@ -268,3 +262,18 @@ class Source:
         if end.then is Then.STOP:
             return Refused(message, reason=end.reason)
         return NotConnected(message, reason=end.reason, retry_after_seconds=end.pause_seconds, at_once=end.at_once)
+
+
+def address_of(url: str, *, tls: bool) -> str:
+    """Return the address to connect to for one that Discord has named. Raises NotConnected when it is none.
+
+    `tls`: the token goes over TLS alone, as the API's address does.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ({"wss"} if tls else {"wss", "ws"}) or not host:
+        raise NotConnected("Discord named a gateway that is no WebSocket over TLS", reason="protocol")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", _QUERY, ""))

@@ -19,6 +19,7 @@ from typing import Any, Final
 from connectors.discord import closes
 from connectors.discord.closes import Then
 from connectors.discord.frames import (
+    MAX_SEQ,
     Acked,
     BeatAsked,
     Dispatched,
@@ -33,6 +34,8 @@ HELLO_SECONDS: Final = 30.0
 """Discord says hello at once; a link without it for so long is dead."""
 PAUSE_SECONDS: Final = (1.0, 5.0)
 """After op 9 a client waits a random time of this range."""
+MAX_ID_LENGTH: Final = 256
+"""A longer id of a session would not fit into a Resume, with a token of any length."""
 SENT_WITHIN_SECONDS: Final = 60.0
 SENT_ANSWERS: Final = 100
 """Of 120 payloads a minute that Discord takes, so many may be heartbeats that it asked for itself."""
@@ -54,6 +57,15 @@ class Session:
     id: str
     seq: int
     resume_url: str
+
+
+def session_of(session_id: Any, seq: Any, resume_url: Any) -> Session | None:
+    """Return the session of what was told or stored, None when it is none."""
+    if not isinstance(session_id, str) or not 0 < len(session_id) <= MAX_ID_LENGTH:
+        return None
+    if type(seq) is not int or not 0 <= seq < MAX_SEQ or not isinstance(resume_url, str) or not resume_url:
+        return None
+    return Session(id=session_id, seq=seq, resume_url=resume_url)
 
 
 # ---- what comes in besides frames ------------------------------------------------------------------------------------
@@ -264,11 +276,10 @@ def _first(link: Link, given: Dispatched, now: float, chance: float) -> Moved:
 
 def _began(link: Link, given: Dispatched) -> Moved:
     data = given.data if isinstance(given.data, dict) else {}
-    session_id, url = data.get("session_id"), data.get("resume_gateway_url")
-    if not isinstance(session_id, str) or not session_id or not isinstance(url, str) or not url:
+    session = session_of(data.get("session_id"), given.seq, data.get("resume_gateway_url"))
+    if session is None:
         message = "Discord sent READY without session_id and resume_gateway_url"
         return _over(link, End(then=Then.IDENTIFY, reason="protocol", message=message))
-    session = Session(id=session_id, seq=given.seq, resume_url=url)
     return replace(link, stage=Stage.LIVE, session=session, fruitless=False), (Began(session=session),)
 
 

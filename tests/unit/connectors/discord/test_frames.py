@@ -20,6 +20,7 @@ from connectors.discord.frames import (
     Unknown,
     decode,
 )
+from connectors.discord.session import MAX_ID_LENGTH
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -61,6 +62,7 @@ def test_each_opcode_is_a_value(payload: dict[str, Any], expected: frames.Frame)
         ('{"op": true}', "no opcode"),
         ('{"op": 0, "t": "X", "s": null, "d": {}}', "no sequence number"),
         ('{"op": 0, "t": "X", "s": -1, "d": {}}', "no sequence number"),
+        ('{"op": 0, "t": "X", "s": 9007199254740992, "d": {}}', "no sequence number"),
         ('{"op": 0, "s": 1, "d": {}}', "no name"),
         ('{"op": 0, "s": 1, "t": "a/b", "d": {}}', "no name"),
         ('{"op": 0, "s": 1, "t": "", "d": {}}', "no name"),
@@ -113,6 +115,7 @@ def test_resume_and_heartbeat_say_the_number() -> None:
 
 
 def test_nothing_above_4096_bytes_is_sent_and_the_refusal_has_no_secret() -> None:
-    assert len(frames.resume(token="t" * 4000, session_id="s", seq=1)) <= 4096
+    longest = frames.resume(token='"' * 512, session_id="\x00" * MAX_ID_LENGTH, seq=frames.MAX_SEQ - 1)
+    assert len(longest) <= 4096
     with pytest.raises(TooLarge, match=r"^a payload of opcode 6 has \d+ bytes, and Discord takes 4096$"):
         frames.resume(token="t" * 4096, session_id="s", seq=1)

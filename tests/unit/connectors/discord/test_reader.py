@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from connectors.base.contract import UNMOVED, Moved, NotConnected, Received, Refused, Sends, Unreadable
-from connectors.base.options import SecretStr
-from connectors.discord import Config, Source
+from connectors.discord import Source
+from connectors.discord.budget import Allowance, Starts, turn_in_seconds
 from connectors.discord.closes import CLOSES, Then
 from connectors.discord.place import Place
-from connectors.discord.reader import MAX_FRUITLESS
+from connectors.discord.reader import address_of
 from tests.fakes.discord import BOT_ID, CHANNEL, GUILD, TOKEN, FakeDiscord
 from tests.unit.connectors.discord.conftest import Hasty
 from tests.unit.connectors.standing import Reading, reading, until
@@ -286,9 +286,9 @@ async def test_a_session_whose_resumptions_break_off_is_given_up_after_some(
 ) -> None:
     source = source_of()
     await begun(source, site, discord)
-    discord.at_resume.extend(["abort"] * MAX_FRUITLESS)
+    discord.at_resume.extend(["abort"] * 5)
     missed = named([await discord.say("meanwhile")])
-    for _ in range(MAX_FRUITLESS):
+    for _ in range(5):
         async with reading(source, site) as run:
             end = await run.to_its_end()
         assert isinstance(end, NotConnected)
@@ -314,7 +314,18 @@ async def test_an_address_for_resumptions_that_is_gone_is_passed_over(
     assert not discord.links[1].resuming
 
 
-async def test_without_tls_no_token_goes_to_an_address_that_discord_names(
+@pytest.mark.parametrize("url", ["ws://gateway.example", "https://gateway.example", "wss://", "wss://[", "x", ""])
+def test_no_token_goes_to_an_address_without_tls(url: str) -> None:
+    with pytest.raises(NotConnected, match="no WebSocket over TLS"):
+        address_of(url, tls=True)
+
+
+def test_an_address_gets_the_version_and_the_encoding() -> None:
+    assert address_of("wss://gateway.example", tls=True) == "wss://gateway.example/?v=10&encoding=json"
+    assert address_of("ws://127.0.0.1:1/g?x=y#z", tls=False) == "ws://127.0.0.1:1/g?v=10&encoding=json"
+
+
+async def test_a_gateway_that_is_no_websocket_is_asked_for_again(
     discord: FakeDiscord, source_of: SourceOf, site: Hasty
 ) -> None:
     discord.refusals.append((200, {}, {"url": "http://127.0.0.1/"}))
@@ -358,12 +369,13 @@ async def test_the_budget_of_a_day_holds_over_restarts_whatever_discord_says(
 async def test_an_identify_is_counted_where_a_restart_finds_it_before_it_is_sent(
     discord: FakeDiscord, source_of: SourceOf, site: Hasty
 ) -> None:
+    site.speed = 5
     async with reading(source_of(), site) as run:
         counted = await run.next(settle=False)
         assert isinstance(counted, Moved)
         assert sum(counted.position["identifies"]["hours"].values()) == 1
         waiting = asyncio.create_task(run.next(settle=False))
-        await until(lambda: len(site.slept) > 20)
+        await until(lambda: len(site.slept) > 5)
         assert discord.identifies == []
         site.position = counted.position
         await until(lambda: len(discord.identifies) == 1)
@@ -408,17 +420,18 @@ async def test_identifies_of_one_source_keep_their_distance(
     assert second - first > 5.4
 
 
-async def test_shards_of_one_bot_take_turns(discord: FakeDiscord, source_of: SourceOf, site: Hasty) -> None:
-    discord.between_seconds = 5.0
-    async with reading(source_of(shard=[0, 2]), site) as one:
-        site.position = None
-        other_site = Hasty(http=site.http)
-        other = Source(Config(token=SecretStr(TOKEN), api_url=discord.api_url, shard=(1, 2)), other_site)
-        async with reading(other, other_site) as two:
-            await asyncio.gather(one.next(), two.next())
-            await asyncio.gather(one.next(), two.next())
-    assert sorted(shard for _, shard in discord.identifies) == [(0, 2), (1, 2)]
-    assert discord.problems == []
+@pytest.mark.parametrize("shard_id", [0, 1, 2])
+async def test_shards_of_one_bot_take_turns_by_the_clock(
+    discord: FakeDiscord, source_of: SourceOf, site: Hasty, monkeypatch: pytest.MonkeyPatch, shard_id: int
+) -> None:
+    now = site.now()
+    monkeypatch.setattr(site, "now", lambda: now)
+    async with reading(source_of(shard=[shard_id, 3]), site) as run:
+        await run.next()
+        await run.next()
+    turn = turn_in_seconds(Starts(), Allowance(), shard=(shard_id, 3), now=now, chance=0.5)
+    assert site.slept[0] == turn
+    assert [shard for _, shard in discord.identifies] == [(shard_id, 3)]
 
 
 # ---- the meantime ----------------------------------------------------------------------------------------------------

@@ -141,7 +141,8 @@ def test_a_link_without_hello_is_given_up_after_half_a_minute() -> None:
 
 
 def test_ready_without_what_a_resumption_needs_begins_no_session() -> None:
-    wrong: list[Any] = [None, [], {}, {"session_id": "x"}, {"session_id": 1, "resume_gateway_url": "wss://x"}]
+    long = {"session_id": "x" * 257, "resume_gateway_url": "wss://x"}
+    wrong: list[Any] = [long, None, [], {}, {"session_id": "x"}, {"session_id": 1, "resume_gateway_url": "wss://x"}]
     for data in wrong:
         end = ended(identifying(), Dispatched(seq=1, name="READY", data=data))
         assert (end.then, end.reason) == (Then.IDENTIFY, "protocol")
