@@ -81,6 +81,19 @@ class Generation:
         self.count += 1
 
 
+    def add_all(self, digests: list[bytes]) -> None:
+        """Add many: what a restore does for an hour of ids, with as little as possible for each."""
+        buckets, mask = self.buckets, self.mask
+        for digest in digests:
+            slot = (digest[0] << 16 | digest[1] << 8 | digest[2]) & mask
+            bucket = buckets[slot]
+            if bucket is None:
+                buckets[slot] = bytearray(digest)
+            else:
+                bucket += digest
+        self.count += len(digests)
+
+
 class Dedup:
     """The ids of one partition, newest generation last."""
 
@@ -128,8 +141,7 @@ class Dedup:
             found = Generation(number, opened_ms, self._policy.generation_ids)
             self.generations.append(found)
             self.generations.sort(key=lambda one: one.number)
-        for digest in digests:
-            found.add(digest)
+        found.add_all(digests)
         if packed:
             found.packs += 1
         self.count += len(digests)
