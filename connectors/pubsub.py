@@ -1,7 +1,7 @@
 """Messages of a Google Pub/Sub subscription, acknowledged once Kafka has them.
 
 Messages with the same ordering key (the event's key) are events in their order. Which messages go to a dead letter
-topic, and when, is the subscription's dead letter policy; with one, `deliveryAttempt` says how often a message came.
+topic, and when, is the subscription's dead letter policy; with one, `delivery_attempt` says how often a message came.
 """
 
 from collections.abc import AsyncIterator
@@ -60,8 +60,8 @@ class Source:
         except NotOfThatForm as error:
             return Unreadable(id=message.id, reason=str(error), raw=message.data, ack=message.ack)
         kind = message.attributes.get(self._config.type_attribute) if self._config.type_attribute else None
-        data = {"body": body, "attributes": dict(message.attributes), "messageId": message.id}
-        more = {"orderingKey": message.ordering_key, "deliveryAttempt": message.delivery_attempt}
+        data = {"body": body, "attributes": dict(message.attributes), "message_id": message.id}
+        more = {"ordering_key": message.ordering_key, "delivery_attempt": message.delivery_attempt}
         data.update({name: value for name, value in more.items() if value is not None})
         return Received(
             id=message.id,

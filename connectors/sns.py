@@ -94,9 +94,9 @@ class Source:
             "message": body,
             "subject": letter.subject,
             "attributes": dict(letter.attributes),
-            "messageId": message.message_id if letter.topic_arn is None else letter.id,
-            "topicArn": self._config.topic_arn,
-            "receivedCount": message.received_count,
+            "message_id": message.message_id if letter.topic_arn is None else letter.id,
+            "topic_arn": self._config.topic_arn,
+            "received_count": message.received_count,
         }
         return Received(
             id=letter.id,

@@ -1,7 +1,7 @@
 """Messages of an Amazon SQS queue, standard or FIFO, deleted once Kafka has them.
 
 Messages of one group of a FIFO queue (the event's key) are events in their order. Which messages go to a dead letter
-queue, and when, is the queue's redrive policy; `receivedCount` says how often a message was read.
+queue, and when, is the queue's redrive policy; `received_count` says how often a message was read.
 """
 
 from collections.abc import AsyncIterator
@@ -65,10 +65,10 @@ class Source:
         data = {
             "body": body,
             "attributes": dict(letter.attributes),
-            "messageId": message.message_id,
-            "receivedCount": message.received_count,
+            "message_id": message.message_id,
+            "received_count": message.received_count,
         }
-        more = {"groupId": message.group, "subject": letter.subject, "topicArn": letter.topic_arn}
+        more = {"group_id": message.group, "subject": letter.subject, "topic_arn": letter.topic_arn}
         data.update({name: value for name, value in more.items() if value is not None})
         return Received(
             id=letter.id,

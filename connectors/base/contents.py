@@ -25,18 +25,19 @@ class ContentOptions(Options):
     content: Content = Field(
         default=Content.NONE,
         description="Whether the event has what is in the object: `none`, `json`, `text`, `base64`, or `auto`: objects "
-        "and lists of JSON as such, else text, else base64. Where it is left out, `contentOmitted` says why.",
+        "and lists of JSON as such, else text, else base64. Where it is left out, `content_omitted` says why: "
+        "`too_large`, `changed` or gone since, `archived`, `unreadable` in that form.",
     )
     max_content_bytes: int = Field(
         default=256 * 1024,
         ge=1,
-        le=16 * 1024 * 1024,
-        description="Size from which on what is in an object is left out.",
+        le=1024 * 1024,
+        description="The content of larger objects is left out; `content_omitted` says `too_large` then.",
     )
 
 
 class Omitted(Exception):
-    """What is in an object cannot be had: it has changed, is gone, or may not be read yet."""
+    """What is in an object cannot be had: `changed` (or gone), or `archived`."""
 
 
 async def content_of(
@@ -46,13 +47,18 @@ async def content_of(
     if options.content is Content.NONE:
         return {}
     most = options.max_content_bytes
-    too_large = f"it is larger than {most} bytes (max_content_bytes)"
     if size_bytes is not None and size_bytes > most:
-        return {"contentOmitted": too_large}
+        return _omitted("too_large")
     try:
         body = await fetch(most + 1)
         if len(body) > most:
-            raise Omitted(too_large)
-        return {"content": read(body, Form(options.content))}
-    except (Omitted, NotOfThatForm) as error:
-        return {"contentOmitted": str(error)}
+            return _omitted("too_large")
+        return {"content": read(body, Form(options.content)), "content_omitted": None}
+    except Omitted as why:
+        return _omitted(str(why))
+    except NotOfThatForm:
+        return _omitted("unreadable")
+
+
+def _omitted(why: str) -> dict[str, Any]:
+    return {"content": None, "content_omitted": why}

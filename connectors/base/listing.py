@@ -31,9 +31,9 @@ _FORMAT: Final = 1
 class Change(StrEnum):
     """What happened to an object: the types of the events."""
 
-    CREATED = "created"
-    UPDATED = "updated"
-    DELETED = "deleted"
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ class Looking:
                 for entry in page:
                     seen = present[entry.key] = digest(entry.version)
                     if not silent and before.get(entry.key) != seen:
-                        changed.append((Change.UPDATED if entry.key in before else Change.CREATED, entry))
+                        changed.append((Change.UPDATE if entry.key in before else Change.CREATE, entry))
                 if len(present) > MOST_OBJECTS:
                     raise self._too_many(len(present))
             if known is None or present != before:
@@ -199,7 +199,7 @@ class Looking:
                 for entry in page:
                     after = entry.key
                     if not silent:
-                        yield replace(await self.bucket.event(Change.CREATED, entry), position=self._after(after))
+                        yield replace(await self.bucket.event(Change.CREATE, entry), position=self._after(after))
             if silent:
                 yield Moved(position=self._after(after or ""))
             silent = False

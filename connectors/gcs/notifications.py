@@ -41,15 +41,15 @@ def parse(attributes: Mapping[str, str], about: Mapping[str, Any]) -> Notificati
     generation = _text(attributes, "objectGeneration")
     match event:
         case "OBJECT_FINALIZE":
-            change = Change.UPDATED if attributes.get("overwroteGeneration") else Change.CREATED
+            change = Change.UPDATE if attributes.get("overwroteGeneration") else Change.CREATE
             which = ""
         case "OBJECT_METADATA_UPDATE":
-            change = Change.UPDATED
+            change = Change.UPDATE
             which = f".{about.get('metageneration') or attributes.get('eventTime', '')}"
         case "OBJECT_DELETE" | "OBJECT_ARCHIVE":
             if attributes.get("overwrittenByGeneration"):
                 return None
-            change, which = Change.DELETED, f"!deleted{'' if event == 'OBJECT_DELETE' else '.archived'}"
+            change, which = Change.DELETE, f"!deleted{'' if event == 'OBJECT_DELETE' else '.archived'}"
         case _:
             return None
     return Notification(change=change, event=event, bucket=bucket, key=key, generation=generation, which=which)

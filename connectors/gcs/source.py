@@ -33,6 +33,12 @@ DELIVERY: Final = Delivery.AT_LEAST_ONCE
 SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
 URL: Final = "https://storage.googleapis.com"
 PAGE: Final = 1000
+_SHOWN: Final = {
+    "metageneration": "metageneration",
+    "contentType": "content_type",
+    "md5Hash": "md5_hash",
+    "updated": "modified",
+}
 _FIELDS: Final = "nextPageToken,items(name,generation,metageneration,size,contentType,md5Hash,updated)"
 
 
@@ -70,8 +76,10 @@ class Config(ContentOptions, SubscriptionOptions):
     )
     prefix: str = Field(default="", max_length=1024, description="Only objects whose names begin so.")
     interval: Seconds = Field(default=60, description="Time between two looks; for `mode: list`.")
-    existing: bool = Field(
-        default=True, description="Whether objects that are there at the very first look are events; for `mode: list`."
+    emit_existing: bool = Field(
+        default=False,
+        description="Make events of the objects that the very first look finds. Otherwise it only notes them; for "
+        "`mode: list`.",
     )
     order: Order = Field(
         default=Order.ANY,
@@ -104,7 +112,7 @@ class Source:
         if config.mode is Mode.LIST:
             bucket = _Bucket(google=self._google, config=config, name=str(config.bucket))
             looking = Looking(
-                bucket=bucket, site=self._site, interval_seconds=config.interval, existing=config.existing
+                bucket=bucket, site=self._site, interval_seconds=config.interval, existing=config.emit_existing
             )
             items = looking.later() if config.order is Order.GROWING else looking.changes()
         else:
@@ -135,9 +143,9 @@ class Source:
 
     async def _event(self, one: Notification, about: Mapping[str, Any], message: Message) -> Received:
         data = {"bucket": one.bucket, "key": one.key, "generation": one.generation, **_said(about), "event": one.event}
-        if one.change is not Change.DELETED:
+        if one.change is not Change.DELETE:
             fetch = partial(fetched, self._google, one.bucket, one.key, one.generation)
-            data.update(await content_of(self._config, data.get("size"), fetch))
+            data.update(await content_of(self._config, data.get("size_bytes"), fetch))
         return Received(
             id=one.id,
             event_type=one.change,
@@ -192,7 +200,7 @@ class _Bucket:
     def gone(self, key: str, version: str) -> Received:
         return Received(
             id=f"{self.name}/{key}#{version}!deleted",
-            event_type=Change.DELETED,
+            event_type=Change.DELETE,
             data={"bucket": self.name, "key": key},
             key=key,
         )
@@ -205,7 +213,7 @@ class _Bucket:
         return Entry(
             key=key,
             version=f"{generation}.{one.get('metageneration', 1)}",
-            size_bytes=about.get("size", 0),
+            size_bytes=about.get("size_bytes", 0),
             changed_at=_moment(one.get("updated")),
             about=about,
         )
@@ -220,7 +228,7 @@ async def fetched(google: Google, bucket: str, key: str, generation: str, most_b
     )
     if isinstance(found, Reply):
         if found.status == 404:
-            raise Omitted("it has been changed or deleted since")
+            raise Omitted("changed")
         raise found.failure(doing)
     return found
 
@@ -230,10 +238,10 @@ def _said(about: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     size = about.get("size")
     if isinstance(size, str | int) and str(size).isdecimal():
-        found["size"] = int(size)
-    for name in ("metageneration", "contentType", "md5Hash", "updated"):
+        found["size_bytes"] = int(size)
+    for name, shown in _SHOWN.items():
         if isinstance(value := about.get(name), str | int):
-            found[name] = str(value)
+            found[shown] = str(value)
     return found
 
 

@@ -1,6 +1,6 @@
 """Objects of an Amazon S3 bucket that are created, updated or deleted, by notifications or by listing it.
 
-Notifications (`mode: queue`) come at least once and in no order; S3 calls an object that was overwritten `created`.
+Notifications (`mode: queue`) come at least once and in no order; an object that was overwritten is a `create`, too.
 Listing (`mode: list`) sees what differs between two looks, and needs no more than the bucket.
 """
 

@@ -15,20 +15,20 @@ import orjson
 from connectors.base.listing import Change
 
 _CHANGES: Final[Mapping[str, Change]] = {
-    "ObjectCreated": Change.CREATED,
-    "ObjectRemoved": Change.DELETED,
-    "LifecycleExpiration": Change.DELETED,
-    "ObjectTagging": Change.UPDATED,
-    "ObjectAcl": Change.UPDATED,
-    "ObjectRestore": Change.UPDATED,
+    "ObjectCreated": Change.CREATE,
+    "ObjectRemoved": Change.DELETE,
+    "LifecycleExpiration": Change.DELETE,
+    "ObjectTagging": Change.UPDATE,
+    "ObjectAcl": Change.UPDATE,
+    "ObjectRestore": Change.UPDATE,
 }
 _BRIDGED: Final[Mapping[str, Change]] = {
-    "Object Created": Change.CREATED,
-    "Object Deleted": Change.DELETED,
-    "Object Tags Added": Change.UPDATED,
-    "Object Tags Deleted": Change.UPDATED,
-    "Object ACL Updated": Change.UPDATED,
-    "Object Restore Completed": Change.UPDATED,
+    "Object Created": Change.CREATE,
+    "Object Deleted": Change.DELETE,
+    "Object Tags Added": Change.UPDATE,
+    "Object Tags Deleted": Change.UPDATE,
+    "Object ACL Updated": Change.UPDATE,
+    "Object Restore Completed": Change.UPDATE,
 }
 
 
@@ -56,11 +56,11 @@ class Notification:
         """The version of the object, or what else tells two changes of it apart; the same in each repetition."""
         sequence = self.sequencer or self.at or ""
         match self.change:
-            case Change.CREATED:
+            case Change.CREATE:
                 version = self.version_id or self.sequencer or f"{self.etag}@{self.at}"
-            case Change.DELETED:
+            case Change.DELETE:
                 version = f"{self.version_id or sequence}!deleted"
-            case Change.UPDATED:
+            case Change.UPDATE:
                 version = f"{self.version_id or self.etag}!{self.event}@{sequence}"
         return f"{self.bucket}/{self.key}@{version}"
 

@@ -62,8 +62,10 @@ class Config(ContentOptions, QueueOptions):
     )
     prefix: str = Field(default="", max_length=1024, description="Only objects whose keys begin so.")
     interval: Seconds = Field(default=60, description="Time between two looks; for `mode: list`.")
-    existing: bool = Field(
-        default=True, description="Whether objects that are there at the very first look are events; for `mode: list`."
+    emit_existing: bool = Field(
+        default=False,
+        description="Make events of the objects that the very first look finds. Otherwise it only notes them; for "
+        "`mode: list`.",
     )
     order: Order = Field(
         default=Order.ANY,
@@ -98,7 +100,7 @@ class Source:
             if config.mode is Mode.LIST:
                 bucket = _Bucket(client=client, config=config, name=str(config.bucket))
                 looking = Looking(
-                    bucket=bucket, site=self._site, interval_seconds=config.interval, existing=config.existing
+                    bucket=bucket, site=self._site, interval_seconds=config.interval, existing=config.emit_existing
                 )
                 items = looking.later() if config.order is Order.GROWING else looking.changes()
             else:
@@ -135,16 +137,16 @@ class Source:
     async def _event(self, client: Any, one: Notification, message: Message, ack: Ack) -> Received:
         data: dict[str, Any] = {"bucket": one.bucket, "key": one.key}
         more = {
-            "size": one.size_bytes,
+            "size_bytes": one.size_bytes,
             "etag": one.etag,
-            "versionId": one.version_id,
+            "version_id": one.version_id,
             "sequencer": one.sequencer,
             "event": one.event,
-            "eventTime": one.at,
-            "receivedCount": message.received_count,
+            "event_time": one.at,
+            "received_count": message.received_count,
         }
         data.update({name: value for name, value in more.items() if value is not None})
-        if one.change is not Change.DELETED:
+        if one.change is not Change.DELETE:
             which = {"VersionId": one.version_id} if one.version_id else {"IfMatch": one.etag} if one.etag else {}
             fetch = partial(fetched, client, one.bucket, one.key, which)
             data.update(await content_of(self._config, one.size_bytes, fetch))
@@ -198,7 +200,7 @@ class _Bucket:
     def gone(self, key: str, version: str) -> Received:
         return Received(
             id=f"{self.name}/{key}@{version}!deleted",
-            event_type=Change.DELETED,
+            event_type=Change.DELETE,
             data={"bucket": self.name, "key": key},
             key=key,
         )
@@ -206,7 +208,7 @@ class _Bucket:
     def _entry(self, one: Any) -> Entry:
         etag, changed_at = one.get("ETag", "").strip('"'), one["LastModified"].astimezone(UTC)
         at = changed_at.isoformat().replace("+00:00", "Z")
-        about = {"bucket": self.name, "key": one["Key"], "size": one["Size"], "etag": etag, "lastModified": at}
+        about = {"bucket": self.name, "key": one["Key"], "size_bytes": one["Size"], "etag": etag, "modified": at}
         return Entry(key=one["Key"], version=f"{etag}@{at}", size_bytes=one["Size"], changed_at=changed_at, about=about)
 
 
@@ -221,9 +223,9 @@ async def fetched(client: Any, bucket: str, key: str, which: Mapping[str, str], 
         except Answered as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status in (404, 405, 412):
-                raise Omitted("it has been changed or deleted since") from None
+                raise Omitted("changed") from None
             if error.response.get("Error", {}).get("Code") == "InvalidObjectState":
-                raise Omitted("it is archived") from None
+                raise Omitted("archived") from None
             raise
         try:
             found = b""

@@ -142,7 +142,7 @@ async def test_a_message_whose_reader_died_comes_again_under_its_id(aws: Place) 
         await aws.empties()
 
     assert event.id == dead["Messages"][0]["MessageId"]
-    assert event.data["receivedCount"] == 2
+    assert event.data["received_count"] == 2
     assert site.notes["redelivered"] == 1
 
 
@@ -326,9 +326,9 @@ async def test_notifications_of_a_bucket_come_through_the_queue(aws: Place) -> N
 
     assert site.notes == {"skipped": 1}  # the TestEvent
     by_key = {(event.event_type, event.key): event for event in found}
-    assert set(by_key) == {("created", "in/a b+é%2F.txt"), ("created", "in/data.json"), ("deleted", "in/data.json")}
-    assert by_key["created", "in/data.json"].data["content"] == {"total": 3}
-    assert by_key["created", "in/a b+é%2F.txt"].data["content"] == "abc"
+    assert set(by_key) == {("create", "in/a b+é%2F.txt"), ("create", "in/data.json"), ("delete", "in/data.json")}
+    assert by_key["create", "in/data.json"].data["content"] == {"total": 3}
+    assert by_key["create", "in/a b+é%2F.txt"].data["content"] == "abc"
     assert len({event.id for event in found}) == 3
 
 
@@ -342,6 +342,7 @@ async def test_a_bucket_of_many_objects_is_listed_and_looked_at_again(aws: Place
         config = s3.Config.model_validate(
             {
                 "mode": "list",
+                "emit_existing": True,
                 "bucket": "listed",
                 "prefix": "in/",
                 "interval": 0.05,
@@ -365,10 +366,10 @@ async def test_a_bucket_of_many_objects_is_listed_and_looked_at_again(aws: Place
 
     assert [event.key for event in first] == keys
     assert [(event.event_type, event.key) for event in (*second, third)] == [
-        ("updated", keys[5]),
-        ("created", "in/new"),
-        ("deleted", keys[7]),
-        ("created", "in/newer"),
+        ("update", keys[5]),
+        ("create", "in/new"),
+        ("delete", keys[7]),
+        ("create", "in/newer"),
     ]
 
 
@@ -378,6 +379,7 @@ async def test_a_growing_bucket_goes_on_after_its_last_key(aws: Place) -> None:
         config = s3.Config.model_validate(
             {
                 "mode": "list",
+                "emit_existing": True,
                 "order": "growing",
                 "bucket": "growing",
                 "interval": 0.05,

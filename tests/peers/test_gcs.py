@@ -43,6 +43,7 @@ class Bucket:
     def source(self, prefix: str, **options: Any) -> gcs.Source:
         given = {
             "mode": "list",
+            "emit_existing": True,
             "bucket": "uploads",
             "prefix": prefix,
             "interval": 0.05,
@@ -80,12 +81,12 @@ async def test_objects_are_listed_and_looked_at_again(bucket: Bucket) -> None:
         third = await one.event()
 
     assert sorted(event.key or "" for event in first) == sorted(names)
-    assert first[0].data["size"] == 3
+    assert first[0].data["size_bytes"] == 3
     assert {(event.event_type, event.key) for event in (*second, third)} == {
-        ("updated", names[0]),
-        ("deleted", names[1]),
-        ("created", "listed/new.txt"),
-        ("created", "listed/newer.txt"),
+        ("update", names[0]),
+        ("delete", names[1]),
+        ("create", "listed/new.txt"),
+        ("create", "listed/newer.txt"),
     }
     assert len({event.id for event in (*first, *second, third)}) == 7
 

@@ -136,7 +136,7 @@ async def test_the_attempts_of_a_subscription_with_dead_letters_are_told(place: 
         second = await one.event()
 
     assert isinstance(first, Received)
-    assert (first.data["deliveryAttempt"], second.data["deliveryAttempt"], first.id) == (1, 2, second.id)
+    assert (first.data["delivery_attempt"], second.data["delivery_attempt"], first.id) == (1, 2, second.id)
     assert place.site.notes["redelivered"] == 1
 
 

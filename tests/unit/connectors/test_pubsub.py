@@ -51,8 +51,8 @@ async def test_a_message_is_an_event_and_is_acknowledged_once_the_broker_has_it(
     assert event.data == {
         "body": {"total": 3},
         "attributes": {"color": "red"},
-        "messageId": "m1",
-        "orderingKey": "customer-7",
+        "message_id": "m1",
+        "ordering_key": "customer-7",
     }
     assert event.created_at == datetime(2026, 6, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 

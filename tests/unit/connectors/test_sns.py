@@ -66,9 +66,9 @@ async def test_a_message_in_its_envelope_is_an_event_with_the_id_of_the_topic(aw
         "message": {"total": 3},
         "subject": "a subject",
         "attributes": {"color": "red"},
-        "messageId": "sns-1",
-        "topicArn": TOPIC,
-        "receivedCount": 1,
+        "message_id": "sns-1",
+        "topic_arn": TOPIC,
+        "received_count": 1,
     }
 
 
@@ -78,7 +78,7 @@ async def test_a_raw_message_is_an_event_with_the_id_of_the_queue(aws: Aws) -> N
         event = await one.event()
 
     assert event.id == "m1"
-    assert (event.data["message"], event.data["subject"], event.data["messageId"]) == ({"total": 3}, None, "m1")
+    assert (event.data["message"], event.data["subject"], event.data["message_id"]) == ({"total": 3}, None, "m1")
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ async def test_a_message_is_an_event_and_is_deleted_once_the_broker_has_it(sqs: 
     assert event.data == {
         "body": {"total": 3},
         "attributes": {"color": "red"},
-        "messageId": "m1",
-        "receivedCount": 1,
+        "message_id": "m1",
+        "received_count": 1,
     }
     assert event.created_at == datetime.fromtimestamp(1_780_000_000, UTC)
 
@@ -55,8 +55,8 @@ async def test_a_message_that_was_not_acknowledged_comes_again_under_its_id(sqs:
         second = await one.event()
 
     assert isinstance(first, Received)
-    assert (first.id, first.data["receivedCount"]) == (second.id, 1)
-    assert second.data["receivedCount"] == 2
+    assert (first.id, first.data["received_count"]) == (second.id, 1)
+    assert second.data["received_count"] == 2
     assert site.notes["redelivered"] == 1
 
 
@@ -72,7 +72,7 @@ async def test_a_fifo_message_has_its_group_as_key_and_a_poisonous_one_does_not_
     assert isinstance(letter, Unreadable)
     assert letter.raw == b"{poison"
     assert "no JSON" in letter.reason
-    assert [(item.key, item.data["groupId"]) for item in items if isinstance(item, Received)] == [("g", "g")] * 2
+    assert [(item.key, item.data["group_id"]) for item in items if isinstance(item, Received)] == [("g", "g")] * 2
 
 
 @pytest.mark.parametrize("unwrap", ["auto", "sns"])
@@ -85,10 +85,10 @@ async def test_an_envelope_of_sns_is_taken_off(sqs: Sqs, unwrap: str) -> None:
     assert event.data == {
         "body": {"total": 3},
         "attributes": {"color": "red"},
-        "messageId": "m1",
-        "receivedCount": 1,
+        "message_id": "m1",
+        "received_count": 1,
         "subject": "a subject",
-        "topicArn": "arn:aws:sns:eu-west-1:1:orders",
+        "topic_arn": "arn:aws:sns:eu-west-1:1:orders",
     }
 
 

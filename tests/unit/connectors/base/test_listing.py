@@ -40,7 +40,7 @@ class Shelf:
         return Received(id=f"{entry.key}@{entry.version}", event_type=change, data=None)
 
     def gone(self, key: str, version: str) -> Received:
-        return Received(id=f"{key}@{version}", event_type=Change.DELETED, data=None)
+        return Received(id=f"{key}@{version}", event_type=Change.DELETE, data=None)
 
 
 class Site(StandIn):
@@ -113,13 +113,13 @@ async def test_new_changed_and_missing_objects_are_events() -> None:
     )
 
     assert seen.events == [
-        "created a@1",
-        "created b@1",
-        "created c@1",
-        "updated b@2",
-        "created d@1",
-        f"deleted a@{at('1')}",
-        "created a@9",
+        "create a@1",
+        "create b@1",
+        "create c@1",
+        "update b@2",
+        "create d@1",
+        f"delete a@{at('1')}",
+        "create a@9",
     ]
     assert seen.site.slept == [60.0] * 5
     assert seen.site.connections == 1
@@ -138,7 +138,7 @@ async def test_after_a_restart_only_what_changed_meanwhile_is_an_event() -> None
     del shelf.objects["a"]
     second = await look(shelf, position=first.position)
 
-    assert second.events == ["updated c@2", "created d@1", f"deleted a@{at('1')}"]
+    assert second.events == ["update c@2", "create d@1", f"delete a@{at('1')}"]
 
 
 @pytest.mark.parametrize("dies_after", range(6))
@@ -150,7 +150,7 @@ async def test_a_reader_that_dies_repeats_events_under_their_ids_and_loses_none(
     died = await look(shelf, position=first.position, dies_after=dies_after)
     second = await look(shelf, position=died.position)
 
-    expected = ["updated a@2", "created d@1", "created e@1", f"deleted b@{at('1')}"]
+    expected = ["update a@2", "create d@1", "create e@1", f"delete b@{at('1')}"]
     assert died.events == expected[:dies_after]
     assert second.events == (expected if dies_after < 5 else [])
 
@@ -159,10 +159,10 @@ async def test_a_look_of_many_changes_stores_where_it_is_on_the_way(monkeypatch:
     monkeypatch.setattr(listing, "STORE_EVERY", 2)
     shelf = Shelf(a="1", b="1", c="1", d="1", e="1")
     died = await look(shelf, dies_after=6)
-    assert died.events == ["created a@1", "created b@1", "created c@1", "created d@1"]
+    assert died.events == ["create a@1", "create b@1", "create c@1", "create d@1"]
     second = await look(shelf, position=died.position)
 
-    assert second.events == ["created e@1"]
+    assert second.events == ["create e@1"]
 
 
 async def test_a_listing_that_breaks_off_deletes_nothing() -> None:
@@ -175,17 +175,17 @@ async def test_a_listing_that_breaks_off_deletes_nothing() -> None:
 async def test_what_is_there_at_the_first_look_can_be_left_out() -> None:
     shelf = Shelf(a="1")
     seen = await look(shelf, lambda objects: objects.update(b="1"), existing=False)
-    assert seen.events == ["created b@1"]
+    assert seen.events == ["create b@1"]
 
     empty = await look(Shelf(), lambda objects: objects.update(b="1"), existing=False)
-    assert empty.events == ["created b@1"]
+    assert empty.events == ["create b@1"]
 
 
 async def test_a_position_of_another_bucket_means_nothing() -> None:
     first = await look(Shelf(a="1", b="1"))
     shelf = Shelf(c="1")
     shelf.of = "shelf/other/"
-    assert (await look(shelf, position=first.position)).events == ["created c@1"]
+    assert (await look(shelf, position=first.position)).events == ["create c@1"]
 
 
 async def test_a_bucket_with_too_many_objects_is_refused_before_any_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,8 +210,8 @@ async def test_names_that_grow_are_listed_from_the_last_one_on() -> None:
     shelf.objects.update(e="1", aa="1")
     second = await look(shelf, position=first.position, order="later")
 
-    assert first.events == ["created a@1", "created b@1", "created c@1", "created d@1"]
-    assert second.events == ["created e@1"]
+    assert first.events == ["create a@1", "create b@1", "create c@1", "create d@1"]
+    assert second.events == ["create e@1"]
     assert shelf.asked == [None, "c", "d"]
     assert second.position == {"of": "shelf/", "after": "e"}
 
@@ -219,16 +219,16 @@ async def test_names_that_grow_are_listed_from_the_last_one_on() -> None:
 async def test_each_event_of_a_growing_bucket_moves_the_position() -> None:
     shelf = Shelf(a="1", b="1", c="1")
     died = await look(shelf, dies_after=2, order="later")
-    assert (await look(shelf, position=died.position, order="later")).events == ["created c@1"]
+    assert (await look(shelf, position=died.position, order="later")).events == ["create c@1"]
 
 
 async def test_a_growing_bucket_can_begin_at_its_end() -> None:
     shelf = Shelf(a="1", b="1", c="1")
     seen = await look(shelf, lambda objects: objects.update(d="1"), order="later", existing=False)
-    assert seen.events == ["created d@1"]
+    assert seen.events == ["create d@1"]
 
     empty = await look(Shelf(), lambda objects: objects.update(a="1"), order="later", existing=False)
-    assert empty.events == ["created a@1"]
+    assert empty.events == ["create a@1"]
 
 
 # ---- the position ----------------------------------------------------------------------------------------------------

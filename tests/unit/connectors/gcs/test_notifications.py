@@ -20,18 +20,18 @@ def test_a_new_object_is_told() -> None:
     found = parse(ATTRIBUTES, {})
 
     assert found == Notification(
-        change=Change.CREATED, event="OBJECT_FINALIZE", bucket="uploads", key="in/a b.txt", generation="17", which=""
+        change=Change.CREATE, event="OBJECT_FINALIZE", bucket="uploads", key="in/a b.txt", generation="17", which=""
     )
 
 
 @pytest.mark.parametrize(
     ("event", "more", "change", "identity"),
     [
-        ("OBJECT_FINALIZE", {}, Change.CREATED, "uploads/in/a b.txt#17"),
-        ("OBJECT_FINALIZE", {"overwroteGeneration": "16"}, Change.UPDATED, "uploads/in/a b.txt#17"),
-        ("OBJECT_METADATA_UPDATE", {}, Change.UPDATED, "uploads/in/a b.txt#17.2"),
-        ("OBJECT_DELETE", {}, Change.DELETED, "uploads/in/a b.txt#17!deleted"),
-        ("OBJECT_ARCHIVE", {}, Change.DELETED, "uploads/in/a b.txt#17!deleted.archived"),
+        ("OBJECT_FINALIZE", {}, Change.CREATE, "uploads/in/a b.txt#17"),
+        ("OBJECT_FINALIZE", {"overwroteGeneration": "16"}, Change.UPDATE, "uploads/in/a b.txt#17"),
+        ("OBJECT_METADATA_UPDATE", {}, Change.UPDATE, "uploads/in/a b.txt#17.2"),
+        ("OBJECT_DELETE", {}, Change.DELETE, "uploads/in/a b.txt#17!deleted"),
+        ("OBJECT_ARCHIVE", {}, Change.DELETE, "uploads/in/a b.txt#17!deleted.archived"),
     ],
 )
 def test_an_event_is_a_change_with_an_id(event: str, more: dict[str, str], change: Change, identity: str) -> None:

@@ -82,6 +82,7 @@ async def site() -> AsyncIterator[StandIn]:
 
 def source(storage: Storage, site: StandIn, **options: Any) -> Source:
     given = {"mode": "list", "bucket": "uploads", "endpoint_url": f"http://{storage.at}", "anonymous": True}
+    given["emit_existing"] = True
     return Source(Config.model_validate({**given, **options}), site)
 
 
@@ -119,9 +120,9 @@ async def test_a_bucket_is_listed_page_by_page(storage: Storage, site: StandIn) 
         "key": "in/a",
         "generation": "7",
         "metageneration": "1",
-        "size": 3,
-        "contentType": "text/plain",
-        "updated": UPDATED,
+        "size_bytes": 3,
+        "content_type": "text/plain",
+        "modified": UPDATED,
     }
     assert found[2].created_at == datetime(2026, 6, 1, 12, 0, 0, 123_000, tzinfo=UTC)
     assert site.connections == 1
@@ -140,10 +141,10 @@ async def test_changes_between_two_looks_are_events(storage: Storage, site: Stan
         found = await events(one, 4)
 
     assert [(event.event_type, event.key) for event in found] == [
-        ("updated", "a"),
-        ("updated", "b"),
-        ("created", "d"),
-        ("deleted", "c"),
+        ("update", "a"),
+        ("update", "b"),
+        ("create", "d"),
+        ("delete", "c"),
     ]
     assert [event.id for event in found[:3]] == ["uploads/a#2.1", "uploads/b#1.2", "uploads/d#1.1"]
 
@@ -166,7 +167,7 @@ async def test_what_is_in_an_object_is_read_by_its_generation(storage: Storage, 
         found = await events(one, 2)
 
     assert found[0].data["content"] == {"total": 3}
-    assert "larger than 50 bytes" in found[1].data["contentOmitted"]
+    assert found[1].data["content_omitted"] == "too_large"
     assert storage.fetched == [("in/a b%2F+é", "7")]
 
 
@@ -230,16 +231,17 @@ async def test_a_notification_is_an_event_and_acknowledged(storage: Storage, pub
         event = await one.event()
         await until(lambda: not pubsub.messages)
 
-    assert (event.id, event.event_type, event.key) == ("uploads/in/a b.txt#17", "created", "in/a b.txt")
+    assert (event.id, event.event_type, event.key) == ("uploads/in/a b.txt#17", "create", "in/a b.txt")
     assert event.data == {
         "bucket": "uploads",
         "key": "in/a b.txt",
         "generation": "17",
         "metageneration": "1",
-        "size": 3,
-        "contentType": "text/plain",
+        "size_bytes": 3,
+        "content_type": "text/plain",
         "event": "OBJECT_FINALIZE",
         "content": "abc",
+        "content_omitted": None,
     }
 
 
@@ -257,7 +259,7 @@ async def test_a_deletion_is_not_read_and_what_has_changed_since_is_told(
         "generation": "17",
         "event": "OBJECT_DELETE",
     }
-    assert found[1].data["contentOmitted"] == "it has been changed or deleted since"
+    assert found[1].data["content_omitted"] == "changed"
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_record_tells_of_an_object_whose_key_is_decoded() -> None:
     (one,) = parse(body(RECORD))
 
     assert one == Notification(
-        change=Change.CREATED,
+        change=Change.CREATE,
         event="ObjectCreated:Put",
         bucket="uploads",
         key="a b/cé.txt",
@@ -62,7 +62,7 @@ def test_the_key_of_eventbridge_is_taken_as_it_is() -> None:
     (one,) = parse(json.dumps(BRIDGED))
 
     assert one == Notification(
-        change=Change.CREATED,
+        change=Change.CREATE,
         event="Object Created",
         bucket="uploads",
         key="a+b%2F",
@@ -77,13 +77,13 @@ def test_the_key_of_eventbridge_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("ObjectCreated:CompleteMultipartUpload", Change.CREATED),
-        ("s3:ObjectCreated:Put", Change.CREATED),
-        ("ObjectRemoved:Delete", Change.DELETED),
-        ("ObjectRemoved:DeleteMarkerCreated", Change.DELETED),
-        ("LifecycleExpiration:Delete", Change.DELETED),
-        ("ObjectTagging:Put", Change.UPDATED),
-        ("ObjectRestore:Completed", Change.UPDATED),
+        ("ObjectCreated:CompleteMultipartUpload", Change.CREATE),
+        ("s3:ObjectCreated:Put", Change.CREATE),
+        ("ObjectRemoved:Delete", Change.DELETE),
+        ("ObjectRemoved:DeleteMarkerCreated", Change.DELETE),
+        ("LifecycleExpiration:Delete", Change.DELETE),
+        ("ObjectTagging:Put", Change.UPDATE),
+        ("ObjectRestore:Completed", Change.UPDATE),
         ("ReducedRedundancyLostObject", None),
         ("Replication:OperationFailedReplication", None),
     ],

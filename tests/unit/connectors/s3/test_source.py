@@ -66,8 +66,8 @@ class Aws:
 
     @property
     def listing(self) -> dict[str, Any]:
-        given = {"mode": "list", "bucket": "uploads", "endpoint_url": f"http://{self.at}", "region": "eu-west-1"}
-        return {**given, **KEYS}
+        given = {"mode": "list", "bucket": "uploads", "emit_existing": True, "region": "eu-west-1"}
+        return {**given, "endpoint_url": f"http://{self.at}", **KEYS}
 
     @property
     def queue(self) -> dict[str, Any]:
@@ -116,17 +116,17 @@ async def test_a_notification_is_an_event_and_its_message_deleted(aws: Aws) -> N
         event = await one.event()
         await until(lambda: not aws.sqs.messages)
 
-    assert (event.id, event.event_type, event.key) == ("uploads/in/a b.txt@v1", "created", "in/a b.txt")
+    assert (event.id, event.event_type, event.key) == ("uploads/in/a b.txt@v1", "create", "in/a b.txt")
     assert event.data == {
         "bucket": "uploads",
         "key": "in/a b.txt",
-        "size": 3,
+        "size_bytes": 3,
         "etag": "e1",
-        "versionId": "v1",
+        "version_id": "v1",
         "sequencer": "0A1",
         "event": "ObjectCreated:Put",
-        "eventTime": "2026-06-01T12:00:00.123Z",
-        "receivedCount": 1,
+        "event_time": "2026-06-01T12:00:00.123Z",
+        "received_count": 1,
     }
     assert event.created_at == datetime(2026, 6, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -136,7 +136,7 @@ async def test_a_message_is_deleted_after_the_last_of_its_events(aws: Aws) -> No
     async with reading(source(site := Clock(), aws.queue), site) as one:
         first, second = await one.next(settle=False), await one.next(settle=False)
         await one.settle(second)
-        assert [item.event_type for item in (first, second) if isinstance(item, Received)] == ["created", "deleted"]
+        assert [item.event_type for item in (first, second) if isinstance(item, Received)] == ["create", "delete"]
         assert not aws.sqs.asked("DeleteMessageBatch")
         await one.settle(first)
         await until(lambda: not aws.sqs.messages)
@@ -190,8 +190,8 @@ async def test_what_is_in_an_object_is_in_its_event_unless_it_has_changed(aws: A
         found = await events(one, 4)
 
     assert found[0].data["content"] == {"total": 3}
-    assert [event.data.get("contentOmitted") for event in found[1:3]] == ["it has been changed or deleted since"] * 2
-    assert not {"content", "contentOmitted"} & set(found[3].data)
+    assert [event.data.get("content_omitted") for event in found[1:3]] == ["changed"] * 2
+    assert not {"content", "content_omitted"} & set(found[3].data)
     assert [(path, match) for path, _, match in aws.asked] == [(f"/uploads/{key}", "e1") for key in "abc"]
 
 
@@ -213,9 +213,9 @@ async def test_a_bucket_is_listed_page_by_page(aws: Aws) -> None:
     assert found[2].data == {
         "bucket": "uploads",
         "key": "in/a",
-        "size": 3,
+        "size_bytes": 3,
         "etag": "e0",
-        "lastModified": "2026-06-01T12:00:00Z",
+        "modified": "2026-06-01T12:00:00Z",
     }
     assert found[2].created_at == datetime(2026, 6, 1, 12, tzinfo=UTC)
     assert site.connections == 1
@@ -236,7 +236,7 @@ async def test_changes_between_two_looks_are_events(aws: Aws) -> None:
     async with reading(kind, site) as one:
         found += await events(one, 1)
 
-    assert [(event.event_type, event.key) for event in found] == [("updated", "a"), ("deleted", "b"), ("created", "b")]
+    assert [(event.event_type, event.key) for event in found] == [("update", "a"), ("delete", "b"), ("create", "b")]
     assert found[1].data == {"bucket": "uploads", "key": "b"}
     assert found[1].id.startswith("uploads/b@")
     assert found[1].id.endswith("!deleted")
@@ -260,7 +260,7 @@ async def test_what_is_in_a_listed_object_is_read(aws: Aws) -> None:
         found = await events(one, 2)
 
     assert found[0].data["content"] == "hello"
-    assert "larger than 5 bytes" in found[1].data["contentOmitted"]
+    assert found[1].data["content_omitted"] == "too_large"
 
 
 @pytest.mark.parametrize(
