@@ -245,7 +245,8 @@ class Step(Protocol):
     def trace(self, name: str, /, **attributes: object) -> AbstractContextManager[None]:
         """Name a part of the function: `with ctx.step.trace("charge", order=7):`. It has no key, nothing is journaled.
 
-        How long it took is logged at debug.
+        It is a span of OpenTelemetry in the trace of the run, where the extra `tracing` is installed and a tracer
+        provider is set; how long it took is logged at debug in any case.
         """
         ...
 

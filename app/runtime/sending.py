@@ -29,7 +29,7 @@ def event_record(
         event_id=event_id,
         key=event_key,
         source=f"headgate/{run.workflow.id}",
-        traceparent=_trace(run),
+        traceparent=trace_of(run),
     )
     headers.append(("causation_id", run.id.encode()))
     # Counted as its reader will count it, or an event that was taken here would be a dead letter there.
@@ -66,14 +66,15 @@ def foreign_record(
     for name in names:
         checked_text(name, f"the name of a header of step {key!r}")
     named = {name: _bytes(one, f"the header {name!r} of step {key!r}") for name, one in names.items()}
-    named.setdefault("traceparent", (_trace(run)).encode())
+    named.setdefault("traceparent", trace_of(run).encode())
     named.setdefault("causation_id", run.id.encode())
     pairs = list(named.items())
     _check_size(run, limits, f"the record of step {key!r}", record_key, value, pairs)
     return Record(topic, None, record_key, value, tuple(pairs), foreign=True)
 
 
-def _trace(run: Run) -> str:
+def trace_of(run: Run) -> str:
+    """Return the traceparent of a run: the trace is that of its first event."""
     return keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :])
 
 

@@ -13,7 +13,7 @@ import orjson
 from app.engine.values import asks
 from app.engine.values.asks import Ask, Kind, Outcome, Recorded
 from app.observe import logs
-from app.runtime import jobs, outcomes, sending, spans, values
+from app.runtime import jobs, outcomes, sending, spans, tracing, values
 from app.runtime.attempt import Attempt, Filter
 from app.runtime.limits import Misuse, NoSuchStep, checked_text, optional_text
 from app.runtime.waiting import Done, DoneNumber
@@ -242,8 +242,10 @@ class Steps:
         run = self._attempt.run
         began = perf_counter()
         error: str | None = None
+        about = {"headgate.run": run.id, "headgate.workflow": run.workflow.id, "headgate.attempt": self._attempt.number}
         try:
-            yield
+            with tracing.span(name, sending.trace_of(run), attributes | about):
+                yield
         except BaseException as raised:
             error = type(raised).__name__
             raise

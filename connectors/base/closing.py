@@ -46,10 +46,17 @@ async def start(starting: Coroutine[Any, Any, None]) -> None:
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancel tasks until they have ended; a library may swallow a cancellation, so they are asked again."""
     waiting = {task for task in tasks if not task.done()}
+    cancelled: asyncio.CancelledError | None = None
     while waiting:
         for task in waiting:
             task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=_ASK_AGAIN_SECONDS)
+        try:
+            _, waiting = await asyncio.wait(waiting, timeout=_ASK_AGAIN_SECONDS)
+        except asyncio.CancelledError as error:  # whoever waits here owns them: it goes after them
+            cancelled = error
+            waiting = {task for task in waiting if not task.done()}
+    if cancelled is not None:
+        raise cancelled
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:

@@ -52,3 +52,26 @@ async def test_a_task_that_swallows_a_cancellation_is_asked_again(monkeypatch: p
     await asyncio.wait_for(closing.end([task]), 5)
 
     assert asked == 2
+
+
+async def test_whoever_ends_tasks_and_is_cancelled_itself_goes_after_them() -> None:
+    closed = []
+    began = asyncio.Event()
+
+    async def slow_to_close() -> None:
+        try:
+            began.set()
+            await asyncio.sleep(3_600)
+        finally:
+            await asyncio.sleep(0.05)
+            closed.append(1)
+
+    task = asyncio.create_task(slow_to_close())
+    await began.wait()
+    ending = asyncio.create_task(closing.end([task]))
+    await asyncio.sleep(0)
+    ending.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert closed == [1]
