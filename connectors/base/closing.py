@@ -47,13 +47,15 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancel tasks until they have ended; a library may swallow a cancellation, so they are asked again."""
     waiting = {task for task in tasks if not task.done()}
     cancelled: asyncio.CancelledError | None = None
+    ask = True
     while waiting:
-        for task in waiting:
+        for task in waiting if ask else ():
             task.cancel()
         try:
             _, waiting = await asyncio.wait(waiting, timeout=_ASK_AGAIN_SECONDS)
+            ask = True
         except asyncio.CancelledError as error:  # whoever waits here owns them: it goes after them
-            cancelled = error
+            cancelled, ask = error, False
             waiting = {task for task in waiting if not task.done()}
     if cancelled is not None:
         raise cancelled
