@@ -79,6 +79,7 @@ def test_a_file_that_is_replaced_by_way_of_deleting_it_is_an_update() -> None:
 def test_a_file_that_changes_back_has_not_changed() -> None:
     one = changes(a=A)
 
+    assert told(one, scan(a=A), 0.0) == []
     assert told(one, scan(a=B), 0.0) == []
     assert told(one, scan(a=A), 1.0) == []
     assert one.due() is None

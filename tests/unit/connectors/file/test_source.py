@@ -452,6 +452,26 @@ async def test_a_file_that_changes_before_it_is_read_is_told_as_it_becomes(
         await nothing_but(one, root)
 
 
+async def test_a_file_that_never_is_as_it_was_seen_settles_anew_each_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = folder.content
+    failing = iter([folder.Changed] * 5)
+
+    def content(*arguments: Any, **more: Any) -> bytes:
+        for error in failing:
+            raise error
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(folder, "content", content)
+    site = Watching()
+    async with begun(root, site, content="text", interval="1s") as one:
+        put(root / "a")
+        await events(one, 1)
+
+    assert site.monotonic() >= 6 * SETTLE
+
+
 async def test_what_is_not_looked_at_is_counted(root: Path, tmp_path: Path) -> None:
     (root / "link").symlink_to(put(tmp_path / "outside"))
     site = Watching()
@@ -495,6 +515,20 @@ async def test_notifications_bring_the_next_scan_forward(root: Path) -> None:
         (root / "x/y").mkdir(parents=True)
         put(root / "x/y/a.part").rename(root / "x/y/a")
         assert await events(one, 1) == [("create", "x/y/a")]
+
+
+async def test_a_notification_brings_one_scan_forward_and_no_more(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun_hints: list[Hints] = []
+
+    def start(self: Hints) -> None:
+        begun_hints.append(self)
+        self.changed.set()
+
+    monkeypatch.setattr(Hints, "start", start)
+    async with begun(root, Watching(), notifications=True) as one:
+        await nothing_but(one, root)
+
+    assert [hints.changed.is_set() for hints in begun_hints] == [False]
 
 
 async def test_notifications_that_fail_are_said_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
