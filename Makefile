@@ -5,7 +5,7 @@ SEEDS ?= 20000
 KILLS ?= 30
 UV    ?= uv
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint types check simulate chaos fleet bench docs lock lock-jars clean
+.PHONY: help setup demo dev test lint types check simulate chaos fleet fuzz bench docs lock lock-jars clean
 
 help: ## this list
 	@if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; fi; \
@@ -39,6 +39,9 @@ chaos: .venv/.installed-dev ## kill -9 of workers and broker under load, also at
 
 fleet: .venv/.installed-dev ## kill -9 of processes of connectors, frozen owners, a broker away; MINUTES=3
 	@$(VENV)/python -m tests.e2e.fleet --minutes $(or $(MINUTES),3) $(ARGS)
+
+fuzz: .venv/.installed-dev ## hostile inputs for all parsers of what strangers send; COUNT=1000000 SEED=1 ARGS="--only sse"
+	@$(VENV)/python -m tests.fuzz --count $(or $(COUNT),1000000) --seed $(or $(SEED),1) $(ARGS)
 
 bench: .venv/.installed-dev ## benchmarks with peers in the same run; ARGS="--help" says more
 	@$(VENV)/python -m benchmarks $(ARGS)
