@@ -1,7 +1,7 @@
 from inspect import signature
 from typing import Any
 
-from headgate import Context, Step
+from headgate import Context, Sources, Step
 
 
 def documented(protocol: Any) -> dict[str, str]:
@@ -9,9 +9,11 @@ def documented(protocol: Any) -> dict[str, str]:
 
 
 def test_an_author_finds_each_member_of_the_context_explained() -> None:
-    assert set(documented(Context)) == {"run_id", "workflow_id", "attempt", "events", "log", "step"}
+    assert set(documented(Context)) == {"run_id", "workflow_id", "attempt", "events", "log", "step", "sources"}
     assert all(documented(Context).values())
     assert all(documented(Step).values())
+    assert set(documented(Sources)) == {"connect", "wait", "send", "disconnect", "status"}
+    assert all(documented(Sources).values())
 
 
 def test_publish_event_takes_what_the_documentation_shows() -> None:

@@ -54,7 +54,7 @@ def test_a_healthy_installation_is_told_line_by_line() -> None:
         0,
         (
             "ok    kafka      broker 1 at a:1 is Kafka 4.3\n"
-            "ok    topics     all 9 topics are there with the right settings, 8 partitions\n"
+            "ok    topics     all 11 topics are there with the right settings, 8 partitions\n"
             "ok    clock      this machine's clock agrees with Kafka's\n"
             "ok    workers    worker-0 from 10.0.0.1 has 8 of 8 partitions\n"
             "ok    workflows  1 announced: w\n"

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import errors
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from app.kafka.line import LARGEST_ANSWER_BYTES, Line
@@ -75,6 +75,7 @@ async def test_request_carries_size_api_correlation_and_client() -> None:
         assert await reader.readexactly(20) == struct.pack(">ihhih", 16, 1, 11, 2, 2) + b"me" + b"else"
 
 
+@settings(deadline=None)  # a machine may be busy
 @given(
     bodies=some.lists(some.integers(0, 200_000), min_size=1, max_size=4),
     cut=some.sampled_from([1, 3, 7, 4_096, 65_536, 70_000, 10**9]),

@@ -10,11 +10,18 @@ from app.wiring import dev
 def instance_ids(data: Path, *, workers: int = 1) -> list[str]:
     settings = Settings.load({"gateway.port": 0, "worker.instance_id": "host"}, dev=True, environ={})
     plan = dev.Plan(
-        paths=["flows.py"], workers=workers, data=data, embedded=False, kafka_port=None, launcher=[], config=None
+        paths=["flows.py"],
+        sources=[],
+        workers=workers,
+        data=data,
+        embedded=False,
+        kafka_port=None,
+        launcher=[],
+        config=None,
     )
     made = dev._Dev(settings, plan, asyncio.Event(), lambda *_: None)
     given = [role._environment.get("HEADGATE_WORKER_INSTANCE_ID") for role in made._make_roles()]
-    return [name for name in given[:-1] if name is not None]
+    return [name for name in given[:workers] if name is not None]
 
 
 async def test_sessions_with_other_folders_have_other_instance_ids_and_keep_them(tmp_path: Path) -> None:

@@ -44,4 +44,10 @@ def test_a_window_is_in_milliseconds() -> None:
 def test_steps_are_told_the_sizes() -> None:
     given = settings(kafka__partitions=4, limits__event_bytes="2 KiB", limits__result_bytes="1 KiB")
     made = limits.of_steps(given)
-    assert made == StepLimits(partitions=4, event_bytes=2_048, result_bytes=1_024, send_allowed=made.send_allowed)
+    assert made == StepLimits(
+        partitions=4,
+        event_bytes=2_048,
+        result_bytes=1_024,
+        send_allowed=made.send_allowed,
+        source_states=made.source_states,
+    )
