@@ -69,6 +69,7 @@ class Config(Options):
         default=2.0,
         ge=0,
         le=86_400,
+        json_schema_extra={"format": "duration"},
         description="A file is told once its size and time of change stayed the same for so long, so that one being "
         "written is one event; one that is gone, once it stayed away as long.",
     )

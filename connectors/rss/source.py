@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices
+from pydantic import ConfigDict
 
 from connectors.base import contract
 from connectors.base.contract import Delivery, Ended, Item, Moved, NotConnected, Received, Refused
@@ -43,6 +43,8 @@ _LATER: Final = frozenset({408, 425, 429})
 class Config(Options):
     """The options of an `rss` source."""
 
+    model_config = ConfigDict(validate_by_name=True)
+
     url: Url = Field(description="Address of the feed: RSS, Atom or JSON Feed.")
     interval: Seconds = Field(
         default=900.0,
@@ -58,8 +60,7 @@ class Config(Options):
         default=None,
         ge=1,
         le=entries.MOST_ENTRIES,
-        validation_alias=AliasChoices("maxItems", "max_items"),
-        serialization_alias="maxItems",
+        alias="maxItems",
         description="Most events of one poll, the oldest first; the others come with the next polls, none is left out. "
         "None: no limit.",
     )
