@@ -57,7 +57,8 @@ class TopicsError(Exception):
 def _sentences(differences: Sequence[Difference]) -> Iterator[str]:
     """One for each thing to mend: topics that are all missing, or all have the same other count, are one."""
     missing = [one for one in differences if one.what == _MISSING]
-    counts = [one for one in differences if one.what == _COUNT]
+    # Not those of topics with a count of their own, for which the setting is no remedy.
+    counts = [one for one in differences if one.what == _COUNT and variable("kafka.partitions") in one.remedy]
     together = len(counts) > 1 and len({(one.found, one.wanted) for one in counts}) == 1
     if len(missing) > 1:
         yield f"Topics are missing: {_names(missing)}. {missing[0].remedy}"

@@ -143,3 +143,16 @@ def test_missing_topics_are_one_error_and_what_else_is_wrong_is_told_beside_it()
     first, second = str(provisioning.TopicsError(differences)).splitlines()
     assert first == "Topics are missing: headgate.runs, headgate.dlq. Run `headgate topics apply`"
     assert second == str(next(one for one in differences if one.topic == "headgate.events"))
+
+
+def test_topics_with_a_count_of_their_own_are_not_mended_by_the_setting() -> None:
+    found = as_wanted()
+    for name in ("headgate.triggers", "headgate.cursors"):
+        found[name] = replace(found[name], partitions=1)
+    told = str(provisioning.TopicsError(provisioning.differences(KAFKA, found)))
+    assert "HEADGATE_KAFKA_PARTITIONS" not in told
+    assert [line.partition(" For another")[0] for line in told.splitlines()] == [
+        "headgate.triggers: partitions is 1, it should be 16.",
+        "headgate.cursors: partitions is 1, it should be 16.",
+    ]
+    assert "`headgate kafka topics --delete --topic headgate.triggers`" in told
