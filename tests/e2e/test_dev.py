@@ -120,7 +120,7 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path, flows: Path) -> None:
     with DevRun(tmp_path, flows.name) as dev:
         dev.ready()
         children = dev.children()
-        assert len(children) == 3
+        assert len(children) == 4
         dev.kill()
         until(lambda: all_gone(children), SECONDS, "all children are gone")
 
