@@ -25,11 +25,11 @@ class Upload(BaseModel):
 
     bucket: str
     key: str
-    size: int
+    size_bytes: int
     etag: str
 
 
-@workflow(id="sales_report", trigger_on_event=["uploads/created", "uploads/updated"])
+@workflow(id="sales_report", trigger_on_event=["uploads/create", "uploads/update"])
 async def sales_report(ctx: Context, payload: Payload[Upload]) -> dict[str, Any]:
     """Read an upload, store its report, tell. Versions of one object are handled in their order."""
     upload = payload["events"][0]["data"]
@@ -50,8 +50,8 @@ async def read(upload: Upload) -> dict[str, str]:
 
     It is the version that the event tells of, or none.
     """
-    if upload.size > MOST_BYTES:
-        raise Reject(f"it has {upload.size} bytes, {MOST_BYTES} are allowed")
+    if upload.size_bytes > MOST_BYTES:
+        raise Reject(f"it has {upload.size_bytes} bytes, {MOST_BYTES} are allowed")
     try:
         async with get_session().create_client("s3") as s3:
             answer = await s3.get_object(Bucket=upload.bucket, Key=upload.key, IfMatch=upload.etag)

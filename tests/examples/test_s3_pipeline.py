@@ -12,6 +12,7 @@ from examples.s3_pipeline.workflows import sales_report, totals_of
 from headgate import Reject
 from headgate.testing import Service, crashes
 
+KEY = "incoming/may.csv"
 SALES = b"product,amount\ntea,2.50\ncoffee,3\ntea,0.75\n"
 
 
@@ -60,14 +61,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 def told(service: Service, etag: str = "etag-1", size: int = 40) -> None:
-    data = {
-        "bucket": "b",
-        "key": "incoming/may.csv",
-        "size": size,
-        "etag": etag,
-        "lastModified": "2026-01-01T00:00:00Z",
-    }
-    service.send("uploads/created", data, key="incoming/may.csv", id=f"b/incoming/may.csv@{etag}", event_type="created")
+    data = {"bucket": "b", "key": KEY, "size_bytes": size, "etag": etag, "modified": "2026-01-01T00:00:00Z"}
+    service.send("uploads/create", data, key=KEY, id=f"b/{KEY}@{etag}", event_type="create")
     service.advance(minutes=20)
 
 
@@ -78,11 +73,11 @@ def result(service: Service) -> Any:
 
 
 def test_an_upload_becomes_a_report_and_is_told(bucket: Bucket) -> None:
-    bucket.objects["incoming/may.csv"], bucket.broken = SALES, 2
+    bucket.objects[KEY], bucket.broken = SALES, 2
     with Service(sales_report) as service:
         told(service)
         totals = {"coffee": "3", "tea": "3.25"}
-        assert result(service) == {"key": "incoming/may.csv", "report": "reports/may.json", "totals": totals}
+        assert result(service) == {"key": KEY, "report": "reports/may.json", "totals": totals}
         assert [one.data["report"] for one in service.events("reports/ready")] == ["reports/may.json"]
         assert b'"tea": "3.25"' in bucket.objects["reports/may.json"]
 
@@ -101,12 +96,12 @@ def test_an_upload_becomes_a_report_and_is_told(bucket: Bucket) -> None:
 def test_what_is_no_report_is_refused_with_its_reason(
     bucket: Bucket, content: bytes, etag: str, size: int, why: str
 ) -> None:
-    bucket.objects["incoming/may.csv"] = content
+    bucket.objects[KEY] = content
     with Service(sales_report) as service:
         told(service, etag, size)
         assert why in result(service)["why"]
         assert len(service.events("reports/refused")) == 1
-        assert bucket.objects.keys() == {"incoming/may.csv"}
+        assert bucket.objects.keys() == {KEY}
 
 
 def test_amounts_are_money() -> None:
@@ -117,7 +112,7 @@ def test_amounts_are_money() -> None:
 
 def test_a_report_is_told_once_wherever_the_worker_dies(bucket: Bucket) -> None:
     for service in crashes(sales_report):
-        bucket.objects = {"incoming/may.csv": SALES}
+        bucket.objects = {KEY: SALES}
         told(service)
         assert result(service)["report"] == "reports/may.json"
         assert len({one.id for one in service.events("reports/ready")}) == 1
