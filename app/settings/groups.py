@@ -171,6 +171,9 @@ class ConnectorSettings(Group):
         description="What sources may reach beside public addresses: networks (`10.1.0.0/16`), hosts, `host:port`, or "
         "`*` for everything.",
     )
+    folders: Several = Field(
+        default=(), description="Folders whose files sources may read (kinds `file`, `poll` of SQLite); `/`: all."
+    )
     secrets: Path | None = Field(
         default=None, description="Folder of files that options name as `{{ file.NAME }}`; none: there are none."
     )
@@ -310,6 +313,7 @@ DEV_DEFAULTS: Final[Mapping[str, object]] = {
     "kafka.min_insync_replicas": 1,
     "gateway.token": DEV_TOKEN,
     "connectors.allow": ("127.0.0.0/8", "::1/128"),
+    "connectors.folders": ("/",),
     "connectors.dwell_seconds": 0,
 }
 

@@ -17,6 +17,7 @@ from app.observe.http import HealthServer
 from app.settings import Settings
 from connectors.base import declared
 from connectors.base.egress import Policy
+from connectors.base.folders import Folders
 from connectors.base.process import Connectors, Process
 from topics import catalog
 from topics.sources import Spec, Unsuitable, configured, spec_of
@@ -72,6 +73,7 @@ def process_of(settings: Settings) -> Process:
         group=f"{settings.kafka.prefix}{connectors.group}",
         policy=Policy(allowed=connectors.allow),
         secrets_folder=connectors.secrets,
+        folders=Folders(allowed=connectors.folders),
         event_bytes=settings.limits.event_bytes,
         session_seconds=connectors.session_timeout_seconds,
         dwell_seconds=connectors.dwell_seconds,

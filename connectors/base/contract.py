@@ -271,6 +271,10 @@ class Site(Protocol):
         """
         ...
 
+    def permit(self, path: str) -> None:
+        """Raise Refused for a file or folder of this machine that sources may not read."""
+        ...
+
     def connected(self) -> None:
         """The link stands: the status says so, and back-off begins anew once it has lived or delivered."""
         ...

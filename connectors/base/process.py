@@ -15,6 +15,7 @@ from connectors.base.actions import Actions, told
 from connectors.base.closing import end
 from connectors.base.egress import Policy
 from connectors.base.events import Outgoing
+from connectors.base.folders import Folders
 from connectors.base.group import Group, Lease
 from connectors.base.http import ClientHttp
 from connectors.base.logs import info
@@ -48,6 +49,7 @@ class Process:
     group: str
     policy: Policy
     secrets_folder: Path | None
+    folders: Folders
     event_bytes: int
     session_seconds: float
     dwell_seconds: float
@@ -83,6 +85,7 @@ class Connectors:
             resolve=process.policy.resolve,
             metrics=self.metrics,
             secrets_folder=process.secrets_folder,
+            folders=process.folders,
             event_bytes=process.event_bytes,
         )
 

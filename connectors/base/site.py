@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors.base.events import Outgoing
+from connectors.base.folders import Folders
 from connectors.base.http import ClientHttp
 from connectors.base.logs import warn
 from connectors.base.metrics import SourceMetrics
@@ -34,6 +35,7 @@ class Around:
     resolve: Resolve
     metrics: SourceMetrics
     secrets_folder: Path | None
+    folders: Folders
     event_bytes: int
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
@@ -80,6 +82,9 @@ class Standing:
 
     async def resolve(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         return await self._around.resolve(host, port)
+
+    def permit(self, path: str) -> None:
+        self._around.folders.permit(path)
 
     def connected(self) -> None:
         self._watched.connected()

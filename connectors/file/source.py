@@ -104,6 +104,7 @@ class Source:
 
     async def read(self) -> AsyncIterator[Item]:
         """Scan for ever. Raises NotConnected while the folder is not there, and Refused."""
+        self._site.permit(self._folder)
         stored = await self._stored()
         changes = Changes(stored or self._nothing(), settle_seconds=self._config.settle)
         hints = Hints(self._folder, recursive=self._config.recursive, in_thread=self._site.in_thread)

@@ -1,6 +1,6 @@
 """Pages of a SQLite table. Each is read in a thread, by a connection of its own that can only read.
 
-Which file that is, is up to who writes the options: whatever this process may read and is a SQLite database. Nothing
+Which file that is, is up to who writes the options, in folders that the settings allow. Nothing
 else can be read this way, not even by way of an error.
 """
 
@@ -129,6 +129,7 @@ class _Reading:
                 raise Refused(f"{self._who()}: {self._options.table} has no column {name}", reason="column")
 
     def _check_file(self) -> None:
+        self._site.permit(self._path)
         try:
             path = Path(self._path)
             if not path.is_file():

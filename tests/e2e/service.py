@@ -285,7 +285,12 @@ class Service:
     def connectors(self, name: str, *files: Path, **settings: str) -> Connectors:
         """Start a process of connectors, which may reach this machine."""
         command = ["connectors", *map(str, files), "--instance-id", name, "--metrics-port", "0", "--allow", "*"]
-        process = Connectors(name, command, self._with({"connectors_dwell_seconds": "0"} | settings), self.folder)
+        process = Connectors(
+            name,
+            command,
+            self._with({"connectors_dwell_seconds": "0", "connectors_folders": "/"} | settings),
+            self.folder,
+        )
         self.processes.append(process)
         return process
 

@@ -14,6 +14,7 @@ from app.kafka.embedded import EmbeddedKafka
 from app.settings import Settings
 from connectors.base.closing import end
 from connectors.base.egress import Policy
+from connectors.base.folders import Folders
 from connectors.base.process import Connectors, Process
 from topics.sources import Spec, configured
 
@@ -44,6 +45,7 @@ class Installation:
             "group": f"{self.prefix}connectors",
             "policy": Policy(allowed=("*",)),
             "secrets_folder": None,
+            "folders": Folders(allowed=("/",)),
             "event_bytes": 1024 * 1024,
             "session_seconds": 6.0,
             "dwell_seconds": 0.0,

@@ -187,7 +187,7 @@ async def test_everything_about_a_source_is_in_one_partition(kafka: EmbeddedKafk
 
 
 async def _count(place: Installation, topic: str, count: int) -> bool:
-    return sum(event["topic"].split("/")[0] == topic for event in await place.events()) >= count
+    return bool(sum(event["topic"].split("/")[0] == topic for event in await place.events()) >= count)
 
 
 async def _grown(place: Installation, count: int) -> bool:

@@ -45,6 +45,7 @@ class StandIn:
         self.heard_bytes = 0
         self.connections = 0
         self.is_connected = asyncio.Event()
+        self.forbidden: set[str] = set()
         self.addresses: dict[str, Sequence[tuple[str, int]]] = {}
 
     @property
@@ -54,6 +55,10 @@ class StandIn:
 
     async def resolve(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         return self.addresses.get(host, [(host, port)])
+
+    def permit(self, path: str) -> None:
+        if path in self.forbidden:
+            raise Refused(f"{path!r} is forbidden in this test", reason="forbidden_path")
 
     def connected(self) -> None:
         self.connections += 1

@@ -51,6 +51,7 @@ PROMISED = {
     "connectors.instance_id": socket.gethostname(),
     "connectors.group": "connectors",
     "connectors.allow": (),
+    "connectors.folders": (),
     "connectors.secrets": None,
     "connectors.session_timeout_seconds": 6,
     "connectors.dwell_seconds": 300,
@@ -98,6 +99,7 @@ def test_development_differs_from_it_in_shape_token_and_what_sources_of_one_mach
         "kafka.min_insync_replicas": 1,
         "gateway.token": "test-token",
         "connectors.allow": ("127.0.0.0/8", "::1/128"),
+        "connectors.folders": ("/",),
         "connectors.dwell_seconds": 0,
     }
 

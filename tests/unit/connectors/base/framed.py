@@ -12,6 +12,7 @@ from connectors.base.closing import end
 from connectors.base.contract import Delivery, Item, Refused, Site
 from connectors.base.egress import Policy
 from connectors.base.events import Outgoing
+from connectors.base.folders import Folders
 from connectors.base.http import ClientHttp
 from connectors.base.metrics import SourceMetrics
 from connectors.base.options import Field, Options, SecretStr
@@ -85,6 +86,7 @@ class Framed:
             resolve=Policy(allowed=("*",)).resolve,
             metrics=self.metrics,
             secrets_folder=None,
+            folders=Folders(allowed=("/",)),
             event_bytes=10_000,
             environment=environment or {},
         )

@@ -589,3 +589,14 @@ def test_the_example_is_valid_and_options_have_defaults() -> None:
 def test_options_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Config.model_validate({"path": "in", **options})
+
+
+async def test_a_folder_that_sources_may_not_read_is_refused(root: Path) -> None:
+    site = StandIn()
+    site.forbidden.add(str(root))
+    put(root / "secret")
+
+    end = await Reading(Source(Config(path=str(root)), site), site).to_its_end()
+
+    assert isinstance(end, Refused)
+    assert end.reason == "forbidden_path"

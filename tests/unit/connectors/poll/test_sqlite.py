@@ -14,7 +14,7 @@ from connectors import poll
 from connectors.base.contract import NotConnected, Received, Refused
 from connectors.poll import sqlite
 from tests.unit.connectors.poll.api import Scripted, ids, polled
-from tests.unit.connectors.standing import StandIn
+from tests.unit.connectors.standing import Reading, StandIn
 
 
 class Shop:
@@ -245,3 +245,14 @@ async def test_a_query_of_a_source_that_stops_is_ended(shop: Shop) -> None:
         await reading
 
     assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_a_database_that_sources_may_not_read_is_refused(shop: Shop) -> None:
+    site = StandIn()
+    site.forbidden.add(str(shop.path))
+    shop.add(1, "a")
+
+    end = await Reading(poll.Source(shop.config(), site), site).to_its_end()
+
+    assert isinstance(end, Refused)
+    assert end.reason == "forbidden_path"
