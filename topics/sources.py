@@ -100,7 +100,7 @@ def spec_of(value: bytes) -> Spec:
     found = _object(value)
     if found.get("format", FORMAT) != FORMAT:
         raise Unsuitable(f"format {found.get('format')!r} is not known here; it was written by a newer release")
-    return made_of(found, origin=str(found.get("origin") or ""))
+    return made_of(found, origin=_said(found, "origin"))
 
 
 FIELDS: Final = frozenset({"id", "kind", "options", "filter", "reconnect", "topic", "key", "paused"})
@@ -124,7 +124,7 @@ def made_of(found: Mapping[str, Any], *, origin: str) -> Spec:
             raise Unsuitable(f"/{name} is {_short(found[name])}; it has to be a text")
     if not isinstance(found.get("paused") or False, bool):
         raise Unsuitable(f"/paused is {_short(found['paused'])}; it has to be true or false")
-    return Spec(
+    made = Spec(
         id=found["id"],
         kind=found["kind"],
         options=found.get("options") or {},
@@ -135,6 +135,11 @@ def made_of(found: Mapping[str, Any], *, origin: str) -> Spec:
         paused=bool(found.get("paused")),
         origin=origin,
     )
+    try:
+        orjson.dumps(made.to_record())
+    except TypeError as error:  # what YAML knows and JSON does not; what is nested too deep
+        raise Unsuitable(f"what it says cannot be written as JSON: {error}") from None
+    return made
 
 
 # ---- how far it has read ---------------------------------------------------------------------------------------------
@@ -150,8 +155,11 @@ class Cursor:
 
 
 def cursor_moved(instance_id: str, cursor: Cursor, *, at_ms: int) -> tuple[bytes, bytes]:
-    """Return key and value of the record of `cursors`. Raises Unsuitable when the position is too large."""
-    position = orjson.dumps(cursor.position)
+    """Return key and value of the record of `cursors`. Raises Unsuitable: the position is too large, or no JSON."""
+    try:
+        position = orjson.dumps(cursor.position)
+    except TypeError as error:
+        raise Unsuitable(f"the position of source {instance_id!r} cannot be written as JSON: {error}") from None
     if len(position) > POSITION_BYTES:
         raise Unsuitable(
             f"the position of source {instance_id!r} has {len(position)} bytes, {POSITION_BYTES} are allowed"
@@ -171,7 +179,7 @@ def cursor_of(value: bytes) -> Cursor:
     found = _object(value)
     if found.get("format") != FORMAT:
         raise Unsuitable(f"format {found.get('format')!r} is not known here; it was written by a newer release")
-    return Cursor(position=found.get("position"), epoch=str(found.get("epoch")), kind=str(found.get("kind")))
+    return Cursor(position=found.get("position"), epoch=_said(found, "epoch"), kind=_said(found, "kind"))
 
 
 # ---- what is sent through it -----------------------------------------------------------------------------------------
@@ -328,6 +336,15 @@ def _object(value: bytes) -> dict[str, Any]:
     return found
 
 
+def _said(found: Mapping[str, Any], name: str) -> str:
+    """Return a text of a record, "" where there is none."""
+    value = found.get(name)
+    return value if isinstance(value, str) else ""
+
+
 def _short(value: object) -> str:
-    text = "missing" if value is None else repr(value)
+    try:
+        text = "missing" if value is None else repr(value)
+    except RecursionError:
+        text = "nested too deep"
     return text if len(text) <= 60 else f"{text[:57]}..."

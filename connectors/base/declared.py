@@ -89,6 +89,9 @@ def _loaded(file: Path) -> Any:
         raise DeclarationError(file, f"it is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise DeclarationError(file, "it is nested too deep") from None
+    # What PyYAML raises for a value that has the form of a time, or a tag that it does not fit, such as 2026-13-01.
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        raise DeclarationError(file, f"it has a value that YAML cannot read ({error}); put it in quotes") from None
 
 
 def _checked(file: Path, number: int, entry: Any) -> Spec:

@@ -4,7 +4,7 @@ Called by the frame for everything that is read, and by the gateway for webhooks
 """
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -105,7 +105,7 @@ class Maker:
                 event_type=received.event_type,
                 event_id=bounded_id(received.id),
                 key=key,
-                created_at=None if created is None else created.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+                created_at=None if created is None else _shown(created),
                 source=source_of(self._id),
             )
         except Malformed as error:
@@ -151,8 +151,20 @@ class Maker:
         return f"{self._id}/{received.event_type}"
 
 
+def _shown(created: datetime) -> str | None:
+    """Return a time in UTC; None for one at the ends of all time whose zone leads beyond them."""
+    try:
+        return created.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return None
+
+
 def _readable(data: Any) -> bytes:
     try:
         return codec.encode_data(data, "the data")
     except Malformed:
+        pass
+    try:
         return repr(data).encode(errors="replace")
+    except RecursionError:
+        return b"(it is nested too deep to be shown)"

@@ -55,11 +55,15 @@ def _from_environment(name: str, environment: Mapping[str, str]) -> str:
     if name.upper().startswith(RESERVED):
         raise UnknownSecret(f"env.{name}", "is a setting of Headgate itself", "Give the source a variable of its own.")
     try:
-        return environment[name]
+        secret = environment[name]
+        secret.encode()  # what is no UTF-8 in the environment is halves of surrogate pairs here
     except KeyError:
         raise UnknownSecret(
             f"env.{name}", "is not set in this process", f"Set the environment variable {name} where connectors run."
         ) from None
+    except UnicodeEncodeError:
+        raise UnknownSecret(f"env.{name}", "is not UTF-8 text", "Set it to text, binary data in base64.") from None
+    return secret
 
 
 def _from_file(name: str, folder: Path | None) -> str:

@@ -129,6 +129,38 @@ def test_a_status_is_shown_with_times_that_people_read() -> None:
     assert {"dropped": 2} == shown["notes"]
 
 
+def deep(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
+@pytest.mark.parametrize("field", ["id", "kind", "options", "filter", "reconnect", "topic", "key", "paused"])
+def test_what_is_nested_too_deep_is_no_source(field: str) -> None:
+    rest = {name: value for name, value in {"id": "a", "kind": "rss"}.items() if name != field}
+    found = orjson.dumps({**rest, field: orjson.Fragment(deep(1_000))})
+
+    with pytest.raises(Unsuitable):
+        spec_of(found)
+
+
+def test_a_filter_that_can_be_read_and_not_written_is_no_source() -> None:
+    value = b'{"id": "a", "kind": "rss", "filter": {"type": %b}}' % deep(300)
+
+    with pytest.raises(Unsuitable, match="cannot be written as JSON"):
+        spec_of(value)
+
+
+def test_texts_about_a_source_that_are_none_are_empty() -> None:
+    assert spec_of(b'{"id": "a", "kind": "rss", "origin": %b}' % deep(1_000)).origin == ""
+    read = cursor_of(b'{"format": 1, "position": 1, "epoch": null, "kind": %b}' % deep(1_000))
+    assert (read.epoch, read.kind) == ("", "")
+
+
+@pytest.mark.parametrize("position", [orjson.loads(deep(300)), "\ud800", 2**64])
+def test_a_position_that_is_no_json_is_refused(position: object) -> None:
+    with pytest.raises(Unsuitable, match="cannot be written as JSON"):
+        cursor_moved("a", Cursor(position=position, epoch="1", kind="rss"), at_ms=0)
+
+
 def test_answers_to_runs_are_on_reserved_topics_that_both_sides_derive() -> None:
     assert "headgate/sources/bot" == state_topic("bot")
     assert sent_topic("x") == sent_topic("x") != sent_topic("y")

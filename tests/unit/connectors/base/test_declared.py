@@ -81,6 +81,13 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, entry: dict[str, 
         ("sources: [&a {id: x}, *a]", "aliases"),
         ("sources: !!python/object/apply:os.system ['true']", "not YAML"),
         ("sources: " + "[" * 5_000, "nested too deep|not YAML"),
+        ("sources: [{id: 2026-13-01}]", "cannot read.*quotes"),
+        ("sources: [{id: !!timestamp soon}]", "cannot read.*quotes"),
+        ("sources: [{id: !!int ''}]", "cannot read.*quotes"),
+        ("sources: [{id: !!bool maybe}]", "cannot read.*quotes"),
+        ('sources: [{id: a, kind: cron, options: {schedule: 1h, "\\ud800": 1}}]', "cannot be written as JSON"),
+        ("sources: [{id: a, kind: rss, options: {1: 2}}]", "cannot be written as JSON"),
+        ("sources: [{id: a, kind: rss, options: {url: !!binary /w==}}]", "cannot be written as JSON"),
     ],
 )
 def test_no_file_is_too_odd_for_a_word(tmp_path: Path, text: str, words: str) -> None:

@@ -1,5 +1,6 @@
 """Records of `events`, made of what sources have read."""
 
+import base64
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -80,6 +81,25 @@ def test_a_dead_letter_has_what_came_and_where_from() -> None:
     assert ("source_unreadable", "headgate/sources/feed") == (letter["code"], letter["source"]["topic"])
     assert "broken" in letter["reason"]
     assert letter["value"] == "/wA="
+
+
+def test_what_no_json_can_hold_is_shown_in_its_dead_letter_as_far_as_it_can_be() -> None:
+    deep: Any = 1
+    for _ in range(1_000):  # as deep as orjson reads, and deeper than anything writes
+        deep = [deep]
+    for data, shown in ((2**64, b"18446744073709551616"), (deep, b"(it is nested too deep to be shown)")):
+        item = received(data=data)
+        with pytest.raises(NotAnEvent) as raised:
+            maker().event(item, at_ms=0)
+        letter = orjson.loads(maker().dead_letter(item, raised.value, at_ms=0).value)
+        assert base64.b64decode(letter["value"]) == shown
+
+
+def test_a_time_at_the_ends_of_all_time_is_left_out() -> None:
+    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        made = maker().event(received(created_at=datetime.fromisoformat(at)), at_ms=0)
+        assert made is not None
+        assert "created_at" not in orjson.loads(made.value)
 
 
 def test_long_and_odd_ids_become_digests_that_stay_the_same() -> None:

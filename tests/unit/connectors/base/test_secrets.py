@@ -31,6 +31,7 @@ def test_what_is_in_a_secret_is_not_looked_at_again() -> None:
         ("{{ env.MISSING }}", "env.MISSING is not set in this process"),
         ("{{ env.HEADGATE_GATEWAY_TOKEN }}", "a setting of Headgate itself"),
         ("{{ env.headgate_x }}", "a setting of Headgate itself"),
+        ("{{ env.BINARY }}", "env.BINARY is not UTF-8 text"),
         ("{{ file.none }}", "file.none cannot be read"),
         ("{{ file.link }}", "leads out of the folder"),
         ("{{ file.large }}", "more than"),
@@ -45,7 +46,7 @@ def test_what_cannot_be_had_is_named(text: str, words: str, tmp_path: Path) -> N
     (folder / "large").write_text("x" * (secrets.MOST_BYTES + 1))
     (folder / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(UnknownSecret, match=words):
-        secrets.resolve(text, environment={"HEADGATE_GATEWAY_TOKEN": "t"}, folder=folder)
+        secrets.resolve(text, environment={"HEADGATE_GATEWAY_TOKEN": "t", "BINARY": "\udcff"}, folder=folder)
 
 
 def test_no_path_leads_anywhere_else(tmp_path: Path) -> None:
