@@ -1,6 +1,5 @@
 """Records of `events`, made of what sources have read."""
 
-import base64
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -87,12 +86,12 @@ def test_what_no_json_can_hold_is_shown_in_its_dead_letter_as_far_as_it_can_be()
     deep: Any = 1
     for _ in range(1_000):  # as deep as orjson reads, and deeper than anything writes
         deep = [deep]
-    for data, shown in ((2**64, b"18446744073709551616"), (deep, b"(it is nested too deep to be shown)")):
+    for data, shown in ((2**64, "18446744073709551616"), (deep, "(it is nested too deep to be shown)")):
         item = received(data=data)
         with pytest.raises(NotAnEvent) as raised:
             maker().event(item, at_ms=0)
         letter = orjson.loads(maker().dead_letter(item, raised.value, at_ms=0).value)
-        assert base64.b64decode(letter["value"]) == shown
+        assert letter["value"] == shown
 
 
 def test_a_time_at_the_ends_of_all_time_is_left_out() -> None:
