@@ -36,7 +36,11 @@ def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = (), descr
 
 _ERROR: Final = _object({"type": _TEXT, "message": _TEXT, "traceback": _TEXT_OR_NULL})
 _ERROR_OR_NULL: Final = {"anyOf": [_ERROR, {"type": "null"}]}
-_PLACE: Final = {"type": "integer", "minimum": -1, "description": "-1 for the event of a schedule, which no topic has"}
+_PLACE: Final = {
+    "type": "integer",
+    "minimum": -1,
+    "description": "-1 for what no topic has: the event of a schedule, what a source has read",
+}
 _EVENTS: Final = {
     "type": "array",
     "description": "the events that started the run, and where they landed",

@@ -2,7 +2,8 @@
 
 README and tutorial are read one after the other in one folder, as newcomers do. A line `$ command` is typed, the lines
 below it must come out, where `…` stands for anything. A block under `<!-- file: name -->` is saved under that name
-first, one under `<!-- added to: name -->` is added to it. `headgate dev` and workers go on until the page ends.
+first, one under `<!-- added to: name -->` is added to it. What serves (`headgate dev`, workers, a server of the reader's)
+goes on until the page ends.
 """
 
 import os
@@ -16,13 +17,16 @@ from typing import Final
 
 import pytest
 
+from app.kafka.embedded import ports
 from app.settings import FIELDS, shown_default
+from connectors.base import declared
 from tests.e2e.devrun import HEADGATE, ROOT, SECONDS, DevRun
 from tests.e2e.waiting import until
 
 JOURNEYS: Final = (
     ("README.md", "docs/tutorial.md"),
-    *((f"docs/operate/{one}.md",) for one in ("workers", "deduplication", "dead-letters", "upgrading")),
+    ("docs/connectors.md",),
+    *((f"docs/operate/{one}.md",) for one in ("workers", "connectors", "deduplication", "dead-letters", "upgrading")),
     *((f"docs/reference/{one}.md",) for one in ("events", "workflows")),
 )
 """Pages that are read in one folder, one after the other."""
@@ -37,9 +41,12 @@ ELSEWHERE: Final = {
 }
 """Commands that other tests run, and which."""
 ASKS: Final = re.compile(
-    r"cat ledger|headgate (tail|runs|workflows list|doctor|kafka (console-consumer|consumer-groups))|curl .*/runs"
+    r"cat ledger|headgate (tail|runs|workflows list|doctor|connectors status|kafka (console-consumer|consumer-groups))"
+    r"|curl .*/(runs|webhooks)"
 )
 """Commands that change nothing: they are repeated until what they show is there."""
+OUTSIDE: Final = "8090"
+"""The port on which pages let a server of the reader's listen."""
 _OWN_FOLDER: Final = re.compile(r"mkdir (\S+) && cd \1")
 _FENCE: Final = re.compile(
     r"(?:<!-- (?P<how>file|added to): (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL
@@ -82,22 +89,24 @@ class Reader:
         if not (folder / "examples").exists():
             (folder / "examples").symlink_to(ROOT / "examples")
         self._dev: DevRun | None = None
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._outside = str(ports.free_port())
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.kill()
-            worker.wait()
+        for one in self._started:
+            one.kill()
+            one.wait()
         if self._dev is not None:
             assert self._dev.interrupt() == 0
             self._dev.__exit__()
 
     def save(self, saved: Saved) -> None:
         file = self._folder / saved.name
-        file.write_text(f"{file.read_text()}\n\n{saved.text}" if saved.added else saved.text)
+        text = saved.text.replace(OUTSIDE, self._outside)
+        file.write_text(f"{file.read_text()}\n\n{text}" if saved.added else text)
 
     def type(self, typed: Typed) -> None:
-        words = shlex.split(typed.command)
+        words = shlex.split(typed.command.replace(OUTSIDE, self._outside))
         if typed.command in ELSEWHERE:
             return
         if entered := _OWN_FOLDER.fullmatch(typed.command):
@@ -106,7 +115,7 @@ class Reader:
         elif words[:2] == ["headgate", "dev"]:
             self._start_dev(words[2:], typed.expected)
         elif words[:2] == ["headgate", "worker"] or words[0] == "python":
-            self._start_worker(words, typed.expected)
+            self._start(words, typed.expected)
         else:
             shown: list[str] = []
 
@@ -124,19 +133,21 @@ class Reader:
         self._dev = DevRun(self._folder, *paths).ready()
         assert _shows(self._with_usual_ports(self._dev.log()), expected), self._dev.log()
 
-    def _start_worker(self, words: list[str], expected: tuple[str, ...]) -> None:
-        log_file = self._folder / f"worker{len(self._workers)}.log"
+    def _start(self, words: list[str], expected: tuple[str, ...]) -> None:
+        """Start a worker, or a server of the reader's."""
+        log_file = self._folder / f"started{len(self._started)}.log"
         with log_file.open("wb") as log:
-            worker = subprocess.Popen(
+            started = subprocess.Popen(
                 [str(HEADGATE.with_name(words[0])), *words[1:]],
                 cwd=self._folder,
                 env=self._environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self._workers.append(worker)
+        self._started.append(started)
+        ready = "headgate worker:" if "worker" in " ".join(words) else ""
         until(
-            lambda: _shows(log_file.read_text(), expected) and "headgate worker:" in log_file.read_text(),
+            lambda: _shows(log_file.read_text(), expected) and ready in log_file.read_text(),
             SECONDS,
             f"{words} is ready",
             else_show=log_file.read_text,
@@ -166,7 +177,8 @@ class Reader:
         return environment
 
     def _with_usual_ports(self, text: str) -> str:
-        assert self._dev is not None
+        if self._dev is None:
+            return text
         return text.replace(self._dev.kafka, "127.0.0.1:9092").replace(f":{self._dev.port}", ":8080")
 
 
@@ -197,7 +209,17 @@ def test_every_command_of_the_pages_does_what_they_say(pages: tuple[str, ...], t
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_stand_in_blocks_that_are_run(page: str) -> None:
     kinds = {fence["kind"] for fence in _FENCE.finditer((ROOT / page).read_text())}
-    assert kinds <= {"console", "python", "text", "toml", "json"}
+    assert kinds <= {"console", "python", "text", "toml", "json", "yaml"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_sources_that_the_page_shows_can_be_declared(page: str, tmp_path: Path) -> None:
+    shown = [fence for fence in _FENCE.finditer((ROOT / page).read_text()) if fence["kind"] == "yaml"]
+    for number, fence in enumerate(shown):
+        file = tmp_path / (fence["file"] or f"{number}.yaml")
+        before = file.read_text() if fence["how"] == "added to" else ""
+        file.write_text(before + fence["body"])
+        assert declared.read([file])
 
 
 @pytest.mark.parametrize("page", [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md"])
