@@ -2,8 +2,8 @@
 
 README and tutorial are read one after the other in one folder, as newcomers do. A line `$ command` is typed, the lines
 below it must come out, where `…` stands for anything. A block under `<!-- file: name -->` is saved under that name
-first, one under `<!-- added to: name -->` is added to it. What serves (`headgate dev`, workers, a server of the reader's)
-goes on until the page ends.
+first, one under `<!-- added to: name -->` is added to it. What serves (`headgate dev`, workers, the reader's own
+server) goes on until the page ends.
 """
 
 import os
