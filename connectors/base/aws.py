@@ -50,7 +50,8 @@ class AwsOptions(Options):
     region: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9-]{1,40}$",
-        description="Region; by default that of the queue or topic, else that of the environment (AWS_DEFAULT_REGION, or of its profile).",
+        description="Region; by default that of the queue or topic, else that of the environment (AWS_DEFAULT_REGION, "
+        "or the profile's).",
     )
     endpoint_url: Url | None = Field(default=None, description="Another address than that of AWS, of an emulator, say.")
     access_key_id: str | None = Field(
