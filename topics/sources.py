@@ -99,7 +99,7 @@ def spec_of(value: bytes) -> Spec:
     """Read a record of `triggers`. Raises Unsuitable."""
     found = _object(value)
     if found.get("format", FORMAT) != FORMAT:
-        raise Unsuitable(f"format {found.get('format')!r} is not known here; it was written by a newer release")
+        raise _newer(found)
     return made_of(found, origin=_said(found, "origin"))
 
 
@@ -178,7 +178,7 @@ def cursor_of(value: bytes) -> Cursor:
     """Read a record of `cursors`. Raises Unsuitable."""
     found = _object(value)
     if found.get("format") != FORMAT:
-        raise Unsuitable(f"format {found.get('format')!r} is not known here; it was written by a newer release")
+        raise _newer(found)
     return Cursor(position=found.get("position"), epoch=_said(found, "epoch"), kind=_said(found, "kind"))
 
 
@@ -212,7 +212,7 @@ def message_of(value: bytes) -> Message:
     """Read a record of `actions`. Raises Unsuitable."""
     found = _object(value)
     if found.get("format") != FORMAT:
-        raise Unsuitable(f"format {found.get('format')!r} is not known here; it was written by a newer release")
+        raise _newer(found)
     if not (isinstance(found.get("id"), str) and isinstance(found.get("body"), dict)):
         raise Unsuitable("it has no id, or its body is no object")
     if not is_source_id(found.get("source")):
@@ -334,6 +334,10 @@ def _object(value: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Unsuitable("it is not a JSON object")
     return found
+
+
+def _newer(found: Mapping[str, Any]) -> Unsuitable:
+    return Unsuitable(f"format {_short(found.get('format'))} is not known here; it was written by a newer release")
 
 
 def _said(found: Mapping[str, Any], name: str) -> str:

@@ -133,7 +133,7 @@ def deep(levels: int) -> bytes:
     return b"[" * levels + b"]" * levels
 
 
-@pytest.mark.parametrize("field", ["id", "kind", "options", "filter", "reconnect", "topic", "key", "paused"])
+@pytest.mark.parametrize("field", ["format", "id", "kind", "options", "filter", "reconnect", "topic", "key", "paused"])
 def test_what_is_nested_too_deep_is_no_source(field: str) -> None:
     rest = {name: value for name, value in {"id": "a", "kind": "rss"}.items() if name != field}
     found = orjson.dumps({**rest, field: orjson.Fragment(deep(1_000))})
