@@ -24,12 +24,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.fuzz import pool, streams
+from tests.fuzz import brokers, clouds, feeds, language, polls, pool, streams, webhooks
 from tests.fuzz.pool import Tried
 from tests.fuzz.targets import Target
 
 HEX_SHOWN: Final = 2_000
-TARGETS: Final[Mapping[str, Target]] = {one.name: one for one in (*streams.TARGETS,)}
+ROOMS: Final = (streams, feeds, webhooks, polls, clouds, brokers, language)
+TARGETS: Final[Mapping[str, Target]] = {one.name: one for room in ROOMS for one in room.TARGETS}
 
 
 def main() -> int:

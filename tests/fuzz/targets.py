@@ -61,11 +61,9 @@ def landed(item: Item | None) -> str:
             return "moved"
         case Unreadable():
             assert isinstance(item.raw, bytes)
-            assert item.id
             MAKER.dead_letter(item, MAKER.unreadable(item), at_ms=AT_MS)
             return "unreadable"
         case Received():
-            assert item.id, "an id is never empty"
             try:
                 made = MAKER.event(item, at_ms=AT_MS)
             except NotAnEvent as why:
