@@ -129,15 +129,25 @@ class Stage:
         broker.delete(self.broker, self.prefix)
 
     def start(
-        self, number: int = 1, *, expected: int = 0, profile: str = "throughput", metrics_port: int = 0
+        self,
+        number: int = 1,
+        *,
+        expected: int = 0,
+        profile: str = "throughput",
+        metrics_port: int = 0,
+        snapshots: bool = False,
     ) -> processes.Child:
-        """Start one worker process of the side; `number` tells the workers of one stage apart."""
+        """Start one worker process of the side; `number` tells the workers of one stage apart.
+
+        With `snapshots` ours has a folder for them, which is there again at the next start.
+        """
         name = f"{self.side.name}-{number}"
         folder = self.folder / name
         if not self.side.module:
             port = metrics_port or free_port()
             command = [str(HEADGATE), "worker", str(self.workflows), "--kafka", self.broker.bootstrap]
             command += ["--instance-id", name, "--metrics-port", str(port)]
+            command += ["--data", str(folder / "snapshots")] if snapshots else []
             return processes.Child(name, command, cwd=folder, env=self.environment())
         if not PEERS_PYTHON.exists():
             raise SystemExit("The peers are not installed in .venv-peers; run benchmarks/setup_peers.sh.")

@@ -146,7 +146,11 @@ def _dedup(measured: dict[str, Any]) -> str:
 
 
 def _restart(measured: dict[str, Any]) -> str:
-    names = {"restart": "the same instance, started at once", "takeover": "another worker takes over"}
+    names = {
+        "restart": "the same instance, started at once, from the journal alone",
+        "snapshots": "the same instance, started at once, with its snapshots",
+        "takeover": "another worker takes over",
+    }
     rows = [
         (names[case], one["without_results_seconds"], one["worst_seconds"], one["lost"], one["doubled"])
         for case, one in measured["summary"].items()
