@@ -43,7 +43,7 @@ def place_of(database: str) -> Place:
         path = unquote(parts.path)
         if parts.netloc or parts.query or not re.fullmatch(r"/[^\x00]+", path):
             raise ValueError("a SQLite database is sqlite:///absolute/path, without anything after it")
-        return Place(file=path)
+        return Place(file=f"/{path.lstrip('/')}")  # four slashes are written as well: of an absolute path behind three
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError("a database is postgresql://… or sqlite:///…")
     name = unquote(parts.path.removeprefix("/"))

@@ -5,9 +5,11 @@ real frame, by owners that die (tests/contract/lives.py). A new kind is found by
 """
 
 import ast
+import asyncio
+import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -19,12 +21,22 @@ from connectors.base import declared, describing, registry, secrets
 from connectors.base.contract import Delivery, Sends
 from connectors.base.options import Options
 from connectors.base.registry import Kind
+from tests.contract.lives import Life, World
+from tests.contract.outside import SECRET, Outside, worlds
 from tests.unit.connectors.standing import StandIn
-from topics.sources import Spec
+from topics.sources import Spec, State
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 KINDS: Final = registry.names()
 CANARY: Final = "canary-0123456789abcdef"
+
+WORLDS: Final = worlds()
+EVENTS: Final = 5
+DEATHS: Final = 20
+SPAN: Final = 60
+"""Turns of the loop between two events, at most."""
+MOST_OF_A_LIFE: Final = 8
+"""Events that happen during it, at most."""
 
 SECRET_NAMES: Final = re.compile(r"token|secret|passw|credential|private|_key$|^key$|authorization|cookie")
 NO_SECRETS: Final[Mapping[str, str]] = {
@@ -220,3 +232,272 @@ def test_the_reference_has_a_kind(name: str) -> None:
     page = (ROOT / "docs/reference/connectors.md").read_text(encoding="utf-8")
 
     assert f"\n## {name}\n" in page
+
+
+# ---- what a kind does ------------------------------------------------------------------------------------------------
+
+IDENTITY: Final = "events that are read again have the same ids"
+BROKER: Final = "while the broker is away nothing is acknowledged and no position moves"
+DEATH: Final = "owners that die at any moment lose and double nothing"
+CREDENTIALS: Final = "credentials that are revoked are told, and nothing is lost when they are given back"
+STOP: Final = "a clean stop publishes and acknowledges what was read, and no more"
+SECRECY: Final = "no secret is in a status, a log or a record"
+
+WAIVERS: Final[Mapping[tuple[str, str], str]] = {
+    ("cron", CREDENTIALS): "a clock asks nobody, and so for no credentials",
+    (
+        "kafka",
+        CREDENTIALS,
+    ): "the broker of the session asks for none; tests/integration/test_kafka_source.py has one that "
+    "asks for user and password",
+    ("webhook", CREDENTIALS): "who cannot prove it is refused, and the source stays as it is: "
+    "tests/unit/app/gateway/test_webhooks.py, tests/unit/connectors/webhook/test_proofs.py",
+    (
+        "websocket",
+        IDENTITY,
+    ): "a plain service sends nothing again; ids of connection and number are told apart by DEATH",
+}
+"""Why a world is not held to a rule, by the names of both; where there is another test for it, it is named."""
+ABSENT: Final[Mapping[str, str]] = {
+    "poll of PostgreSQL": "there is no small one: tests/peers/test_postgres.py kills a real one and its readers",
+}
+"""Ways to read that have no world here: why, and which test looks at them."""
+
+
+def held_to(rule: str) -> pytest.MarkDecorator:
+    names = [name for name in WORLDS if (name, rule) not in WAIVERS]
+    return pytest.mark.parametrize("world", names, indirect=True)
+
+
+@pytest.fixture
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    make = WORLDS[request.param]
+    bootstrap = request.getfixturevalue("kafka").bootstrap if make.on_kafka else ""
+    async with make(tmp_path, bootstrap=bootstrap) as outside:
+        made = World(outside)
+        yield made
+        await made.close()
+
+
+async def connected(life: Life) -> None:
+    await life.until(lambda: life.status.state is State.CONNECTED)
+
+
+async def begun(world: World, **how: Any) -> Life:
+    """The source is set up, and its first reading has begun."""
+    life = world.begin(**how)
+    await connected(life)
+    await life.until(lambda: world.outside.has_begun(None if world.cursor is None else world.cursor.position))
+    return life
+
+
+async def ended(life: Life) -> None:
+    await life.stop()
+    await life.kill()
+
+
+async def told(outside: Outside, count: int = EVENTS) -> None:
+    for _ in range(count):
+        await outside.tell()
+
+
+async def published(world: World, life: Life) -> None:
+    """Everything that has happened is published, and acknowledged where the kind does so."""
+    outside = world.outside
+    happened = range(1, outside.happened + 1)
+    await life.until(lambda: set(world.numbers()) >= set(happened))
+    if outside.acknowledges:
+        await life.until(lambda: outside.acknowledged() >= set(happened))
+
+
+async def turns(count: int) -> None:
+    """Let others go on."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def all_read_by(world: World, life: Life) -> None:
+    """One life has published everything that has happened."""
+    happened = {*range(1, world.outside.happened + 1)}
+    await life.until(lambda: {*world.numbers(life.number)} == happened)
+
+
+async def live(world: World, life: Life) -> None:
+    """Let events happen until a life ends, or nothing more comes."""
+    outside = world.outside
+
+    def is_over() -> bool:
+        all_read = not is_repeated(outside) or outside.happened in world.numbers()
+        return life.dying.is_set() or all_read
+
+    await life.until(lambda: life.dying.is_set() or life.status.state is State.CONNECTED)
+    for _ in range(world.chance.randint(1, MOST_OF_A_LIFE)):
+        await outside.tell()
+        await turns(world.chance.randrange(SPAN))
+        if life.dying.is_set():
+            return
+    await life.until(is_over)
+
+
+def words_of(life: Life) -> str:
+    """What the status says is wrong."""
+    error = life.status.error
+    return "" if error is None else f"{error.reason} {error.message}"
+
+
+def is_repeated(outside: Outside) -> bool:
+    """Whether what was not acknowledged, or not behind the position, is read again."""
+    return (outside.delivery or registry.load(outside.kind).delivery) is not Delivery.BEST_EFFORT
+
+
+@held_to(IDENTITY)
+async def test_events_that_are_read_again_have_the_same_ids(world: World) -> None:
+    await ended(await begun(world))
+    await told(world.outside)
+    for _ in range(2):
+        await all_read_by(world, life := world.begin(deaf=True))
+        await life.kill()
+
+    assert world.outcome() == ([], [], [])
+    assert len(world.published) >= 2 * EVENTS
+
+
+@held_to(BROKER)
+async def test_while_the_broker_is_away_nothing_is_acknowledged_and_no_position_moves(world: World) -> None:
+    life = await begun(world)
+    life.back.clear()
+    await told(world.outside)
+    await life.until(lambda: life.waiting >= EVENTS)
+    await turns(200)  # whoever acknowledges too early has the time to
+    assert world.published == []
+    if world.outside.acknowledges:
+        assert world.outside.acknowledged() == set()
+    if is_repeated(world.outside):  # all of it is read again: neither was anything told, nor is it behind the position
+        await life.kill()
+        life = world.begin()
+    life.back.set()
+    await published(world, life)
+    await ended(life)
+    assert world.outcome() == ([], [], [])
+
+
+@held_to(DEATH)
+async def test_owners_that_die_at_any_moment_lose_and_double_nothing(world: World) -> None:
+    outside, died = world.outside, 0
+    first = await begun(world)
+    await outside.tell()
+    await published(world, first)
+    await ended(first)
+    for _ in range(DEATHS):
+        life = world.begin(die_at=world.moment())
+        await live(world, life)
+        died += life.dying.is_set()
+        await life.kill()
+    last = world.begin()
+    await connected(last)
+    await told(outside)
+    if is_repeated(outside):
+        await published(world, last)
+    else:
+        await last.until(lambda: outside.happened in world.numbers())
+    await ended(last)
+
+    lost, several_ids, several_events = world.outcome()
+    assert (several_ids, several_events) == ([], [])
+    assert lost == [] or not is_repeated(outside)
+    assert died >= DEATHS // 2, "the others lived until there was nothing more to do"
+
+
+@held_to(CREDENTIALS)
+async def test_credentials_that_are_revoked_are_told_and_nothing_is_lost_when_they_are_given_back(world: World) -> None:
+    outside = world.outside
+    life = await begun(world)
+    await told(outside)
+    await published(world, life)
+
+    await outside.revoke()
+    if is_repeated(outside):
+        await told(outside)
+    await life.until(lambda: life.status.state in DOWN and outside.refusal in words_of(life))
+    assert outside.refusal
+
+    await outside.restore()
+    await connected(life)
+    await told(outside)
+    await published(world, life)
+    await ended(life)
+    assert world.outcome() == ([], [], [])
+
+
+@held_to(STOP)
+async def test_a_clean_stop_publishes_and_acknowledges_what_was_read_and_no_more(world: World) -> None:
+    outside = world.outside
+    life = await begun(world)
+    life.back.clear()
+    await told(outside)
+    await life.until(lambda: life.waiting >= EVENTS)
+
+    stopping = asyncio.create_task(life.stop())
+    await asyncio.sleep(0)
+    life.back.set()
+    await stopping
+    assert {*world.numbers()} == {*range(1, EVENTS + 1)}
+    if outside.acknowledges:
+        await life.until(lambda: outside.acknowledged() == {*range(1, EVENTS + 1)})
+    count = len(world.published)
+    if is_repeated(outside):
+        await told(outside)
+    await life.kill()
+    assert len(world.published) == count
+
+    after = world.begin()
+    await connected(after)
+    await told(outside, 1)
+    await published(world, after)
+    assert world.outcome() == ([], [], [])
+
+
+@held_to(SECRECY)
+async def test_no_secret_is_in_a_status_a_log_or_a_record(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, logger="headgate")
+    outside = world.outside
+    life = await begun(world)
+    await told(outside)
+    await published(world, life)
+    if outside.refusal:
+        await outside.revoke()
+        await told(outside, 1)
+        await life.until(lambda: life.status.error is not None)
+        await life.kill()
+        await world.begin().until(lambda: bool(world.statuses[-1].error))
+        await outside.opened.aclose()  # there is nobody any more
+        gone = world.begin()
+        await gone.until(lambda: gone.status.error is not None)
+
+    shown = [f"{one.to_record()}" for one in [*world.statuses, *(one.status for one in world.lives)]]
+    logged = [f"{one.getMessage()} {one.__dict__}" for one in caplog.records if not one.name.startswith(OTHERS)]
+    written = [one.record.decode() for one in world.published] + [f"{one}" for one in world.letters]
+    assert [one for one in (*shown, *logged, *written) if SECRET in one] == []
+    assert len(written) >= EVENTS
+
+
+DOWN: Final = (State.FAILED, State.BACKING_OFF)
+OTHERS: Final = ("aiohttp.access", "aiohttp.server", "websockets.server")
+"""Who serves in the worlds outside."""
+
+
+def test_every_kind_has_a_world_or_a_reason_why_not() -> None:
+    known = {world.kind for world in WORLDS.values()} | {name.partition(" ")[0] for name in ABSENT}
+
+    assert {*registry.ours()} - known == set()
+    assert [name for name in WORLDS if name.partition(" ")[0] != WORLDS[name].kind] == []
+
+
+def test_every_waiver_is_of_a_world_and_a_rule_and_names_tests_that_are_there() -> None:
+    rules = {IDENTITY, BROKER, DEATH, CREDENTIALS, STOP, SECRECY}
+
+    assert [one for one in WAIVERS if one[0] not in WORLDS or one[1] not in rules] == []
+    for reason in (*WAIVERS.values(), *ABSENT.values()):
+        assert len(reason) > 20
+        assert [name for name in re.findall(r"tests/[\w/]+\.py", reason) if not (ROOT / name).exists()] == []

@@ -20,6 +20,7 @@ def test_what_is_left_out_is_usual() -> None:
 
 def test_a_url_of_sqlite_is_an_absolute_path() -> None:
     assert place_of("sqlite:///srv/a%20b.db") == Place(file="/srv/a b.db")
+    assert place_of("sqlite:////srv/a%20b.db") == Place(file="/srv/a b.db")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""An event stream that tells again what followed the id that it is given."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from aiohttp import web
+
+from tests.contract.outside import SECRET, Outside
+from tests.unit.connectors.serving import serving
+
+
+class Stream(Outside):
+    kind = "http-stream"
+    refusal = "unauthorized"
+
+    async def open(self) -> None:
+        self._news, self._lets_in = asyncio.Condition(), True
+        self._at = await self.opened.enter_async_context(serving(self._answer))
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {"url": f"http://{self._at}/", "headers": {"Authorization": f"Bearer {SECRET}"}}
+
+    async def happen(self, number: int) -> None:
+        await self._tell_all()
+
+    async def revoke(self) -> None:
+        self._lets_in = False
+        await self._tell_all()
+
+    async def restore(self) -> None:
+        self._lets_in = True
+
+    async def _tell_all(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if not self._lets_in or request.headers.get("Authorization") != f"Bearer {SECRET}":
+            return web.Response(status=401)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"retry: 20\n\n")
+        await self._stream(response, int(request.headers.get("Last-Event-ID") or 0))
+        return response
+
+    async def _stream(self, response: web.StreamResponse, told: int) -> None:
+        while self._lets_in:
+            while told < self.happened:
+                told += 1
+                await response.write(f'id: {told}\ndata: {{"n": {told}}}\n\n'.encode())
+            async with self._news:
+                await self._news.wait_for(partial(self._is_news, told))
+
+    def _is_news(self, told: int) -> bool:
+        return self.happened > told or not self._lets_in
+
+
+OUTSIDES: Final = {"http-stream": Stream}

@@ -1,0 +1,54 @@
+"""A feed that is polled: what happens is a new item in it."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from tests.contract.outside import SECRET, Outside
+from tests.unit.connectors.serving import serving
+
+_LOGIN: Final = "Basic " + base64.b64encode(f"reader:{SECRET}".encode()).decode()
+
+
+class Feed(Outside):
+    kind = "rss"
+    begins_with_position = True
+    refusal = "http_401"
+
+    async def open(self) -> None:
+        self._lets_in = True
+        self._at = await self.opened.enter_async_context(serving(self._answer))
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {"url": f"http://reader:{SECRET}@{self._at}/feed?key={SECRET}", "interval": 0.02}
+
+    async def happen(self, number: int) -> None:
+        pass
+
+    def number(self, event: Mapping[str, Any]) -> int:
+        return int(event["data"]["title"])
+
+    async def revoke(self) -> None:
+        self._lets_in = False
+
+    async def restore(self) -> None:
+        self._lets_in = True
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if not self._lets_in or request.headers.get("Authorization") != _LOGIN:
+            return web.Response(status=401)
+        tag = f'"{self.happened}"'
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304)
+        items = "".join(
+            f"<item><guid isPermaLink='false'>item-{number}</guid><title>{number}</title></item>"
+            for number in range(self.happened, 0, -1)
+        )
+        text = f"<?xml version='1.0'?><rss version='2.0'><channel><title>Outside</title>{items}</channel></rss>"
+        return web.Response(text=text, content_type="application/rss+xml", headers={"ETag": tag})
+
+
+OUTSIDES: Final = {"rss": Feed}
