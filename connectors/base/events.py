@@ -18,6 +18,10 @@ from topics.provenance import INSTANCE, PROVIDER, RECEIVED_AT, SOURCE, TYPE
 from topics.sources import Spec
 
 MOST_ID_CHARS: Final = 400
+_RECORD_BYTES: Final = 96
+"""What a batch and a record take besides key, value and headers: 61, and lengths and offsets of 5 to 10 each."""
+_HEADER_BYTES: Final = 10
+"""The lengths of a header's name and value. Names are ASCII."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +35,9 @@ class Outgoing:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in a batch, about."""
-        return len(self.value) + len(self.key or b"") + 300
+        """What it takes in a batch at most."""
+        headers = sum(_HEADER_BYTES + len(name) + len(raw) for name, raw in self.headers)
+        return _RECORD_BYTES + len(self.value) + len(self.key or b"") + headers
 
 
 class NotAnEvent(Exception):

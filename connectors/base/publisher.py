@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, errors
@@ -36,36 +36,40 @@ class Publisher:
     async def publish(self, events: Sequence[Outgoing], letters: Sequence[Record] = ()) -> None:
         """Return once all events and dead letters are acknowledged. Raises what trying again does not cure."""
         while True:
+            producer = None
             try:
                 producer = await self._connected()
                 await self._send(producer, events, letters)
             except (errors.KafkaError, OSError) as error:
-                await self._renew(error)
+                await self._renew(producer, error)
             else:
-                self.last_error = None
-                self._pause = FIRST_PAUSE_SECONDS
+                self._is_well()
                 return
 
     async def write(self, topic: str, key: bytes, value: bytes | None, *, partition: int | None = None) -> None:
         """Return once a record of another topic of ours is acknowledged; its partition is that of its key."""
         while True:
+            producer = None
             try:
                 producer = await self._connected()
                 if partition is None:
                     partition = keys.partition_of(key, await self._count(producer, topic))
                 await producer.send_and_wait(self._prefix + topic, value, key=key, partition=partition)
             except (errors.KafkaError, OSError) as error:
-                await self._renew(error)
+                await self._renew(producer, error)
             else:
+                self._is_well()
                 return
 
     async def partitions(self, topic: str) -> int:
         """Return how many partitions a topic of ours has, once Kafka says so."""
         while True:
+            producer = None
             try:
-                return await self._count(await self._connected(), topic)
+                producer = await self._connected()
+                return await self._count(producer, topic)
             except (errors.KafkaError, OSError) as error:
-                await self._renew(error)
+                await self._renew(producer, error)
 
     async def probe(self, seconds: float) -> str | None:
         """Return why Kafka does not answer now, None when it does."""
@@ -96,17 +100,7 @@ class Publisher:
             await producer.send(f"{self._prefix}dlq", one.value, key=one.key, headers=one.headers) for one in letters
         ]
         for partition, its in by_partition.items():
-            builder = producer.create_batch()
-            size = 0
-            for event in its:
-                if size and size + event.size_bytes > BATCH_BYTES:
-                    builder.close()
-                    sent.append(await producer.send_batch(builder, topic, partition=partition))
-                    builder, size = producer.create_batch(), 0
-                builder.append(timestamp=None, key=event.key, value=event.value, headers=event.headers)
-                size += event.size_bytes
-            builder.close()
-            sent.append(await producer.send_batch(builder, topic, partition=partition))
+            sent += [await producer.send_batch(batch, topic, partition=partition) for batch in _batches(producer, its)]
         outcomes = await asyncio.gather(*sent, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -137,17 +131,42 @@ class Publisher:
                 self._producer = producer
             return self._producer
 
-    async def _renew(self, error: Exception) -> None:
-        """Begin anew after a failure: a batch that failed leaves a hole in the sequence. Raises what it cannot cure."""
+    def _is_well(self) -> None:
+        self.last_error = None
+        self._pause = FIRST_PAUSE_SECONDS
+
+    async def _renew(self, failed: AIOKafkaProducer | None, error: Exception) -> None:
+        """Begin anew after a failure: a batch that failed leaves a hole in the sequence. Raises what it cannot cure.
+
+        Many wait for one producer: the first of them replaces it after a pause, the others wait and take the new one.
+        """
         if isinstance(error, errors.KafkaError) and not (error.retriable or isinstance(error, _BEGUN_ANEW)):
             raise error
-        reason = f"{type(error).__name__}: {error}"
-        if reason != self.last_error:
-            warn("publish_retried", reason=reason)
-        self.last_error = reason
-        await self.close()
-        await asyncio.sleep(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        async with self._making:
+            if self._producer is not failed:
+                return
+            reason = f"{type(error).__name__}: {error}"
+            if reason != self.last_error:
+                warn("publish_retried", reason=reason)
+            self.last_error = reason
+            await self.close()
+            await asyncio.sleep(self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+
+
+def _batches(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Iterator[Any]:
+    """Yield batches of all events, in order; one that is larger than a batch is alone in its own."""
+    batch, size = producer.create_batch(), 0
+    for event in events:
+        if size and size + event.size_bytes > BATCH_BYTES:
+            batch.close()
+            yield batch
+            batch, size = producer.create_batch(), 0
+        if batch.append(timestamp=None, key=event.key, value=event.value, headers=event.headers) is None:
+            raise AssertionError("a batch with room for an event has not taken it")  # it would be lost without a word
+        size += event.size_bytes
+    batch.close()
+    yield batch
 
 
 _BEGUN_ANEW: Final = (
