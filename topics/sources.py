@@ -115,7 +115,9 @@ def made_of(found: Mapping[str, Any], *, origin: str) -> Spec:
             "letter or a digit"
         )
     if not is_kind(found.get("kind")):
-        raise Unsuitable(f"/kind is {_short(found.get('kind'))}; it names a kind of source such as `rss`")
+        raise Unsuitable(
+            f"/kind is {_short(found.get('kind'))}; `headgate connectors kinds` lists the kinds of sources"
+        )
     for name in ("options", "filter", "reconnect"):
         if found.get(name) is not None and not isinstance(found[name], dict):
             raise Unsuitable(f"/{name} is {_short(found[name])}; it has to be an object")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from app.gateway.limits import TokenBucket
 from app.observe import logs
 from connectors import webhook
-from connectors.base import secrets
+from connectors.base import mistakes, registry, secrets
 from connectors.base.events import Maker
 from connectors.base.filters import FilterError
 from connectors.base.metrics import SourceMetrics
@@ -88,7 +88,9 @@ class Hook:
     def _make(self) -> None:
         spec, place = self.spec, self._place
         try:
-            options, _ = secrets.resolve(spec.options, environment=place.environment, folder=place.secrets_folder)
+            options, _ = secrets.resolve(
+                spec.options, environment=place.environment, folder=place.secrets_folder, where="where the gateway runs"
+            )
             if self._made is not None and options == self._options:
                 return
             config = webhook.Config.model_validate(options)
@@ -100,7 +102,7 @@ class Hook:
             )
             self._options = options
         except ValidationError as error:
-            self._fail(_words(error))
+            self._fail(mistakes.in_options(error, registry.load(KIND)))
         except (secrets.UnknownSecret, TemplateError, FilterError) as error:
             self._fail(str(error))
         else:
@@ -152,8 +154,3 @@ class Hooks:
         if gone is not None:
             gone.watched.forget()
         return gone is not None
-
-
-def _words(error: ValidationError) -> str:
-    one = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"/options{''.join(f'/{part}' for part in one['loc'])}: {one['msg']}"

@@ -13,15 +13,16 @@ itself (its name is the origin), and secrets stay named as they are.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
 
-from connectors.base import filters, registry, secrets, templates
+from connectors.base import filters, mistakes, registry, secrets, templates
 from connectors.base.backoff import Reconnect
-from topics.sources import FIELDS, Spec, Unsuitable, made_of
+from topics.sources import FIELDS, Spec, Unsuitable, is_source_id, made_of
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_SOURCES: Final = 10_000
@@ -54,7 +55,9 @@ def read(files: Sequence[Path]) -> list[Spec]:
         names[file.name] = file
         for spec in _declared(file):
             if spec.id in found:
-                raise DeclarationError(file, f"source {spec.id!r} is declared in {found[spec.id][0]} as well")
+                other = found[spec.id][0]
+                where = "twice" if other == file else f"in {other} as well"
+                raise DeclarationError(file, f"source {spec.id!r} is declared {where}; each needs an id of its own")
             found[spec.id] = (file, spec)
     return [spec for _, spec in found.values()]
 
@@ -86,7 +89,7 @@ def _loaded(file: Path) -> Any:
     except OSError as error:
         raise DeclarationError(file, f"it cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise DeclarationError(file, f"it is not YAML: {' '.join(str(error).split())}") from None
+        raise DeclarationError(file, f"it is not YAML: {_not_yaml(error, text)}") from None
     except RecursionError:
         raise DeclarationError(file, "it is nested too deep") from None
     # What PyYAML raises for a value that has the form of a time, or a tag that it does not fit, such as 2026-13-01.
@@ -94,13 +97,28 @@ def _loaded(file: Path) -> Any:
         raise DeclarationError(file, f"it has a value that YAML cannot read ({error}); put it in quotes") from None
 
 
+def _not_yaml(error: yaml.YAMLError, text: str) -> str:
+    """Say what is wrong and where, without the text itself: there may be secrets in it."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    lines, marks = text.splitlines(), [one for one in (error.problem_mark, error.context_mark) if one is not None]
+    place = f" in line {marks[0].line + 1}, column {marks[0].column + 1}" if marks else ""
+    braces = any("{{" in line for mark in marks for line in lines[mark.line : mark.line + 1])
+    hint = '; put a value with `{{` in quotes: "{{ env.NAME }}"' if braces else ""
+    return " ".join(f"{error.context or ''} {error.problem}".split()) + place + hint
+
+
 def _checked(file: Path, number: int, entry: Any) -> Spec:
     where = f"/sources/{number}"
     if not isinstance(entry, dict):
         raise DeclarationError(file, f"{where} is no object with id and kind")
+    if is_source_id(entry.get("id")):
+        where += f" ({entry['id']})"
     unknown = sorted(set(map(str, entry)) - FIELDS)
     if unknown:
-        raise DeclarationError(file, f"{where}/{unknown[0]} is not known; there are {', '.join(sorted(FIELDS))}")
+        near = get_close_matches(unknown[0], sorted(FIELDS), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(FIELDS))}"
+        raise DeclarationError(file, f"{where}: /{unknown[0]} is not known; {hint}")
     try:
         spec = made_of(entry, origin=origin_of(file))
         check(spec)
@@ -124,19 +142,16 @@ def check(spec: Spec) -> None:
             if template is not None:
                 templates.Template.parse(template)
     except ValidationError as error:
-        raise UnsuitableSource(_words(error.errors(include_url=False, include_input=False)[0], "reconnect")) from None
+        raise UnsuitableSource(mistakes.in_fields(error, "/reconnect", Reconnect)) from None
     except (registry.UnknownKind, filters.FilterError, templates.TemplateError) as error:
         raise UnsuitableSource(str(error)) from None
     try:
         kind.config.model_validate(spec.options)
     except ValidationError as error:
-        for one in error.errors(include_url=False, include_context=False, include_input=False):
-            if not secrets.names(_at(spec.options, one["loc"])):  # what a secret will be is not known yet
-                raise UnsuitableSource(_words(one, "options")) from None
-
-
-def _words(one: Any, where: str) -> str:
-    return f"/{where}{''.join(f'/{part}' for part in one['loc'])}: {one['msg']}"
+        # What a secret will be is not known yet.
+        words = mistakes.in_options(error, kind, counts=lambda place: not secrets.names(_at(spec.options, place)))
+        if words:
+            raise UnsuitableSource(words) from None
 
 
 def _at(options: Any, path: Sequence[Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from connectors.base import registry, secrets
+from connectors.base import mistakes, registry, secrets
 from connectors.base.backoff import STEADY_SECONDS, Backoff, Reconnect
 from connectors.base.buffer import Buffer, Read
 from connectors.base.closing import end
@@ -67,7 +67,7 @@ class Runner:
             except Refused as error:
                 await self._fail(error, policy)
             except ValidationError as error:
-                await self._fail(Refused(_words(error, "/reconnect")), policy)
+                await self._fail(Refused(mistakes.in_fields(error, "/reconnect", Reconnect)), policy)
             else:
                 try:
                     await self._keep(source, maker, Backoff(policy), policy)
@@ -110,7 +110,7 @@ class Runner:
             maker = Maker(spec, max_bytes=self._around.event_bytes)
             return kind.make(kind.config.model_validate(options), site), maker
         except ValidationError as error:
-            raise Refused(_words(error, "/options"), reason="options") from None
+            raise Refused(mistakes.in_options(error, registry.load(spec.kind)), reason="options") from None
         except (registry.UnknownKind, secrets.UnknownSecret, TemplateError, FilterError) as error:
             raise Refused(str(error), reason="options") from None
 
@@ -266,11 +266,3 @@ class Runner:
     def position(self) -> Any:
         """Where reading goes on, None at the very beginning."""
         return None if self._cursor is None else self._cursor.position
-
-
-def _words(error: ValidationError, where: str) -> str:
-    """Say what is wrong with options, without their values: they may be secrets."""
-    one = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = "".join(f"/{part}" for part in one["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}{place}: {one['msg']}{more}"

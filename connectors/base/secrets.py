@@ -32,12 +32,17 @@ def names(value: Any) -> set[str]:
     return set().union(*map(names, value)) if isinstance(value, list | tuple) else set()
 
 
-def resolve(value: Any, *, environment: Mapping[str, str], folder: Path | None) -> tuple[Any, Set[str]]:
-    """Return the options with secrets in their places, and those secrets. Raises UnknownSecret."""
+def resolve(
+    value: Any, *, environment: Mapping[str, str], folder: Path | None, where: str = "where connectors run"
+) -> tuple[Any, Set[str]]:
+    """Return the options with secrets in their places, and those secrets. Raises UnknownSecret.
+
+    `where` says where these options are used, for whoever has to set a variable there.
+    """
     found: set[str] = set()
 
     def put(match: re.Match[str]) -> str:
-        secret = _from_environment(match[2], environment) if match[1] == "env" else _from_file(match[2], folder)
+        secret = _from_environment(match[2], environment, where) if match[1] == "env" else _from_file(match[2], folder)
         found.add(secret)
         return secret
 
@@ -51,7 +56,7 @@ def resolve(value: Any, *, environment: Mapping[str, str], folder: Path | None) 
     return walk(value), frozenset(found - {""})
 
 
-def _from_environment(name: str, environment: Mapping[str, str]) -> str:
+def _from_environment(name: str, environment: Mapping[str, str], where: str) -> str:
     if name.upper().startswith(RESERVED):
         raise UnknownSecret(f"env.{name}", "is a setting of Headgate itself", "Give the source a variable of its own.")
     try:
@@ -59,7 +64,7 @@ def _from_environment(name: str, environment: Mapping[str, str]) -> str:
         secret.encode()  # what is no UTF-8 in the environment is halves of surrogate pairs here
     except KeyError:
         raise UnknownSecret(
-            f"env.{name}", "is not set in this process", f"Set the environment variable {name} where connectors run."
+            f"env.{name}", "is not set in this process", f"Set the environment variable {name} {where}."
         ) from None
     except UnicodeEncodeError:
         raise UnknownSecret(f"env.{name}", "is not UTF-8 text", "Set it to text, binary data in base64.") from None

@@ -50,7 +50,7 @@ def test_a_paused_one_says_so() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"options": {"provider": "github", "secret": "{{ env.OTHER }}"}}, "env.OTHER"),
+        ({"options": {"provider": "github", "secret": "{{ env.OTHER }}"}}, "variable OTHER where the gateway runs"),
         ({"options": {"provider": "github", "secret": "{{ env.HEADGATE_GATEWAY_TOKEN }}"}}, "setting of Headgate"),
         ({"options": {"provider": "gitlab"}}, "/options/provider"),
         ({"options": {}}, "/options/provider"),

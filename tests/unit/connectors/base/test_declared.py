@@ -61,7 +61,9 @@ def test_a_file_declares_sources_with_their_secrets_unresolved(tmp_path: Path) -
         ({"filter": {"x": 1}}, "/filter/x"),
         ({"topic": "{{ env.X }}"}, "no field of an event"),
         ({"reconnect": {"max_seconds": "soon"}}, "/reconnect/max_seconds"),
-        ({"option": {}}, "/sources/0/option is not known"),
+        ({"option": {}}, r"/sources/0 \(a\): /option is not known; did you mean 'options'"),
+        ({"else": {}}, "/else is not known; there are filter, id,"),
+        ({"kind": "http_stream"}, "`headgate connectors kinds` lists"),
         ({"paused": "yes"}, "/paused"),
     ],
 )
@@ -75,7 +77,12 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, entry: dict[str, 
     [
         ("", "no list `sources:`"),
         ("sources: 5", "no list `sources:`"),
-        ("sources: [\n", "not YAML"),
+        ("sources: [\n", "not YAML: .* in line 2, column 1$"),
+        ("sources:\n  - token: {{ env.CANARY }}", "line 2, column 13; put a value with `{{` in quotes"),
+        (
+            "sources: [{id: a, kind: cron, options: {schedule: 1h}}, {id: a, kind: rss, options: {url: 'http://x'}}]",
+            "'a' is declared twice",
+        ),
         ("sources: []\nother: 1", "'other' is not known"),
         ("sources: [5]", "/sources/0 is no object"),
         ("sources: [&a {id: x}, *a]", "aliases"),
@@ -93,6 +100,14 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, entry: dict[str, 
 def test_no_file_is_too_odd_for_a_word(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(DeclarationError, match=words):
         read([file(tmp_path, text)])
+
+
+def test_no_text_of_a_file_is_in_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError) as raised:
+        read([file(tmp_path, "sources:\n  - token: canary: canary")])
+
+    assert "canary" not in str(raised.value)
+    assert "mapping values are not allowed here in line 2" in str(raised.value)
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:

@@ -19,7 +19,15 @@ def test_times_are_numbers_or_durations() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"wait": 0}, {"wait": "soon"}, {"wait": float("inf")}, {"url": "ftp://x"}, {"socket": "https://x"}, {"no": 1}],
+    [
+        {"wait": 0},
+        {"wait": "soon"},
+        {"wait": float("inf")},
+        {"url": "ftp://x"},
+        {"url": "https://x\n"},
+        {"socket": "https://x"},
+        {"no": 1},
+    ],
 )
 def test_what_does_not_fit_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -48,7 +48,7 @@ def test_the_token_is_shown_nowhere_and_may_have_its_prefix() -> None:
         ({"shard": [2, 2]}, "0 to count - 1"),
         ({"shard": [0]}, "required"),
         ({"backfill_channels": ["general"]}, "pattern"),
-        ({"api_url": "ftp://x"}, "pattern"),
+        ({"api_url": "ftp://x"}, "a URL here begins with http"),
         ({"api_key": "canary"}, "not permitted"),
     ],
 )

@@ -547,7 +547,7 @@ async def test_nobody_there_is_tried_again(site: StandIn) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "ftp://a/"}, "String should match pattern"),
+        ({"url": "ftp://a/"}, "a URL here begins with http"),
         ({"body": {}}, "a body is sent with `method: POST` only"),
         ({"headers": {"last-event-id": "5"}}, "Last-Event-ID is sent by the source itself"),
         ({"events": []}, "at least 1 item"),

@@ -32,7 +32,7 @@ BY_ID = {"by": "id", "field": "n", "parameter": "since"}
     [
         ({}, "either rest or sql"),
         ({"rest": {"url": URL}, "sql": {"database": "sqlite:///x", "table": "t", "column": "c"}}, "either rest or sql"),
-        ({"rest": {"url": "ftp://x"}}, "pattern"),
+        ({"rest": {"url": "ftp://x"}}, "a URL here begins with http"),
         ({"rest": {"url": URL, "cursor": {"by": "magic"}}}, "magic"),
         ({"rest": {"url": URL, "cursor": {"by": "timestamp"}}}, "field"),
         (
