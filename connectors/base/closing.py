@@ -6,10 +6,15 @@ from typing import Any, Final
 
 CLOSE_SECONDS: Final = 5.0
 _ASK_AGAIN_SECONDS: Final = 1.0
+_left_behind: Final[set["asyncio.Task[Any]"]] = set()
+"""Ends that nobody waits for any more: a loop itself holds its tasks only weakly."""
 
 
 async def close(stopping: Coroutine[Any, Any, Any]) -> None:
     """Await a client's own end for a while, then go on without it. Its errors and its own cancellations are nobody's.
+
+    It goes on by itself: a producer whose broker is away ends once that is back, and not before; cut short, it would
+    stay with its connections for ever.
 
     aiokafka's `stop` awaits tasks that it has cancelled, and may raise their CancelledError to whoever waits. Who waits
     here and is cancelled itself waits on all the same: connections left half closed would stay open.
@@ -24,7 +29,7 @@ async def close(stopping: Coroutine[Any, Any, Any]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if not task.done():
-        task.cancel()
+        _left_behind.add(task)
     task.add_done_callback(_forget)
     if cancelled is not None:
         raise cancelled
@@ -45,22 +50,26 @@ async def start(starting: Coroutine[Any, Any, None]) -> None:
 
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancel tasks until they have ended; a library may swallow a cancellation, so they are asked again."""
+    loop = asyncio.get_running_loop()
     waiting = {task for task in tasks if not task.done()}
     cancelled: asyncio.CancelledError | None = None
-    ask = True
+    ask_at = loop.time()
     while waiting:
-        for task in waiting if ask else ():
-            task.cancel()
+        if (left := ask_at - loop.time()) <= 0:
+            for task in waiting:
+                task.cancel()
+            ask_at, left = loop.time() + _ASK_AGAIN_SECONDS, _ASK_AGAIN_SECONDS
         try:
-            _, waiting = await asyncio.wait(waiting, timeout=_ASK_AGAIN_SECONDS)
-            ask = True
-        except asyncio.CancelledError as error:  # whoever waits here owns them: it goes after them
-            cancelled, ask = error, False
-            waiting = {task for task in waiting if not task.done()}
+            await asyncio.wait(waiting, timeout=left)
+        except asyncio.CancelledError as error:
+            # Whoever waits here owns them: it goes after them. It may be asked again and again itself, and asks on.
+            cancelled = error
+        waiting = {task for task in waiting if not task.done()}
     if cancelled is not None:
         raise cancelled
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:
+    _left_behind.discard(task)
     if not task.cancelled():
         task.exception()

@@ -75,3 +75,47 @@ async def test_whoever_ends_tasks_and_is_cancelled_itself_goes_after_them() -> N
     with pytest.raises(asyncio.CancelledError):
         await ending
     assert closed == [1]
+
+
+async def test_a_client_that_takes_longer_goes_on_to_close_when_nobody_waits_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(closing, "CLOSE_SECONDS", 0.01)
+    back, closed = asyncio.Event(), asyncio.Event()
+
+    async def stop() -> None:
+        await back.wait()  # such as a broker that is away
+        closed.set()
+
+    await closing.close(stop())
+    assert not closed.is_set()
+    back.set()
+
+    await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_what_is_ended_by_one_who_is_being_ended_is_asked_again_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(closing, "_ASK_AGAIN_SECONDS", 0.02)
+    began = asyncio.Event()
+
+    async def hangs_while_it_closes() -> None:
+        try:
+            began.set()
+            await asyncio.sleep(3_600)
+        finally:
+            await asyncio.sleep(3_600)
+
+    async def owner() -> None:
+        task = asyncio.create_task(hangs_while_it_closes())
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            await closing.end([task])
+
+    owned = asyncio.create_task(owner())
+    await began.wait()
+
+    await asyncio.wait_for(closing.end([owned]), 5)
+    assert owned.cancelled()
