@@ -144,8 +144,8 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _shown(value: object) -> str:
-    """Values of one word as they are, others quoted, so that a line stays one line."""
-    text = str(value)
+    """Values of one word as they are, others quoted, so that a line stays one line; lists without their brackets."""
+    text = ",".join(map(str, value)) or "-" if isinstance(value, list | tuple) else str(value)
     return text if text and not set(text) & set(' "=\n\r\t') else orjson.dumps(text).decode()
 
 

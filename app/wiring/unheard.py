@@ -1,7 +1,8 @@
 """Events that came to nothing, told to the author in `headgate dev`: duplicates, and topics that nobody listens to.
 
 Workers count them and no more, so that they cost nothing. The names of topics are looked up in Kafka when a count has
-grown: among the last events only, as many as a person could have sent meanwhile.
+grown: among the last events only, as many as a person could have sent meanwhile. A source emits for as long as it runs,
+so each is told of once.
 """
 
 import http.client
@@ -16,6 +17,7 @@ from app.settings import KafkaSettings
 from app.wiring import listening
 from topics import catalog, codec, reserved
 from topics.malformed import Malformed
+from topics.provenance import SOURCE
 
 LAST: Final = 100
 """Events of each partition that are looked at."""
@@ -31,6 +33,7 @@ class Unheard:
         self._say = say
         self._counts: dict[int, Counter[str]] = {}
         self._told: set[tuple[int, int]] = set()
+        self._told_sources: set[str] = set()
         self._since_ms = _now_ms()
 
     def look(self, kafka: KafkaSettings, ports: Iterable[int]) -> None:
@@ -44,23 +47,37 @@ class Unheard:
         if grown["duplicates"]:
             self._say(f"{_events(grown['duplicates'])} dropped as duplicates: the ids were seen before")
         if grown["unmatched"]:
-            topics = self._topics(kafka, since_ms - SLACK_MS)
-            self._say(f"{_events(grown['unmatched'])} matched no workflow" + (f": {topics}" if topics else ""))
+            self._tell_unmatched(kafka, since_ms - SLACK_MS, grown["unmatched"])
 
-    def _topics(self, kafka: KafkaSettings, since_ms: int) -> str:
+    def _tell_unmatched(self, kafka: KafkaSettings, since_ms: int, count: int) -> None:
         admin = Admin.connect(kafka)
         listened = listening.patterns(listening.announcements(kafka, admin).values())
         found: Counter[str] = Counter()
+        of_sources: dict[str, str] = {}
         events = catalog.qualified(kafka.prefix, "events")
         with Reader(kafka, admin, events, from_start=False, last=LAST) as reader:
             new = [one for one in reader.existing() if one.timestamp_ms >= since_ms]
-        for place, topic in _decoded(new):
+        for place, topic, source in _decoded(new):
             if topic.startswith(reserved.PREFIX):
                 continue
             if place not in self._told and not any(pattern.matches(topic) for pattern in listened):
-                found[topic] += 1
+                if source is None:
+                    found[topic] += 1
+                else:
+                    of_sources.setdefault(source, topic)
         self._told = {(one.partition, one.offset) for one in new}
-        return ", ".join(_named(topic, listening.nearest(topic, listened)) for topic, _ in found.most_common(SHOWN))
+        for source in sorted(of_sources.keys() - self._told_sources):
+            topic = of_sources[source]
+            named = _named(topic, listening.nearest(topic, listened))
+            self._say(f"events of source {source} match no workflow: {named} (told once)")
+        self._told_sources |= of_sources.keys()
+        if of_sources:  # the counts of workers have theirs as well
+            count = found.total()
+        if count:
+            topics = ", ".join(
+                _named(topic, listening.nearest(topic, listened)) for topic, _ in found.most_common(SHOWN)
+            )
+            self._say(f"{_events(count)} matched no workflow" + (f": {topics}" if topics else ""))
 
 
 def counts(metrics: str) -> Counter[str]:
@@ -84,7 +101,8 @@ def _metrics(port: int) -> str:
         connection.close()
 
 
-def _decoded(records: Iterable[Record]) -> Iterator[tuple[tuple[int, int], str]]:
+def _decoded(records: Iterable[Record]) -> Iterator[tuple[tuple[int, int], str, str | None]]:
+    """Yield place and topic of each event, and the source that has read it."""
     for one in records:
         try:
             event = codec.decode(
@@ -98,7 +116,8 @@ def _decoded(records: Iterable[Record]) -> Iterator[tuple[tuple[int, int], str]]
             )
         except Malformed:  # a dead letter says so
             continue
-        yield (one.partition, one.offset), event.topic
+        source = event.source.removeprefix(SOURCE) if event.source.startswith(SOURCE) else None
+        yield (one.partition, one.offset), event.topic, source
 
 
 def _events(count: int) -> str:

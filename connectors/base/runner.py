@@ -21,7 +21,7 @@ from connectors.base.closing import end
 from connectors.base.contract import UNMOVED, Ended, Moved, NotConnected, Refused, Sends, Source, Unreadable
 from connectors.base.events import Maker, NotAnEvent, Outgoing
 from connectors.base.filters import FilterError
-from connectors.base.logs import warn
+from connectors.base.logs import Rarely, warn
 from connectors.base.site import Around, Standing
 from connectors.base.templates import TemplateError
 from connectors.base.watched import Watched
@@ -29,6 +29,8 @@ from topics.facts import Record
 from topics.sources import Cursor, Spec, State, Unsuitable
 
 DRAIN_SECONDS: Final = 5.0
+DEAD_LETTERS_SECONDS: Final = 60.0
+"""How often dead letters for one reason are in the log: each of them is in Kafka."""
 
 
 class Runner:
@@ -46,6 +48,7 @@ class Runner:
         self._stopping = asyncio.Event()
         self._secrets: frozenset[str] = frozenset()
         self._delivered = False
+        self._dead_letters = Rarely(DEAD_LETTERS_SECONDS)
         self.told = ""
         """The last word about it that its run has got."""
 
@@ -118,6 +121,7 @@ class Runner:
         """Connect again and again. Returns when the source is to be made anew."""
         watched = self.watched
         self._source = source
+        logged = ""
         try:
             while True:
                 watched.starting(self._next_epoch())
@@ -136,7 +140,11 @@ class Runner:
                     pause = backoff.next(
                         random.random(), retry_after_seconds=error.retry_after_seconds, at_once=error.at_once
                     )
-                    watched.backing_off(error.reason, self.masked(str(error)), backoff.attempts, pause)
+                    words = self.masked(str(error))
+                    watched.backing_off(error.reason, words, backoff.attempts, pause)
+                    if not error.at_once and (backoff.attempts == 1 or words != logged):
+                        self._log_pause(error.reason, words, pause)
+                        logged = words
                     await self._rest(pause)
                 except Ended as error:
                     watched.ended(self.masked(str(error)))
@@ -145,6 +153,16 @@ class Runner:
             await self._fail(error, policy)
         finally:
             self._source = None
+
+    def _log_pause(self, reason: str, words: str, pause: float) -> None:
+        warn(
+            "source_backs_off",
+            source=self.spec.id,
+            kind=self.spec.kind,
+            reason=reason,
+            error=words,
+            next_try_in_seconds=round(pause, 1),
+        )
 
     async def _fail(self, error: Refused, policy: Reconnect) -> None:
         words = self.masked(str(error))
@@ -217,7 +235,9 @@ class Runner:
             except NotAnEvent as why:
                 if why.code == "filter_failed":
                     results["failed"] += 1
-                warn("source_dead_letter", source=self.spec.id, code=why.code, reason=self.masked(why.reason))
+                if count := self._dead_letters.count(why.code, time.monotonic()):
+                    reason = self.masked(why.reason)
+                    warn("source_dead_letter", source=self.spec.id, code=why.code, reason=reason, count=count)
                 letters.append(maker.dead_letter(item, why, at_ms=read.at_ms))
             else:
                 results["turned_away" if made is None else "passed"] += 1

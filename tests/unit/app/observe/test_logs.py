@@ -126,6 +126,13 @@ def test_line_breaks_in_a_value_do_not_break_the_line() -> None:
     assert stream.getvalue().endswith('odd value="a\\nb"\n')
 
 
+def test_lists_are_written_as_people_do() -> None:
+    stream = io.StringIO()
+    logs.configure(form="text", stream=stream)
+    logs.get("x").info("changed", added=["a", "b"], removed=[], partitions=(1, 2), named=["c d"])
+    assert stream.getvalue().endswith('changed added=a,b removed=- partitions=1,2 named="c d"\n')
+
+
 def test_the_kafka_client_says_the_same_once_and_not_ten_times_a_second() -> None:
     stream = io.StringIO()
     logs.configure(stream=stream)

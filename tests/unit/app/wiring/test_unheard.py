@@ -23,7 +23,7 @@ class Workers:
             f"# HELP x\nheadgate_events_duplicate_total {duplicates}.0\nheadgate_events_unmatched_total {unmatched}.0\n"
         )
 
-    def sent(self, topic: str, *, at_ms: int | None = None) -> None:
+    def sent(self, topic: str, *, at_ms: int | None = None, by: str | None = None) -> None:
         self.events.append(
             Record(
                 topic="headgate.events",
@@ -32,7 +32,7 @@ class Workers:
                 timestamp_ms=unheard._now_ms() if at_ms is None else at_ms,
                 key=None,
                 value=b'{"topic":"%b","data":1}' % topic.encode(),
-                headers=(),
+                headers=() if by is None else (("source", f"headgate/sources/{by}".encode()),),
             )
         )
 
@@ -98,3 +98,25 @@ def test_a_worker_that_counts_anew_is_counted_from_there(workers: Workers) -> No
     workers.counts = {1: (2, 0)}
     watch.look(KafkaSettings(), [1])
     assert said == [f"{n} events dropped as duplicates: the ids were seen before" for n in (5, 2)]
+
+
+def test_a_source_that_nobody_listens_to_is_told_of_once(workers: Workers) -> None:
+    said: list[str] = []
+    watch = Unheard(said.append)
+    workers.counts = {1: (0, 0)}
+    watch.look(KafkaSettings(), [1])
+    for topic in ("trades/a", "trades/b"):
+        workers.sent(topic, by="trades")
+    workers.sent("news/item", by="news")
+    workers.sent("x")
+    workers.counts = {1: (0, 4)}
+    watch.look(KafkaSettings(), [1])
+    assert said == [
+        "events of source news match no workflow: news/item (told once)",
+        "events of source trades match no workflow: trades/a (told once)",
+        "1 event matched no workflow: x",
+    ]
+    workers.sent("trades/c", by="trades")
+    workers.counts = {1: (0, 5)}
+    watch.look(KafkaSettings(), [1])
+    assert len(said) == 3

@@ -161,6 +161,21 @@ async def test_what_is_no_event_becomes_a_dead_letter_and_is_acknowledged(script
     assert (status.events_received, status.events_filtered, status.dead_letters) == (4, 1, 2)
 
 
+async def test_dead_letters_for_one_reason_do_not_fill_the_log(scripted: Use, caplog: pytest.LogCaptureFixture) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        for number in range(50):
+            yield Unreadable(id=f"u{number}", reason="not JSON", raw=b"{")
+        await for_ever()
+
+    scripted(reads)
+    framed = Framed(spec())
+    async with running(framed):
+        await until(lambda: len(framed.broker.letters) == 50)
+
+    [told] = [record.fields for record in caplog.records if record.message == "source_dead_letter"]  # type: ignore[attr-defined]
+    assert told["count"] == 1
+
+
 async def test_an_event_that_is_too_large_becomes_a_dead_letter(scripted: Use) -> None:
     async def reads(site: Site, _: int) -> AsyncIterator[Item]:
         yield Received(id="huge", event_type="made", data="x" * 20_000)
@@ -230,6 +245,27 @@ async def test_a_link_that_breaks_is_backed_off_and_says_so(scripted: Use) -> No
     assert status.reconnect_attempts == 1
     assert status.next_retry_at_ms is not None
     assert status.next_retry_at_ms - status.since_ms >= 499_000
+
+
+async def test_a_reason_is_in_the_log_once_however_often_it_is_tried(
+    scripted: Use, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
+        if connection == 7:
+            yield event(1)
+            await for_ever()
+        if connection == 6:
+            raise NotConnected("the service asks for a new connection", at_once=True)
+        raise NotConnected("nobody answers" if connection < 5 else "no such host", reason="timeout")
+
+    scripted(reads)
+    framed = Framed(spec(reconnect=FAST))
+    async with running(framed):
+        await until(lambda: framed.watched.epoch == "e7")
+
+    told = [record.fields for record in caplog.records if record.message == "source_backs_off"]  # type: ignore[attr-defined]
+    assert ["nobody answers", "no such host"] == [fields["error"] for fields in told]
+    assert told[0]["next_try_in_seconds"] == 0.0
 
 
 async def test_refused_waits_for_somebody_and_is_tried_again_later(scripted: Use) -> None:
