@@ -96,7 +96,7 @@ def run(files: tuple[Path, ...]) -> None:
 def status(ids: tuple[str, ...], *, json: bool) -> int:
     """Show how each source is, as its owner said last: connected or not, since when, what came, what went wrong.
 
-    Exits with 1 when an ID is not known, or a source has failed.
+    Exits with 1 when an ID is not known, a source has failed, or no process runs the sources.
 
     \b
     Example:
@@ -106,22 +106,22 @@ def status(ids: tuple[str, ...], *, json: bool) -> int:
     from app.wiring import sourcelist
 
     target = cluster.connect()
-    found = sourcelist.listed(target.kafka, target.admin)
+    found = sourcelist.listed(target.kafka, target.admin, group=target.settings.connectors_group)
     missing = [name for name in ids if name not in found]
     shown = [one for name, one in sorted(found.items()) if not ids or name in ids]
     if json:
         for one in shown:
             output.echo_json(one.record())
-    elif not shown and not missing:
+    elif not found:
         click.echo(
             "No sources. Declare some in a file: `headgate connectors sources.yaml` or `headgate dev sources.yaml`."
         )
-    else:
+    elif shown:
         columns = ("source", "kind", "state", "since", "last event", "events", "attempts", "owner", "problem")
         output.table(columns, [_row(one) for one in shown])
     for name in missing:
         output.warn(f"No source {name!r}. `headgate connectors status` shows those that are set up.")
-    return Exit.FAILED if missing or any(one.failed for one in shown) else Exit.OK
+    return Exit.FAILED if missing or any(one.failed or one.unattended for one in shown) else Exit.OK
 
 
 @command.command()
@@ -161,7 +161,6 @@ def kinds(kind: str | None, *, json: bool) -> None:
 
 def _row(one: "Listed") -> tuple[Any, ...]:
     status = one.status
-    error = status.get("error") or {}
     return (
         one.id,
         one.kind,
@@ -171,5 +170,5 @@ def _row(one: "Listed") -> tuple[Any, ...]:
         status.get("events_received"),
         status.get("reconnect_attempts"),
         status.get("owner"),
-        error.get("message") or one.remark,
+        one.problem,
     )

@@ -42,8 +42,8 @@ def command(*, json: bool) -> int:
     """Check the whole installation and say how to mend what is wrong.
 
     Looks at the brokers and their version, the topics and their settings, this machine's clock against Kafka's, the
-    workers with what they have not read yet, the workflows and the gateway. It creates and alters nothing; for the
-    clock it commits an offset of a group of its own and removes the group again.
+    workers with what they have not read yet, the workflows, the sources and the gateway. It creates and alters
+    nothing; for the clock it commits an offset of a group of its own and removes the group again.
 
     Exits with 0 when nothing fails (warnings are allowed), 1 when something does, 3 when Kafka is not reachable.
 
@@ -274,7 +274,30 @@ def _gateway(target: "Cluster") -> Iterator[Finding]:
         yield Finding(mark=Mark.OK, check="gateway", fact=f"{gateway.url} is ready")
 
 
-CHECKS: Final = (_kafka, _topics, _transactions, _clock, _workers, _workflows, _gateway)
+def _sources(target: "Cluster") -> Iterator[Finding]:
+    """Whether what is set up is run, and goes well; nothing where there are none."""
+    from app.kafka.records import TopicMissing
+    from app.wiring import sourcelist
+
+    try:
+        found = sourcelist.listed(target.kafka, target.admin, group=target.settings.connectors_group)
+    except TopicMissing:
+        return  # said by the check of the topics
+    unattended = [name for name, one in found.items() if one.unattended]
+    failed = {name: one.problem for name, one in found.items() if one.failed}
+    if unattended:
+        fact = f"no process is in the group {target.settings.connectors_group}, so nothing reads {_listed(unattended)}"
+        remedy = "Start one: `headgate connectors FILE`, or `headgate dev FILE` for everything on this machine"
+        yield Finding(mark=Mark.WARN, check="sources", fact=fact, remedy=remedy)
+    for name, problem in failed.items():
+        remedy = "It is tried again from time to time, and at once when its entry changes"
+        yield Finding(mark=Mark.WARN, check="sources", fact=f"{name} has failed: {problem}", remedy=remedy)
+    if found and not unattended and not failed:
+        fact = f"{len(found)} set up, none has failed: {_listed(sorted(found))}"
+        yield Finding(mark=Mark.OK, check="sources", fact=fact)
+
+
+CHECKS: Final = (_kafka, _topics, _transactions, _clock, _workers, _workflows, _sources, _gateway)
 
 
 def _lag(target: "Cluster") -> dict[str, dict[int, int]]:

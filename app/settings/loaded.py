@@ -32,6 +32,11 @@ class Settings(groups.Group):
         """The workers' consumer group as Kafka knows it: two installations on one cluster never share one."""
         return self.kafka.prefix + self.worker.group
 
+    @property
+    def connectors_group(self) -> str:
+        """The consumer group of the processes that run sources, as Kafka knows it."""
+        return self.kafka.prefix + self.connectors.group
+
     @classmethod
     def load(
         cls,

@@ -70,7 +70,7 @@ def process_of(settings: Settings) -> Process:
         name=connectors.instance_id,
         prefix=settings.kafka.prefix,
         client=clients.aiokafka_config(settings.kafka),
-        group=f"{settings.kafka.prefix}{connectors.group}",
+        group=settings.connectors_group,
         policy=Policy(allowed=connectors.allow),
         secrets_folder=connectors.secrets,
         folders=Folders(allowed=connectors.folders),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -69,6 +70,30 @@ def test_status_says_how_each_source_is(run: Run, kafka: EmbeddedKafka, kafka_pr
     ]
     assert "No source 'other'" in run("connectors", "status", "other", code=1)
     assert "unknown" in run("connectors", "status", "new")
+
+
+def test_what_the_last_process_said_is_not_how_a_source_is(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    """All processes that ran it are gone, whatever they said."""
+    status = Status(id="a", kind="rss", state=State.CONNECTED, since_ms=0, updated_at_ms=0, owner="c0")
+    write(kafka, kafka_prefix, Spec(id="a", kind="rss"), status)
+    write(kafka, kafka_prefix, Spec(id="hook", kind="webhook"), replace(status, id="hook", kind="webhook"))
+
+    table = run("connectors", "status", code=1)
+    assert "no process runs it, it was connected last: start `headgate connectors`" in table
+    lines = [orjson.loads(line) for line in run("connectors", "status", "--json", code=1).splitlines()]
+    assert {"a": "unknown", "hook": "connected"} == {line["id"]: line["state"] for line in lines}
+    assert "so nothing reads a\n" in run("doctor")
+
+
+def test_events_that_became_dead_letters_are_seen_in_the_status(
+    run: Run, kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    hook = Status(id="a", kind="webhook", state=State.CONNECTED, since_ms=0, updated_at_ms=0, dead_letters=3)
+    write(kafka, kafka_prefix, Spec(id="a", kind="webhook"), hook)
+
+    assert "3 dead letters: `headgate tail dlq`" in run("connectors", "status")
+    only = run("connectors", "status", "other", code=1)
+    assert (only.count("\n"), "No source 'other'" in only) == (1, True)
 
 
 def test_kinds_are_listed_and_described(run: Run) -> None:

@@ -1,6 +1,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -15,8 +16,9 @@ from app.kafka.admin import AdminError, Group, Member
 from app.kafka.broker_version import BrokerVersion
 from app.kafka.clients import KafkaUnreachable
 from app.settings import Settings
-from app.wiring import listening
+from app.wiring import listening, sourcelist
 from tests.unit.app.cli.conftest import FakeAdmin
+from topics.sources import Spec
 
 EVENTS = "headgate.events"
 BOTH = {EVENTS: tuple(range(8)), "headgate.commands": tuple(range(8))}
@@ -30,6 +32,7 @@ def _healthy(connected: object, admin: FakeAdmin, settings: Settings, monkeypatc
     admin.workers = Group(name="headgate.worker", state="STABLE", members=(WORKER,), committed={})
     says(monkeypatch, {"w": {"id": "w"}, "old": {"retired_at": "x"}}, {"worker-0": {"w": "1"}})
     monkeypatch.setattr(gatewayapi.Gateway, "get", lambda *_: {})
+    monkeypatch.setattr(sourcelist, "listed", lambda *_, **__: {})
 
 
 def says(monkeypatch: pytest.MonkeyPatch, known: dict[str, dict[str, str]], loaded: dict[str, dict[str, str]]) -> None:
@@ -281,3 +284,26 @@ def test_a_finding_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> N
     title = "\x1b]0;mine\x07"
     doctor._print([doctor.Finding(mark=Mark.WARN, check="workflows", fact=title, remedy=title)], {}, json=False)
     assert "\x1b]" not in capsys.readouterr().out
+
+
+def source(name: str, state: str, **more: Any) -> sourcelist.Listed:
+    status = {"state": state} | more.pop("status", {})
+    return sourcelist.Listed(id=name, kind="rss", status=status, spec=Spec(id=name, kind="rss"), **more)
+
+
+def test_sources_that_nobody_reads_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"a": source("a", "connected", unattended=True), "b": source("b", "paused")}
+    monkeypatch.setattr(sourcelist, "listed", lambda *_, **__: found)
+    one_finding(Mark.WARN, "sources", "no process is in the group headgate.connectors, so nothing reads a")
+
+
+def test_sources_that_have_failed_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"a": source("a", "failed", status={"error": {"message": "HTTP 401"}}), "b": source("b", "connected")}
+    monkeypatch.setattr(sourcelist, "listed", lambda *_, **__: found)
+    one_finding(Mark.WARN, "sources", "a has failed: HTTP 401")
+
+
+def test_sources_in_good_order_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sourcelist, "listed", lambda *_, **__: {"a": source("a", "connected")})
+    result = CliRunner().invoke(command, [], standalone_mode=False, catch_exceptions=False)
+    assert "ok    sources    1 set up, none has failed: a\n" in result.stdout
