@@ -33,6 +33,7 @@ _ROUTINE: Final = frozenset(
         "read_model_created",
         "read_model_continued",
         "connectors_own",
+        "connectors_stopping",
         "source_begun",
         "source_ended",
     }
@@ -133,7 +134,7 @@ def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, worke
             show.near = "" if addresses.gateway == DEFAULT_GATEWAY else f" --url {addresses.gateway}"
             click.echo(f"headgate ready: {addresses.gateway} kafka {addresses.kafka}")
             sys.stdout.flush()
-            _hint(addresses, paths, data=data, token=_token(settings))
+            _hint(addresses, paths, sources, data=data, token=_token(settings))
 
         await dev.run(settings, plan, stop=stop, say=_say, ready=ready, show=_ignore if quiet else show)
 
@@ -189,7 +190,7 @@ class _Show:
 def _ignore(_record: "Record") -> None: ...
 
 
-def _hint(addresses: "Addresses", paths: tuple[str, ...], *, data: Path, token: str) -> None:
+def _hint(addresses: "Addresses", paths: tuple[str, ...], sources: list[Path], *, data: Path, token: str) -> None:
     """What to do next, for people."""
     from app.settings import KafkaSettings
 
@@ -201,13 +202,14 @@ def _hint(addresses: "Addresses", paths: tuple[str, ...], *, data: Path, token: 
         f"             -H 'Content-Type: application/json' -d {shlex.quote(body)}",
         "or": f"headgate send {shlex.quote(topic)} '{{\"id\": 1}}'{near}",
         "look": f"headgate tail results --from-start{near}",
+        "sources": f"headgate connectors status{near}" if sources else None,
         "metrics": ", ".join(addresses.metrics) or None,
         "data": str(data),
     }
     if not paths:
         output.warn(
             "no workflows were named, so no worker runs: events wait in Kafka until one does. "
-            "Name a file: headgate dev workflows.py"
+            f"Name a file: headgate dev {' '.join(['workflows.py', *map(str, sources)])}"
         )
     for name, text in rows.items():
         if text is not None:

@@ -193,6 +193,15 @@ class ConnectorSettings(Group):
         default=9101, description="Port of metrics and health; `none`: not served, 0: any free one."
     )
 
+    @field_validator("allow")
+    @classmethod
+    def _can_be_followed(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        if allow:
+            from connectors.base.egress import Policy
+
+            Policy(allowed=allow)
+        return allow
+
 
 class GatewaySettings(Group):
     """The HTTP interface, and how the command line reaches it."""

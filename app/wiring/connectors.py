@@ -111,6 +111,7 @@ class _Running:
                 for task in [one for one in tasks if one in done]:
                     task.result()
                     tasks.remove(task)
+            log.info("connectors_stopping", partitions=len(self._connectors.partitions))
             stopped.set()
             await asyncio.gather(*(task for task in tasks if task.get_name() == "connectors"))
         finally:

@@ -222,9 +222,7 @@ def _entry(text: str) -> _Allowed:
         name = plain_host(host)
         literal = literal_address(name)
     except (ValueError, Refused) as error:
-        message = (
-            f"connectors.allow has {text!r}; it takes networks such as 10.0.0.0/8, host names, host:port, or * for all"
-        )
+        message = f"{text!r} is none of networks such as 10.0.0.0/8, host names, host:port, or * for all"
         raise ValueError(message) from error
     if literal is not None:
         return _Allowed(network=ip_network(literal), port=port)

@@ -46,7 +46,15 @@ def test_the_hint_sends_to_a_topic_that_something_listens_to(
     capsys: pytest.CaptureFixture[str], example: str | None, shown: str
 ) -> None:
     here = Addresses(gateway="http://127.0.0.1:8080", kafka="127.0.0.1:9092", metrics=(), example=example)
-    dev._hint(here, ("flows.py",), data=Path("d"), token="t")
+    dev._hint(here, ("flows.py",), [], data=Path("d"), token="t")
     text = capsys.readouterr().err
     assert f'{{"name": "{shown}' in text
     assert ("order.created" in text) == (example is None)
+
+
+def test_whoever_runs_sources_is_told_how_to_look_at_them(capsys: pytest.CaptureFixture[str]) -> None:
+    here = Addresses(gateway="http://127.0.0.1:8080", kafka="127.0.0.1:9093", metrics=(), example=None)
+    dev._hint(here, (), [Path("sources.yaml")], data=Path("d"), token="t")
+    text = capsys.readouterr().err
+    assert "headgate connectors status --kafka 127.0.0.1:9093\n" in text
+    assert "Name a file: headgate dev workflows.py sources.yaml\n" in text

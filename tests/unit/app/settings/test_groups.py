@@ -144,6 +144,17 @@ def test_bootstrap_without_a_port_is_refused(bootstrap: str) -> None:
         KafkaSettings(bootstrap=bootstrap)
 
 
+@pytest.mark.parametrize("allow", ["10.0.0.0/8", "broker.internal:6379,[::1]:80", "*", ""])
+def test_what_sources_may_reach_is_networks_and_hosts(allow: str) -> None:
+    assert groups.ConnectorSettings(allow=allow).allow == tuple(one for one in allow.split(",") if one)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("allow", ["10.0.0.0/33", "a b", "broker:port"])
+def test_what_sources_could_never_reach_is_refused(allow: str) -> None:
+    with pytest.raises(ValidationError, match="none of networks"):
+        groups.ConnectorSettings(allow=allow)  # type: ignore[arg-type]
+
+
 def test_a_default_is_shown_as_a_person_would_write_it() -> None:
     names = ("limits.event_bytes", "worker.instance_id", "replies.allowed_topics", "worker.data", "dedup.max_ids")
     assert [shown_default(name) for name in names] == ["1 MiB", "the host name", "none", "none", "8000000"]
