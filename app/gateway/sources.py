@@ -118,10 +118,10 @@ class Sources:
         if hook is not None:
             status = hook.watched.status.to_record()
         return {
-            **_EMPTY,
-            **{name: value for name, value in status.items() if name in _EMPTY},
             "id": spec.id,
             "kind": spec.kind,
+            **_EMPTY,
+            **{name: value for name, value in status.items() if name in _EMPTY},
             "origin": spec.origin,
             "topic": spec.topic or "{{ source.id }}/{{ type }}",
             "paused": spec.paused,

@@ -126,7 +126,8 @@ class Sources:
 
         def told(event: Event[Any] | None) -> Any:
             if event is None:
-                raise StepError(key, "SendTimeout", f"source {instance_id!r} did not say in time that it has sent it")
+                late = f"source {instance_id!r} did not say in time that it has sent it"
+                raise StepError(key, "SendTimeout", f"{late}: `headgate connectors status` says how it is")
             if event.data.get("status") != "sent":
                 raise StepError(key, "SendFailed", str(event.data.get("error")))
             return event.data.get("reply")

@@ -639,6 +639,7 @@ async def test_the_status_of_a_handshake_decides(
 
     assert reason == getattr(caught.value, "reason", None)
     assert wait == getattr(caught.value, "retry_after_seconds", None)
+    assert ("check the URL" in str(caught.value)) == (status in (200, 404, 410, 426))
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_a_timeout(http: ClientHttp) -> None:
