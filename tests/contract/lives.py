@@ -212,7 +212,9 @@ class RunnerLife:
                             task.result()
                     await asyncio.wait(self._tasks, timeout=0.005)
         except TimeoutError:
-            raise AssertionError(f"it did not come true; {self.status}; marks {self.marks}") from None
+            marks = ", ".join(f"{mark.name} {count}" for mark, count in self.marks.items())
+            lost = self._world.outcome()[0]
+            raise AssertionError(f"it did not come true: {self.status}; was at {marks}; not published {lost}") from None
 
     async def stop(self) -> None:
         await self.runner.stop()

@@ -17,7 +17,7 @@ from typing import Any, Final, get_args
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connectors.base import declared, describing, registry, secrets
+from connectors.base import buffer, declared, describing, registry, secrets
 from connectors.base.contract import Delivery, Sends
 from connectors.base.options import Options
 from connectors.base.registry import Kind
@@ -33,6 +33,8 @@ CANARY: Final = "canary-0123456789abcdef"
 WORLDS: Final = worlds()
 EVENTS: Final = 5
 DEATHS: Final = 20
+BATCHES: Final = (1, 1, 2, 1000)
+"""Items that are published together, at most."""
 SPAN: Final = 60
 """Turns of the loop between two events, at most."""
 MOST_OF_A_LIFE: Final = 8
@@ -270,7 +272,10 @@ def held_to(rule: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+async def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    monkeypatch.setattr(buffer, "AT_ONCE", 1)  # so that no position is saved by the batch that it stands in
     make = WORLDS[request.param]
     bootstrap = request.getfixturevalue("kafka").bootstrap if make.on_kafka else ""
     async with make(tmp_path, bootstrap=bootstrap) as outside:
@@ -382,13 +387,16 @@ async def test_while_the_broker_is_away_nothing_is_acknowledged_and_no_position_
 
 
 @held_to(DEATH)
-async def test_owners_that_die_at_any_moment_lose_and_double_nothing(world: World) -> None:
+async def test_owners_that_die_at_any_moment_lose_and_double_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outside, died = world.outside, 0
     first = await begun(world)
     await outside.tell()
     await published(world, first)
     await ended(first)
     for _ in range(DEATHS):
+        monkeypatch.setattr(buffer, "AT_ONCE", world.chance.choice(BATCHES))
         life = world.begin(die_at=world.moment())
         await live(world, life)
         died += life.dying.is_set()
