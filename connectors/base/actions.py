@@ -33,9 +33,12 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 _PATIENCE: Final = Reconnect(base_seconds=0.2, max_seconds=5.0)
 
 
-def told(status: Status) -> Outgoing:
-    """Return the event by which a run hears how its source is: one for each state of each connection."""
-    event_id = f"{status.epoch}/{status.state.value}/{status.since_ms}"
+def told(status: Status, *, asked_at: int | None = None) -> Outgoing:
+    """Return the event by which a run hears how its source is: one for each state of each connection.
+
+    `asked_at` tells apart those who asked for the same source, one after the other.
+    """
+    event_id = f"{status.epoch}/{status.state.value}/{status.since_ms}{'' if asked_at is None else f'/{asked_at}'}"
     return _event(state_topic(status.id), status.to_record(), status.state.value.replace(" ", "_"), event_id, status.id)
 
 

@@ -5,6 +5,7 @@ broker's last word, not older than the session time-out. Nothing is published wi
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -25,7 +26,10 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
 class Read(Protocol):
-    """Called with records of an owned partition; `whole` says that all that was there at the beginning has come."""
+    """Called with records of an owned partition; `whole` says that all that was there at the beginning has come.
+
+    After each word of the group everything comes again, from the beginning.
+    """
 
     async def __call__(self, partition: int, records: Sequence[Any], *, whole: bool) -> None: ...
 
@@ -36,6 +40,7 @@ class Lease:
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._clock = seconds, clock
         self._until = 0.0
+        self._asked_at = -math.inf
         self._renewed = asyncio.Event()
 
     @property
@@ -46,6 +51,7 @@ class Lease:
     def renew(self, asked_at: float) -> None:
         """The broker has answered what it was asked at `asked_at`: its own time began no earlier."""
         self._until = max(self._until, asked_at + self._seconds)
+        self._asked_at = max(self._asked_at, asked_at)
         self._renewed.set()
 
     def drop(self) -> None:
@@ -59,9 +65,11 @@ class Lease:
             await self._renewed.wait()
 
     async def confirmed(self) -> None:
-        """Return once the broker has renewed it after now."""
-        self._renewed.clear()
-        await self._renewed.wait()
+        """Return once the broker has renewed it, asked after now."""
+        now = self._clock()
+        while self._asked_at <= now:
+            self._renewed.clear()
+            await self._renewed.wait()
 
 
 class Group:
@@ -111,6 +119,7 @@ class Group:
                     warn("connectors_not_in_group", topic=self.topic, reason=reason)
                 self.last_error = reason
             finally:
+                self._lease.drop()  # it leaves the group: others may own at once what was ours
                 await close(consumer.stop())
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -137,6 +146,13 @@ class Group:
                 self._changed = False
                 self.last_error = None
                 mine = [TopicPartition(self.topic, partition) for partition in sorted(self._since)]
+                try:
+                    # Whatever offsets somebody has committed: what is set up is all that is there.
+                    if mine:
+                        await consumer.seek_to_beginning(*mine)
+                except errors.IllegalStateError:
+                    continue  # given back meanwhile: the group has another word
+                fetched = {}
                 ends = dict(await consumer.end_offsets(mine)) if mine else {}
                 await self._owned(sorted(self._since))
                 if self._again_in is not None:
@@ -145,7 +161,11 @@ class Group:
                 if one.partition in self._since:
                     await self._read(one.partition, records, whole=False)
             for one in [one for one in ends if one.partition in self._since and not self._changed]:
-                if await consumer.position(one) >= ends[one]:
+                try:
+                    position = await consumer.position(one)
+                except errors.IllegalStateError:
+                    break  # given back meanwhile: what is ours then is read anew
+                if position >= ends[one]:
                     del ends[one]
                     await self._read(one.partition, (), whole=True)
             if rejoin_at is not None and time.monotonic() >= rejoin_at:
@@ -162,6 +182,8 @@ class Group:
             fine: bool = await beat()
             if fine:
                 self._lease.renew(asked_at)
+            elif not coordinator.member_id:  # the broker knows us no more
+                self._lease.drop()
             return fine
 
         coordinator._do_heartbeat = heard
@@ -226,7 +248,9 @@ def _owned_by(metadata: Any) -> dict[int, float]:
     if not isinstance(found, dict):
         return {}
     return {
-        int(name): float(age) for name, age in found.items() if str(name).isdigit() and isinstance(age, int | float)
+        int(name): float(age)
+        for name, age in found.items()
+        if name.isascii() and name.isdigit() and len(name) < 8 and isinstance(age, int | float)
     }
 
 

@@ -4,8 +4,10 @@ Made by connectors.base.process for each partition that the group gives to this 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from connectors.base import registry
 from connectors.base.actions import ACTIONS, Actions
@@ -17,6 +19,11 @@ from connectors.base.site import Around
 from connectors.base.watched import Watched
 from topics.sources import Cursor, Spec, Unsuitable, spec_of
 
+STEADY_SECONDS: Final = 60.0
+"""Who is fenced again before has a rival: two groups of processes that share a prefix, or one that cannot let go."""
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 60.0
+
 
 class Record(Protocol):
     """A record of `triggers`, as aiokafka has it."""
@@ -27,6 +34,14 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What `triggers` says of a source: in which record, and how it is set up; None where that cannot be read here."""
+
+    offset: int
+    spec: Spec | None
 
 
 class Owner:
@@ -49,38 +64,55 @@ class Owner:
         self._confirmed, self._removed = confirmed, removed
         self._positions: Positions | None = None
         self._cursors: dict[str, Cursor] = {}
-        self._specs: dict[str, Spec] = {}
+        self._known: dict[str, Said] = {}
+        self._coming: dict[str, Said] | None = {}
         self._running: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._whole = asyncio.Event()
         self._changed = asyncio.Event()
         self._connections = 0
-        self._next = 0
 
     # ---- what is set up --------------------------------------------------------------------------------------------
 
+    def again(self) -> None:
+        """All records of the partition come again. Until they have, what is known holds."""
+        self._coming = {}
+
     def read(self, records: Sequence[Record]) -> None:
-        """Take records of the partition, in order; those that came before come again after each rebalance."""
-        records = [record for record in records if record.offset >= self._next]
+        """Take records of the partition, in order."""
+        into = self._known if self._coming is None else self._coming
         for record in records:
-            self._next = record.offset + 1
             name = (record.key or b"").decode(errors="replace")
             if record.value is None:
-                self._specs.pop(name, None)
-            else:
-                try:
-                    spec = spec_of(record.value)
-                except Unsuitable as error:
-                    warn("source_unsuitable", source=name, partition=self.partition, reason=str(error))
-                    continue
-                self._specs[name] = spec
-        if records:
+                into.pop(name, None)
+            elif name not in into or into[name].offset < record.offset:
+                into[name] = self._said(name, record, into.get(name) or self._known.get(name))
+        if records and self._coming is None:
             self._changed.set()
+
+    def _said(self, name: str, record: Record, before: Said | None) -> Said:
+        if before is not None and before.offset == record.offset:
+            return before
+        try:
+            spec = spec_of(record.value or b"")
+            if spec.id != name:
+                raise Unsuitable(f"/id is {spec.id!r}, and the record's key is another")
+        except Unsuitable as error:
+            warn("source_unsuitable", source=name, partition=self.partition, reason=str(error))
+            # Perhaps of a newer release: what is known of it holds, and its position is not ours to delete.
+            return Said(offset=record.offset, spec=None if before is None else before.spec)
+        return Said(offset=record.offset, spec=spec)
 
     def caught_up(self) -> None:
         """Everything that was in the partition when it was given to us has been read."""
-        if not self._whole.is_set():
-            self._whole.set()
-            self._changed.set()
+        if self._coming is not None:
+            self._known, self._coming = self._coming, None
+        self._whole.set()
+        self._changed.set()
+
+    def runner(self, name: str) -> Runner | None:
+        """Return what runs a source, None where it does not run here."""
+        running = self._running.get(name)
+        return None if running is None else running[0]
 
     @property
     def runners(self) -> Mapping[str, Runner]:
@@ -90,31 +122,35 @@ class Owner:
     @property
     def whole(self) -> bool:
         """Whether everything that is set up here is known, and fenced."""
-        return self._whole.is_set() and (self._positions is not None or not self._specs)
+        return self._whole.is_set() and (self._positions is not None or not self._known)
 
     # ---- its life --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Run what is set up until cancelled. Raises what no source is to raise."""
         await self._whole.wait()
-        while not self._specs:  # nothing to fence, no connection to hold, until something is set up
+        while not self._known:  # nothing to fence, no connection to hold, until something is set up
             self._changed.clear()
             await self._changed.wait()
+        pause = FIRST_PAUSE_SECONDS
         while True:
             positions = self._make_positions(self.partition)
+            began = time.monotonic()
             try:
                 self._cursors = await positions.take_over()
-                self._positions = positions
+                self._positions, began = positions, time.monotonic()
                 await self._reconcile_for_ever(positions)
             except Fenced as error:
                 # Another process has it, or the broker gave up on a transaction. The group's next word tells which.
                 warn("positions_fenced", partition=self.partition, reason=str(error))
-                await self._end_all()
-                await self._confirmed()
             finally:
                 self._positions = None
-                await self._end_all()
                 await positions.close()
+            await self._confirmed()
+            # Each turn costs every source here its connection, and a rival's as well.
+            pause = FIRST_PAUSE_SECONDS if time.monotonic() - began > STEADY_SECONDS else pause
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def drain(self) -> None:
         """Let every source publish what it has read; its position is written. To be called before the end."""
@@ -130,49 +166,52 @@ class Owner:
             self._changed.set()
             while True:
                 waking = asyncio.ensure_future(self._changed.wait())
-                tasks = [task for _, task in self._running.values()]
-                await asyncio.wait({waking, writing, acting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                tasks = [writing, acting, *(task for _, task in self._running.values())]
+                await asyncio.wait({waking, *tasks}, return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()
-                for task in (writing, acting, *tasks):
-                    if task.done() and not task.cancelled():
-                        task.result()
-                        raise AssertionError("neither a source nor its positions return by themselves")
+                for task in tasks:
+                    if task.done():
+                        if not task.cancelled():
+                            task.result()
+                        # Nobody here has cancelled it: something in it has, and it would be missed in silence.
+                        raise AssertionError(f"{task.get_name()}: neither a source nor its positions end by themselves")
                 if self._changed.is_set():
                     self._changed.clear()
                     await self._reconcile(positions)
         finally:
-            await end([writing, acting])
+            await self._end_all(writing, acting)
 
     async def _act(self, positions: Positions) -> None:
         """Send what runs ask for, from where the owner before has got to."""
         cursor = self._cursors.get(ACTIONS)
-        actions = self._make_actions(self.partition, self._runner_for)
+        actions = self._make_actions(self.partition, self.runner)
 
         def done(offset: int) -> None:
             positions.move(ACTIONS, Cursor(position=offset, epoch=positions.epoch, kind=ACTIONS))
 
         await actions.run(begin=None if cursor is None else int(cursor.position), done=done)
 
-    def _runner_for(self, name: str) -> Runner | None:
-        running = self._running.get(name)
-        return None if running is None else running[0]
-
     async def _reconcile(self, positions: Positions) -> None:
-        for name in [name for name in self._running if not self._is_as_wanted(name)]:
-            await self._end_one(name)
-        for name in [name for name in self._cursors if name not in self._specs and name != ACTIONS]:
-            del self._cursors[name]
-            positions.move(name, None)
+        unwanted = [name for name in self._running if not self._is_as_wanted(name)]
+        await self._end_some(unwanted)
+        for name in [name for name in {*unwanted, *self._cursors} if name not in self._known and name != ACTIONS]:
+            if self._cursors.pop(name, None) is not None:
+                positions.move(name, None)
             self._removed(name)
-        for name, spec in list(self._specs.items()):
-            if name not in self._running and _is_run(spec):
-                self._begin(spec, positions)
+        for name, said in list(self._known.items()):
+            if said.spec is None:
+                continue
+            if name in self._running:
+                self._running[name][0].asked(said.spec, said.offset)
+            elif _is_run(said.spec):
+                self._begin(said.spec, said.offset, positions)
 
     def _is_as_wanted(self, name: str) -> bool:
-        wanted = self._specs.get(name)
-        return wanted is not None and wanted.digest == self._running[name][0].spec.digest
+        wanted = self._known.get(name)
+        running = self._running[name][0].spec
+        return wanted is not None and wanted.spec is not None and wanted.spec.digest == running.digest
 
-    def _begin(self, spec: Spec, positions: Positions) -> None:
+    def _begin(self, spec: Spec, offset: int, positions: Positions) -> None:
         try:
             delivery = registry.load(spec.kind).delivery.value
         except registry.UnknownKind:
@@ -185,25 +224,29 @@ class Owner:
             self._cursors[spec.id] = cursor
 
         runner.moved = moved
+        runner.asked(spec, offset)
         self._running[spec.id] = (runner, asyncio.create_task(runner.run(), name=f"source {spec.id}"))
         info("source_begun", source=spec.id, kind=spec.kind, partition=self.partition)
 
-    async def _end_one(self, name: str) -> None:
-        runner, task = self._running[name]
-        if not task.done():
-            await runner.stop()
-        await end([task])
-        del self._running[name]
-        runner.watched.forget()
-        if name not in self._specs:
-            self._removed(name)
-        info("source_ended", source=name, kind=runner.spec.kind, partition=self.partition)
+    async def _end_some(self, names: Sequence[str]) -> None:
+        """End sources that are not wanted any more, or not as they run; what they have read is published first."""
+        ending = [self._running[name] for name in names]
+        await asyncio.gather(*(runner.stop() for runner, task in ending if not task.done()))
+        await self._end(ending)
+        for name in names:
+            del self._running[name]
 
-    async def _end_all(self) -> None:
+    async def _end_all(self, *others: "asyncio.Task[None]") -> None:
         running, self._running = self._running, {}
-        await end([task for _, task in running.values()])
-        for runner, _ in running.values():
-            runner.watched.forget()
+        await self._end(running.values(), *others)
+
+    async def _end(self, running: Iterable[tuple[Runner, "asyncio.Task[None]"]], *others: "asyncio.Task[None]") -> None:
+        try:
+            await end([*(task for _, task in running), *others])
+        finally:
+            for runner, _ in running:
+                runner.watched.forget()
+                info("source_ended", source=runner.spec.id, kind=runner.spec.kind, partition=self.partition)
 
     def _epoch(self) -> str:
         """Name a connection: no other of this partition has the same, over restarts and owners."""

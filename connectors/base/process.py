@@ -7,7 +7,8 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from connectors.base.events import Outgoing
 from connectors.base.folders import Folders
 from connectors.base.group import Group, Lease
 from connectors.base.http import ClientHttp
-from connectors.base.logs import info
+from connectors.base.logs import info, warn
 from connectors.base.metrics import SourceMetrics
 from connectors.base.owner import Owner
 from connectors.base.positions import Positions
@@ -26,7 +27,7 @@ from connectors.base.publisher import Publisher
 from connectors.base.runner import Runner
 from connectors.base.site import Around
 from topics.facts import Record
-from topics.sources import State, status_told
+from topics.sources import State, partition_of, status_told
 
 TELL_SECONDS: Final = 0.2
 """How often a changed state is told."""
@@ -67,7 +68,6 @@ class Connectors:
         self._owners: dict[int, tuple[Owner, asyncio.Task[None]]] = {}
         self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
         self._gone: list[str] = []
-        self._told: dict[str, tuple[float, tuple[int, ...]]] = {}
         self._group = Group(
             f"{process.prefix}triggers",
             client=process.client,
@@ -103,7 +103,7 @@ class Connectors:
 
     def runner(self, instance_id: str) -> Runner | None:
         """Return what runs a source, None where it is not run here."""
-        return next((o.runners[instance_id] for o, _ in self._owners.values() if instance_id in o.runners), None)
+        return next((found for owner, _ in self._owners.values() if (found := owner.runner(instance_id))), None)
 
     async def why_not(self) -> str | None:
         """Return why Kafka does not answer, None when it does."""
@@ -113,16 +113,17 @@ class Connectors:
         """Run until `stop`, then drain. Raises what no source is to raise, and what Kafka will not forgive."""
         group = asyncio.create_task(self._group.run(), name="group")
         telling = asyncio.create_task(self._tell_for_ever(), name="telling")
+        measuring = asyncio.create_task(self._measure_for_ever(), name="measuring")
         stopping = asyncio.create_task(stop.wait())
         failing = asyncio.create_task(self._first_failure())
         try:
-            await asyncio.wait({group, telling, stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (failing, group, telling):
+            await asyncio.wait({group, telling, measuring, stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (failing, group, telling, measuring):
                 if task.done():
                     task.result()
             await self._drain()
         finally:
-            await end([group, telling, stopping, failing, *(task for _, task in self._owners.values())])
+            await end([group, telling, measuring, stopping, failing, *(task for _, task in self._owners.values())])
             await self.publisher.close()
 
     # ---- what is owned ---------------------------------------------------------------------------------------------
@@ -130,18 +131,19 @@ class Connectors:
     async def _own(self, partitions: Sequence[int]) -> None:
         """Called by the group: these are ours. What was ours and still is goes on."""
         lost = [one for one in self._owners if one not in partitions]
-        for one in lost:
-            owner, task = self._owners.pop(one)
-            await self._end(owner, task)
+        ended = [self._owners.pop(one) for one in lost]
+        await end([task for _, task in ended])
+        for owner, _ in self._owners.values():
+            owner.again()
         for one in partitions:
             if one not in self._owners:
                 owner = Owner(
                     one,
                     name=self._process.name,
-                    around=self._around,
+                    around=replace(self._around, lease=partial(self._held, one)),
                     positions=self._positions,
                     actions=self._actions,
-                    confirmed=self.lease.confirmed,
+                    confirmed=partial(self._confirmed, one),
                     removed=self._gone.append,
                 )
                 task = asyncio.create_task(owner.run(), name=f"partition {one}")
@@ -150,11 +152,31 @@ class Connectors:
         info("connectors_own", partitions=sorted(self._owners), lost=lost)
 
     async def _read(self, partition: int, records: Sequence[Any], *, whole: bool) -> None:
+        count = await self.publisher.partitions("triggers") if records else 0
         owner = self._owners.get(partition)
         if owner is not None:
-            owner[0].read(records)
+            owner[0].read([record for record in records if self._is_at_home(record, count)])
             if whole:
                 owner[0].caught_up()
+
+    def _is_at_home(self, record: Any, count: int) -> bool:
+        """Whether a record is where its key belongs: the same source in two partitions would have two owners."""
+        name = (record.key or b"").decode(errors="replace")
+        home, there = partition_of(name, count), int(record.partition)
+        if home != there:
+            warn("source_in_wrong_partition", source=name, partition=there, belongs_to=home)
+        return home == there
+
+    async def _held(self, partition: int) -> None:
+        """Return once it is known that a partition is this process's, by the group's last word."""
+        await self.lease.wait()
+        while partition not in self._group.partitions:
+            # Its sources are being ended. What they have read, its next owner reads again.
+            await self.lease.confirmed()
+
+    async def _confirmed(self, partition: int) -> None:
+        await self.lease.confirmed()
+        await self._held(partition)
 
     def _positions(self, partition: int) -> Positions:
         return Positions(partition, prefix=self._process.prefix, client=self._process.client)
@@ -165,28 +187,25 @@ class Connectors:
             prefix=self._process.prefix,
             client=self._process.client,
             runner_of=runner_of,
-            publish=self._publish_held,
+            publish=partial(self._publish_held, partition),
             metrics=self.metrics,
         )
 
-    async def _publish_held(self, events: Sequence[Outgoing]) -> None:
-        await self.lease.wait()
+    async def _publish_held(self, partition: int, events: Sequence[Outgoing]) -> None:
+        await self._held(partition)
         await self.publisher.publish(events)
 
     async def _publish(self, events: Sequence[Outgoing], letters: Sequence[Record]) -> None:
         await self.publisher.publish(events, letters)
 
-    async def _end(self, owner: Owner, task: "asyncio.Task[None]") -> None:
-        for runner in owner.runners.values():
-            self._told.pop(runner.spec.id, None)
-        await end([task])
-
     async def _first_failure(self) -> None:
-        """Raise what ends the process: an owner returns only when it is ended."""
+        """Raise what ends the process: an owner returns only when it is ended, and then it is none of ours."""
         while True:
             task = await self._ended.get()
             if not task.cancelled():
                 task.result()
+            if any(task is one for _, one in self._owners.values()):
+                raise AssertionError(f"{task.get_name()} was ended by something in it")
 
     async def _drain(self) -> None:
         owners = [owner for owner, _ in self._owners.values()]
@@ -197,37 +216,49 @@ class Connectors:
 
     # ---- what is said ----------------------------------------------------------------------------------------------
 
-    async def _tell_for_ever(self) -> None:
+    async def _measure_for_ever(self) -> None:
+        """Set what metrics ask for, also while Kafka is away and nothing can be told."""
         while True:
             await asyncio.sleep(TELL_SECONDS)
             states: Counter[State] = Counter()
-            while self._gone:
-                await self.publisher.write("sources", self._gone.pop().encode(), None)
-            for owner, _ in list(self._owners.values()):
-                for runner in list(owner.runners.values()):
+            for owner, _ in self._owners.values():
+                for runner in owner.runners.values():
                     states[runner.watched.state] += 1
                     runner.watched.measure(runner.buffered)
-                    if self._is_news(runner):
-                        await self._tell(runner)
             for state in State:
                 self.metrics.instances.labels(state.value).set(states[state])
 
-    async def _tell(self, runner: Runner) -> None:
+    async def _tell_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            while self._gone and self.lease.held:
+                name = self._gone.pop()
+                if self.runner(name) is None:  # or it is set up again already
+                    await self.publisher.write("sources", name.encode(), None)
+            for partition, (owner, _) in list(self._owners.items()):
+                for name, runner in list(owner.runners.items()):
+                    # What is not ours any more, its next owner tells of.
+                    is_ours = self.lease.held and partition in self._group.partitions and owner.runner(name) is runner
+                    if is_ours and self._is_news(runner):
+                        await self._tell(partition, runner)
+
+    async def _tell(self, partition: int, runner: Runner) -> None:
         watched = runner.watched
         status, watched.changed = watched.status, False
         record = status_told(status)
         await self.publisher.write("sources", record.key or b"", record.value)
         if runner.spec.origin.startswith("run ") and status.state is not State.STARTING:
-            event = told(status)
-            if event.home != runner.told:  # the same word about the same connection is no news to a run
-                runner.told = event.home
-                await self._publish_held([event])
+            # A connection is news, and so is a state; each further attempt in vain is none. Who asks anew hears anew.
+            word = (status.state, status.epoch if status.state is State.CONNECTED else "", runner.asked_at)
+            if word != runner.told:
+                runner.told = word
+                await self._publish_held(partition, [told(status, asked_at=runner.asked_at)])
 
     def _is_news(self, runner: Runner) -> bool:
         now, counts = time.monotonic(), runner.watched.counts
-        at, told = self._told.get(runner.spec.id, (0.0, ()))
+        at, before = runner.said
         age = now - at
-        news = runner.watched.changed or age > LATER_SECONDS or (counts != told and age > COUNTS_SECONDS)
+        news = runner.watched.changed or age > LATER_SECONDS or (counts != before and age > COUNTS_SECONDS)
         if news:
-            self._told[runner.spec.id] = (now, counts)
+            runner.said = (now, counts)
         return news

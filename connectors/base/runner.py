@@ -5,6 +5,7 @@ NotConnected is tried again after a pause, Refused waits for somebody, Ended res
 """
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
@@ -49,8 +50,18 @@ class Runner:
         self._secrets: frozenset[str] = frozenset()
         self._delivered = False
         self._dead_letters = Rarely(DEAD_LETTERS_SECONDS)
-        self.told = ""
-        """The last word about it that its run has got."""
+        self.asked_at = -1
+        """The offset of the record that asked for it last."""
+        self.told: object = None
+        """The last word about it that the run which asked for it has got."""
+        self.said: tuple[float, tuple[int, ...]] = (-math.inf, ())
+        """When its status was written last, and what its counts were then."""
+
+    def asked(self, spec: Spec, offset: int) -> None:
+        """The record at `offset` asks for it, as it is: whoever wrote it has to hear how it is."""
+        if offset != self.asked_at:
+            self.spec, self.asked_at = spec, offset
+            self.watched.changed = True
 
     # ---- its life --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,110 @@
+"""What owners of partitions make of records that should not be there, on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from app.kafka.embedded import EmbeddedKafka
+from connectors.base import registry
+from connectors.base.contract import Item, Moved, NotConnected, Site
+from tests.integration.connecting import Installation, running, until
+from tests.unit.connectors.base.framed import Reads, kind_of
+from topics.sources import Spec, configured, partition_of, state_topic
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Reads], None]:
+    """Adds a kind of source that reads as a test says."""
+    kinds: dict[str, registry.Kind] = {}
+    known = registry.load
+    monkeypatch.setattr(registry, "load", lambda name: kinds[name] if name in kinds else known(name))
+
+    def add(name: str, reads: Reads) -> None:
+        kinds[name] = kind_of(reads, name)
+
+    return add
+
+
+async def test_a_run_hears_of_each_state_of_its_source(
+    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+) -> None:
+    up = asyncio.Event()
+
+    async def late(site: Site, number: int) -> AsyncIterator[Item]:
+        if not up.is_set():
+            raise NotConnected("not yet")
+        site.connected()
+        yield Moved(position=number)
+        await asyncio.get_running_loop().create_future()
+
+    scripted("late", late)
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+    reconnect = {"base_seconds": 0.01, "max_seconds": 0.5}
+
+    async def told(state: str) -> bool:
+        return any(event["data"]["state"] == state for event in await place.events())
+
+    async with running(connectors):
+        await place.set_up(connectors, Spec(id="a", kind="late", origin="run r1", reconnect=reconnect))
+        await until(lambda: told("backing off"), what="the run hears that it is not there yet")
+        up.set()
+        await until(lambda: told("connected"), what="the run hears that it is connected", seconds=10)
+    assert {event["topic"] for event in await place.events()} == {state_topic("a")}
+
+
+async def test_whoever_asks_for_a_source_that_runs_already_hears_how_it_is(
+    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+) -> None:
+    connections = []
+
+    async def idle(site: Site, number: int) -> AsyncIterator[Item]:
+        connections.append(site.epoch)
+        site.connected()
+        yield Moved(position=number)
+        await asyncio.get_running_loop().create_future()
+
+    scripted("idle", idle)
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+
+    async def told(count: int) -> bool:
+        return len({event["id"] for event in await place.events()}) == count
+
+    async with running(connectors):
+        await place.set_up(connectors, Spec(id="a", kind="idle", origin="run r1"))
+        await until(lambda: told(1), what="the first hears that it is connected")
+        await place.set_up(connectors, Spec(id="a", kind="idle", origin="run r2"))
+        await until(lambda: told(2), what="the second as well", seconds=10)
+
+    assert len(connections) == 1
+
+
+async def test_a_source_in_a_partition_where_it_does_not_belong_runs_nowhere_and_harms_nobody(
+    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+) -> None:
+    read = []
+
+    async def idle(site: Site, number: int) -> AsyncIterator[Item]:
+        read.append(site.instance_id)
+        site.connected()
+        yield Moved(position=number)
+        await asyncio.get_running_loop().create_future()
+
+    scripted("idle", idle)
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+    home = partition_of("a", 16)
+    other = next(name for number in range(1_000) if partition_of(name := f"b{number}", 16) == (home + 1) % 16)
+    async with running(connectors):
+        spec = configured(Spec(id="a", kind="idle"))
+        await connectors.publisher.write("triggers", b"a", spec.value, partition=(home + 1) % 16)
+        await place.set_up(connectors, Spec(id="a", kind="idle"), Spec(id=other, kind="idle"))
+        await until(lambda: set(read) == {"a", other}, what="both run")
+        await connectors.publisher.write("triggers", b"a", None, partition=(home + 1) % 16)
+        await place.set_up(connectors, Spec(id=other, kind="idle", key="changed"))
+        await until(lambda: read.count(other) == 2, what="what was said later has been heard")
+
+        assert read.count("a") == 1
+        assert connectors.runner("a") is not None
