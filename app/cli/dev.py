@@ -2,12 +2,16 @@
 
 import json
 import shlex
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from app.cli import options, output
+from connectors.base.logs import Rarely
+from topics.provenance import SOURCE
 
 if TYPE_CHECKING:
     from app.kafka.records import Record
@@ -24,6 +28,8 @@ _COLOURS: Final = {
     "dlq": "red",
 }
 _WIDTH: Final = 8
+_LETTERS_SECONDS: Final = 60.0
+"""How often dead letters of sources for one reason are shown."""
 # What the line `headgate ready` says already.
 _ROUTINE: Final = frozenset(
     {
@@ -159,10 +165,15 @@ def _say(who: str, line: str) -> None:
 
 
 class _Show:
-    """Shows one result or dead letter. `near` is what other commands need to find this gateway."""
+    """Shows one result or dead letter. `near` is what other commands need to find this gateway.
 
-    def __init__(self) -> None:
+    A source may make a dead letter of every event, so one reason is shown once a minute.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.near = ""
+        self._clock = clock
+        self._of_sources = Rarely(_LETTERS_SECONDS)
 
     def __call__(self, record: "Record") -> None:
         import orjson
@@ -182,9 +193,18 @@ class _Show:
             if status == "failed":
                 _say("result", f"traceback: headgate runs show {shlex.quote(run_id)}{self.near}")
         else:
-            code = click.style(output.one_line(value.get("code")), fg="red")
-            _say("dlq", f"{code} {output.one_line(value.get('reason'))}")
+            code, reason = output.one_line(value.get("code")), output.one_line(value.get("reason"))
+            count = self._of_sources.count(f"{code} {reason}", self._clock()) if _is_of_source(value) else 1
+            if not count:
+                return
+            times = f" ({count} times)" if count > 1 else ""
+            _say("dlq", f"{click.style(code, fg='red')} {reason}{times}")
             _say("dlq", f"remedy: {output.one_line(value.get('remedy'))}")
+
+
+def _is_of_source(letter: dict[str, Any]) -> bool:
+    source = letter.get("source")
+    return isinstance(source, dict) and str(source.get("topic")).startswith(SOURCE)
 
 
 def _ignore(_record: "Record") -> None: ...

@@ -23,6 +23,8 @@ LAST: Final = 100
 """Events of each partition that are looked at."""
 SHOWN: Final = 5
 SLACK_MS: Final = 5_000
+_OF_RUNS: Final = "run-"
+"""What the ids begin with that runs give to their sources: their events are waited for, and start nothing."""
 _COUNTS: Final = {"headgate_events_duplicate_total": "duplicates", "headgate_events_unmatched_total": "unmatched"}
 
 
@@ -67,6 +69,8 @@ class Unheard:
                     of_sources.setdefault(source, topic)
         self._told = {(one.partition, one.offset) for one in new}
         for source in sorted(of_sources.keys() - self._told_sources):
+            if source.startswith(_OF_RUNS):
+                continue
             topic = of_sources[source]
             named = _named(topic, listening.nearest(topic, listened))
             self._say(f"events of source {source} match no workflow: {named} (told once)")

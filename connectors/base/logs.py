@@ -4,6 +4,8 @@ import logging
 from collections import Counter
 from typing import Any, Final
 
+MOST_KINDS: Final = 1000
+"""Different things of which it is known when they were told."""
 _LOG: Final = logging.getLogger("headgate.connectors")
 
 
@@ -27,6 +29,9 @@ class Rarely:
 
     def count(self, what: str, now: float) -> int:
         """Count one more. Return how many there were since it was told last; 0 where it is too early to tell."""
+        if len(self._told_at) > MOST_KINDS:
+            self._told_at.clear()
+            self._count.clear()
         self._count[what] += 1
         told_at = self._told_at.get(what)
         if told_at is not None and now - told_at < self._every_seconds:

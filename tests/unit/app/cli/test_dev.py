@@ -33,6 +33,23 @@ def test_what_is_neither_result_nor_dead_letter_is_not_shown(value: bytes, capsy
     assert capsys.readouterr().err == ""
 
 
+def test_a_source_whose_events_are_all_dead_letters_does_not_fill_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    show, source = dev._Show(clock=lambda: now), {"topic": "headgate/sources/trades"}
+    for seconds in (0.0, 1.0, 2.0, 60.0):
+        now = seconds
+        show(record(code="filter_failed", reason="gt of a text", remedy="ask another", source=source))
+        show(record(code="run_failed", reason="no", remedy="mend it", source={"topic": "headgate.events"}))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "gt of" in line] == [
+        "dlq      | filter_failed gt of a text",
+        "dlq      | filter_failed gt of a text (3 times)",
+    ]
+    assert sum("run_failed" in line for line in lines) == 4
+
+
 def test_a_record_commands_no_terminal_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
     show, title = dev._Show(), "\x1b]0;mine\x07"
     show(record(run_id=title, status=title, error={"message": title}))

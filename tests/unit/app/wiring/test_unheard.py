@@ -108,8 +108,9 @@ def test_a_source_that_nobody_listens_to_is_told_of_once(workers: Workers) -> No
     for topic in ("trades/a", "trades/b"):
         workers.sent(topic, by="trades")
     workers.sent("news/item", by="news")
+    workers.sent("run-12ab/answer", by="run-12ab")
     workers.sent("x")
-    workers.counts = {1: (0, 4)}
+    workers.counts = {1: (0, 5)}
     watch.look(KafkaSettings(), [1])
     assert said == [
         "events of source news match no workflow: news/item (told once)",
@@ -117,6 +118,6 @@ def test_a_source_that_nobody_listens_to_is_told_of_once(workers: Workers) -> No
         "1 event matched no workflow: x",
     ]
     workers.sent("trades/c", by="trades")
-    workers.counts = {1: (0, 5)}
+    workers.counts = {1: (0, 6)}
     watch.look(KafkaSettings(), [1])
     assert len(said) == 3
