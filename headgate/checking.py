@@ -5,8 +5,9 @@ has to be there, a real one or one made for the test, and to have some events th
 """
 
 import asyncio
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -97,15 +98,25 @@ async def _read(
     emitted: list[_Emitted] = []
     enough = asyncio.Event()
     name, one = provider.__name__, provider()
+    calls: list[Coroutine[Any, Any, None]] = []
+    inside: set[asyncio.Task[Any] | None] = set()
 
-    async def emit(event: SourceEvent, *, position: Any = _NOTHING) -> None:
+    def emit(event: SourceEvent, *, position: Any = _NOTHING) -> Coroutine[Any, Any, None]:
+        calls.append(call := emitting(event, position))
+        return call
+
+    async def emitting(event: SourceEvent, position: Any) -> None:
         _check_event(name, event, position)
         if len(emitted) < most:
             emitted.append(_Emitted(event=event, position=position))
         if len(emitted) == most:
             enough.set()
         if enough.is_set() or not durable:
-            await asyncio.get_running_loop().create_future()  # it is ended here, as when its process stops
+            inside.add(task := asyncio.current_task())
+            try:
+                await asyncio.get_running_loop().create_future()  # it is ended here, as when its process stops
+            finally:
+                inside.discard(task)
 
     tasks: list[asyncio.Future[Any]] = []
     try:
@@ -116,6 +127,7 @@ async def _read(
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not enough.is_set():
                 running.result()
+                _check_awaited(name, calls)
                 raise BrokenContract(
                     f"`run` of {name} returned after {len(emitted)} events. It reads until it is cancelled, or raises "
                     "Disconnected."
@@ -124,15 +136,29 @@ async def _read(
             with suppress(asyncio.CancelledError):
                 await running
             await one.shutdown()
+        if inside:
+            raise BrokenContract(
+                f"{name} still emits after `run` and `shutdown` have ended. Await each `emit` in `run`, so that it "
+                "ends with it."
+            )
     except TimeoutError:
+        _check_awaited(name, calls)
         raise BrokenContract(
             f"{name} has emitted {len(emitted)} of {most} events within {seconds:g} s, or did not end when it was "
             "cancelled. Let the other side have some, allow more `seconds`, and let CancelledError pass."
         ) from None
     finally:
-        for task in tasks:
+        for task in (*tasks, *filter(None, inside)):
             task.cancel()
     return emitted
+
+
+def _check_awaited(name: str, calls: Sequence[Coroutine[Any, Any, None]]) -> None:
+    left = [call for call in calls if inspect.getcoroutinestate(call) == inspect.CORO_CREATED]
+    for call in left:
+        call.close()
+    if left:
+        raise BrokenContract(f"{name} calls `emit` and does not await it. Nothing is published so: `await emit(...)`.")
 
 
 def _check_form(provider: type[TriggerProvider]) -> None:

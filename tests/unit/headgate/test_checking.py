@@ -144,6 +144,21 @@ class Short(Counting):
         await emit(self.event(1), position=1)
 
 
+class Scattering(Counting):
+    """Waits for nothing that it emits."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        self.tasks = [asyncio.create_task(emit(self.event(number), position=number)) for number in range(1, 4)]
+        await asyncio.gather(asyncio.get_running_loop().create_future())
+
+
+class Forgetful(Counting):
+    """Calls `emit`, and that is all."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        emit(self.event(1), position=1)  # type: ignore[unused-coroutine]
+
+
 class Silent(Counting):
     """Emits nothing."""
 
@@ -180,6 +195,8 @@ class Exampleless(Counting):
         (Placeless, "emits 'n2' without a position"),
         (Odd, "a position that is no JSON"),
         (Short, "returned after 1 events"),
+        (Scattering, "still emits after `run` and `shutdown` have ended"),
+        (Forgetful, "calls `emit` and does not await it"),
     ],
 )
 async def test_what_breaks_it_is_told_with_the_remedy(provider: type[Counting], words: str) -> None:
