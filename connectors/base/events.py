@@ -160,7 +160,7 @@ def _shown(created: datetime) -> str | None:
     """Return a time in UTC; None for one at the ends of all time whose zone leads beyond them."""
     try:
         return created.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    except OverflowError:
+    except (OverflowError, ValueError):
         return None
 
 
@@ -173,3 +173,5 @@ def _readable(data: Any) -> bytes:
         return repr(data).encode(errors="replace")
     except RecursionError:
         return b"(it is nested too deep to be shown)"
+    except ValueError:
+        return b"(it has a number that is too long to be shown)"

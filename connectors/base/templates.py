@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MOST_CHARS: Final = 1024
-_PLACE: Final = re.compile(r"\{\{\s*([^{}]{1,300}?)\s*\}\}")
+_PLACE: Final = re.compile(r"\{\{([^{}]{1,300})\}\}")
 _PATH: Final = re.compile(r"[A-Za-z0-9_$@:-]+(?:\.[A-Za-z0-9_$@:-]+)*", re.ASCII)
 _ROOTS: Final = frozenset({"id", "type", "key", "data", "source"})
 MISSING: Final = object()
@@ -41,14 +41,16 @@ class Template:
     @classmethod
     def parse(cls, text: str, *, roots: frozenset[str] = _ROOTS) -> "Template":
         """Raises TemplateError."""
-        parts = _PLACE.split(text)
+        parts = [part.strip() if number % 2 else part for number, part in enumerate(_PLACE.split(text))]
         for literal in parts[::2]:
             if "{{" in literal or "}}" in literal:
-                raise TemplateError(f"{text!r} has a `{{{{` or `}}}}` without its other half")
+                raise TemplateError(f"{_short(text)} has a `{{{{` or `}}}}` without its other half")
         for path in parts[1::2]:
             if _PATH.fullmatch(path) is None or path.split(".")[0] not in roots:
                 known = ", ".join(sorted(roots))
-                raise TemplateError(f"{path!r} in {text!r} is no field of an event; paths begin with one of {known}")
+                raise TemplateError(
+                    f"{path!r} in {_short(text)} is no field of an event; paths begin with one of {known}"
+                )
         return cls(text=text, parts=tuple(parts))
 
     def render(self, scope: Mapping[str, Any]) -> str:
@@ -57,7 +59,7 @@ class Template:
             return self.text
         made = "".join(part if number % 2 == 0 else _plain(scope, part) for number, part in enumerate(self.parts))
         if len(made) > MOST_CHARS:
-            raise TemplateError(f"{self.text!r} became {len(made)} characters long, {MOST_CHARS} are allowed")
+            raise TemplateError(f"{_short(self.text)} became {len(made)} characters long, {MOST_CHARS} are allowed")
         return made
 
 
@@ -67,7 +69,14 @@ def _plain(scope: Mapping[str, Any], path: str) -> str:
         case bool():
             return "true" if value else "false"
         case str() | int() | float():
-            return str(value)
+            try:
+                return str(value)
+            except ValueError:  # an integer of more than 4,300 digits
+                raise TemplateError(f"the field {path} of the event is too long a number") from None
         case _:
             found = "is missing" if value is MISSING else f"is {type(value).__name__}, not a text or a number"
             raise TemplateError(f"the field {path} of the event {found}")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:197]}...")

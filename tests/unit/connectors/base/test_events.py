@@ -86,7 +86,11 @@ def test_what_no_json_can_hold_is_shown_in_its_dead_letter_as_far_as_it_can_be()
     deep: Any = 1
     for _ in range(1_000):  # as deep as orjson reads, and deeper than anything writes
         deep = [deep]
-    for data, shown in ((2**64, "18446744073709551616"), (deep, "(it is nested too deep to be shown)")):
+    for data, shown in (
+        (2**64, "18446744073709551616"),
+        (deep, "(it is nested too deep to be shown)"),
+        ({"n": 10**5_000}, "(it has a number that is too long to be shown)"),
+    ):
         item = received(data=data)
         with pytest.raises(NotAnEvent) as raised:
             maker().event(item, at_ms=0)
@@ -95,7 +99,7 @@ def test_what_no_json_can_hold_is_shown_in_its_dead_letter_as_far_as_it_can_be()
 
 
 def test_a_time_at_the_ends_of_all_time_is_left_out() -> None:
-    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00"):
         made = maker().event(received(created_at=datetime.fromisoformat(at)), at_ms=0)
         assert made is not None
         assert "created_at" not in orjson.loads(made.value)

@@ -12,7 +12,13 @@ SCOPE = {
     "id": "7",
     "type": "created",
     "key": None,
-    "data": {"user": {"id": 42, "vip": True}, "tags": ["a", "b"], "huge": "x" * 2000, "price": 1.5},
+    "data": {
+        "user": {"id": 42, "vip": True},
+        "tags": ["a", "b"],
+        "huge": "x" * 2000,
+        "number": 10**5_000,
+        "price": 1.5,
+    },
     "source": {"id": "feed", "kind": "rss"},
 }
 
@@ -38,6 +44,7 @@ def test_fields_take_their_places(text: str, made: str) -> None:
         ("{{ data.user }}", "is dict"),
         ("{{ key }}", "is NoneType"),
         ("{{ data.huge }}", "2000 characters"),
+        ("{{ data.number }}", "too long a number"),
     ],
 )
 def test_what_an_event_lacks_is_named(text: str, words: str) -> None:
@@ -51,6 +58,14 @@ def test_what_an_event_lacks_is_named(text: str, words: str) -> None:
 def test_nothing_but_fields_of_events_is_a_template(text: str) -> None:
     with pytest.raises(TemplateError):
         Template.parse(text)
+
+
+@pytest.mark.parametrize("text", ["{{" + " " * 300_000, "{{" * 150_000, ("{{" + " " * 290) * 1_000, "{{ a" * 75_000])
+def test_no_template_takes_longer_than_its_length(text: str) -> None:
+    with pytest.raises(TemplateError) as caught:  # not in hours
+        Template.parse(text)
+
+    assert len(str(caught.value)) < 1_000
 
 
 @given(st.text(max_size=60), st.recursive(st.none() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
