@@ -14,6 +14,7 @@ from benchmarks import (
     broker,
     calls,
     catalog,
+    connectors,
     dedup,
     durable,
     durable_sides,
@@ -46,6 +47,7 @@ MODES = {
     "timers": timers.run,
     "calls": calls.run,
     "journal": journal.run,
+    "connectors": connectors.run,
 }
 DURABLE = ("durable", "waiting", "timers", "calls", "journal")
 RESULTS = processes.ROOT / "benchmarks" / "results"

@@ -81,9 +81,13 @@ def requests(run: str, *, length: int, port: int) -> Iterator[bytes]:
 
 
 async def ask(port: int, run: str, *, length: int, seconds: float) -> dict[str, Any]:
+    """Keep 64 connections busy with requests of `length` events each."""
+    return await ask_with(requests(run, length=length, port=port), port, length=length, seconds=seconds)
+
+
+async def ask_with(source: Iterator[bytes], port: int, *, length: int, seconds: float) -> dict[str, Any]:
     """Keep 64 connections busy for `seconds`; return acknowledgements per second and how long each took."""
     loop = asyncio.get_running_loop()
-    source = requests(run, length=length, port=port)
     began = time.perf_counter()
     connections = [
         (await loop.create_connection(lambda: Connection(source, began + seconds), "127.0.0.1", port))[1]

@@ -13,7 +13,7 @@ import psutil
 
 from benchmarks import broker, catalog, durable_peers, processes
 
-OURS = ("aiokafka", "confluent-kafka", "faust-streaming", "fastapi", "orjson", "uvicorn", "uvloop")
+OURS = ("aiohttp", "aiokafka", "confluent-kafka", "faust-streaming", "fastapi", "orjson", "uvicorn", "uvloop")
 DURABLE_PEERS = ("dbos", "hypercorn", "restate-sdk", "uvicorn")
 PEERS = ("aiokafka", "confluent-kafka", "faststream", "faust-streaming", "quixstreams", "uvloop")
 

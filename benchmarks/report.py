@@ -51,6 +51,58 @@ def write(folder: Path) -> Path:
     return PAGE
 
 
+def _connectors(measured: dict[str, Any]) -> str:
+    summary, titles = measured["summary"], measured["titles"]
+    rows: list[tuple[Any, ...]] = []
+    for kind, title in titles.items():
+        one = summary.get(f"{kind}/flood/headgate")
+        if one is not None:
+            used = (one["cpu_us_per_event"], one["broker_cpu_us_per_event"], f"{one['peak_rss_mb']:,.0f}")
+            acks = (one.get("ack_p50_ms"), one.get("ack_p99_ms"))
+            rows.append((title, f"{one['per_second']:,.0f}", *used, *acks, one["lost"], one["doubled"]))
+    columns: tuple[str, ...] = (
+        "source",
+        "events/s",
+        "CPU µs/event",
+        "broker",
+        "peak MB",
+        "p50",
+        "p99",
+        "lost",
+        "doubled",
+    )
+    text = [
+        "## Sources\n",
+        (
+            "One source in one `headgate connectors`, its peer on the same machine, events of 1 KB as fast as they are "
+            "taken: from the first to the last of them in `headgate.events` (feeds and files: from when they are "
+            "there). p50 and p99 are ms from receipt to the acknowledgement by the broker (acks=all, idempotent), as "
+            "the process says itself, under that flood. Every event is accounted for.\n"
+        ),
+        _table(columns, rows),
+        "Not measured: " + "; ".join(f"{kind} ({why})" for kind, why in measured["skipped"].items()) + ".\n",
+        (
+            "The same work by aiohttp and aiokafka alone, without framework, positions, status, filters or dead "
+            f"letters; ratios are Headgate ÷ bare. Paced: an open loop of {measured['rate']:,} messages/s for "
+            f"{measured['paced_seconds']:.0f} s, ms from the intended time of each to its arrival at a consumer. "
+            f"Webhooks: signed as GitHub's, {measured['connections']} keep-alive connections in a closed loop, ms from "
+            "request to answer, which comes once the broker has the event.\n"
+        ),
+    ]
+    names = {"headgate": "Headgate", "bare": "aiohttp and aiokafka"}
+    rows = []
+    for form, what in (("flood", "websocket"), ("paced", "websocket"), ("flood", "webhook")):
+        for side, name in names.items():
+            one = summary.get(f"{what}/{form}/{side}")
+            if one is not None:
+                ratios = (one.get("rate_ratio", ""), one["cpu_us_per_event"], one.get("cpu_ratio", ""))
+                times = [one.get(column, "") for column in ("p50_ms", "p99_ms", "max_ms")]
+                title = f"{titles.get(what, 'webhook')}, {form}"
+                rows.append((title, name, f"{one['per_second']:,.0f}", *ratios, *times, one["lost"], one["doubled"]))
+    columns = ("load", "side", "events/s", "ratio", "CPU µs/event", "ratio", "p50", "p99", "max", "lost", "doubled")
+    return "\n".join([*text, _table(columns, rows)])
+
+
 def _throughput(measured: dict[str, Any]) -> str:
     text = ["## Events to results\n"]
     forms = {
@@ -305,6 +357,8 @@ def _machine(measured: dict[str, Any]) -> str:
     shown = {name: facts["peers"][name] for name in ("faststream", "quixstreams") if name in facts["peers"]}
     if "sides" in measured:  # durable runs have other peers
         shown = facts["durable_peers"]
+    if "titles" in measured:  # sources stand beside what is installed here anyway
+        shown = {}
     packages = {**facts["packages"]} | shown
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     quick = " Quick run: not a measurement." if measured["quick"] else ""
@@ -324,6 +378,7 @@ SECTIONS = {
     "throughput": _throughput,
     "latency": _latency,
     "gateway": _gateway,
+    "connectors": _connectors,
     "idle": _idle,
     "scaling": _scaling,
     "dedup": _dedup,

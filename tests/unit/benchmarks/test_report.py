@@ -35,6 +35,40 @@ def test_the_page_has_a_section_for_what_was_measured_and_none_for_the_rest(
     assert [line for line in page.splitlines() if line.startswith("## ")] == ["## Idle"]
 
 
+def test_sources_stand_beside_the_same_work_without_a_framework(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flood = {"per_second": 18_000, "cpu_us_per_event": 24.5, "broker_cpu_us_per_event": 9.1, "peak_rss_mb": 80.0}
+    summary = {
+        "websocket/flood/headgate": {
+            **flood,
+            "ack_p50_ms": 8.1,
+            "ack_p99_ms": 21.0,
+            "rate_ratio": 0.5,
+            "cpu_ratio": 2.0,
+        },
+        "websocket/flood/bare": {**flood, "per_second": 36_000},
+    }
+    measured = {
+        "quick": False,
+        "machine": MACHINE,
+        "rate": 10_000,
+        "paced_seconds": 30.0,
+        "connections": 64,
+        "titles": {"websocket": "WebSocket", "redis": "Redis Streams"},
+        "skipped": {"cron": "there is no rate"},
+        "summary": {name: {**one, "lost": 0, "doubled": 0} for name, one in summary.items()},
+    }
+    (tmp_path / "connectors.json").write_text(json.dumps(measured))
+    monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
+    page = report.write(tmp_path).read_text()
+    assert "| WebSocket | 18,000 | 24.5 | 9.1 | 80 | 8.1 | 21.0 | 0 | 0 |" in page
+    assert "| WebSocket, flood | Headgate | 18,000 | 0.5 | 24.5 | 2.0 |  |  |  | 0 | 0 |" in page
+    assert "| WebSocket, flood | aiohttp and aiokafka | 36,000 |" in page
+    assert "Not measured: cron (there is no rate)." in page
+    assert "faststream" not in page.partition("<sub>")[2]
+
+
 def test_without_results_nothing_is_written_and_the_way_to_get_some_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="make bench"):
         report.write(tmp_path)
