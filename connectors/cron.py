@@ -24,6 +24,8 @@ from topics.timestamps import milliseconds, rfc3339
 
 EXAMPLE: Final[dict[str, Any]] = {"schedule": "0 9 * * MON-FRI", "timezone": "Europe/Berlin"}
 DELIVERY: Final = Delivery.EXACTLY_ONCE
+EMITS: Final = """\
+`tick`: `{scheduledAt, firedAt}`, the instant for which it was scheduled and the one at which it was told."""
 
 SLICE_SECONDS: Final = 30.0
 """The clock is looked at again at least this often: it may have been put forward or back meanwhile."""

@@ -19,6 +19,9 @@ EXAMPLE: Final[dict[str, Any]] = {
     "credentials": "{{ env.GOOGLE_CREDENTIALS }}",
 }
 DELIVERY: Final = Delivery.AT_LEAST_ONCE
+EMITS: Final = """\
+`message`, or what the attribute `type_attribute` says. The data is `{body, attributes, message_id}`, and
+`ordering_key` and `delivery_attempt` where the subscription has them. The key is the ordering key."""
 
 EVENT_TYPE: Final = "message"
 

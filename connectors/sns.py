@@ -24,6 +24,9 @@ EXAMPLE: Final[dict[str, Any]] = {
     "subscribe": True,
 }
 DELIVERY: Final = Delivery.AT_LEAST_ONCE
+EMITS: Final = """\
+`notification`: `{message, subject, attributes, message_id, topic_arn, received_count}`. The key is the group of a
+FIFO topic."""
 
 EVENT_TYPE: Final = "notification"
 

@@ -17,6 +17,9 @@ from connectors.base.sqs import Message, Queue, QueueOptions
 
 EXAMPLE: Final[dict[str, Any]] = {"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}
 DELIVERY: Final = Delivery.AT_LEAST_ONCE
+EMITS: Final = """\
+`message`, or what the attribute `type_attribute` says. The data is `{body, attributes, message_id, received_count}`,
+and `group_id`, `subject` and `topic_arn` where there are some. The key is the group."""
 
 EVENT_TYPE: Final = "message"
 

@@ -93,6 +93,8 @@ def page() -> str:
 def _section(kind: Kind) -> str:
     paragraphs = _paragraphs(kind)
     parts = [f"## {kind.name}", paragraphs[0], f"Delivery: {_promise(kind)}", *paragraphs[1:]]
+    if (emitted := describing.emitted(kind)) is not None:
+        parts.append(f"Events: {emitted}")
     if kind.make is None:
         parts.append("The gateway receives it, nothing else runs: see [HTTP](http.md#post-webhooksproviderid).")
     parts.append(

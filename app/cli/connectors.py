@@ -151,11 +151,15 @@ def kinds(kind: str | None, *, json: bool) -> None:
     if json:
         output.echo_json(describing.described(one))
         return
-    click.echo(f"{one.meaning}\nDelivery: {one.delivery.value}\n")
-    rows = [(o.name, o.type, o.default, o.meaning) for o in describing.options_of(one.config)]
+    click.echo(f"{one.meaning}\nDelivery: {one.delivery.value}")
+    if (emitted := describing.emitted(one)) is not None:
+        click.echo(f"Events: {emitted}")
+    click.echo()
+    rows = [(o.name, o.type, o.default or "required", o.meaning) for o in describing.options_of(one.config)]
     output.table(("option", "type", "default", "meaning"), rows)
     if (sent := describing.sent_through(one)) is not None:
         click.echo(f"\nSent through it: {sent}")
+    click.echo("\nBeside its options a source may have `filter`, `topic`, `key`, `reconnect` and `paused`.")
     click.echo(f"\nExample:\n{describing.example_of(one)}")
 
 

@@ -1,9 +1,10 @@
 """What a kind of source is to the frame, and the frame to it. Everybody here imports this; it imports nobody.
 
-A module `connectors/<kind>.py` has four names:
+A module `connectors/<kind>.py` has five names:
 
     EXAMPLE: options as a user writes them; printed in the docs, loaded by the contract suite
     DELIVERY: a `Delivery`, what its users can count on
+    EMITS: a text that says which types its events have, what is in their data, and what their key is
     Config: its options, a subclass of `connectors.base.options.Options`
     Source: `Source(config, site)`, which reads
 

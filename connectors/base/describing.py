@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from connectors.base import durations
 from connectors.base.options import Options
 from connectors.base.registry import Kind
 
@@ -27,10 +28,11 @@ def options_of(config: type[BaseModel], prefix: str = "", depth: int = 3) -> Ite
     schema = config.model_json_schema()
     for name, field in config.model_fields.items():
         shown = field.alias or name
+        kind = _type(schema["properties"].get(shown, {}), schema.get("$defs", {}))
         yield Described(
             name=prefix + shown,
-            type=_type(schema["properties"].get(shown, {}), schema.get("$defs", {})),
-            default=_default(field.get_default(call_default_factory=False)) if not field.is_required() else "",
+            type=kind,
+            default="" if field.is_required() else _default(field.get_default(call_default_factory=False), kind),
             meaning=" ".join((field.description or "").split()),
         )
         for inner in _models(field.annotation):
@@ -45,9 +47,15 @@ def described(kind: Kind) -> dict[str, Any]:
         "meaning": kind.meaning,
         "delivery": kind.delivery.value,
         "example": dict(kind.example),
+        "emits": emitted(kind),
         "sends": sent_through(kind),
         "schema": kind.config.model_json_schema(),
     }
+
+
+def emitted(kind: Kind) -> str | None:
+    """Return what the events of a kind are, None where its module (a third party's) has no EMITS."""
+    return getattr(kind.module, "EMITS", None)
 
 
 def sent_through(kind: Kind) -> str | None:
@@ -97,7 +105,7 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
             return str(other)
 
 
-def _default(value: Any) -> str:
+def _default(value: Any, kind: str) -> str:
     if value is PydanticUndefined or value is None:
         return "none"
     if isinstance(value, BaseModel):
@@ -106,6 +114,8 @@ def _default(value: Any) -> str:
         return "true" if value else "false"
     if value == "":
         return '""'
+    if kind.startswith("duration"):
+        return durations.shown(value)
     if isinstance(value, frozenset):
         value = sorted(value)
     if isinstance(value, tuple | list | dict):

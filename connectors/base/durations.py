@@ -30,3 +30,11 @@ def seconds(value: Any) -> Any:
     if re.fullmatch(r"\s*\d{1,12}(\.\d{1,9})?\s*", value, re.ASCII):
         return float(value)
     return parse(value)
+
+
+def shown(seconds: float) -> str:
+    """Return a duration as people write it, in one unit: `90s`, `15m`, `2d`."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds // length:g}{unit}"
+    return f"{seconds:g}s"

@@ -21,6 +21,9 @@ EXAMPLE: Final[dict[str, Any]] = {
     "events": ["message_create", "interaction_create"],
 }
 DELIVERY: Final = Delivery.AT_LEAST_ONCE
+EMITS: Final = """\
+Discord's types in lower case (`message_create`, `interaction_create`, ...). The data is what Discord says: of a
+message `{id, channel_id, guild_id, author, content, ...}`. The key is the channel, else the guild."""
 SENDS: Final = """\
 `{channel, content, embeds, components, allowed_mentions, flags, reply_to, tts}` is a message into a channel, as an
 answer to the message `reply_to` if that is given. With `action` it is something else: `reaction` with `channel`,
@@ -28,4 +31,4 @@ answer to the message `reply_to` if that is given. With `action` it is something
 of it; `type: 5` says that the answer comes later); `edit_answer` with `application`, `token` and `content` (within 15
 minutes). Discord makes a repeated message once."""
 
-__all__ = ["DELIVERY", "EXAMPLE", "SENDS", "Config", "Source"]
+__all__ = ["DELIVERY", "EMITS", "EXAMPLE", "SENDS", "Config", "Source"]

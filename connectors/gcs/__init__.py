@@ -4,6 +4,13 @@ Notifications (`mode: queue`) come through a Pub/Sub subscription, at least once
 differs between two looks, and needs no more than the bucket. New metadata are an update, too.
 """
 
+from typing import Final
+
 from connectors.gcs.source import DELIVERY, EXAMPLE, Config, Source
 
-__all__ = ["DELIVERY", "EXAMPLE", "Config", "Source"]
+EMITS: Final = """\
+`create`, `update` and `delete`: `{bucket, key, generation, size_bytes, ...}`, from notifications with `event`; with
+the option `content` also `content` and `content_omitted`. What a listing misses is `{bucket, key}`. The key is the
+object's."""
+
+__all__ = ["DELIVERY", "EMITS", "EXAMPLE", "Config", "Source"]

@@ -1,6 +1,12 @@
 """Topics of any Kafka cluster: each record is an event, and the offsets are the position."""
 
+from typing import Final
+
 from connectors.kafka.config import DELIVERY, EXAMPLE, Config
 from connectors.kafka.source import Source
 
-__all__ = ["DELIVERY", "EXAMPLE", "Config", "Source"]
+EMITS: Final = """\
+the record's topic (option `type`). The data is the record's value, with `data: record` it is `{topic, partition,
+offset, timestamp, key, headers, value}`. The key is the record's (option `key`)."""
+
+__all__ = ["DELIVERY", "EMITS", "EXAMPLE", "Config", "Source"]

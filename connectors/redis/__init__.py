@@ -26,6 +26,9 @@ EXAMPLE: Final[dict[str, Any]] = {
     "streams": ["orders"],
 }
 DELIVERY: Final = Delivery.AT_LEAST_ONCE
+EMITS: Final = """\
+the name of the stream, or what `type_field` of the entry says. The data is an object of the entry's fields, or the
+JSON of its `data_field`. The key is its `key_field`."""
 
 _ACKS_AT_ONCE: Final = 500
 _LAST_ACKS_SECONDS: Final = 5.0

@@ -27,6 +27,10 @@ EXAMPLE: Final = {
     "events": ["app_mention", "slash_command"],
 }
 DELIVERY: Final = contract.Delivery.AT_LEAST_ONCE
+EMITS: Final = """\
+the type of the event within (`message`, `app_mention`, ...), `interactive` or `slash_command`. The data is Slack's
+payload: of an event `{team_id, event_id, event_time, event: {type, channel, user, text, ...}, ...}`, of a command
+`{command, text, channel_id, user_id, response_url, ...}`. The key is the channel, else the user."""
 SENDS: Final = """\
 the arguments of a method of Slack's Web API, with the bot token: `{channel, text, blocks, thread_ts, ...}` for
 `chat.postMessage`, or another one that `method` names: `chat.postEphemeral`, `chat.update`, `chat.delete`,

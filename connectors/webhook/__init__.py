@@ -14,9 +14,13 @@ from connectors.webhook.receiver import Receiver
 
 EXAMPLE: Final[dict[str, Any]] = {"provider": "github", "secret": "{{ env.GITHUB_WEBHOOK_SECRET }}"}
 DELIVERY: Final = Delivery.AT_LEAST_ONCE
+EMITS: Final = """\
+the type that the provider says (of `github` the `X-GitHub-Event`), else `received`. The data is `{body, encoding,
+headers, query}`, with `publish: body` the body alone."""
 
 __all__ = [
     "DELIVERY",
+    "EMITS",
     "EXAMPLE",
     "Accepted",
     "Answered",

@@ -22,8 +22,11 @@ EXAMPLE: Final[dict[str, Any]] = {
     "id_pointer": "/id",
 }
 DELIVERY: Final = Delivery.BEST_EFFORT
+EMITS: Final = """\
+the message's `type`, else its `event`, else `message` (option `type_pointer`). The data is the message (option
+`form`)."""
 SENDS: Final = """\
 the object itself as a JSON message; with `send_as: text` its member `text`, as it is. What the service answers is an
 event like any other."""
 
-__all__ = ["DELIVERY", "EXAMPLE", "SENDS", "Config", "Source"]
+__all__ = ["DELIVERY", "EMITS", "EXAMPLE", "SENDS", "Config", "Source"]

@@ -103,6 +103,8 @@ def test_kinds_are_listed_and_described(run: Run) -> None:
     shown = run("connectors", "kinds", "cron")
     assert "schedule" in shown
     assert "kind: cron" in shown
+    assert "Events: `tick`: `{scheduledAt, firedAt}`" in shown
+    assert "schedule        text              required" in shown
     assert orjson.loads(run("connectors", "kinds", "cron", "--json"))["schema"]["properties"]["schedule"]
     assert "Did you mean 'cron'" in run("connectors", "kinds", "crom", code=2)
 

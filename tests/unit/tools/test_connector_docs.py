@@ -35,6 +35,11 @@ def test_nothing_of_the_code_of_a_kind_is_in_its_section(kind: str) -> None:
     assert registry.load(kind).meaning.endswith(".")
 
 
+@KINDS
+def test_what_its_events_are_is_told(kind: str) -> None:
+    assert f"\n\nEvents: {describing.emitted(registry.load(kind))}\n\n" in section_of(kind)
+
+
 def test_all_that_a_source_has_is_told() -> None:
     assert set(connector_docs.FIELDS) == FIELDS
     assert list(connector_docs.OPERATORS) == list(filters.OPERATORS)

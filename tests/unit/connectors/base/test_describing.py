@@ -46,7 +46,7 @@ def test_each_option_has_type_default_and_meaning() -> None:
     assert [
         ("url", "text", "", "Where it is."),
         ("token", "secret or none", "none", "A secret."),
-        ("wait", "duration", "5.0", "How long."),
+        ("wait", "duration", "5s", "How long."),
         ("several", "list of object", "none", "Some."),
         ("several.name", "text", "", "A name."),
         ("names", "list of text", "a, b", "Names."),
@@ -66,6 +66,16 @@ def test_every_kind_can_be_described(kind: str) -> None:
     assert list(describing.options_of(found.config))
     assert describing.described(found)["schema"]["properties"]
     assert describing.example_of(found).startswith("sources:\n- id: my-")
+
+
+@pytest.mark.parametrize("kind", sorted(registry.ours()))
+def test_each_kind_says_what_its_events_are(kind: str) -> None:
+    told = describing.emitted(registry.load(kind))
+
+    assert told is not None
+    assert told.endswith(".")
+    assert "`" in told
+    assert describing.described(registry.load(kind))["emits"] == told
 
 
 def test_what_can_be_sent_through_a_kind_is_told_and_nothing_where_it_cannot() -> None:

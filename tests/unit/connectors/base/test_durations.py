@@ -22,3 +22,11 @@ def test_what_is_none_says_what_is_accepted(text: str) -> None:
 
 def test_numbers_are_seconds_also_as_texts() -> None:
     assert (5, 5.0, 2.5) == (durations.seconds(5), durations.seconds("5"), durations.seconds(" 2.5 "))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.25, "0.25s"), (5.0, "5s"), (90, "90s"), (900.0, "15m"), (7200, "2h"), (172_800, "2d")]
+)
+def test_durations_are_shown_as_people_write_them(seconds: float, text: str) -> None:
+    assert text == durations.shown(seconds)
+    assert seconds == durations.parse(text)
