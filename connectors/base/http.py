@@ -383,10 +383,8 @@ def _handshake(error: aiohttp.WSServerHandshakeError, where: str, now: datetime)
         return Refused(f"{message}; check the credentials", reason="unauthorized")
     if status in (404, 410, 426):
         return Refused(f"{message}; check the URL", reason=f"http_{status}")
-    if status < 400:
-        message += ", which is no WebSocket; check the URL"
-    wait = retry_after(error.headers or {}, now)
-    return NotConnected(message, reason=f"http_{status}", retry_after_seconds=wait)
+    words = message if status >= 400 else f"{message}, which is no WebSocket; check the URL"
+    return NotConnected(words, reason=f"http_{status}", retry_after_seconds=retry_after(error.headers or {}, now))
 
 
 @contextmanager
