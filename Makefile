@@ -4,8 +4,9 @@ VENV  := .venv/bin
 SEEDS ?= 20000
 KILLS ?= 30
 UV    ?= uv
+PEERS := $(or $(HEADGATE_PEERS),$(CURDIR)/.venv-connector-peers)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint types check simulate chaos fleet fuzz bench docs lock lock-jars clean
+.PHONY: help setup demo dev test lint types check simulate chaos fleet fuzz test-peers bench docs lock lock-jars clean
 
 help: ## this list
 	@if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; fi; \
@@ -22,6 +23,10 @@ dev: setup ## headgate dev on examples/webshop; PATHS=… for other workflows
 
 test: check ## all checks and all tests
 	@$(VENV)/python -m pytest $(ARGS)
+
+test-peers: .venv/.installed-dev ## connectors against programs of others: installs them, says what cannot be had
+	@tools/connector_peers.sh system && HEADGATE_PEERS=$(PEERS) HEADGATE_FEED_CORPUS=$(PEERS)/feeds/tests \
+	$(VENV)/python -m pytest tests/peers $(ARGS)
 
 check: lint types ## ruff, mypy, import contracts
 
