@@ -11,6 +11,7 @@ from topics.fields import opens_beyond_depth
 
 if TYPE_CHECKING:
     from app.kafka.records import Record
+    from topics.patterns import Pattern
 
 TOPICS = ("events", "results", "runs", "dlq")
 
@@ -20,9 +21,10 @@ TOPICS = ("events", "results", "runs", "dlq")
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record that is kept, not with the next one.")
 @click.option("--follow/--no-follow", default=True, help="Wait for what comes (default), or end with what is there.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N records.")
+@click.option("--topic", metavar="PATTERN", help="Only events on logical topics that match, such as 'tech-feed/*'.")
 @options.kafka
 @options.as_json
-def command(what: str, *, from_start: bool, follow: bool, limit: int | None, json: bool) -> None:
+def command(what: str, *, from_start: bool, follow: bool, limit: int | None, topic: str | None, json: bool) -> None:
     """Show records of headgate.WHAT as they come; Ctrl-C ends it.
 
     \b
@@ -38,22 +40,24 @@ def command(what: str, *, from_start: bool, follow: bool, limit: int | None, jso
     \b
     Examples:
       headgate tail results --from-start
+      headgate tail events --topic 'tech-feed/*'
       headgate tail dlq --from-start --no-follow --json | jq -r '.value | .code + ": " + .remedy'
     """
     from app.cli import cluster
     from app.kafka.records import Reader
     from topics import catalog
 
+    wanted = _wanted(what, topic)
     target = cluster.connect()
-    topic = catalog.qualified(target.kafka.prefix, what)
+    kafka_topic = catalog.qualified(target.kafka.prefix, what)
     show = _show_json if json else _LINES[what]
     count = 0
     try:
-        with Reader(target.kafka, target.admin, topic, from_start=from_start) as reader:
+        with Reader(target.kafka, target.admin, kafka_topic, from_start=from_start) as reader:
             if follow and not json:
-                output.note(f"Following {topic}; Ctrl-C ends.")
+                output.note(f"Following {kafka_topic}; Ctrl-C ends.")
             for record in reader.following() if follow else reader.existing():
-                if record is None:
+                if record is None or not _is_wanted(record, wanted):
                     continue
                 show(record)
                 count += 1
@@ -61,6 +65,41 @@ def command(what: str, *, from_start: bool, follow: bool, limit: int | None, jso
                     return
     except KeyboardInterrupt:
         return
+
+
+def _wanted(what: str, topic: str | None) -> "Pattern | None":
+    from topics.patterns import Pattern, PatternError
+
+    if topic is None:
+        return None
+    if what != "events":
+        raise click.UsageError(f"--topic chooses among events; {what} have none. Take `jq` on --json.")
+    try:
+        return Pattern.parse(topic)
+    except PatternError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _is_wanted(record: "Record", wanted: "Pattern | None") -> bool:
+    """Whether an event is on a topic that is wanted, whatever its form; what is no event is on none."""
+    from topics import codec
+    from topics.malformed import Malformed
+
+    if wanted is None:
+        return True
+    try:
+        event = codec.decode(
+            record.value,
+            record.key,
+            record.headers,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp_ms,
+            max_bytes=None,
+        )
+    except Malformed:
+        return False
+    return wanted.matches(event.topic)
 
 
 def _show_json(record: "Record") -> None:

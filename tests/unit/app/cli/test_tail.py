@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import click
 import orjson
 import pytest
 
@@ -36,6 +37,26 @@ PLACE = "03:04:05.678 3-42    "
 def test_an_event_is_topic_key_and_data(given: Record, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     tail._event_line(given)
     assert capsys.readouterr().out == PLACE + line + "\n"
+
+
+def test_events_can_be_chosen_by_their_logical_topic() -> None:
+    on_topic = record({"topic": "tech-feed/new_item", "data": 1})
+    in_header = record({"x": 1}, headers=(("topic", b"tech-feed/new_item"),))
+    other = record({"topic": "clock/tick", "data": 1})
+    nothing = record(b"\xff")
+    given = (on_topic, in_header, other, nothing)
+
+    assert [tail._is_wanted(one, tail._wanted("events", "tech-feed/*")) for one in given] == [True, True, False, False]
+    assert [tail._is_wanted(one, tail._wanted("events", "**")) for one in given] == [True, True, True, False]
+    assert all(tail._is_wanted(one, tail._wanted("dlq", None)) for one in given)
+
+
+@pytest.mark.parametrize(
+    ("what", "topic", "words"), [("results", "a", "among events"), ("events", "a*", "whole segment")]
+)
+def test_what_cannot_be_chosen_is_wrong_usage(what: str, topic: str, words: str) -> None:
+    with pytest.raises(click.UsageError, match=words):
+        tail._wanted(what, topic)
 
 
 @pytest.mark.parametrize(
