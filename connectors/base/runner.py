@@ -8,6 +8,7 @@ import asyncio
 import math
 import random
 import time
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -30,8 +31,14 @@ from topics.facts import Record
 from topics.sources import Cursor, Spec, State, Unsuitable
 
 DRAIN_SECONDS: Final = 5.0
+ACK_SECONDS: Final = 60.0
+"""After which acknowledgements count as lost with their connection: their events come again, under the same ids."""
 DEAD_LETTERS_SECONDS: Final = 60.0
 """How often dead letters for one reason are in the log: each of them is in Kafka."""
+
+
+class Crashed(Exception):
+    """A source has raised what no source is to raise, and a secret with it: these are its words without."""
 
 
 class Runner:
@@ -45,7 +52,7 @@ class Runner:
         self._cursor = cursor if cursor is not None and cursor.kind == spec.kind else None
         self.moved: Callable[[Cursor], None] = lambda _cursor: None
         self._source: Source | None = None
-        self._buffer = Buffer()
+        self._buffer = Buffer(around.room)
         self._stopping = asyncio.Event()
         self._secrets: frozenset[str] = frozenset()
         self._delivered = False
@@ -66,7 +73,17 @@ class Runner:
     # ---- its life --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Read until cancelled. Raises what no source is to raise."""
+        """Read until cancelled. Raises what no source is to raise, without its secrets."""
+        try:
+            await self._run()
+        except Exception as error:
+            warn("source_crashed", source=self.spec.id, kind=self.spec.kind, exception=type(error).__name__)
+            trace = "".join(traceback.format_exception(error))
+            if (shown := self.masked(trace)) != trace:
+                raise Crashed(f"source {self.spec.id!r} of kind {self.spec.kind!r}:\n{shown}") from None
+            raise
+
+    async def _run(self) -> None:
         if self.spec.paused:
             self.watched.enter(State.PAUSED)
             await self._rest(None)
@@ -127,6 +144,13 @@ class Runner:
             raise Refused(mistakes.in_options(error, registry.load(spec.kind)), reason="options") from None
         except (registry.UnknownKind, secrets.UnknownSecret, TemplateError, FilterError) as error:
             raise Refused(str(error), reason="options") from None
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 others write options: what a kind cannot stand fails this source alone
+            trace = self.masked("".join(traceback.format_exception(error)))
+            warn("source_not_made", source=spec.id, kind=spec.kind, exception=trace)
+            message = f"the kind {spec.kind!r} fails on these options with {type(error).__name__}; the log says where"
+            raise Refused(message, reason="options") from None
 
     async def _keep(self, source: Source, maker: Maker, backoff: Backoff, policy: Reconnect) -> None:
         """Connect again and again. Returns when the source is to be made anew."""
@@ -135,6 +159,8 @@ class Runner:
         logged = ""
         try:
             while True:
+                if self._stopping.is_set():
+                    await self._rest(None)
                 watched.starting(self._next_epoch())
                 self._delivered = False
                 try:
@@ -192,18 +218,17 @@ class Runner:
 
     async def _read(self, source: Source, maker: Maker) -> None:
         """Read and publish side by side until one of them ends; what was read is published whatever ended it."""
-        self._buffer = Buffer()
-        if self._stopping.is_set():
-            self._buffer.close()
+        self._buffer = buffer = Buffer(self._around.room)
         reading = asyncio.create_task(self._fill(source))
         publishing = asyncio.create_task(self._drain(maker))
         try:
             await asyncio.wait({reading, publishing}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done() and not publishing.done():
-                self._buffer.close()
+                buffer.close()
                 await publishing
         finally:
             await end([reading, publishing])
+            buffer.discard()  # what is left will be read again, and nobody waits for it to be published
             self.watched.disconnected()
         for task in (publishing, reading):  # an acknowledgement that failed comes first
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -244,12 +269,12 @@ class Runner:
                     raise maker.unreadable(item)
                 made = maker.event(item, at_ms=read.at_ms)
             except NotAnEvent as why:
+                shown = NotAnEvent(code=why.code, reason=self.masked(why.reason), remedy=why.remedy)
                 if why.code == "filter_failed":
                     results["failed"] += 1
                 if count := self._dead_letters.count(why.code, time.monotonic()):
-                    reason = self.masked(why.reason)
-                    warn("source_dead_letter", source=self.spec.id, code=why.code, reason=reason, count=count)
-                letters.append(maker.dead_letter(item, why, at_ms=read.at_ms))
+                    warn("source_dead_letter", source=self.spec.id, code=why.code, reason=shown.reason, count=count)
+                letters.append(maker.dead_letter(item, shown, at_ms=read.at_ms))
             else:
                 results["turned_away" if made is None else "passed"] += 1
                 if made is not None:
@@ -271,7 +296,13 @@ class Runner:
             else:
                 acks.append(item.ack())
         if acks:
-            for outcome in await asyncio.gather(*acks, return_exceptions=True):
+            try:
+                async with asyncio.timeout(ACK_SECONDS):
+                    outcomes = await asyncio.gather(*acks, return_exceptions=True)
+            except TimeoutError:
+                message = f"acknowledgements to source {self.spec.id!r} took longer than {ACK_SECONDS:g} s"
+                raise NotConnected(message, reason="ack_timeout") from None
+            for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
         for read in reversed(batch):

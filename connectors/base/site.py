@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from connectors.base.buffer import Room
 from connectors.base.events import Outgoing
 from connectors.base.folders import Folders
 from connectors.base.http import ClientHttp
@@ -37,6 +38,7 @@ class Around:
     secrets_folder: Path | None
     folders: Folders
     event_bytes: int
+    room: Room = field(default_factory=Room)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 

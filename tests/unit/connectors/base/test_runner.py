@@ -1,14 +1,18 @@
 """One source in the frame: what is acknowledged when, and what each end of reading leads to."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from connectors.base import registry
 from connectors.base.contract import Ended, Item, Moved, NotConnected, Received, Refused, Site, Unreadable
-from tests.unit.connectors.base.framed import Framed, Reads, running, spec
+from connectors.base.runner import Crashed
+from tests.unit.connectors.base.framed import Config, Framed, Reads, kind_of, running, spec
 from tests.unit.connectors.standing import until
 from topics.sources import Cursor, State
 
@@ -329,6 +333,22 @@ async def test_anything_else_ends_the_runner(scripted: Use) -> None:
         await asyncio.wait_for(task, 5)
 
 
+async def test_what_ends_the_runner_tells_no_secret(scripted: Use, caplog: pytest.LogCaptureFixture) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        if site.instance_id:
+            raise ZeroDivisionError("canary-123 divided by nothing")
+        yield event(1)
+
+    scripted(reads)
+    framed = Framed(spec(options={"token": "{{ env.T }}"}), environment={"T": "canary-123"})
+
+    with pytest.raises(Crashed) as caught:
+        await asyncio.wait_for(framed.runner.run(), 5)
+    shown = "".join(traceback.format_exception(caught.value)) + str([record.__dict__ for record in caplog.records])
+    assert "*** divided by nothing" in shown
+    assert "canary" not in shown.replace('"canary-123 divided', "")  # the line of this test itself
+
+
 async def test_a_stop_publishes_and_acknowledges_what_was_read(scripted: Use) -> None:
     acked: list[int] = []
 
@@ -445,3 +465,96 @@ async def test_messages_go_through_the_source_that_runs(scripted: Use) -> None:
         assert {"sent": {"a": 1}, "key": "k"} == await framed.runner.send({"a": 1}, key="k")
         with pytest.raises(Refused):
             await framed.runner.send({"refuse": True}, key="k")
+
+
+async def test_an_acknowledgement_that_never_returns_ends_the_connection_and_moves_no_position(
+    scripted: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.base.runner.ACK_SECONDS", 0.01)
+
+    async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
+        site.connected()
+        yield event(1, ack=for_ever if connection == 1 else None, position=connection)
+        await for_ever()
+
+    scripted(reads)
+    framed = Framed(spec(reconnect=FAST))
+    async with running(framed):
+        await until(lambda: bool(framed.cursors))
+
+    assert [2] == [cursor.position for cursor in framed.cursors]
+    assert [b'"id":"id1"' in one.value for one in framed.broker.events] == [True, True]
+
+
+async def test_a_kind_that_fails_on_its_options_fails_its_source_and_not_the_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make(config: Config, site: Site) -> Any:
+        raise ZeroDivisionError(f"{config.token.get_secret_value()} divided by nothing")
+
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        yield event(1)
+
+    kind = replace(kind_of(reads), make=make)
+    monkeypatch.setattr(registry, "load", lambda _name: kind)
+    framed = Framed(spec(options={"token": "{{ env.T }}"}), environment={"T": "canary-123"})
+    async with running(framed):
+        await until(lambda: framed.watched.state is State.FAILED)
+
+    assert framed.watched.status.error is not None
+    assert "fails on these options with ZeroDivisionError" in framed.watched.status.error.message
+    logged = str([record.__dict__ for record in caplog.records])
+    assert "*** divided by nothing" in logged
+    assert "canary" not in logged
+
+
+async def test_what_has_been_stopped_connects_no_more(scripted: Use) -> None:
+    connections: list[int] = []
+
+    async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
+        connections.append(connection)
+        if connection == 1:
+            raise NotConnected("it broke")
+        yield event(1)
+
+    scripted(reads)
+    framed = Framed(spec(reconnect={"base_seconds": 0.05, "max_seconds": 0.05}))
+    async with running(framed):
+        await until(lambda: framed.watched.state is State.BACKING_OFF)
+        await framed.runner.stop()
+        await asyncio.sleep(0.1)
+
+    assert connections == [1]
+
+
+async def test_a_stop_waits_for_nothing_that_will_not_be_published(scripted: Use) -> None:
+    async def ack() -> None:
+        raise NotConnected("the link broke", reason="ack")
+
+    async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
+        if connection > 1:
+            await for_ever()
+        for number in range(1_500):
+            yield event(number, ack=ack)
+
+    scripted(reads)
+    framed = Framed(spec(reconnect={"base_seconds": 60, "max_seconds": 60}))
+    async with running(framed):
+        await until(lambda: framed.watched.state is State.BACKING_OFF)
+
+        await asyncio.wait_for(framed.runner.stop(), 1)
+
+    assert framed.runner._around.room.used_bytes == 0
+
+
+async def test_a_dead_letter_tells_no_secret(scripted: Use) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        yield Unreadable(id="u", reason="canary-123 came instead", raw=b"x")
+        await for_ever()
+
+    scripted(reads)
+    framed = Framed(spec(options={"token": "{{ env.T }}"}), environment={"T": "canary-123"})
+    async with running(framed):
+        await until(lambda: bool(framed.broker.letters))
+
+    assert "*** came instead" in orjson.loads(framed.broker.letters[0].value or b"")["reason"]
