@@ -23,6 +23,7 @@ _COLOURS: Final = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m
 _RESET: Final = "\x1b[0m"
 REPEAT_SECONDS: Final = 10.0
 """How often the Kafka client may repeat itself: with its broker away, each connection complains ten times a second."""
+_REBALANCING: Final = "Heartbeat failed for group %s because it is rebalancing"
 _NOISE: Final = ("aiokafka", "faust", "mode", "kafka", "uvicorn.access", "asyncio")
 
 
@@ -80,7 +81,10 @@ def configure(
 
 
 class Seldom(logging.Filter):
-    """Lets each message of the Kafka client through once in REPEAT_SECONDS, and all other records always."""
+    """Lets each message of the Kafka client through once in REPEAT_SECONDS, and all other records always.
+
+    What it warns of whenever a process joins or leaves a group is no reason to look at anything: it is left out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,6 +93,8 @@ class Seldom(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("aiokafka") or record.levelno < logging.INFO:
             return True
+        if record.msg == _REBALANCING and record.levelno == logging.WARNING:
+            return False
         place = (record.pathname, record.lineno)
         if record.created - self._last.get(place, 0.0) < REPEAT_SECONDS:
             return False

@@ -83,6 +83,15 @@ def test_chatter_of_libraries_needs_the_debug_level() -> None:
     assert [line["event"] for line in written(stream)] == ["Heartbeat failed", "Subscribed"]
 
 
+def test_a_group_that_changes_is_no_warning() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    client = logging.getLogger("aiokafka.consumer.group_coordinator")
+    client.warning("Heartbeat failed for group %s because it is rebalancing", "headgate.connectors")
+    client.warning("Heartbeat failed: local member_id was not recognized")
+    assert [line["event"] for line in written(stream)] == ["Heartbeat failed: local member_id was not recognized"]
+
+
 def test_an_exception_comes_with_its_traceback() -> None:
     stream = io.StringIO()
     logs.configure(stream=stream)
