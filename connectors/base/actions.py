@@ -138,7 +138,7 @@ class Actions:
         if before is not None:
             await asyncio.wait([before])
         runner, answer = await self._sent(message)
-        provider = "none" if runner is None else runner.spec.kind
+        provider = "none" if runner is None else runner.watched.provider
         self._metrics.sent.labels(provider, answer["status"]).inc()
         if runner is not None and isinstance(answer.get("error"), str):
             answer["error"] = runner.masked(answer["error"])

@@ -1,8 +1,15 @@
 """The metrics of connectors: one typed list, each with its meaning. Docs are made from it."""
 
+import re
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+MOST_LABELS: Final = 200
+"""Different values of a label that sources choose; further ones are `other`."""
+OTHER: Final = "other"
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,50}", re.ASCII)
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class SourceMetrics:
@@ -10,6 +17,7 @@ class SourceMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._seen: dict[str, set[str]] = {}
         provider = ("provider",)
 
         def counter(name: str, meaning: str, labels: tuple[str, ...] = provider) -> Counter:
@@ -59,3 +67,12 @@ class SourceMetrics:
             "triggers_acks_late", "Events whose time to be acknowledged upstream was over; the source repeats them."
         )
         self.instances = gauge("triggers_instances", "Sources that this process runs, by state.", ("state",))
+
+    def bounded(self, label: str, value: str) -> str:
+        """Return a value for a label that sources choose, such as a reason: a server may choose as many as it likes."""
+        seen = self._seen.setdefault(label, set())
+        if value not in seen:
+            if len(seen) >= MOST_LABELS or _LABEL.fullmatch(value) is None:
+                return OTHER
+            seen.add(value)
+        return value

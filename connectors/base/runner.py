@@ -48,6 +48,7 @@ class Runner:
         self, spec: Spec, around: Around, watched: Watched, *, epoch: Callable[[], str], cursor: Cursor | None
     ) -> None:
         self.spec, self.watched = spec, watched
+        watched.masked = self.masked
         self._around, self._next_epoch = around, epoch
         self._cursor = cursor if cursor is not None and cursor.kind == spec.kind else None
         self.moved: Callable[[Cursor], None] = lambda _cursor: None
@@ -228,6 +229,8 @@ class Runner:
                 await publishing
         finally:
             await end([reading, publishing])
+            for task in (reading, publishing):
+                _ = task.cancelled() or task.exception()  # also when it is cancelled itself: then nobody else asks
             buffer.discard()  # what is left will be read again, and nobody waits for it to be published
             self.watched.disconnected()
         for task in (publishing, reading):  # an acknowledgement that failed comes first
@@ -291,7 +294,7 @@ class Runner:
             if isinstance(item, Moved) or item.ack is None:
                 continue
             if item.ack_within_seconds is not None and now - read.at > item.ack_within_seconds:
-                self._around.metrics.late.labels(self.spec.kind).inc()
+                self._around.metrics.late.labels(self.watched.provider).inc()
                 self.watched.note("late")
             else:
                 acks.append(item.ack())

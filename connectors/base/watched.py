@@ -25,7 +25,9 @@ class Watched:
         self, spec: Spec, *, owner: str, delivery: str, metrics: SourceMetrics, clock: Callable[[], float] = time.time
     ) -> None:
         self._clock, self._metrics = clock, metrics
-        self._kind, self._id = spec.kind, spec.id
+        self._id = spec.id
+        self.provider = spec.kind if delivery else "unknown"
+        """The kind, as metrics name it: of kinds that are not installed there may be any number."""
         self._connected_since: float | None = None
         self._lived = 0.0
         self._moved_at = clock()
@@ -34,6 +36,8 @@ class Watched:
         self._received = self._filtered = self._dead = 0
         self._notes: Counter[str] = Counter()
         self._position: Any = None
+        self.masked: Callable[[str], str] = lambda text: text
+        """Takes the secrets of the source out of a text."""
         self.changed = True
         now = self._now()
         self._status = Status(
@@ -45,10 +49,10 @@ class Watched:
             owner=owner,
             delivery=delivery,
         )
-        self._heard = metrics.bytes.labels(self._kind)
-        self._read = metrics.received.labels(self._kind)
-        self._done = metrics.published.labels(self._kind)
-        self._acked = metrics.ack_seconds.labels(self._kind)
+        self._heard = metrics.bytes.labels(self.provider)
+        self._read = metrics.received.labels(self.provider)
+        self._done = metrics.published.labels(self.provider)
+        self._acked = metrics.ack_seconds.labels(self.provider)
 
     @property
     def status(self) -> Status:
@@ -61,7 +65,7 @@ class Watched:
             events_received=self._received,
             events_filtered=self._filtered,
             dead_letters=self._dead,
-            position=_shown(self._position),
+            position=None if self._position is None else self._shown(self._position),
             notes=dict(self._notes),
         )
 
@@ -94,13 +98,13 @@ class Watched:
             self._status, connected_at_ms=self._now(), reconnect_attempts=0, next_retry_at_ms=None, error=None
         )
         self.enter(State.CONNECTED)
-        info("source_connected", source=self._id, kind=self._kind)
+        info("source_connected", source=self._id, kind=self.provider)
 
     def disconnected(self) -> None:
         """The link is gone, whatever the reason."""
         if self._connected_since is not None:
             self._lived = max(0.0, self._clock() - self._connected_since)
-            self._metrics.connection_seconds.labels(self._kind).inc(self._lived)
+            self._metrics.connection_seconds.labels(self.provider).inc(self._lived)
             self._connected_since = None
 
     def lived_seconds(self) -> float:
@@ -109,7 +113,8 @@ class Watched:
 
     def backing_off(self, reason: str, message: str, attempts: int, pause: float) -> None:
         """It is connected again after a pause."""
-        self._metrics.reconnects.labels(self._kind, reason).inc()
+        reason = self._metrics.bounded("reason", reason)
+        self._metrics.reconnects.labels(self.provider, reason).inc()
         self._status = replace(
             self._status,
             reconnect_attempts=attempts,
@@ -125,14 +130,15 @@ class Watched:
 
     def failed(self, reason: str, message: str, again_in_seconds: float | None) -> None:
         """Somebody has to mend it."""
-        self._metrics.reconnects.labels(self._kind, reason).inc()
+        reason = self._metrics.bounded("reason", reason)
+        self._metrics.reconnects.labels(self.provider, reason).inc()
         again = None if again_in_seconds is None else self._now() + int(again_in_seconds * 1000)
         self._status = replace(self._status, error=self._problem("permanent", reason, message), next_retry_at_ms=again)
         self.enter(State.FAILED)
 
     def enter(self, state: State) -> None:
         """Change to a state."""
-        self._metrics.connected.labels(self._kind, self._id).set(1 if state is State.CONNECTED else 0)
+        self._metrics.connected.labels(self.provider, self._id).set(1 if state is State.CONNECTED else 0)
         if state is not self._status.state:
             self._status = replace(self._status, state=state, since_ms=self._now())
         self.changed = True
@@ -144,13 +150,14 @@ class Watched:
 
     def note(self, what: str, count: int = 1) -> None:
         """The source counts something by itself."""
+        what = self._metrics.bounded("what", what)
         self._notes[what] += count
-        self._metrics.noted.labels(self._kind, what).inc(count)
+        self._metrics.noted.labels(self.provider, what).inc(count)
 
     def sorted(self, results: Mapping[str, int]) -> None:
         """A filter was asked."""
         for result, count in results.items():
-            self._metrics.filtered.labels(self._kind, result).inc(count)
+            self._metrics.filtered.labels(self.provider, result).inc(count)
         self._filtered += results.get("turned_away", 0)
 
     def published(self, batch: Sequence[Read], events: int, letters: int) -> None:
@@ -163,7 +170,7 @@ class Watched:
             self._read.inc(read)
             self._done.inc(events)
             if letters:
-                self._metrics.dead.labels(self._kind).inc(letters)
+                self._metrics.dead.labels(self.provider).inc(letters)
             now = time.monotonic()
             for one in batch:
                 self._acked.observe(now - one.at)
@@ -175,19 +182,25 @@ class Watched:
 
     def measure(self, buffered: int) -> None:
         """Set the gauges that grow by themselves."""
-        self._metrics.position_age.labels(self._kind, self._id).set(max(0.0, self._clock() - self._moved_at))
-        self._metrics.buffered.labels(self._kind, self._id).set(buffered)
+        self._metrics.position_age.labels(self.provider, self._id).set(max(0.0, self._clock() - self._moved_at))
+        self._metrics.buffered.labels(self.provider, self._id).set(buffered)
 
     def forget(self) -> None:
         """It is not run here any more: its own series end."""
         for gauge in (self._metrics.connected, self._metrics.position_age, self._metrics.buffered):
             try:
-                gauge.remove(self._kind, self._id)
+                gauge.remove(self.provider, self._id)
             except KeyError:
                 continue
 
     def _problem(self, kind: Any, reason: str, message: str) -> Problem:
-        return Problem(kind=kind, reason=reason, message=message[:SHOWN_ERROR_CHARS], at_ms=self._now())
+        # What others have written may hold halves of surrogate pairs, which no record can.
+        message = message[:SHOWN_ERROR_CHARS].encode(errors="replace").decode()
+        return Problem(kind=kind, reason=reason, message=message, at_ms=self._now())
+
+    def _shown(self, position: Any) -> str:
+        text = self.masked(orjson.dumps(position).decode())
+        return text if len(text) <= SHOWN_POSITION_CHARS else f"{text[:SHOWN_POSITION_CHARS]}..."
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
@@ -195,10 +208,3 @@ class Watched:
 
 def _ms(at: float | None) -> int | None:
     return None if at is None else int(at * 1000)
-
-
-def _shown(position: Any) -> str | None:
-    if position is None:
-        return None
-    text = orjson.dumps(position).decode()
-    return text if len(text) <= SHOWN_POSITION_CHARS else f"{text[:SHOWN_POSITION_CHARS]}..."

@@ -1,6 +1,7 @@
 """One source in the frame: what is acknowledged when, and what each end of reading leads to."""
 
 import asyncio
+import gc
 import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from connectors.base import registry
 from connectors.base.contract import Ended, Item, Moved, NotConnected, Received, Refused, Site, Unreadable
-from connectors.base.runner import Crashed
+from connectors.base.runner import Crashed, Runner
 from tests.unit.connectors.base.framed import Config, Framed, Reads, kind_of, running, spec
 from tests.unit.connectors.standing import until
 from topics.sources import Cursor, State
@@ -508,8 +509,12 @@ async def test_a_kind_that_fails_on_its_options_fails_its_source_and_not_the_pro
     assert "canary" not in logged
 
 
-async def test_what_has_been_stopped_connects_no_more(scripted: Use) -> None:
+async def test_what_has_been_stopped_connects_no_more(scripted: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     connections: list[int] = []
+    over = asyncio.Event()
+
+    async def rest(_runner: Runner, seconds: float | None) -> None:
+        await (for_ever() if seconds is None else over.wait())
 
     async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
         connections.append(connection)
@@ -517,12 +522,15 @@ async def test_what_has_been_stopped_connects_no_more(scripted: Use) -> None:
             raise NotConnected("it broke")
         yield event(1)
 
+    monkeypatch.setattr(Runner, "_rest", rest)
     scripted(reads)
-    framed = Framed(spec(reconnect={"base_seconds": 0.05, "max_seconds": 0.05}))
+    framed = Framed(spec())
     async with running(framed):
         await until(lambda: framed.watched.state is State.BACKING_OFF)
         await framed.runner.stop()
-        await asyncio.sleep(0.1)
+        over.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     assert connections == [1]
 
@@ -558,3 +566,21 @@ async def test_a_dead_letter_tells_no_secret(scripted: Use) -> None:
         await until(lambda: bool(framed.broker.letters))
 
     assert "*** came instead" in orjson.loads(framed.broker.letters[0].value or b"")["reason"]
+
+
+async def test_a_connection_that_fails_while_its_owner_ends_complains_to_nobody(scripted: Use) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+
+    async def reads(site: Site, number: int) -> AsyncIterator[Item]:
+        if number < 1:
+            yield Moved(position=number)
+        raise NotConnected("nobody is there")
+
+    scripted(reads)
+    for turns in range(12):
+        async with running(Framed(spec())):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    gc.collect()
+    assert complaints == []

@@ -1,10 +1,12 @@
 """How one source is, as its status and its metrics say."""
 
+from prometheus_client import generate_latest
+
 from connectors.base.buffer import Read
 from connectors.base.contract import Moved, Received
-from connectors.base.metrics import SourceMetrics
+from connectors.base.metrics import MOST_LABELS, SourceMetrics
 from connectors.base.watched import SHOWN_POSITION_CHARS, Watched
-from topics.sources import Spec, State
+from topics.sources import Spec, State, status_told
 
 
 class Clock:
@@ -111,3 +113,38 @@ def test_counts_tell_whether_there_is_something_to_tell() -> None:
 
     assert before != watched.counts
     assert {"dropped": 3} == watched.status.notes
+
+
+def test_what_others_have_written_can_always_be_told() -> None:
+    watched, metrics = made(Clock())
+    watched.failed("half \ud800", "a name with half a pair: \udcff", None)
+    watched.note("what? \ud800")
+    record = status_told(watched.status)
+
+    assert b"half a pair: ?" in record.value
+    assert {"other": 1} == watched.status.notes
+    assert b'reason="other"' in generate_latest(metrics.registry)
+
+
+def test_nobody_outside_makes_more_series_and_counts_than_a_process_can_stand() -> None:
+    watched, metrics = made(Clock())
+    for number in range(1_000):
+        watched.note(f"note{number}")
+        watched.backing_off(f"close_{number}", "it closed", 1, 1.0)
+    other = Watched(Spec(id="s", kind="no-such"), owner="me", delivery="", metrics=metrics)
+    other.failed("options", "no such kind", None)
+
+    assert len(watched.status.notes) == MOST_LABELS + 1
+    assert watched.status.notes["other"] == 1_000 - MOST_LABELS
+    exposed = generate_latest(metrics.registry)
+    assert exposed.count(b"triggers_reconnects_total{") == MOST_LABELS + 2
+    assert b'provider="unknown"' in exposed
+    assert b"no-such" not in exposed
+
+
+def test_a_position_is_shown_without_secrets() -> None:
+    watched, _ = made(Clock())
+    watched.masked = lambda text: text.replace("secret", "***")
+    watched.at_position({"next": "https://example.com/?token=secret"})
+
+    assert watched.status.position == '{"next":"https://example.com/?token=***"}'
