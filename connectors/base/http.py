@@ -132,7 +132,7 @@ class ClientHttp:
                         target,
                         headers=asked,
                         protocols=tuple(subprotocols),
-                        max_msg_size=max_message_bytes,
+                        max_msg_size=max_message_bytes + 1,  # aiohttp refuses what reaches its limit
                         compress=15 if compress else 0,
                         timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS / 2),
                     )

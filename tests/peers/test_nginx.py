@@ -42,7 +42,7 @@ http {{
 class Server:
     """An nginx of a test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, configuration: str = CONFIGURATION) -> None:
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -50,7 +50,7 @@ class Server:
         self.place = f"127.0.0.1:{self.port}"
         (folder / "files").mkdir()
         self.write('[{"id": 1}]')
-        (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, port=self.port))
+        (folder / "nginx.conf").write_text(configuration.format(folder=folder, port=self.port))
         assert PROGRAM is not None
         words = [PROGRAM, "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", str(folder / "error.log")]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -63,8 +63,8 @@ class Server:
                 assert time.monotonic() < until, "nginx does not answer"
                 time.sleep(0.02)
 
-    def write(self, text: str) -> None:
-        path = self.folder / "files/list.json"
+    def write(self, text: str, name: str = "list.json") -> None:
+        path = self.folder / "files" / name
         path.write_text(text)
         os.utime(path, (1_780_000_000 + len(text), 1_780_000_000 + len(text)))
 
