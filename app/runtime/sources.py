@@ -68,7 +68,10 @@ class Sources:
             )
 
         def told(event: Event[Any] | None) -> dict[str, Any]:
-            status = {} if event is None else event.data
+            late = {
+                "message": f"it has not connected in time: `headgate connectors status {instance_id}` says how it is"
+            }
+            status = {"error": late} if event is None else event.data
             error = status.get("error") or {}
             return {
                 "id": instance_id,

@@ -103,7 +103,11 @@ def test_without_a_word_in_time_it_is_starting() -> None:
         service.send("go", {}, id="1")
         service.advance(seconds=6)
 
-        assert service.results()[0].result["status"] == "starting"
+        [one] = service.results()
+        assert one.result["status"] == "starting"
+        assert one.result["error"] == (
+            f"it has not connected in time: `headgate connectors status {_derived()}` says how it is"
+        )
 
 
 def _derived() -> str:
