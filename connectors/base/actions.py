@@ -6,6 +6,7 @@ At least once: a crash between sending and the note of it sends again, with the 
 import asyncio
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 from connectors.base.backoff import Backoff, Reconnect
 from connectors.base.closing import close, end, start
 from connectors.base.contract import NotConnected, Refused
-from connectors.base.events import NotAnEvent, Outgoing, source_of
+from connectors.base.events import NotAnEvent, Outgoing, bounded_id, source_of
 from connectors.base.logs import warn
 from connectors.base.metrics import SourceMetrics
 from connectors.base.runner import Runner
@@ -26,6 +27,9 @@ ACTIONS: Final = "/actions"
 """Under this name the position in `actions` is among the positions: no source can have it."""
 MOST_OPEN: Final = 500
 """Messages that may be on their way at once."""
+MOST_OPEN_BYTES: Final = 32 * 1024 * 1024
+SEND_SECONDS: Final = 120.0
+"""After which a kind that has not said what became of a message is asked again: those behind it wait."""
 UNSET_SECONDS: Final = 10.0
 """How long a message waits for a source that is not set up here: its own record may come a moment later."""
 FIRST_PAUSE_SECONDS: Final = 0.2
@@ -58,6 +62,7 @@ class Actions:
         self._where = TopicPartition(f"{prefix}actions", partition)
         self._client, self._runner_of, self._publish, self._metrics = client, runner_of, publish, metrics
         self._open: dict[int, asyncio.Task[None]] = {}
+        self._sizes: dict[int, int] = {}
         self._last: dict[str, asyncio.Task[None]] = {}
         self._next = 0
         self._room = asyncio.Event()
@@ -107,12 +112,14 @@ class Actions:
             warn("action_passed_over", partition=self._where.partition, offset=record.offset, reason=str(error))
             self._settle(record.offset, done)
             return
-        while len(self._open) >= MOST_OPEN:
+        size = len(record.value)
+        while self._open and (len(self._open) >= MOST_OPEN or sum(self._sizes.values()) + size > MOST_OPEN_BYTES):
             self._room.clear()
             await self._room.wait()
             self._raise_failures()
         task = asyncio.create_task(self._send(message, self._last.get(message.source)))
         self._open[record.offset] = self._last[message.source] = task
+        self._sizes[record.offset] = size
 
         def ended(task: "asyncio.Task[None]", offset: int = record.offset, source: str = message.source) -> None:
             if self._last.get(source) is task:
@@ -131,6 +138,7 @@ class Actions:
 
     def _settle(self, offset: int, done: Callable[[int], None]) -> None:
         self._open.pop(offset, None)
+        self._sizes.pop(offset, None)
         done(min(self._open, default=self._next))
 
     async def _send(self, message: Message, before: "asyncio.Task[None] | None") -> None:
@@ -142,11 +150,13 @@ class Actions:
         self._metrics.sent.labels(provider, answer["status"]).inc()
         if runner is not None and isinstance(answer.get("error"), str):
             answer["error"] = runner.masked(answer["error"])
+        # Ids of runs fit as they are; anybody may write others.
+        topic, event_id = sent_topic(message.id), bounded_id(message.id) or "none"
         try:
-            event = _event(sent_topic(message.id), answer, answer["status"], message.id, message.source)
+            event = _event(topic, answer, answer["status"], event_id, message.source)
         except NotAnEvent as error:  # an answer of the other side that no event can hold
             answer = {"status": answer["status"], "reply": None, "error": f"the reply cannot be told: {error.reason}"}
-            event = _event(sent_topic(message.id), answer, answer["status"], message.id, message.source)
+            event = _event(topic, answer, answer["status"], event_id, message.source)
         await self._publish([event])
 
     async def _sent(self, message: Message) -> tuple[Runner | None, dict[str, Any]]:
@@ -154,21 +164,41 @@ class Actions:
         began = time.monotonic()
         while True:
             runner = self._runner_of(message.source)
+            if time.time() * 1000 > message.expires_ms:
+                return runner, _failed("its time was over before it could be sent")
             try:
                 if runner is None and time.monotonic() - began > UNSET_SECONDS:
                     raise Refused(f"there is no source {message.source!r}")
                 if runner is None:
                     raise NotConnected(f"source {message.source!r} is not set up")
-                reply = await runner.send(message.body, key=message.id)
+                reply = await self._through(runner, message)
             except Refused as error:
-                return runner, {"status": "failed", "reply": None, "error": str(error)}
+                return runner, _failed(str(error))
             except NotConnected as error:
                 pause = backoff.next(random.random(), retry_after_seconds=error.retry_after_seconds)
                 if time.time() * 1000 + pause * 1000 > message.expires_ms:
-                    return runner, {"status": "failed", "reply": None, "error": f"in time it was not sent: {error}"}
+                    return runner, _failed(f"in time it was not sent: {error}")
                 await asyncio.sleep(pause)
             else:
                 return runner, {"status": "sent", "reply": None if reply is None else dict(reply), "error": None}
+
+    async def _through(self, runner: Runner, message: Message) -> Mapping[str, Any] | None:
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                return await runner.send(message.body, key=message.id)
+        except TimeoutError:
+            raise NotConnected(f"source {message.source!r} took longer than {SEND_SECONDS:g} s") from None
+        except (NotConnected, Refused):
+            raise
+        except Exception as error:  # noqa: BLE001 sent again after a crash, it would end one process after the other
+            trace = runner.masked("".join(traceback.format_exception(error)))
+            warn("action_failed", source=message.source, kind=runner.spec.kind, exception=trace)
+            words = f"the kind {runner.spec.kind!r} fails on this message with {type(error).__name__}"
+            raise Refused(words, reason="message") from None
+
+
+def _failed(words: str) -> dict[str, Any]:
+    return {"status": "failed", "reply": None, "error": words}
 
 
 def _event(topic: str, data: Any, event_type: str, event_id: str, instance_id: str) -> Outgoing:

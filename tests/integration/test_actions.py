@@ -33,6 +33,8 @@ class Mouth:
     async def send(self, message: Mapping[str, Any], *, key: str) -> Mapping[str, Any] | None:
         if message.get("refuse"):
             raise Refused("secret-of-the-mouth does not let you")
+        if message.get("odd"):
+            raise ZeroDivisionError("secret-of-the-mouth")
         if type(self).breaks > 0:
             type(self).breaks -= 1
             raise NotConnected("it broke")
@@ -124,3 +126,30 @@ async def test_what_is_refused_expires_or_has_no_source_is_told_without_secrets(
 async def _position(place: Installation) -> bool:
     cursor = (await place.last("cursors")).get("/actions")
     return cursor is not None and cursor["position"] == 10
+
+
+async def test_no_message_ends_the_process_or_is_sent_when_its_time_is_over(
+    kafka: EmbeddedKafka, kafka_prefix: str, mouth: type[Mouth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOUTH", "secret-of-the-mouth")
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+    names = ["odd", "x" * 600, "", "over", "good"]
+    async with running(connectors):
+        await place.set_up(connectors, Spec(id="a", kind="mouth", options={"token": "{{ env.MOUTH }}"}))
+        await until(lambda: connectors.runner("a"), what="it runs")
+        await ask(place, connectors, "a", names[0], odd=1)
+        await ask(place, connectors, "a", names[1], n=1)
+        await ask(place, connectors, "a", names[2], n=2)
+        await ask(place, connectors, "a", names[3], seconds=-3_600, n=3)
+        await ask(place, connectors, "a", names[4], n=4)
+
+        async def told() -> bool:
+            return {sent_topic(name) for name in names} <= (await answers(place)).keys()
+
+        await until(told, what="all are told")
+
+    found = await answers(place)
+    assert "fails on this message with ZeroDivisionError" in found[sent_topic("odd")]["error"]
+    assert "its time was over" in found[sent_topic("over")]["error"]
+    assert [1, 2, 4] == [message["n"] for _, message, _ in mouth.sent]
