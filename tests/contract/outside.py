@@ -30,6 +30,8 @@ class Outside:
     refusal: ClassVar[str] = ""
     """What the status says while credentials are revoked: part of the reason or of the message."""
 
+    deaths: ClassVar[int] = 20
+    """How many owners die; fewer where a world with the same reader has as many."""
     on_kafka: ClassVar[bool] = False
     """It needs a broker."""
 

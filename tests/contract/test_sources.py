@@ -32,7 +32,6 @@ CANARY: Final = "canary-0123456789abcdef"
 
 WORLDS: Final = worlds()
 EVENTS: Final = 5
-DEATHS: Final = 20
 BATCHES: Final = (1, 1, 2, 1000)
 """Items that are published together, at most."""
 SPAN: Final = 60
@@ -395,7 +394,7 @@ async def test_owners_that_die_at_any_moment_lose_and_double_nothing(
     await outside.tell()
     await published(world, first)
     await ended(first)
-    for _ in range(DEATHS):
+    for _ in range(outside.deaths):
         monkeypatch.setattr(buffer, "AT_ONCE", world.chance.choice(BATCHES))
         life = world.begin(die_at=world.moment())
         await live(world, life)
@@ -413,7 +412,7 @@ async def test_owners_that_die_at_any_moment_lose_and_double_nothing(
     lost, several_ids, several_events = world.outcome()
     assert (several_ids, several_events) == ([], [])
     assert lost == [] or not is_repeated(outside)
-    assert died >= DEATHS // 2, "the others lived until there was nothing more to do"
+    assert died >= outside.deaths // 2, "the others lived until there was nothing more to do"
 
 
 @held_to(CREDENTIALS)

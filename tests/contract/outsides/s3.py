@@ -12,6 +12,7 @@ from tests.unit.connectors.s3.test_source import Aws
 
 class Notified(Queue):
     kind = "s3"
+    deaths = 8  # the world of sqs has the same reader
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -27,6 +28,7 @@ class Notified(Queue):
 class Listed(Queue):
     kind = "s3"
     acknowledges = False
+    deaths = 12  # that of gcs has it
     begins_with_position = True
 
     async def open(self) -> None:

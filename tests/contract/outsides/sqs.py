@@ -15,7 +15,7 @@ from tests.unit.connectors import queues
 from tests.unit.connectors.queues import Sqs
 from tests.unit.connectors.serving import serving
 
-SPEED: Final = 20
+SPEED: Final = 40
 KEYS: Final = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": SECRET}
 
 
