@@ -72,7 +72,8 @@ class Source(BaseModel):
     id: str
     kind: str
     state: str = Field(
-        description="starting, connected, backing off, paused or failed; unknown as long as nobody has said anything."
+        description="starting, connected, backing off, paused or failed; unknown where nobody has said anything, or "
+        "no process runs sources."
     )
     since: str | None
     origin: str = Field(description="Who set it up: `file <name>`, `run <id>` or `api`.")

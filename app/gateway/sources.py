@@ -15,10 +15,12 @@ from app.gateway.errors import JSON, not_found
 from app.gateway.hooks import Hooks
 from app.kafka.follow import Record, TopicIdentity, TopicState
 from app.observe import logs
-from topics.sources import Spec, Unsuitable, spec_of
+from topics.sources import Spec, State, Unsuitable, spec_of
 
 UNKNOWN: Final = "unknown"
-"""The state of a source of which nobody has said anything."""
+"""The state of a source of which nobody has said anything, or whose owner is gone and has no successor."""
+_LIVE: Final = (State.STARTING, State.CONNECTED, State.BACKING_OFF)
+"""States that are true only as long as somebody runs the source."""
 _EMPTY: Final[Mapping[str, Any]] = {
     "state": UNKNOWN,
     "since": None,
@@ -76,6 +78,8 @@ class Sources:
         self.told = Followed(self._statuses.clear)
         self.known: Callable[[], bool] = lambda: True
         """Whether everything that was set up when this gateway began has been read."""
+        self.attended: Callable[[], bool] = lambda: True
+        """Whether there is any process that runs sources."""
 
     async def take_triggers(self, records: Sequence[Record]) -> None:
         """Learn what is set up, and what no longer."""
@@ -117,6 +121,8 @@ class Sources:
         hook, status = self.hooks.get(spec.id), self._statuses.get(spec.id, {})
         if hook is not None:
             status = hook.watched.status.to_record()
+        elif status.get("state") in _LIVE and not self.attended():
+            status = {**status, "state": UNKNOWN}
         return {
             "id": spec.id,
             "kind": spec.kind,

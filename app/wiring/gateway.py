@@ -12,6 +12,7 @@ from app.gateway import connections, hooks, server, sources, telling, workflows
 from app.gateway.health import Readiness
 from app.kafka import clients
 from app.kafka.answers import Answers
+from app.kafka.attendance import Attendance
 from app.kafka.follow import Follower
 from app.kafka.identity import identify_with
 from app.kafka.producer import EventProducer
@@ -97,6 +98,8 @@ class _Parts:
             )
         ]
         set_up.known = lambda: all(follower.is_caught_up for follower in self._sources)
+        self._attendance = Attendance(settings.connectors_group, client=client)
+        set_up.attended = lambda: self._attendance.is_attended
         self._publisher = Publisher(prefix=settings.kafka.prefix, client=client)
         self._telling = telling.Telling(set_up, self._publisher)
         newest = {
@@ -139,6 +142,7 @@ class _Parts:
             self._letters.run(),
             self._answers.run(),
             self._telling.run(),
+            self._attendance.run(),
             self._announcements.run(),
             *(follower.run() for follower in (*self._sources, *self._history)),
         ]

@@ -92,11 +92,12 @@ async def test_webhooks_come_and_go_and_other_sources_are_shown(kafka: EmbeddedK
         async with producing(settings) as producer:
             await producer.send_and_wait(f"{kafka_prefix}sources", status.value, status.key)
 
-        async def feed_backs_off() -> bool:
+        async def nobody_runs_feed() -> bool:
             found = (await client.get("/api/v1/sources")).json()["sources"]
-            return [(one["id"], one["state"]) for one in found] == [("feed", "backing off"), ("open", "connected")]
+            known = [(one["id"], one["state"], one["updated_at"] is not None) for one in found]
+            return known == [("feed", "unknown", True), ("open", "connected", True)]
 
-        await until(feed_backs_off)
+        await until(nobody_runs_feed)
 
         async def told() -> bool:
             found = await asyncio.to_thread(sourcelist.listed, settings.kafka, Admin.connect(settings.kafka))

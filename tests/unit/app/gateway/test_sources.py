@@ -14,7 +14,8 @@ HERE = TopicIdentity(cluster_id="c", topic_id="t")
 
 
 def told(**fields: Any) -> KafkaRecord:
-    status = Status(id="feed", kind="rss", state=State.CONNECTED, since_ms=0, updated_at_ms=1000, owner="a", **fields)
+    given = {"state": State.CONNECTED} | fields
+    status = Status(id="feed", kind="rss", since_ms=0, updated_at_ms=1000, owner="a", **given)
     record = status_told(status)
     return KafkaRecord(record.key, record.value)
 
@@ -37,6 +38,20 @@ async def test_a_source_of_which_nobody_has_said_anything_is_unknown(serve: Any,
         await served.sources.take_statuses([KafkaRecord(b"feed", b"no json"), KafkaRecord(b"other", b"[]")])
         found = (await served.client.get("/api/v1/sources/feed")).json()["source"]
     assert (found["state"], found["events_received"], found["topic"]) == ("unknown", 0, "{{ source.id }}/{{ type }}")
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [("connected", "unknown"), ("backing off", "unknown"), ("failed", "failed")]
+)
+async def test_without_anybody_who_runs_sources_what_was_said_last_is_not_how_they_are(
+    serve: Any, set_up: Any, state: str, shown: str
+) -> None:
+    async with serve() as served:
+        served.sources.attended = lambda: False
+        await served.sources.take_triggers([set_up("feed", "rss"), set_up("hook", provider="none", offset=1)])
+        await served.sources.take_statuses([told(state=State(state), events_received=7)])
+        feed, hook = (await served.client.get("/api/v1/sources")).json()["sources"]
+    assert (feed["state"], feed["events_received"], hook["state"]) == (shown, 7, "connected")
 
 
 async def test_a_webhook_is_as_this_gateway_has_it_whatever_others_say(serve: Any, set_up: Any) -> None:
