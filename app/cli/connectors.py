@@ -137,12 +137,19 @@ def kinds(kind: str | None, *, json: bool) -> None:
     from connectors.base import describing, registry
 
     if kind is None:
-        found = [registry.load(name) for name in registry.names()]
+        found, broken = [], []
+        for name in registry.names():
+            try:
+                found.append(registry.load(name))
+            except registry.UnknownKind as error:
+                broken.append(str(error))
         if json:
             for one in found:
                 output.echo_json({"kind": one.name, "meaning": one.meaning, "delivery": one.delivery.value})
         else:
             output.table(("kind", "delivery", "what it is"), [(o.name, o.delivery.value, o.meaning) for o in found])
+        for words in broken:
+            output.warn(words)
         return
     try:
         one = registry.load(kind)

@@ -1,8 +1,8 @@
 """A `headgate.providers.TriggerProvider` of a third party as a source of the frame."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,9 @@ class _Provided:
         emitted: asyncio.Queue[Received] = asyncio.Queue(1)
 
         async def emit(event: SourceEvent, *, position: Any = UNMOVED) -> None:
+            for name, text in (("id", event.id), ("type", event.type), ("key", event.key or "")):
+                if not isinstance(text, str):
+                    raise Failed(f"the provider has emitted an event whose {name} is no text: {text!r:.100}")
             durable = asyncio.get_running_loop().create_future()
 
             async def ack() -> None:
@@ -52,10 +55,8 @@ class _Provided:
             await emitted.put(item)
             await durable
 
-        try:
+        with _translated():
             await provider.init(self._config.model_dump())
-        except Failed as error:
-            raise Refused(str(error)) from error
         running = asyncio.create_task(provider.run(emit, self._site.position))
         try:
             self._site.connected()
@@ -64,16 +65,23 @@ class _Provided:
                 try:
                     await asyncio.wait({getting, running}, return_when=asyncio.FIRST_COMPLETED)
                     if not getting.done():
-                        running.result()
+                        with _translated():
+                            running.result()
                         raise NotConnected(f"the provider of source {self._site.instance_id!r} returned")
                     yield getting.result()
-                except Disconnected as error:
-                    raise NotConnected(str(error), retry_after_seconds=error.retry_after_seconds) from error
-                except Failed as error:
-                    raise Refused(str(error)) from error
                 finally:
                     getting.cancel()
         finally:
             await end([running])
-            with suppress(Disconnected):
+            with suppress(Disconnected, Failed):
                 await provider.shutdown()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except Disconnected as error:
+        raise NotConnected(str(error), retry_after_seconds=error.retry_after_seconds) from error
+    except Failed as error:
+        raise Refused(str(error)) from error

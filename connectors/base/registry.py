@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,16 @@ class UnknownKind(Exception):
         self.kind = kind
 
 
+class UnusableKind(UnknownKind):
+    """A kind of source is installed, and cannot be loaded."""
+
+    def __init__(self, kind: str, where: str, error: Exception) -> None:
+        Exception.__init__(
+            self, f"The kind of source {kind!r} cannot be loaded from {where}: {type(error).__name__}: {error}"
+        )
+        self.kind = kind
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """One kind of source. `make` is None for kinds that are received by the gateway (webhook)."""
@@ -42,7 +52,8 @@ class Kind:
     module: Any
 
 
-def ours() -> dict[str, str]:
+@cache
+def ours() -> Mapping[str, str]:
     """Return the kinds of this package, and the module of each."""
     found = {}
     for entry in sorted(FOLDER.iterdir()):
@@ -53,30 +64,54 @@ def ours() -> dict[str, str]:
 
 
 @cache
-def names() -> tuple[str, ...]:
-    """Return all installed kinds."""
-    return tuple(sorted({*ours(), *(one.name for one in entry_points(group=ENTRY_POINTS))}))
+def _theirs() -> Mapping[str, EntryPoint]:
+    return {one.name: one for one in entry_points(group=ENTRY_POINTS)}
 
 
 @cache
+def names() -> tuple[str, ...]:
+    """Return all installed kinds."""
+    return tuple(sorted({*ours(), *_theirs()}))
+
+
 def load(kind: str) -> Kind:
-    """Import one kind. Raises UnknownKind."""
-    module_name = ours().get(kind)
-    if module_name is None:
-        for one in entry_points(group=ENTRY_POINTS):
-            if one.name == kind:
-                return _third_party(kind, one.load())
+    """Import one kind. Raises UnknownKind, also for one that is installed and cannot be loaded."""
+    if kind not in ours() and kind not in _theirs():
         raise UnknownKind(kind, list(names()))
-    module = importlib.import_module(module_name)
-    return Kind(
-        name=kind,
-        meaning=(module.__doc__ or "").partition("\n")[0],
-        delivery=module.DELIVERY,
-        example=module.EXAMPLE,
-        config=module.Config,
-        make=getattr(module, "Source", None),
-        module=module,
-    )
+    found = _loaded(kind)
+    if isinstance(found, UnusableKind):
+        raise found.with_traceback(None)
+    return found
+
+
+def forget() -> None:
+    """Look anew at what is installed, at the next question."""
+    for cached in (ours, _theirs, names, _loaded):
+        cached.cache_clear()
+
+
+@cache
+def _loaded(kind: str) -> Kind | UnusableKind:
+    module_name = ours().get(kind)
+    if module_name is not None:
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            return UnusableKind(kind, module_name, error)
+        return Kind(
+            name=kind,
+            meaning=(module.__doc__ or "").partition("\n")[0],
+            delivery=module.DELIVERY,
+            example=module.EXAMPLE,
+            config=module.Config,
+            make=getattr(module, "Source", None),
+            module=module,
+        )
+    entry = _theirs()[kind]
+    try:
+        return _third_party(kind, entry.load())
+    except Exception as error:  # noqa: BLE001 whatever a third party's module does: its sources fail, and no others
+        return UnusableKind(kind, entry.value, error)
 
 
 def _third_party(kind: str, provider: Any) -> Kind:

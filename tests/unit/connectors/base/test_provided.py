@@ -38,6 +38,8 @@ async def test_reading_goes_on_from_the_position() -> None:
         ({"fails": True}, Refused, "over"),
         ({}, NotConnected, "returned"),
         ({"town": "nowhere"}, Refused, "no town"),
+        ({"town": "far"}, NotConnected, "does not answer"),
+        ({"numbers": True}, Refused, "whose id is no text: 1"),
     ],
 )
 async def test_ends_of_a_provider_are_those_of_a_source(options: dict[str, Any], kind: type, words: str) -> None:

@@ -17,10 +17,14 @@ class Weather(TriggerProvider):
     async def init(self, config: Mapping[str, Any]) -> None:
         if config.get("town") == "nowhere":
             raise Failed("there is no town nowhere")
+        if config.get("town") == "far":
+            raise Disconnected("the station does not answer", retry_after_seconds=3)
         self._config = config
 
     async def run(self, emit: Emit, position: Any) -> None:
         hour = position or 0
+        if self._config.get("numbers"):
+            await emit(SourceEvent(id=1, type="report", data={}))  # type: ignore[arg-type]
         while hour < self._config.get("hours", 3):
             hour += 1
             await emit(SourceEvent(id=str(hour), type="report", data={"hour": hour}), position=hour)
@@ -33,3 +37,5 @@ class Weather(TriggerProvider):
 
     async def shutdown(self) -> None:
         type(self).closed += 1
+        if self._config.get("breaks"):
+            raise Failed("the station is silent")
