@@ -1,15 +1,18 @@
 """Programs that others wrote, laid down by `tools/connector_peers.sh`; HEADGATE_PEERS names another folder of them."""
 
+import importlib
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -22,6 +25,24 @@ def needs(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         not (PEERS / "bin" / name).exists(), reason=f"{name} is not installed; tools/connector_peers.sh does it"
     )
+
+
+def borrowed(module: str) -> Any:
+    """Import a client library of the peers into this process; skips the module that asks where there is none.
+
+    Ours come first, also for what the library itself needs.
+    """
+    folders = [str(one) for one in PEERS.glob("lib/python*/site-packages")]
+    before = list(sys.path)
+    sys.path += folders
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # theirs are not ours to mend
+            return importlib.import_module(module)
+    except ModuleNotFoundError:
+        pytest.skip(f"{module} is not in {PEERS.name}; tools/connector_peers.sh installs it", allow_module_level=True)
+    finally:
+        sys.path[:] = before
 
 
 def free_port() -> int:

@@ -12,7 +12,8 @@ from typing import Any
 
 
 def tell(**fields: Any) -> None:
-    print(json.dumps(fields), flush=True)
+    sys.stdout.write(json.dumps(fields) + "\n")  # in one go: several threads tell
+    sys.stdout.flush()
 
 
 def wanted(request: Any) -> bool:

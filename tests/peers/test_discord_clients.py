@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import pytest
 
 from tests.fakes.discord import BOT_ID, CHANNEL, TOKEN, FakeDiscord
+from tests.peers.programs import borrowed
 from tests.unit.connectors.standing import until
 
-discord_py = pytest.importorskip("discord", reason="discord.py is not installed: pip install discord.py")
-hikari = pytest.importorskip("hikari", reason="hikari is not installed: pip install hikari")
+discord_py = borrowed("discord")
+hikari = borrowed("hikari")
 pytestmark = pytest.mark.filterwarnings("default")  # theirs are not ours to mend
 
 INTENTS = 33281
