@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.kafka import clients, records
-from app.kafka.admin import Admin
+from app.kafka.admin import Admin, AdminError
 from app.observe import logs
 from app.observe.health import Check, Report
 from app.observe.http import HealthServer
@@ -41,12 +41,6 @@ class MetricsPortTaken(Exception):
         self.host, self.port = host, port
 
 
-class SourceTaken(Exception):
-    """A file declares a source that somebody else has set up."""
-
-    exit_code: Final = 2
-
-
 async def run(
     settings: Settings,
     files: Sequence[Path],
@@ -57,10 +51,11 @@ async def run(
 ) -> None:
     """Run connectors until `stop`. `ready` hears a line once this process is a member of the group.
 
-    Raises DeclarationError, SourceTaken, MetricsPortTaken, TopicMissing, and whatever no source is to raise.
+    Raises DeclarationError, MetricsPortTaken, TopicMissing, and whatever no source is to raise.
     """
+    stamps = _stamps(files)  # what changes from now on is seen
     wanted = declared.read(files)
-    await _Running(settings, files, stop, ready).run(wanted, reload=reload)
+    await _Running(settings, files, stop, ready).run(wanted, stamps, reload=reload)
 
 
 def process_of(settings: Settings) -> Process:
@@ -88,8 +83,9 @@ class _Running:
         self._settings, self._files, self._stop, self._ready = settings, files, stop, ready
         self._connectors = Connectors(process_of(settings))
         self._report = Report(checks={"kafka": Check(up=False, detail="not asked yet")})
+        self._declared = not files
 
-    async def run(self, wanted: Sequence[Spec], *, reload: bool) -> None:
+    async def run(self, wanted: Sequence[Spec], stamps: Sequence[Any], *, reload: bool) -> None:
         settings = self._settings
         server = HealthServer(self._connectors.metrics.registry, lambda: self._report)
         host, port = settings.connectors.metrics_host, settings.connectors.metrics_port
@@ -102,7 +98,7 @@ class _Running:
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._connectors.run(stopped), name="connectors"),
             asyncio.create_task(self._look_for_ever(server), name="health"),
-            asyncio.create_task(self._declare(wanted, reload=reload), name="files"),
+            asyncio.create_task(self._declare(wanted, stamps, reload=reload), name="files"),
         ]
         stopping: asyncio.Task[Any] = asyncio.create_task(self._stop.wait())
         try:
@@ -122,28 +118,35 @@ class _Running:
 
     # ---- files -----------------------------------------------------------------------------------------------------
 
-    async def _declare(self, wanted: Sequence[Spec], *, reload: bool) -> None:
+    async def _declare(self, wanted: Sequence[Spec], stamps: Sequence[Any], *, reload: bool) -> None:
         """Set up what the files say, and again whenever they change. A file that has become wrong changes nothing."""
         await self._reconcile(wanted)
-        stamps = _stamps(self._files)
+        self._declared = True
+        before = stamps
         while reload and self._files:
             await asyncio.sleep(WATCH_SECONDS)
-            if (now := _stamps(self._files)) != stamps:
-                stamps = now
-                try:
-                    await self._reconcile(declared.read(self._files))
-                except (declared.DeclarationError, SourceTaken) as error:
-                    log.error("sources_not_changed", reason=str(error))
+            now = _stamps(self._files)
+            is_settled, before = now == before, now
+            if now == stamps or not is_settled:  # half of a file is a file with fewer sources, whose positions would go
+                continue
+            try:
+                # In a thread: a large file takes seconds, and the group wants its heartbeats.
+                await self._reconcile(await asyncio.to_thread(declared.read, self._files))
+            except declared.DeclarationError as error:
+                log.error("sources_not_changed", reason=str(error))
+            except (clients.KafkaUnreachable, records.TopicMissing, AdminError) as error:
+                log.warning("sources_not_changed_yet", reason=str(error))
+                continue
+            stamps = now
 
     async def _reconcile(self, wanted: Sequence[Spec]) -> None:
         if not self._files:
             return
         there = await asyncio.to_thread(_set_up, self._settings)
-        origins = frozenset(map(declared.origin_of, self._files))
-        try:
-            changes = declared.changes(wanted, there, origins=origins)
-        except declared.UnsuitableSource as error:
-            raise SourceTaken(str(error)) from None
+        changes = declared.changes(wanted, there, origins=frozenset(map(declared.origin_of, self._files)))
+        for name, origin in changes.taken.items():
+            remedy = "choose another id in the file, or remove the other source"
+            log.error("source_taken", source=name, set_up_by=origin, remedy=remedy)
         publisher = self._connectors.publisher
         for spec in changes.written:
             await publisher.write("triggers", spec.id.encode(), configured(spec).value)
@@ -166,7 +169,7 @@ class _Running:
                     "kafka": Check(up=True, detail=bootstrap)
                     if reason is None
                     else Check(up=False, detail=reason, remedy=remedy),
-                    "sources": Check(up=self._connectors.ready, detail=mine),
+                    "sources": Check(up=self._declared and self._connectors.ready, detail=mine),
                 }
             )
             if self._report.ready and not told:

@@ -169,22 +169,25 @@ class Changes:
 
     written: Sequence[Spec]
     removed: Sequence[str]
+    taken: Mapping[str, str]
+    """Ids that somebody else has set up, and who: they stay theirs, and everything else is as files say."""
 
 
 def changes(declared: Iterable[Spec], there: Mapping[str, Spec], *, origins: frozenset[str]) -> Changes:
-    """Compare. Raises UnsuitableSource for an id that somebody else has set up."""
+    """Compare what files declare with what is there."""
     wanted = {spec.id: spec for spec in declared}
-    for name, spec in wanted.items():
-        other = there.get(name)
-        if other is not None and other.origin != spec.origin and not other.origin.startswith("file "):
-            raise UnsuitableSource(
-                f"source {name!r} was set up by {other.origin or 'somebody else'}; choose another id or remove it"
-            )
+    taken = {
+        name: there[name].origin or "somebody else"
+        for name, spec in wanted.items()
+        if name in there and there[name].origin != spec.origin and not there[name].origin.startswith("file ")
+    }
     return Changes(
         written=[
             spec
             for name, spec in wanted.items()
-            if name not in there or there[name].digest != spec.digest or there[name].origin != spec.origin
+            if name not in taken
+            and (name not in there or there[name].digest != spec.digest or there[name].origin != spec.origin)
         ],
         removed=[name for name, spec in there.items() if spec.origin in origins and name not in wanted],
+        taken=taken,
     )

@@ -142,9 +142,11 @@ async def test_files_are_reconciled_with_what_is_set_up(
     await once({"a", "b", "mine"})
     file.write_text("sources: [{id: b, kind: cron, options: {schedule: 2h}}]")
     await once({"b", "mine"})
-    file.write_text("sources: [{id: mine, kind: cron, options: {schedule: 2h}}]")
-    with pytest.raises(connectors.SourceTaken, match="was set up by run w:1"):
-        await once({"b", "mine"})
+    file.write_text(
+        "sources: [{id: mine, kind: cron, options: {schedule: 2h}}, {id: c, kind: cron, options: {schedule: 2h}}]"
+    )
+    await once({"c", "mine"})
+    assert connectors._set_up(settings)["mine"].origin == "run w:1"
     assert "HEADGATE" not in file.read_text()
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from connectors.base import declared
-from connectors.base.declared import DeclarationError, UnsuitableSource, changes, origin_of, read
+from connectors.base.declared import DeclarationError, changes, origin_of, read
 from topics.sources import Spec
 
 
@@ -144,10 +144,12 @@ def test_only_what_is_different_is_written_and_only_what_was_ours_is_removed(tmp
     assert ([], []) == (again.written, again.removed)
 
 
-def test_what_a_run_has_set_up_is_not_taken_by_a_file(tmp_path: Path) -> None:
+def test_what_a_run_has_set_up_is_not_taken_by_a_file_and_stops_nothing_else(tmp_path: Path) -> None:
     [spec] = read([of(tmp_path)])
-    with pytest.raises(UnsuitableSource, match="was set up by run w:1"):
-        changes([spec], {"a": Spec(id="a", kind="cron", origin="run w:1")}, origins=frozenset())
+    other = Spec(id="b", kind="cron", origin=spec.origin)
+    found = changes([spec, other], {"a": Spec(id="a", kind="cron", origin="run w:1")}, origins=frozenset())
+
+    assert ([other], [], {"a": "run w:1"}) == (found.written, found.removed, found.taken)
 
 
 def test_bounds_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
