@@ -27,6 +27,8 @@ class Outside:
     """What happens is read once there is a position; without it, from the beginning."""
     acknowledges: ClassVar[bool] = False
     """The source tells the other side what it need not repeat."""
+    at_a_time: ClassVar[int | None] = None
+    """Most events that are read before the broker has them, where that is few."""
     refusal: ClassVar[str] = ""
     """What the status says while credentials are revoked: part of the reason or of the message."""
 
@@ -118,9 +120,9 @@ def hurried(site: Site, *, speed: float) -> Site:
 
 
 def worlds() -> dict[str, type[Outside]]:
-    """Return all worlds by name; that of a kind with several ways begins with the kind."""
+    """Return all worlds by name; it begins with the kind. One is of a third party's."""
     found: dict[str, type[Outside]] = {}
-    for kind in registry.ours():
+    for kind in (*registry.ours(), "third_party"):
         try:
             module = importlib.import_module(f"tests.contract.outsides.{kind.replace('-', '_')}")
         except ModuleNotFoundError as error:

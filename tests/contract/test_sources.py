@@ -371,7 +371,7 @@ async def test_while_the_broker_is_away_nothing_is_acknowledged_and_no_position_
     life = await begun(world)
     life.back.clear()
     await told(world.outside)
-    await life.until(lambda: life.waiting >= EVENTS)
+    await life.until(lambda: life.waiting >= (world.outside.at_a_time or EVENTS))
     await turns(200)  # whoever acknowledges too early has the time to
     assert world.published == []
     if world.outside.acknowledges:
@@ -442,20 +442,21 @@ async def test_a_clean_stop_publishes_and_acknowledges_what_was_read_and_no_more
     life = await begun(world)
     life.back.clear()
     await told(outside)
-    await life.until(lambda: life.waiting >= EVENTS)
+    count = outside.at_a_time or EVENTS
+    await life.until(lambda: life.waiting >= count)
 
     stopping = asyncio.create_task(life.stop())
     await asyncio.sleep(0)
     life.back.set()
     await stopping
-    assert {*world.numbers()} == {*range(1, EVENTS + 1)}
+    assert {*world.numbers()} == {*range(1, count + 1)}
     if outside.acknowledges:
-        await life.until(lambda: outside.acknowledged() == {*range(1, EVENTS + 1)})
-    count = len(world.published)
+        await life.until(lambda: outside.acknowledged() == {*range(1, count + 1)})
+    before = list(world.published)
     if is_repeated(outside):
         await told(outside)
     await life.kill()
-    assert len(world.published) == count
+    assert world.published == before
 
     after = world.begin()
     await connected(after)
@@ -497,7 +498,7 @@ OTHERS: Final = ("aiohttp.access", "aiohttp.server", "websockets.server")
 def test_every_kind_has_a_world_or_a_reason_why_not() -> None:
     known = {world.kind for world in WORLDS.values()} | {name.partition(" ")[0] for name in ABSENT}
 
-    assert {*registry.ours()} - known == set()
+    assert {*registry.ours()} <= known
     assert [name for name in WORLDS if name.partition(" ")[0] != WORLDS[name].kind] == []
 
 
