@@ -85,6 +85,7 @@ class Sources:
         """Learn what is set up, and what no longer."""
         for record in records:
             self.triggers.took(record)
+        for record in {record.key: record for record in records}.values():  # what is overwritten is not begun
             name = (record.key or b"").decode(errors="replace")
             if record.value is None:
                 self._specs.pop(name, None)

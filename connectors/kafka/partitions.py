@@ -88,12 +88,13 @@ class Partitions:
 
     def _tell_missing(self, topics: set[str]) -> None:
         missing = set(self._config.topics or ()) - topics
+        if self._config.topics is not None and not topics:
+            names = ", ".join(sorted(missing))
+            words = f"none of the topics is there, or may be seen by this user: {names}; make one, or let it see them"
+            raise NotConnected(words, reason="no_topic")
         for topic in sorted(missing - self._missing):
             self._site.say("kafka_topic_is_missing", topic=topic, remedy="make it, or let this user see it")
         self._missing = missing
-        if self._config.topics is not None and not topics:
-            names = ", ".join(sorted(missing))
-            raise NotConnected(f"none of the topics is there, or may be seen by this user: {names}", reason="no_topic")
 
     async def _begin(self, new: Iterable[TopicPartition]) -> None:
         """Decide where partitions are read from that were not read before in this connection."""

@@ -85,6 +85,15 @@ async def test_a_source_that_is_removed_is_gone(serve: Any, set_up: Any) -> None
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "source_not_found")
 
 
+async def test_a_webhook_that_was_removed_meanwhile_is_not_begun(
+    serve: Any, set_up: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve() as served:
+        await served.sources.take_triggers([set_up("hook", provider="github"), KafkaRecord(*removed("hook"), offset=1)])
+        assert served.sources.all() == []
+    assert "webhook_failed" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "value", [b"", b"[]", b"{", orjson.dumps({"id": "a b", "kind": "rss"}), orjson.dumps({"format": 9, "id": "a"})]
 )
