@@ -9,16 +9,21 @@ from connectors.base.options import Field, Options, Seconds
 
 STEADY_SECONDS: Final = 60.0
 """A link that lived so long, or that delivered an event, was good."""
+LONGEST_ASKED_SECONDS: Final = 86_400.0
+"""Most that the other side gets when it asks for time: a wrong date would end a source for years."""
 _MOST_DOUBLINGS: Final = 32
 
 
 class Reconnect(Options):
     """When a source is connected again: `reconnect` of its spec."""
 
-    base_seconds: Seconds = Field(default=1.0, description="Longest first pause; it doubles with each attempt.")
-    max_seconds: Seconds = Field(default=60.0, description="Longest pause between two attempts.")
+    base_seconds: Seconds = Field(
+        default=1.0, ge=0.01, description="Longest first pause; it doubles with each attempt."
+    )
+    max_seconds: Seconds = Field(default=60.0, ge=0.1, description="Longest pause between two attempts.")
     failed_seconds: Seconds | None = Field(
         default=300.0,
+        ge=0.1,
         description="Seconds after which a source that failed for good is tried again all the same; none: never.",
     )
     max_attempts: int | None = Field(
@@ -43,10 +48,10 @@ class Backoff:
         self.attempts = 0
 
     def next(self, chance: float, *, retry_after_seconds: float | None = None, at_once: bool = False) -> float:
-        """Count an attempt and return the seconds to wait before it; never less than the other side asks for."""
+        """Count an attempt and return the seconds to wait before it; not less than the other side asks for, up to a day."""
         first = self.attempts == 0
         longest = min(self._policy.max_seconds, self._policy.base_seconds * 2.0 ** min(self.attempts, _MOST_DOUBLINGS))
         self.attempts += 1
         if retry_after_seconds is not None:
-            return max(0.0, retry_after_seconds) + chance * min(longest, 1.0)
+            return max(0.0, min(LONGEST_ASKED_SECONDS, retry_after_seconds)) + chance * min(longest, 1.0)
         return 0.0 if at_once and first else chance * longest

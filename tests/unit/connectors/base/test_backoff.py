@@ -29,6 +29,11 @@ def test_what_the_other_side_asks_for_is_never_undercut() -> None:
     assert 120.0 <= backoff.next(1.0, retry_after_seconds=120.0) <= 121.0
 
 
+@pytest.mark.parametrize("asked", [1e9, float("inf")])
+def test_nobody_asks_for_more_than_a_day(asked: float) -> None:
+    assert Backoff(Reconnect()).next(0.0, retry_after_seconds=asked) == 86_400
+
+
 def test_a_connection_that_was_asked_for_comes_at_once_but_never_twice_in_a_row() -> None:
     backoff = Backoff(Reconnect())
 

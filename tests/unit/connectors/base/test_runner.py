@@ -18,7 +18,7 @@ from tests.unit.connectors.standing import until
 from topics.sources import Cursor, State
 
 Use = Callable[[Reads], None]
-FAST = {"base_seconds": 0.001, "max_seconds": 0.002}
+FAST = {"base_seconds": 0.01, "max_seconds": 0.1}
 
 
 def event(number: int, **fields: Any) -> Received:
@@ -283,7 +283,7 @@ async def test_refused_waits_for_somebody_and_is_tried_again_later(scripted: Use
         await for_ever()
 
     scripted(reads)
-    framed = Framed(spec(reconnect={"failed_seconds": 0.05}))
+    framed = Framed(spec(reconnect={"failed_seconds": 0.1}))
     async with running(framed):
         await until(lambda: framed.watched.state is State.FAILED)
         assert framed.watched.status.error is not None
@@ -397,6 +397,7 @@ async def test_a_paused_source_reads_nothing(scripted: Use) -> None:
         ({"topic": "{{ nope }}"}, "no field of an event"),
         ({"filter": {"nope": 1}}, "/filter/nope"),
         ({"reconnect": {"base_seconds": -1}}, "/reconnect/base_seconds"),
+        ({"reconnect": {"failed_seconds": 1e-6}}, "/reconnect/failed_seconds"),  # a loop without a pause
     ],
 )
 async def test_what_cannot_run_as_it_is_set_up_has_failed_with_the_place(
