@@ -152,6 +152,11 @@ class _Running:
             await publisher.write("triggers", spec.id.encode(), configured(spec).value)
         for name in changes.removed:
             await publisher.write("triggers", name.encode(), None)
+        for spec in changes.written:
+            before = there.get(spec.id)
+            if before is not None and before.origin != spec.origin:
+                remedy = "nothing where a file was renamed; else give one of the two another id"
+                log.warning("source_taken_over", source=spec.id, was_of=before.origin, is_of=spec.origin, remedy=remedy)
         if changes.written or changes.removed:
             log.info("sources_changed", set_up=[spec.id for spec in changes.written], removed=list(changes.removed))
 

@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_followed_is_refused_before_anything_starts(run: R
 
 
 async def test_files_are_reconciled_with_what_is_set_up(
-    kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path, run: Run
+    kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings.load({"connectors.metrics_port": 0}, dev=True)
     file = tmp_path / "sources.yaml"
