@@ -48,7 +48,7 @@ class Backoff:
         self.attempts = 0
 
     def next(self, chance: float, *, retry_after_seconds: float | None = None, at_once: bool = False) -> float:
-        """Count an attempt and return the seconds to wait before it; not less than the other side asks for, up to a day."""
+        """Count an attempt, return the seconds to wait before it: at least what is asked for, up to a day."""
         first = self.attempts == 0
         longest = min(self._policy.max_seconds, self._policy.base_seconds * 2.0 ** min(self.attempts, _MOST_DOUBLINGS))
         self.attempts += 1

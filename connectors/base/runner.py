@@ -10,7 +10,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ class Runner:
         self._source: Source | None = None
         self._buffer = Buffer(around.room)
         self._stopping = asyncio.Event()
-        self._secrets: frozenset[str] = frozenset()
+        self._secrets: Set[str] = frozenset()
         self._delivered = False
         self._dead_letters = Rarely(DEAD_LETTERS_SECONDS)
         self.asked_at = -1
@@ -138,7 +138,7 @@ class Runner:
             options, found = secrets.resolve(
                 spec.options, environment=self._around.environment, folder=self._around.secrets_folder
             )
-            self._secrets = frozenset(found)
+            self._secrets = secrets.shapes(found)
             maker = Maker(spec, max_bytes=self._around.event_bytes)
             return kind.make(kind.config.model_validate(options), site), maker
         except ValidationError as error:

@@ -4,12 +4,20 @@ What is in Kafka, in files and in errors names secrets, and never has one. A fil
 `connectors.secrets`), so that options can never read any other file.
 """
 
+import base64
 import re
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+import orjson
 
 MOST_BYTES: Final = 64 * 1024
+MOST_CHARS: Final = 1024 * 1024
+"""Of all places together: a short text may name a long secret very often."""
+SHORTEST_MASKED: Final = 4
+"""Characters; a shorter secret would mask half of every text."""
 RESERVED: Final = "HEADGATE_"
 """Variables that begin so are Headgate's own settings, its token among them."""
 _PLACE: Final = re.compile(r"\{\{\s*(env|file)\.([A-Za-z0-9_][A-Za-z0-9_.-]{0,199})\s*\}\}", re.ASCII)
@@ -40,9 +48,15 @@ def resolve(
     `where` says where these options are used, for whoever has to set a variable there.
     """
     found: set[str] = set()
+    size = 0
 
     def put(match: re.Match[str]) -> str:
+        nonlocal size
         secret = _from_environment(match[2], environment, where) if match[1] == "env" else _from_file(match[2], folder)
+        size += len(secret)
+        if size > MOST_CHARS:
+            fact = f"makes the options longer than {MOST_CHARS} characters"
+            raise UnknownSecret(f"{match[1]}.{match[2]}", fact, "Name it fewer times.")
         found.add(secret)
         return secret
 
@@ -93,9 +107,21 @@ def _from_file(name: str, folder: Path | None) -> str:
         ) from None
 
 
+def shapes(secrets: Set[str]) -> Set[str]:
+    """Return secrets in all forms in which errors may show them: in a URL, in JSON, as Python or base64 write it."""
+    found = set()
+    for secret in secrets:
+        lines = [line.strip() for line in secret.splitlines()] if len(secret.splitlines()) > 1 else []
+        for one in (secret, *(line for line in lines if len(line) >= 2 * SHORTEST_MASKED)):
+            encoded = base64.b64encode(one.encode(errors="replace")).decode()
+            written = orjson.dumps(one).decode()[1:-1]
+            found |= {one, quote(one, safe=""), quote(one), quote_plus(one), written, repr(one)[1:-1], encoded}
+    return frozenset(found)
+
+
 def masked(text: str, secrets: Set[str]) -> str:
     """Return the text with every secret in it replaced; the longest first, as one may contain another."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) > 3:
+        if len(secret) >= SHORTEST_MASKED:
             text = text.replace(secret, "***")
     return text

@@ -116,5 +116,8 @@ class Standing:
         return await asyncio.to_thread(call, *arguments)
 
     def say(self, event: str, **fields: Any) -> None:
-        shown = {name: self._masked(value) if isinstance(value, str) else value for name, value in fields.items()}
+        plain = (int, float, bool, type(None))
+        shown = {
+            name: value if isinstance(value, plain) else self._masked(str(value)) for name, value in fields.items()
+        }
         warn(event, source=self.instance_id, kind=self._spec.kind, **shown)

@@ -1,11 +1,14 @@
 """Secrets that options name."""
 
+import base64
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
+import orjson
 import pytest
 
 from connectors.base import secrets
-from connectors.base.secrets import UnknownSecret
+from connectors.base.secrets import UnknownSecret, masked, resolve, shapes
 
 
 def test_secrets_take_their_places_and_are_told(tmp_path: Path) -> None:
@@ -74,3 +77,25 @@ def test_texts_are_masked_longest_secret_first() -> None:
 
 def test_a_secret_of_three_characters_would_mask_half_of_every_text() -> None:
     assert secrets.masked("abc abcdef", frozenset({"abc"})) == "abc abcdef"
+
+
+def test_secrets_are_masked_in_every_form_in_which_errors_show_them() -> None:
+    secret = 'p@ss/w\u00f6rd "x" &c\nthe second line of it'
+    known = shapes({secret})
+    for shown in (
+        secret,
+        f"https://host/?token={quote(secret, safe='')}&more=1",
+        f"https://host/?token={quote_plus(secret)}",
+        f"Basic {base64.b64encode(secret.encode()).decode()}",
+        orjson.dumps({"token": secret}).decode(),
+        f"ValueError: {secret!r} is wrong",
+        "near: the second line of it",
+    ):
+        assert "***" in masked(shown, known), shown
+        for part in ("p@ss", "p%40ss", "second line", "second%20line", "second+line", "cEBzcy"):
+            assert part not in masked(shown, known)
+
+
+def test_a_short_text_makes_no_long_options() -> None:
+    with pytest.raises(UnknownSecret, match=r"env\.BIG makes the options longer than 1048576 characters"):
+        resolve(["{{ env.BIG }}" * 1_000], environment={"BIG": "x" * 100_000}, folder=None)
