@@ -82,6 +82,6 @@ def _envelope(body: str) -> Letter | None:
 def _iso(text: object) -> datetime | None:
     try:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return None if found is None or found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return None if found is None or found.tzinfo is None else found.astimezone(UTC)

@@ -173,7 +173,8 @@ def _failed(reply: Reply, handles: Sequence[str]) -> Mapping[str, Failed]:
         metadata = detail.get("metadata") if isinstance(detail, dict) else None
         for handle, word in (metadata if isinstance(metadata, dict) else {}).items():
             if handle in known:
-                found[handle] = Failed.AGAIN if str(word).startswith("TRANSIENT_") else Failed.LOST
+                passes = isinstance(word, str) and word.startswith("TRANSIENT_")
+                found[handle] = Failed.AGAIN if passes else Failed.LOST
     return found
 
 
@@ -187,7 +188,7 @@ def _message(received: Mapping[str, Any]) -> Message:
         handle=handle,
         id=identity,
         data=base64.b64decode(message.get("data", ""), validate=True),
-        attributes={name: str(value) for name, value in message.get("attributes", {}).items()},
+        attributes={name: _text(value) for name, value in message.get("attributes", {}).items()},
         ordering_key=message.get("orderingKey") or None,
         published_at=_moment(message.get("publishTime")),
         delivery_attempt=int(received.get("deliveryAttempt", 0)) or None,
@@ -199,5 +200,15 @@ async def _nothing() -> None:
     """The acknowledgement of a message without a lease."""
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    """Return a time; None at the ends of all time. Raises TypeError and ValueError for what is none."""
+    try:
+        return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError:
+        return None

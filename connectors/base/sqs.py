@@ -183,7 +183,7 @@ def _message(one: Any) -> Message:
         handle=handle,
         id=identity,
         message_id=one["MessageId"],
-        body=body,
+        body=body.encode(errors="replace").decode(),  # JSON may have halves of characters
         attributes={name: _attribute(value) for name, value in sorted(one.get("MessageAttributes", {}).items())},
         group=group,
         sent_at=_moment(system.get("SentTimestamp")),
@@ -202,4 +202,8 @@ def _attribute(value: Any) -> Any:
 
 
 def _moment(milliseconds: str | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    """Return a time; None beyond all times. Raises ValueError for what is none."""
+    try:
+        return None if milliseconds is None else datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    except (OverflowError, OSError):
+        return None

@@ -45,7 +45,8 @@ def parse(attributes: Mapping[str, str], about: Mapping[str, Any]) -> Notificati
             which = ""
         case "OBJECT_METADATA_UPDATE":
             change = Change.UPDATE
-            which = f".{about.get('metageneration') or attributes.get('eventTime', '')}"
+            number = about.get("metageneration")
+            which = f".{number if number and isinstance(number, str | int) else attributes.get('eventTime', '')}"
         case "OBJECT_DELETE" | "OBJECT_ARCHIVE":
             if attributes.get("overwrittenByGeneration"):
                 return None

@@ -184,7 +184,9 @@ class _Bucket:
             token = answer.get("nextPageToken")
             if not token:
                 return
-            query["pageToken"] = str(token)
+            if not isinstance(token, str):
+                raise NotConnected(f"{doing}: the answer is none of Cloud Storage", reason="protocol")
+            query["pageToken"] = token
 
     async def event(self, change: Change, entry: Entry) -> Received:
         fetch = partial(fetched, self.google, self.name, entry.key, entry.about["generation"])
@@ -206,13 +208,14 @@ class _Bucket:
         )
 
     def _entry(self, one: Mapping[str, Any]) -> Entry:
-        key, generation = one["name"], str(one["generation"])
-        if not isinstance(key, str):
+        key, generation, metageneration = one["name"], one["generation"], one.get("metageneration", 1)
+        if not (isinstance(key, str) and isinstance(generation, str | int) and isinstance(metageneration, str | int)):
             raise TypeError
+        generation = str(generation)
         about = {"bucket": self.name, "key": key, "generation": generation, **_said(one)}
         return Entry(
             key=key,
-            version=f"{generation}.{one.get('metageneration', 1)}",
+            version=f"{generation}.{metageneration}",
             size_bytes=about.get("size_bytes", 0),
             changed_at=_moment(one.get("updated")),
             about=about,
@@ -237,7 +240,7 @@ def _said(about: Mapping[str, Any]) -> dict[str, Any]:
     """What an object's resource says of it."""
     found: dict[str, Any] = {}
     size = about.get("size")
-    if isinstance(size, str | int) and str(size).isdecimal():
+    if isinstance(size, str | int) and str(size).isdecimal() and len(str(size)) < 20:
         found["size_bytes"] = int(size)
     for name, shown in _SHOWN.items():
         if isinstance(value := about.get(name), str | int):
@@ -257,6 +260,6 @@ def _object(data: bytes) -> Mapping[str, Any]:
 def _moment(text: Any) -> datetime | None:
     try:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return None if found is None or found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return None if found is None or found.tzinfo is None else found.astimezone(UTC)

@@ -89,7 +89,7 @@ class Group:
                 taken += len(got)
                 for lost in sorted(set(ids) - set(got)):
                     missed += not await self._ask("XRANGE", stream, lost, lost)
-                after = f"({ids[-1].decode()}"
+                after = f"({ids[-1].decode(errors='replace')}"
         try:
             for name in former:
                 await self._ask("EVAL", _DELETE_IF_EMPTY, 1, stream, self._name, name)
@@ -108,7 +108,7 @@ class Group:
         answer = await self._ask("XAUTOCLAIM", stream, self._name, self._consumer, idle_ms, after, "COUNT", count)
         cursor, found, *deleted = _shaped(_CLAIMED, answer, "XAUTOCLAIM")
         missed = len(deleted[0]) if deleted else 0
-        return await self._page(stream, _entries(stream, found), after=cursor.decode(), missed=missed)
+        return await self._page(stream, _entries(stream, found), after=cursor.decode(errors="replace"), missed=missed)
 
     async def new(self, streams: Sequence[str], *, count: int, block_seconds: float) -> Sequence[Entry]:
         """Wait for entries that no consumer was given yet, and return them."""
@@ -149,8 +149,8 @@ class Group:
         counts: dict[str, int] = {}
         after, last = entries[0].id, entries[-1].id
         while found := await self._pending(stream, after, last, self._consumer):
-            counts.update({entry_id.decode(): times for entry_id, _, _, times in found})
-            after = f"({found[-1][0].decode()}"
+            counts.update({entry_id.decode(errors="replace"): times for entry_id, _, _, times in found})
+            after = f"({found[-1][0].decode(errors='replace')}"
         return counts
 
 

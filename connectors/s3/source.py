@@ -174,7 +174,7 @@ class _Bucket:
                 )
             try:
                 page = [self._entry(one) for one in answer.get("Contents", ()) if not _marks_a_folder(one)]
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 message = f"listing bucket {self.name!r}: the answer is none of S3 ({type(error).__name__})"
                 raise NotConnected(message, reason="protocol") from error
             yield page

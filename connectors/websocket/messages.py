@@ -12,6 +12,8 @@ import orjson
 
 from connectors.base.bodies import Form
 from connectors.base.templates import MISSING
+from topics.fields import MAX_DEPTH, check_depth
+from topics.malformed import Malformed
 
 DEFAULT_TYPE: Final = "message"
 MOST_TYPE_CHARS: Final = 200
@@ -93,11 +95,17 @@ def found(data: Any, where: Sequence[str]) -> Any:
 
 def _json(message: str, *, else_text: bool) -> Any:
     try:
-        return orjson.loads(message)
+        data = orjson.loads(message)
     except orjson.JSONDecodeError as error:
         if else_text:
             return message
         raise NotReadable(f"it is no JSON: {error}") from None
+    if message.count("{") + message.count("[") > MAX_DEPTH:  # else it cannot be so deep; an answer has to hold it
+        try:
+            check_depth(data)
+        except Malformed as error:
+            raise NotReadable(error.reason) from None
+    return data
 
 
 def _label(value: Any) -> str | None:

@@ -93,6 +93,7 @@ def test_what_only_looks_like_an_envelope_is_none(body: str) -> None:
         ({"MessageAttributes": {"a": 1}}, {"attributes": {}}),
         ({"Timestamp": "yesterday"}, {"sent_at": None}),
         ({"Timestamp": "2026-06-01T12:00:00"}, {"sent_at": None}),
+        ({"Timestamp": "0001-01-01T00:00:00+14:00"}, {"sent_at": None}),
     ],
 )
 def test_odd_fields_of_an_envelope_do_no_harm(change: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from aiohttp import web
 from connectors.base.contract import NotConnected, Refused
 from connectors.base.egress import Policy
 from connectors.base.http import ClientHttp
-from connectors.base.pubsub import Message, Subscription, SubscriptionOptions
+from connectors.base.pubsub import Message, Subscription, SubscriptionOptions, _message
 from tests.unit.connectors.serving import serving
 from tests.unit.connectors.standing import until
 from tests.unit.connectors.timing import Clock
@@ -277,6 +278,17 @@ async def test_an_answer_of_another_shape_ends_the_connection_alone(
     pubsub.hook = lambda verb, _body: web.json_response(answer)
     with pytest.raises(NotConnected, match="none of Pub/Sub's"):
         await anext(reader(pubsub, clock).messages())
+
+
+@pytest.mark.parametrize("stamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_at_the_ends_of_all_time_is_left_out(stamp: str) -> None:
+    assert _message({"ackId": "a", "message": {"messageId": "1", "publishTime": stamp}}).published_at is None
+
+
+@pytest.mark.parametrize("value", [7, None, json.loads("[" * 900 + "]" * 900)])
+def test_an_attribute_that_is_no_text_is_none_of_pubsub(value: Any) -> None:
+    with pytest.raises(TypeError):
+        _message({"ackId": "a", "message": {"messageId": "1", "attributes": {"kind": value}}})
 
 
 async def test_a_server_that_does_not_wait_is_not_asked_without_end(pubsub: PubSub, clock: Clock) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from connectors.base.contract import NotConnected, Refused
-from connectors.base.sqs import Message, Queue, QueueOptions
+from connectors.base.sqs import Message, Queue, QueueOptions, _message
 from tests.unit.connectors import queues
 from tests.unit.connectors.queues import Sqs
 from tests.unit.connectors.standing import until
@@ -222,6 +222,17 @@ async def test_an_emulator_that_does_not_wait_is_not_asked_without_end(sqs: Sqs,
         await until(lambda: clock.slept == [1.0, 1.0])
         waiting.cancel()
         await asyncio.wait([waiting])
+
+
+@pytest.mark.parametrize("stamp", ["9" * 30, "9" * 400, "-" + "9" * 30])
+def test_a_time_beyond_all_times_is_left_out(stamp: str) -> None:
+    one = {"MessageId": "m", "ReceiptHandle": "h", "Body": "x", "Attributes": {"SentTimestamp": stamp}}
+
+    assert _message(one).sent_at is None
+
+
+def test_halves_of_characters_in_a_body_are_replaced() -> None:
+    assert _message({"MessageId": "m", "ReceiptHandle": "h", "Body": "a\ud800"}).body == "a?"
 
 
 def test_the_region_of_aws_is_read_from_the_url_and_an_emulator_is_where_its_url_says() -> None:

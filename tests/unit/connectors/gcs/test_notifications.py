@@ -1,5 +1,8 @@
 """Notifications of Cloud Storage: what they tell, and ids that repetitions share."""
 
+import json
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +53,14 @@ def test_a_metadata_update_without_payload_is_told_apart_by_its_time() -> None:
     found = parse({**ATTRIBUTES, "eventType": "OBJECT_METADATA_UPDATE"}, {})
     assert found is not None
     assert found.id == "uploads/in/a b.txt#17.2026-06-01T12:00:00Z"
+
+
+def test_a_metageneration_that_is_none_counts_as_missing() -> None:
+    attributes = ATTRIBUTES | {"eventType": "OBJECT_METADATA_UPDATE"}
+    expected = parse(attributes, {})
+    odd: Any
+    for odd in ([], {}, 1.5, json.loads("[" * 900 + "]" * 900)):
+        assert parse(attributes, {"metageneration": odd}) == expected
 
 
 def test_an_event_that_is_not_known_is_no_change() -> None:

@@ -14,6 +14,7 @@ from connectors.base.contract import Moved, NotConnected, Received, Refused, Unr
 from connectors.base.egress import Policy
 from connectors.base.http import ClientHttp
 from connectors.gcs import EXAMPLE, Config, Source
+from connectors.gcs.source import _moment, _said
 from tests.unit.connectors.base.test_pubsub import NAME, PubSub
 from tests.unit.connectors.gcs.test_notifications import ATTRIBUTES
 from tests.unit.connectors.serving import serving
@@ -179,6 +180,9 @@ async def test_what_is_in_an_object_is_read_by_its_generation(storage: Storage, 
         ((429, {}), NotConnected, "answered 429"),
         ((200, {"items": [{"name": 7, "generation": "1"}]}), NotConnected, "none of Cloud Storage"),
         ((200, {"items": [{}]}), NotConnected, "none of Cloud Storage"),
+        ((200, {"items": [{"name": "a", "generation": [[]]}]}), NotConnected, "none of Cloud Storage"),
+        ((200, {"items": [{"name": "a", "generation": 1, "metageneration": {}}]}), NotConnected, "none of Cloud"),
+        ((200, {"nextPageToken": ["t"]}), NotConnected, "none of Cloud Storage"),
     ],
 )
 async def test_an_error_ends_the_look_and_the_next_one_goes_on(
@@ -194,6 +198,11 @@ async def test_an_error_ends_the_look_and_the_next_one_goes_on(
     storage.instead = None
     async with reading(made, site) as one:
         assert (await one.event()).key == "a"
+
+
+def test_sizes_and_times_beyond_all_bounds_are_left_out() -> None:
+    assert _said({"size": "9" * 5_000, "contentType": "text/csv"}) == {"content_type": "text/csv"}
+    assert _moment("0001-01-01T00:00:00+14:00") is None
 
 
 # ---- by notifications ------------------------------------------------------------------------------------------------

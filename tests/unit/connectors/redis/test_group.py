@@ -91,6 +91,12 @@ async def test_a_claim_goes_on_from_its_cursor(answer: Any, missed: int) -> None
     assert page == Page(entries=[entry("1-0", b"k", b"v")], deliveries={"1-0": 2}, missed=missed, after="7-0")
 
 
+async def test_ids_that_are_no_utf8_are_shown_as_they_can_be() -> None:
+    script = Script(("XAUTOCLAIM s g e2@src 60000 5-0 COUNT 3", [b"\xff", []]))
+
+    assert (await group(script).claim("s", idle_seconds=60, after="5-0", count=3)).after == "\ufffd"
+
+
 def consumer(name: str) -> list[Any]:
     return [b"name", name.encode(), b"pending", 1, b"idle", 9]
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from connectors.base.contract import Moved, NotConnected, Received, Refused, Unreadable
 from connectors.s3 import EXAMPLE, Config, Source
+from connectors.s3.source import _Bucket
 from tests.unit.connectors.queues import KEYS, Sqs
 from tests.unit.connectors.s3.test_notifications import TEST, body, record
 from tests.unit.connectors.serving import serving
@@ -261,6 +262,19 @@ async def test_what_is_in_a_listed_object_is_read(aws: Aws) -> None:
 
     assert found[0].data["content"] == "hello"
     assert found[1].data["content_omitted"] == "too_large"
+
+
+async def test_a_time_beyond_all_times_is_none_of_s3() -> None:
+    class Client:
+        async def list_objects_v2(self, **_: Any) -> Any:
+            at = datetime.fromisoformat("0001-01-01T00:00:00+14:00")
+            return {"Contents": [{"Key": "a", "ETag": "e", "Size": 1, "LastModified": at}]}
+
+    bucket = _Bucket(
+        client=Client(), config=Config.model_validate({"mode": "list", "bucket": "uploads"}), name="uploads"
+    )
+    with pytest.raises(NotConnected, match="the answer is none of S3"):
+        await anext(aiter(bucket.pages(None)))
 
 
 @pytest.mark.parametrize(

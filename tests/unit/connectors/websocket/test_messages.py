@@ -100,6 +100,16 @@ def test_a_pointer_without_its_slash_is_none() -> None:
         pointer("id")
 
 
+@pytest.mark.parametrize("form", [Form.AUTO, Form.JSON])
+def test_what_is_nested_too_deep_for_an_event_is_not_readable(form: Form) -> None:
+    reading = Reading(form=form)
+    assert reading.data("[" * 200 + "]" * 200)
+    assert reading.data("[" + "{}, " * 300 + "1]")
+    for levels in (201, 1_000):
+        with pytest.raises(NotReadable, match="nests deeper than 200 levels"):
+            reading.data('{"id": ' + "[" * levels + "]" * levels + "}")
+
+
 @given(st.text() | st.binary(), st.sampled_from(Form), st.booleans())
 def test_no_message_is_unexpected(message: str | bytes, form: Form, raw_binary: bool) -> None:
     where = pointer("/0/a")
