@@ -168,7 +168,7 @@ TABLE: Final = tuple(
     for more in ({}, {"id": "i", "limit": 2}, {"id": "c", "limit": 1})
 )
 VALUES: Final[tuple[Any, ...]] = (
-    *(0, 1, 2**63 - 1, 2**63, -(2**63), 2**200, True, None, 1.0, 1.5, float("nan"), float("inf"), -float("inf"), 1e300),
+    *(0, 1, 2**63 - 1, -(2**63), True, None, 1.0, 1.5, float("nan"), float("inf"), -float("inf"), 1e300),
     *(
         Decimal(1),
         Decimal("1.5"),

@@ -194,6 +194,8 @@ def place(draw: Mutator) -> tuple[Any, Any]:
 
 def check_place(given: tuple[Any, Any]) -> str:
     message, position = given
+    if not (_encodes(message) and _encodes(position)):
+        return "no JSON"  # neither is declared, or comes in a message
     try:
         used = places.check(message, {"token", "position"})
     except ValueError:
@@ -201,17 +203,13 @@ def check_place(given: tuple[Any, Any]) -> str:
     filled = places.filled(message, {"token": "t", "position": position})
     if filled is places.ABSENT:
         return "absent"
-    try:
-        assert isinstance(places.wire(filled), str)
-    except TypeError:  # only what no JSON of the wire can be: the options come from YAML, positions from messages
-        assert not _encodes(message) or not _encodes(position)
-        return "no JSON"
+    assert isinstance(places.wire(filled), str)
     return "filled" if used else "plain"
 
 
 def _encodes(value: Any) -> bool:
     try:
-        orjson.dumps([value] * 3)
+        orjson.dumps(value)
     except TypeError:
         return False
     return True
