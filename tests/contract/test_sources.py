@@ -246,17 +246,18 @@ SECRECY: Final = "no secret is in a status, a log or a record"
 
 WAIVERS: Final[Mapping[tuple[str, str], str]] = {
     ("cron", CREDENTIALS): "a clock asks nobody, and so for no credentials",
-    (
-        "kafka",
-        CREDENTIALS,
-    ): "the broker of the session asks for none; tests/integration/test_kafka_source.py has one that "
-    "asks for user and password",
-    ("webhook", CREDENTIALS): "who cannot prove it is refused, and the source stays as it is: "
-    "tests/unit/app/gateway/test_webhooks.py, tests/unit/connectors/webhook/test_proofs.py",
-    (
-        "websocket",
-        IDENTITY,
-    ): "a plain service sends nothing again; ids of connection and number are told apart by DEATH",
+    ("kafka", CREDENTIALS): (
+        "the broker of the session asks for none; tests/integration/test_kafka_source.py has one with passwords"
+    ),
+    ("numbers of a third party", IDENTITY): (
+        "it reads on once an acknowledgement is heard; that ids come again is seen by DEATH, and for each provider by "
+        "check_provider: tests/unit/headgate/test_checking.py"
+    ),
+    ("webhook", CREDENTIALS): (
+        "who cannot prove it is refused, and the source stays as it is: tests/unit/app/gateway/test_webhooks.py, "
+        "tests/unit/connectors/webhook/test_proofs.py"
+    ),
+    ("websocket", IDENTITY): "a plain service sends nothing again; that ids are of one connection is seen by DEATH",
 }
 """Why a world is not held to a rule, by the names of both; where there is another test for it, it is named."""
 ABSENT: Final[Mapping[str, str]] = {
