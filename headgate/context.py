@@ -272,6 +272,7 @@ class Sources(Protocol):
         """Set up a source (by default under an id derived from run and key), wait until it is connected or has failed.
 
         Returns `{id, kind, status, connectedAt, error}`; after `timeout` the status is `starting`, and it goes on.
+        Raises StepError for the id of a source that a file has set up.
         """
         ...
 
@@ -301,7 +302,7 @@ class Sources(Protocol):
         ...
 
     def disconnect(self, key: str, id: str) -> Awaitable[None]:  # noqa: A002 as in files of sources
-        """End a source and forget how far it has read."""
+        """End a source that a run has set up, and forget how far it has read. Raises StepError for a file's."""
         ...
 
     def status(self, key: str, id: str | None = None) -> Awaitable[dict[str, Any]]:  # noqa: A002 as in files of sources

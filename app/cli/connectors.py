@@ -40,6 +40,7 @@ def command() -> None:
     Examples:
       headgate connectors sources.yaml --kafka kafka-0:9092
       headgate connectors status
+      headgate connectors remove old-feed
       headgate connectors kinds rss
     """
 
@@ -122,6 +123,51 @@ def status(ids: tuple[str, ...], *, json: bool) -> int:
     for name in missing:
         output.warn(f"No source {name!r}. `headgate connectors status` shows those that are set up.")
     return Exit.FAILED if missing or any(one.failed or one.unattended for one in shown) else Exit.OK
+
+
+@command.command()
+@click.argument("instance_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask; needed where no terminal is.")
+@options.kafka
+def remove(instance_id: str, *, yes: bool) -> int:
+    """Remove a source: it ends, and how far it has read is forgotten.
+
+    For sources of runs that nobody disconnected, and of files that are no longer given. A file that still declares it
+    sets it up again at the next start or change.
+
+    \b
+    Example:
+      headgate connectors remove tech-feed --yes
+    """
+    import sys
+
+    from app.cli import cluster
+    from app.kafka.records import Writer
+    from app.wiring import sourcelist
+    from topics import catalog
+    from topics.sources import partition_of, removed
+
+    target = cluster.connect()
+    found = sourcelist.listed(target.kafka, target.admin, group=target.settings.connectors_group)
+    if instance_id not in found:
+        output.warn(f"No source {instance_id!r}. `headgate connectors status` shows those that are set up.")
+        return Exit.FAILED
+    origin = found[instance_id].spec.origin or "nobody who said so"
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError(f"{instance_id} was not removed: nobody is here to ask. Add --yes.")
+    if not yes:
+        click.confirm(f"Remove {instance_id}, which {origin} has set up, and forget how far it has read?", abort=True)
+    key, value = removed(instance_id)
+    writer = Writer(target.kafka)
+    writer.write(
+        catalog.qualified(target.kafka.prefix, "triggers"),
+        key=key,
+        value=value,
+        partition=partition_of(instance_id, catalog.SOURCE_PARTITIONS),
+        then=lambda _place: click.echo(f"Removed {instance_id}, which {origin} had set up."),
+    )
+    writer.flush()
+    return Exit.OK
 
 
 @command.command()

@@ -89,8 +89,10 @@ class Sources:
                 f"{key}:state", state_topic(instance_id), timeout, event_key=instance_id, filter=is_settled
             )
 
-        first = self._note(key, f"connect kind={kind!r} id={instance_id!r}", make)
-        return self._then(first, wait, told)
+        def ask() -> Any:
+            return self._then(self._note(key, f"connect kind={kind!r} id={instance_id!r}", make), wait, told)
+
+        return ask() if id is None else self._unless_taken(key, instance_id, ask)
 
     def wait(
         self,
@@ -148,8 +150,11 @@ class Sources:
         def make(_recorded: Recorded | None) -> Ask:
             return asks.Note(b"null", (Record("triggers", None, instance_id.encode(), None, ()),))
 
-        about = f"disconnect id={instance_id!r}"
-        return self._attempt.ask(key, Kind.NOTE, about, make, lambda outcome: outcomes.nothing(key, outcome))
+        def ask() -> Any:
+            about = f"disconnect id={instance_id!r}"
+            return self._attempt.ask(key, Kind.NOTE, about, make, lambda outcome: outcomes.nothing(key, outcome))
+
+        return self._unless_taken(key, instance_id, ask)
 
     def status(self, key: str, id: str | None = None) -> Any:  # noqa: A002 as in files of sources
         wanted = None if id is None else self._checked(key, id)
@@ -161,6 +166,34 @@ class Sources:
         return self._steps.run(key, look)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _unless_taken(self, key: str, instance_id: str, ask: Callable[[], Any]) -> Any:
+        """Ask, unless somebody who is no run has set the source up: a file's source is the file's. Raises StepError."""
+        states = self._attempt.limits.source_states
+
+        def look() -> str | None:
+            origins = [str(one.get("origin") or "") for one in states() if one.get("id") == instance_id]
+            return next((origin for origin in origins if not origin.startswith("run ")), None)
+
+        def check(origin: str | None) -> None:
+            if origin is not None:
+                raise StepError(
+                    key,
+                    "SourceTaken",
+                    f"source {instance_id!r} was set up by {origin or 'somebody else'}, not by a run; wait for its "
+                    "events, or choose another id",
+                )
+
+        looking = self._steps.run(f"{key}:look", look)
+        if self._attempt.plain:
+            check(looking)
+            return ask()
+
+        async def after() -> Any:
+            check(await looking)
+            return await ask()
+
+        return after()
 
     def _note(self, key: str, about: str, make: Callable[[Recorded | None], Ask]) -> Any:
         def decode(outcome: Outcome) -> Any:

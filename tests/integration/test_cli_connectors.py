@@ -96,6 +96,16 @@ def test_events_that_became_dead_letters_are_seen_in_the_status(
     assert (only.count("\n"), "No source 'other'" in only) == (1, True)
 
 
+def test_a_source_is_removed_by_hand(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    write(kafka, kafka_prefix, Spec(id="old", kind="cron", origin="run w:1"))
+    write(kafka, kafka_prefix, Spec(id="other", kind="cron", origin="file a.yaml"))
+
+    assert "Add --yes" in run("connectors", "remove", "old", code=2)
+    assert "Removed old, which run w:1 had set up." in run("connectors", "remove", "old", "--yes")
+    assert "No source 'old'" in run("connectors", "remove", "old", "--yes", code=1)
+    assert "other" in run("connectors", "status")
+
+
 def test_kinds_are_listed_and_described(run: Run) -> None:
     listed = run("connectors", "kinds")
     for kind in ("cron", "http-stream", "websocket", "webhook"):

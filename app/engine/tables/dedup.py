@@ -80,7 +80,6 @@ class Generation:
             bucket += digest
         self.count += 1
 
-
     def add_all(self, digests: list[bytes]) -> None:
         """Add many: what a restore does for an hour of ids, with as little as possible for each."""
         buckets, mask = self.buckets, self.mask

@@ -1,12 +1,14 @@
 """`ctx.sources`: what is asked of connectors, and what their answers come to. The connectors are the test."""
 
+import asyncio
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 import pytest
 
-from headgate import StepError, workflow
+from app.runtime.sources import Sources
+from headgate import EventTimeout, StepError, workflow
 from headgate.testing import Service, crashes
 from topics import keys
 from topics.sources import made_of, message_of, sent_topic, state_topic
@@ -170,11 +172,15 @@ def test_status_is_a_step_whose_result_stays() -> None:
         assert service.results()[0].result == {"sources": []}
 
 
-def test_what_is_asked_of_connectors_is_what_they_read() -> None:
-    """The records themselves: read as `connectors.base` does."""
-    from app.runtime.sources import Sources
-
+async def test_what_is_asked_of_connectors_is_what_they_read() -> None:
     records: list[Any] = []
+
+    class Stepping:
+        async def run(self, _key: str, fn: Any) -> Any:
+            return fn()
+
+        async def wait_for_event(self, *_: Any, **__: Any) -> Any:
+            raise EventTimeout("key", "topic", 1)
 
     class Asking:
         plain = False
@@ -186,18 +192,19 @@ def test_what_is_asked_of_connectors_is_what_they_read() -> None:
         class limits:  # noqa: N801 as the attempt has it
             event_bytes = 1024 * 1024
 
+            @staticmethod
+            def source_states() -> tuple[()]:
+                return ()
+
         def ask(self, key: str, kind: Any, about: str, make: Any, decode: Any) -> Any:
             records.extend(make(None).records)
-            return None
+            return asyncio.sleep(0)
 
-    sources = Sources(Asking(), None)  # type: ignore[arg-type]
-    for coroutine in (
-        sources.connect("c", "cron", id="clock", options=TICKING),
-        sources.send("s", "bot", {"text": "hi"}, timeout=9),
-        sources.disconnect("d", "clock"),
-    ):
-        if coroutine is not None:
-            coroutine.close()
+    sources = Sources(Asking(), Stepping())  # type: ignore[arg-type]
+    await sources.connect("c", "cron", id="clock", options=TICKING)
+    with pytest.raises(StepError):
+        await sources.send("s", "bot", {"text": "hi"}, timeout=9)
+    await sources.disconnect("d", "clock")
     connect, send, disconnect = records
 
     spec = made_of(orjson.loads(connect.value), origin="run w:1")
@@ -205,3 +212,33 @@ def test_what_is_asked_of_connectors_is_what_they_read() -> None:
     message = message_of(send.value)
     assert (send.topic, message.source, message.body, message.expires_ms) == ("actions", "bot", {"text": "hi"}, 10_000)
     assert (disconnect.topic, disconnect.key, disconnect.value) == ("triggers", b"clock", None)
+
+
+@pytest.mark.parametrize(("name", "taken"), [("clock", True), ("mine", False), ("new", False)])
+def test_a_source_that_a_file_has_set_up_is_neither_taken_nor_ended_by_a_run(name: str, taken: bool) -> None:
+    asked: list[str] = []
+    there = [{"id": "clock", "origin": "file sources.yaml"}, {"id": "mine", "origin": "run w:1"}]
+
+    class Asking:
+        plain = True
+
+        class limits:  # noqa: N801 as the attempt has it
+            @staticmethod
+            def source_states() -> list[dict[str, str]]:
+                return there
+
+        def ask(self, key: str, *_: Any) -> None:
+            asked.append(key)
+
+    class Stepping:
+        def run(self, _key: str, fn: Any) -> Any:
+            return fn()
+
+    sources = Sources(Asking(), Stepping())  # type: ignore[arg-type]
+    if taken:
+        with pytest.raises(StepError, match=r"was set up by file sources\.yaml"):
+            sources.disconnect("d", name)
+    else:
+        sources.disconnect("d", name)
+
+    assert asked == ([] if taken else ["d"])
