@@ -163,8 +163,12 @@ def told(doing: str) -> Iterator[None]:
     except boto.BotoCoreError as error:
         message = f"{doing}: {type(error).__name__}; check the options and what the environment has for AWS"
         raise Refused(message, reason="options") from None
-    # Its parsers raise any of these for an answer of another shape.
-    except (ResponseParserError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+    # Its parsers raise any of these for an answer of another shape, or with a time that is none.
+    except (ResponseParserError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise NotConnected(f"{doing}: the answer is none of AWS", reason="protocol") from None
+    except RuntimeError as error:
+        if "timezone offset" not in str(error):
+            raise
         raise NotConnected(f"{doing}: the answer is none of AWS", reason="protocol") from None
 
 

@@ -161,6 +161,8 @@ class _Lender:
 
 def _checked(answer: Any, name: str) -> None:
     """Notice a page that is no answer of SQS, such as that of a proxy: botocore reads it as an empty one."""
+    if not isinstance(answer, dict):  # JSON's null is one to botocore
+        raise _no_answer(name)
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     if "json" not in headers.get("content-type", ""):
         raise _no_answer(name)

@@ -1,8 +1,10 @@
 """Answers of clouds: messages of SQS and Pub/Sub, envelopes of SNS, notifications and listings of S3 and GCS."""
 
 import base64
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -11,6 +13,7 @@ from connectors import gcs, pubsub, s3, sns, sqs
 from connectors.base import google
 from connectors.base import pubsub as subscriptions
 from connectors.base import sqs as queues
+from connectors.base.aws import told
 from connectors.base.contract import NotConnected, Refused
 from connectors.base.google import Reply
 from connectors.base.listing import Change, Entry, decode, digest, encode
@@ -137,10 +140,10 @@ def check_s3_notification(given: Any) -> str:
     source = s3.Source(S3, FuzzSite())
     source._queue = OneMessage(read)  # type: ignore[assignment]
 
-    async def told() -> list[Any]:
+    async def items() -> list[Any]:
         return [item async for item in source._notified(None)]
 
-    return outcome(at_once(told()))
+    return outcome(at_once(items()))
 
 
 LISTED: Final[tuple[Any, ...]] = (
@@ -193,7 +196,7 @@ def listed(bucket: Any) -> str:
                 break
         return found
 
-    async def told(entry: Entry) -> Any:
+    async def event(entry: Entry) -> Any:
         return await bucket.event(Change.CREATE, entry)
 
     try:
@@ -206,7 +209,109 @@ def listed(bucket: Any) -> str:
     assert decode(orjson.loads(orjson.dumps(position)), bucket.of) == known
     for key in list(known)[:3]:
         landed(bucket.gone(key, "v"))
-    return outcome([at_once(told(one)) for one in found[:5]])
+    return outcome([at_once(event(one)) for one in found[:5]])
+
+
+# ---- both as AWS sends them ------------------------------------------------------------------------------------------
+
+LISTING: Final = (
+    b"""<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+<Name>uploads</Name><Prefix></Prefix><KeyCount>2</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>
+<EncodingType>url</EncodingType><Contents><Key>in/a%2Bb.csv</Key><LastModified>2026-06-01T12:00:00.000Z</LastModified>
+<ETag>&quot;e1&quot;</ETag><Size>3</Size><StorageClass>STANDARD</StorageClass></Contents><Contents><Key>b</Key>
+<LastModified>2026-06-01T12:00:01.000Z</LastModified><ETag>"e2"</ETag><Size>0</Size></Contents></ListBucketResult>""",
+    b"""<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>""",
+)
+XML_WORDS: Final = (
+    *(
+        b"<Contents>",
+        b"</Contents>",
+        b"<Key>",
+        b"</Key>",
+        b"<Size>",
+        b"-1",
+        b"9" * 30,
+        b"2026-02-30",
+        b"0001-01-01T00:00:00+14:00",
+    ),
+    *(
+        b"&#xD800;",
+        b"&#0;",
+        b"&lt;",
+        b"<![CDATA[",
+        b"\xff",
+        b"\x00",
+        b"true",
+        b"",
+        b"<!DOCTYPE x [<!ENTITY a 'b'>]>",
+        b"&a;",
+    ),
+    *(b"%ff", b"%", b"%00", b"<IsTruncated>true</IsTruncated>", b"<NextContinuationToken>t</NextContinuationToken>"),
+)
+STATUSES: Final = (*[200] * 8, 301, 400, 403, 404, 500, 503)
+
+
+@cache
+def shapes(service: str, operation: str, protocol: str) -> tuple[Any, Any]:
+    """How botocore reads the answers of an operation: its parser, and their shape."""
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+    from botocore.parsers import create_parser
+
+    model = ServiceModel(Loader().load_service_model(service, "service-2"))
+    return create_parser(protocol), model.operation_model(operation).output_shape
+
+
+def parsed(answer: tuple[int, bytes], service: str, operation: str, protocol: str) -> Any:
+    """Read an answer as botocore does. Raises NotConnected and Refused, as with a client."""
+    from botocore.exceptions import ClientError
+
+    parser, shape = shapes(service, operation, protocol)
+    status, body = answer
+    media = "application/xml" if protocol == "rest-xml" else "application/x-amz-json-1.0"
+    with told("asking"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dateutil warns of zones that it does not know
+        found = parser.parse({"status_code": status, "headers": {"content-type": media}, "body": body}, shape)
+        if status >= 300:
+            raise ClientError(found, operation)
+        return found
+
+
+def xml(draw: Mutator) -> tuple[int, bytes]:
+    return draw.pick(STATUSES), draw.raw((*LISTING, LISTING[0], LISTING[0]), XML_WORDS, most=4)
+
+
+def check_xml(given: tuple[int, bytes]) -> str:
+    try:
+        page = parsed(given, "s3", "ListObjectsV2", "rest-xml")
+    except (NotConnected, Refused) as error:
+        return named(error)
+    return listed(S3Bucket(client=S3Client([page]), config=S3_LIST, name="uploads"))
+
+
+RECEIVED: Final[tuple[Any, ...]] = (
+    {"Messages": [{**MESSAGE, "MessageAttributes": {"b": {"DataType": "Binary", "BinaryValue": "/w=="}}, "Body": "x"}]},
+    {"Messages": [{"MessageId": "m", "ReceiptHandle": "h", "Body": '{"a": 1}', "Attributes": {}}, {}]},
+    {"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no"},
+    {},
+)
+
+
+def received(draw: Mutator) -> tuple[int, bytes]:
+    return draw.pick(STATUSES), draw.json(RECEIVED)
+
+
+def check_received(given: tuple[int, bytes]) -> str:
+    try:
+        answer = parsed(given, "sqs", "ReceiveMessage", "json")
+    except (NotConnected, Refused) as error:
+        return named(error)
+    try:
+        queues._checked(answer, "q")
+    except NotConnected as error:
+        return named(error)
+    ends = [check_sqs(one) for one in answer.get("Messages", ())]
+    return min(ends, default="none")
 
 
 # ---- Google ----------------------------------------------------------------------------------------------------------
@@ -380,6 +485,8 @@ TARGETS: Final = (
     Target(name="sns", make=message, check=check_sns),
     Target(name="s3-notifications", make=message, check=check_s3_notification),
     Target(name="s3-listings", make=s3_page, check=check_s3_page),
+    Target(name="s3-answers", make=xml, check=check_xml, cost=4),
+    Target(name="sqs-answers", make=received, check=check_received, cost=2),
     Target(name="gcs-notifications", make=notified, check=check_notified),
     Target(name="gcs-listings", make=gcs_page, check=check_gcs_page),
     Target(name="pubsub", make=pulled, check=check_pubsub),

@@ -226,6 +226,18 @@ async def test_an_answer_that_is_none_is_tried_again(server: Server) -> None:
             await client.list_topics()
 
 
+@pytest.mark.parametrize("stamp", ["12:" + "9" * 40, "9" * 400, "2026-02-30T00:00:00Z", "soon"])
+async def test_an_answer_with_a_time_that_is_none_is_tried_again(server: Server, stamp: str) -> None:
+    server.body = (
+        "<ListBucketResult><Contents><Key>a</Key><Size>1</Size><ETag>e</ETag>"
+        f"<LastModified>{stamp}</LastModified></Contents></ListBucketResult>"
+    )
+    options = AwsOptions.model_validate({"endpoint_url": f"http://{server.at}", "region": "eu-west-1", **KEYS})
+    async with Aws(options, Standing("127.0.0.0/8")).client("s3") as client:
+        with pytest.raises(NotConnected, match="the answer is none of AWS"), told("asking"):
+            await client.list_objects_v2(Bucket="uploads")
+
+
 async def test_a_region_is_needed_where_nothing_tells_it() -> None:
     options = AwsOptions.model_validate(KEYS)
     with pytest.raises(Refused, match="give the option region"):

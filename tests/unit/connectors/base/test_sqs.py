@@ -186,6 +186,13 @@ async def test_a_page_that_is_no_answer_is_not_an_empty_queue(sqs: Sqs, clock: C
         await anext(reader(sqs, clock).messages())
 
 
+@pytest.mark.parametrize("text", ["null", "[" * 5_000 + "]" * 5_000])
+async def test_json_that_is_no_answer_ends_the_connection_alone(sqs: Sqs, clock: Clock, text: str) -> None:
+    sqs.hook = lambda _action, _body: web.Response(text=text, content_type="application/x-amz-json-1.0")
+    with pytest.raises(NotConnected, match=r"none of (SQS|AWS)"):
+        await anext(reader(sqs, clock).messages())
+
+
 WHOLE = {"Body": "a", "MessageId": "m", "ReceiptHandle": "h"}
 
 
