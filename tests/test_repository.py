@@ -27,6 +27,7 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/wiring/sourcelist.py": ("reads what Kafka has", "tests/integration/test_cli_connectors.py"),
     "connectors/base/actions.py": ("reads from a broker, answers to it", "tests/integration/test_actions.py"),
     "connectors/base/contract.py": ("protocols and values", "tests/contract/test_sources.py"),
+    "connectors/base/knocks.py": ("reads from a broker", "tests/integration/test_actions.py"),
     "connectors/base/logs.py": ("two calls of the standard library's", "tests/unit/connectors/base/test_runner.py"),
     "connectors/base/metrics.py": ("a list of names", "tests/unit/connectors/base/test_watched.py"),
     "connectors/base/owner.py": ("owns a partition of a broker", "tests/integration/test_connectors.py"),

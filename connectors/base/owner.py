@@ -68,6 +68,7 @@ class Owner:
         self._coming: dict[str, Said] | None = {}
         self._running: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
         self._whole = asyncio.Event()
+        self._is_asked = False
         self._changed = asyncio.Event()
         self._connections = 0
 
@@ -115,6 +116,16 @@ class Owner:
         return None if running is None else running[0]
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is set up here, and nobody has asked for anything."""
+        return not (self._known or self._is_asked)
+
+    def ask(self) -> None:
+        """There is a message: somebody is to be told, be it that there is no such source."""
+        self._is_asked = True
+        self._changed.set()
+
+    @property
     def runners(self) -> Mapping[str, Runner]:
         """The sources that run, by id."""
         return {name: runner for name, (runner, _) in self._running.items()}
@@ -122,14 +133,14 @@ class Owner:
     @property
     def whole(self) -> bool:
         """Whether everything that is set up here is known, and fenced."""
-        return self._whole.is_set() and (self._positions is not None or not self._known)
+        return self._whole.is_set() and (self._positions is not None or self.idle)
 
     # ---- its life --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Run what is set up until cancelled. Raises what no source is to raise."""
         await self._whole.wait()
-        while not self._known:  # nothing to fence, no connection to hold, until something is set up
+        while not (self._known or self._is_asked):  # nothing to fence, no connection to hold, until something is set up
             self._changed.clear()
             await self._changed.wait()
         pause = FIRST_PAUSE_SECONDS
@@ -167,8 +178,10 @@ class Owner:
             while True:
                 waking = asyncio.ensure_future(self._changed.wait())
                 tasks = [writing, acting, *(task for _, task in self._running.values())]
-                await asyncio.wait({waking, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-                waking.cancel()
+                try:
+                    await asyncio.wait({waking, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waking.cancel()
                 for task in tasks:
                     if task.done():
                         if not task.cancelled():

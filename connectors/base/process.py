@@ -19,6 +19,7 @@ from connectors.base.events import Outgoing
 from connectors.base.folders import Folders
 from connectors.base.group import Group, Lease
 from connectors.base.http import ClientHttp
+from connectors.base.knocks import Knocks
 from connectors.base.logs import info, warn
 from connectors.base.metrics import SourceMetrics
 from connectors.base.owner import Owner
@@ -78,6 +79,7 @@ class Connectors:
             owned=self._own,
             read=self._read,
         )
+        self._knocks = Knocks(prefix=process.prefix, client=process.client, idle=self._idle, heard=self._asked)
         self._around = Around(
             publish=self._publish,
             lease=self.lease.wait,
@@ -114,16 +116,18 @@ class Connectors:
         group = asyncio.create_task(self._group.run(), name="group")
         telling = asyncio.create_task(self._tell_for_ever(), name="telling")
         measuring = asyncio.create_task(self._measure_for_ever(), name="measuring")
+        knocks = asyncio.create_task(self._knocks.run(), name="knocks")
         stopping = asyncio.create_task(stop.wait())
         failing = asyncio.create_task(self._first_failure())
+        running = {group, telling, measuring, knocks, failing}
         try:
-            await asyncio.wait({group, telling, measuring, stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (failing, group, telling, measuring):
+            await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (failing, group, telling, measuring, knocks):
                 if task.done():
                     task.result()
             await self._drain()
         finally:
-            await end([group, telling, measuring, stopping, failing, *(task for _, task in self._owners.values())])
+            await end([*running, stopping, *(task for _, task in self._owners.values())])
             await self.publisher.close()
 
     # ---- what is owned ---------------------------------------------------------------------------------------------
@@ -180,6 +184,14 @@ class Connectors:
 
     def _positions(self, partition: int) -> Positions:
         return Positions(partition, prefix=self._process.prefix, client=self._process.client)
+
+    def _idle(self) -> frozenset[int]:
+        return frozenset(partition for partition, (owner, _) in self._owners.items() if owner.idle)
+
+    def _asked(self, partition: int) -> None:
+        owner = self._owners.get(partition)
+        if owner is not None:
+            owner[0].ask()
 
     def _actions(self, partition: int, runner_of: Callable[[str], Runner | None]) -> Actions:
         return Actions(

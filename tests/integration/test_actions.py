@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.kafka.embedded import EmbeddedKafka
-from connectors.base import registry
+from connectors.base import actions, registry
 from connectors.base.contract import Item, Moved, NotConnected, Refused, Site
 from tests.integration.connecting import Installation, running, until
 from tests.unit.connectors.base.framed import kind_of
@@ -121,6 +121,25 @@ async def test_what_is_refused_expires_or_has_no_source_is_told_without_secrets(
     assert "*** does not let you" in found[sent_topic("refused")]["error"]
     assert "in time it was not sent" in found[sent_topic("late")]["error"]
     assert mouth.sent == []
+
+
+async def test_a_message_for_a_source_that_is_nowhere_is_told_so(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "UNSET_SECONDS", 0.2)
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+    await ask(place, connectors, "nowhere", "before", n=1)
+    async with running(connectors):
+        await until(lambda: connectors.lease.held, what="it is a member")
+        await ask(place, connectors, "nobody", "after", n=1)
+
+        async def told() -> bool:
+            return {sent_topic("before"), sent_topic("after")} <= (await answers(place)).keys()
+
+        await until(told, what="both are told")
+
+    assert "there is no source 'nobody'" in (await answers(place))[sent_topic("after")]["error"]
 
 
 async def _position(place: Installation) -> bool:
