@@ -16,9 +16,10 @@ from typing import Any, Final, Protocol
 
 from pydantic import model_validator
 
-from connectors.base import contract, durations
+from connectors.base import contract
 from connectors.base.contract import Delivery, Item, Moved, Received
 from connectors.base.options import Field, Options, Seconds
+from connectors.base.texts import durations
 from topics import cron
 from topics.timestamps import milliseconds, rfc3339
 

@@ -9,10 +9,10 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from connectors.base import contract
-from connectors.base.bodies import Form, NotOfThatForm, read
 from connectors.base.contract import Delivery, Item, Received, Unreadable
 from connectors.base.options import Field
-from connectors.base.pubsub import Message, Subscription, SubscriptionName, SubscriptionOptions
+from connectors.base.services.bodies import Form, NotOfThatForm, read
+from connectors.base.services.pubsub import Message, Subscription, SubscriptionName, SubscriptionOptions
 
 EXAMPLE: Final[dict[str, Any]] = {
     "subscription": "projects/my-project/subscriptions/orders-headgate",

@@ -11,12 +11,12 @@ from typing import Any, Final
 import orjson
 
 from connectors.base import contract
-from connectors.base.aws import Aws, region_of, told
-from connectors.base.bodies import Form, NotOfThatForm, read
 from connectors.base.contract import Delivery, Item, Received, Unreadable
-from connectors.base.envelopes import Unwrap, unwrapped
 from connectors.base.options import Field, Url
-from connectors.base.sqs import Message, Queue, QueueOptions
+from connectors.base.services.aws import Aws, region_of, told
+from connectors.base.services.bodies import Form, NotOfThatForm, read
+from connectors.base.services.envelopes import Unwrap, unwrapped
+from connectors.base.services.sqs import Message, Queue, QueueOptions
 
 EXAMPLE: Final[dict[str, Any]] = {
     "topic_arn": "arn:aws:sns:eu-west-1:123456789012:orders",

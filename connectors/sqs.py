@@ -9,11 +9,11 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from connectors.base import contract
-from connectors.base.bodies import Form, NotOfThatForm, read
 from connectors.base.contract import Delivery, Item, Received, Unreadable
-from connectors.base.envelopes import NoEnvelope, Unwrap, unwrapped
 from connectors.base.options import Field, Url
-from connectors.base.sqs import Message, Queue, QueueOptions
+from connectors.base.services.bodies import Form, NotOfThatForm, read
+from connectors.base.services.envelopes import NoEnvelope, Unwrap, unwrapped
+from connectors.base.services.sqs import Message, Queue, QueueOptions
 
 EXAMPLE: Final[dict[str, Any]] = {"queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}
 DELIVERY: Final = Delivery.AT_LEAST_ONCE

@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from connectors.base import contract, describing, registry
+from connectors.base import contract
 from connectors.base.backoff import Reconnect
-from connectors.base.describing import Described
-from connectors.base.registry import Kind
+from connectors.base.kinds import describing, registry
+from connectors.base.kinds.describing import Described
+from connectors.base.kinds.registry import Kind
 
 FIELDS: Final[Mapping[str, str]] = {
     "id": "Name of the source, 1 to 100 letters, digits, `.`, `_` and `-`. It is in the topic of its events, and how "

@@ -51,7 +51,7 @@ class Spec:
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
     filter: Mapping[str, Any] | None = None
-    """Which events are published (connectors.base.filters); None: all."""
+    """Which events are published (connectors.base.texts.filters); None: all."""
     reconnect: Mapping[str, Any] = field(default_factory=dict)
     """Fields of connectors.base.backoff.Reconnect."""
     topic: str | None = None

@@ -180,7 +180,7 @@ def kinds(kind: str | None, *, json: bool) -> None:
     Example:
       headgate connectors kinds websocket
     """
-    from connectors.base import describing, registry
+    from connectors.base.kinds import describing, registry
 
     if kind is None:
         found, broken = [], []

@@ -15,12 +15,13 @@ from pydantic import ValidationError
 from app.gateway.limits import TokenBucket
 from app.observe import logs
 from connectors import webhook
-from connectors.base import mistakes, registry, secrets
-from connectors.base.events import Maker
-from connectors.base.filters import FilterError
+from connectors.base.instance.events import Maker
+from connectors.base.instance.watched import Watched
+from connectors.base.kinds import mistakes, registry
 from connectors.base.metrics import SourceMetrics
-from connectors.base.templates import TemplateError
-from connectors.base.watched import Watched
+from connectors.base.texts import secrets
+from connectors.base.texts.filters import FilterError
+from connectors.base.texts.templates import TemplateError
 from topics.sources import Spec, State, Status
 
 KIND: Final = "webhook"

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from app.gateway.hooks import Hook
 from app.gateway.sources import Sources
-from connectors.base.actions import told
-from connectors.base.events import Outgoing
+from connectors.base.fleet.actions import told
+from connectors.base.instance.events import Outgoing
 from topics.sources import State, status_told
 
 TELL_SECONDS: Final = 0.5
@@ -23,7 +23,7 @@ LATER_SECONDS: Final = 60.0
 
 
 class Publisher(Protocol):
-    """Writes until Kafka has it, however long that takes (connectors.base.publisher)."""
+    """Writes until Kafka has it, however long that takes (connectors.base.fleet.publisher)."""
 
     async def write(self, topic: str, key: bytes, value: bytes | None) -> None: ...
     async def publish(self, events: Sequence[Outgoing]) -> None: ...

@@ -17,8 +17,8 @@ from app.gateway.metrics import Metrics
 from app.gateway.sources import Sources
 from app.kafka.producer import MaybeAccepted, NotAccepted, Outgoing
 from app.observe import logs
-from connectors.base.buffer import Read
-from connectors.base.events import NotAnEvent
+from connectors.base.instance.buffer import Read
+from connectors.base.instance.events import NotAnEvent
 from connectors.webhook import Accepted, Answered, Denied, Request
 from topics.facts import Record
 from topics.fields import valid_traceparent

@@ -212,7 +212,7 @@ class Sources:
         return _both(first, wait, told)
 
     def _spec(self, key: str, kind: Any, instance_id: str, options: Any, given: Any, reconnect: Any) -> Spec:
-        from connectors.base import declared  # with what the kinds need: for those that use it
+        from connectors.base.kinds import declared  # with what the kinds need: for those that use it
 
         found = {
             "id": instance_id,

@@ -197,7 +197,7 @@ class ConnectorSettings(Group):
     @classmethod
     def _can_be_followed(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
         if allow:
-            from connectors.base.egress import Policy
+            from connectors.base.reach.egress import Policy
 
             Policy(allowed=allow)
         return allow

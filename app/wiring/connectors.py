@@ -15,10 +15,10 @@ from app.observe import logs
 from app.observe.health import Check, Report
 from app.observe.http import HealthServer
 from app.settings import Settings
-from connectors.base import declared
-from connectors.base.egress import Policy
-from connectors.base.folders import Folders
-from connectors.base.process import Connectors, Process
+from connectors.base.fleet.process import Connectors, Process
+from connectors.base.kinds import declared
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.folders import Folders
 from topics import catalog
 from topics.sources import Spec, Unsuitable, configured, spec_of
 

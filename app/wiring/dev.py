@@ -25,7 +25,7 @@ from app.settings import FIELDS, KafkaSettings, Settings, require_loopback, vari
 from app.wiring import listening
 from app.wiring.roles import CONNECTORS, GATEWAY, GRACE_SECONDS, LONGEST_PAUSE_SECONDS, WORKER, Kind, Role, Say
 from app.wiring.unheard import Unheard
-from connectors.base import declared
+from connectors.base.kinds import declared
 
 DRAIN_SECONDS: Final = 1.5
 BROKER_WATCH_SECONDS: Final = 0.5

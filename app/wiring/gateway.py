@@ -21,7 +21,7 @@ from app.observe.health import Check, Report
 from app.settings import Settings, require_gateway_token
 from app.ui import readmodel
 from app.wiring import explaining
-from connectors.base.publisher import Publisher
+from connectors.base.fleet.publisher import Publisher
 from topics.catalog import qualified
 
 DRAIN_SECONDS: Final = 10.0

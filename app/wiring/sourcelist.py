@@ -12,7 +12,7 @@ import orjson
 from app.kafka import records
 from app.kafka.admin import Admin, AdminError
 from app.settings import KafkaSettings
-from connectors.base import registry
+from connectors.base.kinds import registry
 from topics import catalog
 from topics.sources import Spec, State, Unsuitable, spec_of
 

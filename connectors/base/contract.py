@@ -214,7 +214,7 @@ class Closed(NotConnected):
 
 
 class Http(Protocol):
-    """HTTP and WebSocket under the egress policy: each address is checked, each redirect anew (connectors.base.egress).
+    """HTTP and WebSocket under the egress policy: each address is checked, each redirect anew (base.reach.egress).
 
     Raises Refused for an address that is not allowed, NotConnected where nothing answers in time. A status is no error.
     """

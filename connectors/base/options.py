@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from connectors.base import durations
+from connectors.base.texts import durations
 
 Seconds = Annotated[
     float,

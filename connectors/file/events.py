@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from connectors.base.contract import Received, Unreadable
-from connectors.base.events import bounded_id
+from connectors.base.instance.events import bounded_id
 from connectors.file.changes import Change
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import AliasChoices, BeforeValidator, StringConstraints
 
-from connectors.base import contract, durations
+from connectors.base import contract
 from connectors.base.contract import Delivery, Item, Moved, NotConnected, Refused
 from connectors.base.options import Field, Options, Seconds
+from connectors.base.texts import durations
 from connectors.file import events, folder, snapshot
 from connectors.file.changes import Change, Changes, Kind
 from connectors.file.events import Content

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.base.listing import Change
+from connectors.base.services.listing import Change
 
 
 class NotANotification(ValueError):

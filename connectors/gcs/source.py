@@ -14,12 +14,12 @@ import orjson
 from pydantic import model_validator
 
 from connectors.base import contract
-from connectors.base.contents import ContentOptions, Omitted, content_of
 from connectors.base.contract import Delivery, Item, NotConnected, Received, Unreadable
-from connectors.base.google import Google, Reply
-from connectors.base.listing import Change, Entry, Looking
 from connectors.base.options import Field, Seconds, Url
-from connectors.base.pubsub import Message, Subscription, SubscriptionName, SubscriptionOptions
+from connectors.base.services.contents import ContentOptions, Omitted, content_of
+from connectors.base.services.google import Google, Reply
+from connectors.base.services.listing import Change, Entry, Looking
+from connectors.base.services.pubsub import Message, Subscription, SubscriptionName, SubscriptionOptions
 from connectors.gcs.notifications import NotANotification, Notification, parse
 
 EXAMPLE: Final[dict[str, Any]] = {
@@ -158,7 +158,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bucket:
-    """A bucket that is listed: connectors.base.listing.Bucket."""
+    """A bucket that is listed: connectors.base.services.listing.Bucket."""
 
     google: Google
     config: Config

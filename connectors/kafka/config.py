@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import field_validator, model_validator
 
-from connectors.base import templates
 from connectors.base.contract import Delivery, Refused
 from connectors.base.options import Field, Options, Seconds, SecretStr
+from connectors.base.texts import templates
 from topics.timestamps import milliseconds
 
 EXAMPLE: Final[dict[str, Any]] = {

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from connectors.base.contract import Received, Unreadable
-from connectors.base.templates import Template, TemplateError
+from connectors.base.texts.templates import Template, TemplateError
 from connectors.kafka.config import FIELDS, Config
 from topics.provenance import INSTANCE, PROVIDER, RECEIVED_AT
 from topics.timestamps import MAX_MS, rfc3339

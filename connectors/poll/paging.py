@@ -10,7 +10,7 @@ from os.path import commonprefix
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-from connectors.base.templates import MISSING, at
+from connectors.base.texts.templates import MISSING, at
 from connectors.poll import times
 from connectors.poll.config import (
     ById,

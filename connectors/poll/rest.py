@@ -6,8 +6,8 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.base.contract import Answer, NotConnected, Refused, Site
-from connectors.base.events import bounded_id
-from connectors.base.templates import MISSING, at
+from connectors.base.instance.events import bounded_id
+from connectors.base.texts.templates import MISSING, at
 from connectors.poll import budget, paging, times
 from connectors.poll.config import ById, ByTimestamp, ByToken, Config, NumberedPages, Rest
 from connectors.poll.progress import Page, Policy, Progress, Record, Tells, Value

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from connectors.base.contract import Refused
-from connectors.base.events import bounded_id
+from connectors.base.instance.events import bounded_id
 from connectors.poll import times
 from connectors.poll.config import Config, Sql
 from connectors.poll.progress import Policy, Progress, Record, Tells, Value

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
-from connectors.base.listing import Change
+from connectors.base.services.listing import Change
 
 _CHANGES: Final[Mapping[str, Change]] = {
     "ObjectCreated": Change.CREATE,

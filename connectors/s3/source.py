@@ -11,13 +11,13 @@ from typing import Any, Final, Self
 from pydantic import model_validator
 
 from connectors.base import contract
-from connectors.base.aws import Aws, told
-from connectors.base.contents import Content, ContentOptions, Omitted, content_of
 from connectors.base.contract import Ack, Delivery, Item, NotConnected, Received, Unreadable
-from connectors.base.envelopes import Unwrap, unwrapped
-from connectors.base.listing import Change, Entry, Looking
 from connectors.base.options import Field, Seconds, Url
-from connectors.base.sqs import Message, Queue, QueueOptions
+from connectors.base.services.aws import Aws, told
+from connectors.base.services.contents import Content, ContentOptions, Omitted, content_of
+from connectors.base.services.envelopes import Unwrap, unwrapped
+from connectors.base.services.listing import Change, Entry, Looking
+from connectors.base.services.sqs import Message, Queue, QueueOptions
 from connectors.s3.notifications import NotANotification, Notification, parse
 
 EXAMPLE: Final[dict[str, Any]] = {
@@ -155,7 +155,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bucket:
-    """A bucket that is listed: connectors.base.listing.Bucket."""
+    """A bucket that is listed: connectors.base.services.listing.Bucket."""
 
     client: Any
     config: Config

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, StringConstraints, model_validator
 
-from connectors.base import signature
 from connectors.base.options import Field, Options, Seconds, SecretStr
+from connectors.base.services import signature
 from connectors.webhook import proofs
 
 TOLERANCE_SECONDS: Final = 300.0

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from connectors.base.templates import MISSING, at
+from connectors.base.texts.templates import MISSING, at
 from connectors.webhook.bodies import gathered
 from connectors.webhook.config import Config, Provider
 from connectors.webhook.messages import Answered, Denial, Request

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from connectors.base.signature import digest_of
-from connectors.base.templates import at
+from connectors.base.services.signature import digest_of
+from connectors.base.texts.templates import at
 from connectors.webhook.config import Config, Provider
 from connectors.webhook.messages import Request
 from topics.timestamps import milliseconds

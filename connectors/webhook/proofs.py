@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, NoReturn, Protocol
 from urllib.parse import parse_qsl
 
-from connectors.base.signature import Algorithm, Spelling, fits_ed25519, fits_hmac, same, seconds_of
+from connectors.base.services.signature import Algorithm, Spelling, fits_ed25519, fits_hmac, same, seconds_of
 from connectors.webhook.messages import Denial, Request
 
 MOST_FIELDS: Final = 200

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from connectors.base.signature import Spelling
+from connectors.base.services.signature import Spelling
 from connectors.webhook.config import Config, Provider
 from connectors.webhook.proofs import Ed25519, Freshness, Hmac, Nothing, OneOf, Place, Proof, Signed, Token
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Secret, field_validator, model_validator
 
-from connectors.base.bodies import Form
-from connectors.base.filters import Filter, FilterError
 from connectors.base.options import Field, Options, Seconds, SecretStr, SocketUrl, Url
+from connectors.base.services.bodies import Form
+from connectors.base.texts.filters import Filter, FilterError
 from connectors.websocket import messages, places
 from connectors.websocket.inbox import Overflow
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from connectors.base.bodies import Form
-from connectors.base.templates import MISSING
+from connectors.base.services.bodies import Form
+from connectors.base.texts.templates import MISSING
 from topics.fields import MAX_DEPTH, check_depth
 from topics.malformed import Malformed
 

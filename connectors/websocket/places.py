@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from connectors.base.templates import MISSING, Template, TemplateError, at
+from connectors.base.texts.templates import MISSING, Template, TemplateError, at
 
 ABSENT: Final = MISSING
 """There is nothing to send."""

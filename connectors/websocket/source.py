@@ -21,8 +21,8 @@ from connectors.base.contract import (
     Site,
     Unreadable,
 )
-from connectors.base.filters import Filter, FilterFailed
-from connectors.base.templates import MISSING
+from connectors.base.texts.filters import Filter, FilterFailed
+from connectors.base.texts.templates import MISSING
 from connectors.websocket import liveness, messages, places
 from connectors.websocket.config import POSITION, TOKEN, Binary, Config, Place, SendAs, Subscribe, Token
 from connectors.websocket.inbox import Inbox

@@ -14,7 +14,7 @@ from app.gateway import server
 from app.settings import FIELDS, Settings, variable
 from app.ui import readmodel
 from app.wiring import gateway as gateway_parts
-from connectors.base import declared
+from connectors.base.kinds import declared
 from topics.catalog import SOURCE_PARTITIONS
 from topics.sources import Spec, made_of
 

@@ -16,14 +16,14 @@ import orjson
 
 from connectors.base.closing import end
 from connectors.base.contract import Item, Moved, Source
-from connectors.base.egress import Policy
-from connectors.base.events import Maker, Outgoing
-from connectors.base.folders import Folders
-from connectors.base.http import ClientHttp
+from connectors.base.instance.events import Maker, Outgoing
+from connectors.base.instance.runner import Runner
+from connectors.base.instance.site import Around, Standing
+from connectors.base.instance.watched import Watched
 from connectors.base.metrics import SourceMetrics
-from connectors.base.runner import Runner
-from connectors.base.site import Around, Standing
-from connectors.base.watched import Watched
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.folders import Folders
+from connectors.base.reach.http import ClientHttp
 from tests.contract.outside import INSTANCE, Outside
 from topics.facts import Record
 from topics.sources import Cursor, Spec, State, Status, cursor_moved, cursor_of
@@ -267,7 +267,7 @@ class RunnerLife:
         self._connections += 1
         return f"{self.number}-{self._connections}"
 
-    # ---- positions, as connectors.base.positions has them ------------------------------------------------------------
+    # ---- positions, as connectors.base.fleet.positions has them ----------------------------------------------------
 
     def _note(self, cursor: Cursor) -> None:
         if self._is_dead:

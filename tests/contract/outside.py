@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, cast
 
-from connectors.base import registry
 from connectors.base.contract import Delivery, Site
+from connectors.base.kinds import registry
 
 SECRET: Final = "canary-0123456789abcdef"
 """What lets a source in. It stands in options as it is, so that no masking by the frame hides what a kind says."""

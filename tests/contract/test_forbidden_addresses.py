@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 
 from connectors.base.contract import NotConnected, Refused
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from tests.corpus.ssrf import urls
 
 CODES: Final = (301, 302, 303, 307, 308)

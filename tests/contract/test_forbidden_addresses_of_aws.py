@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Any
 
-from connectors.base.aws import _guarded
 from connectors.base.contract import NotConnected, Refused
-from connectors.base.egress import Policy
+from connectors.base.reach.egress import Policy
+from connectors.base.services.aws import _guarded
 from tests.contract.test_forbidden_addresses import PUBLIC, lookup, redirecting, watching
 from tests.corpus.ssrf import urls
 from tests.unit.connectors.standing import StandIn

@@ -17,10 +17,12 @@ from typing import Any, Final, get_args
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connectors.base import buffer, declared, describing, registry, secrets
 from connectors.base.contract import Delivery, Sends
+from connectors.base.instance import buffer
+from connectors.base.kinds import declared, describing, registry
+from connectors.base.kinds.registry import Kind
 from connectors.base.options import Options
-from connectors.base.registry import Kind
+from connectors.base.texts import secrets
 from tests.contract.lives import Life, World
 from tests.contract.outside import SECRET, Outside, worlds
 from tests.unit.connectors.standing import StandIn

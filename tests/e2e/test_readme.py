@@ -19,7 +19,7 @@ import pytest
 
 from app.kafka.embedded import ports
 from app.settings import FIELDS, shown_default
-from connectors.base import declared
+from connectors.base.kinds import declared
 from tests.e2e.devrun import HEADGATE, ROOT, SECONDS, DevRun
 from tests.e2e.waiting import until
 

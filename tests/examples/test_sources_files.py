@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.runtime import loader
-from connectors.base import declared
-from connectors.base.templates import Template
+from connectors.base.kinds import declared
+from connectors.base.texts.templates import Template
 from topics.patterns import Pattern
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -10,13 +10,13 @@ from typing import Any, Final
 import orjson
 
 from connectors import gcs, pubsub, s3, sns, sqs
-from connectors.base import google
-from connectors.base import pubsub as subscriptions
-from connectors.base import sqs as queues
-from connectors.base.aws import told
 from connectors.base.contract import NotConnected, Refused
-from connectors.base.google import Reply
-from connectors.base.listing import Change, Entry, decode, digest, encode
+from connectors.base.services import google
+from connectors.base.services import pubsub as subscriptions
+from connectors.base.services import sqs as queues
+from connectors.base.services.aws import told
+from connectors.base.services.google import Reply
+from connectors.base.services.listing import Change, Entry, decode, digest, encode
 from connectors.gcs.notifications import NotANotification, parse
 from connectors.gcs.source import _Bucket as GcsBucket
 from connectors.gcs.source import _object, _said

@@ -7,9 +7,9 @@ import orjson
 from yarl import URL
 
 from connectors import rss
-from connectors.base import targets
 from connectors.base.contract import NotConnected, Refused
-from connectors.base.http import retry_after
+from connectors.base.reach import targets
+from connectors.base.reach.http import retry_after
 from connectors.rss import address, jsonfeed, markup, memory, reader
 from connectors.rss.entries import Entry, Feed, NotAFeed, oldest_first
 from connectors.rss.memory import Memory

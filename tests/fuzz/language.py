@@ -11,13 +11,14 @@ from typing import Any, Final
 import yaml
 
 from connectors import cron as cron_source
-from connectors.base import declared, secrets, templates
 from connectors.base.contract import Received
-from connectors.base.declared import DeclarationError, UnsuitableSource
-from connectors.base.durations import parse as duration
-from connectors.base.events import Maker, NotAnEvent
-from connectors.base.filters import Filter, FilterError, FilterFailed
-from connectors.base.templates import Template, TemplateError
+from connectors.base.instance.events import Maker, NotAnEvent
+from connectors.base.kinds import declared
+from connectors.base.kinds.declared import DeclarationError, UnsuitableSource
+from connectors.base.texts import secrets, templates
+from connectors.base.texts.durations import parse as duration
+from connectors.base.texts.filters import Filter, FilterError, FilterFailed
+from connectors.base.texts.templates import Template, TemplateError
 from connectors.poll.place import place_of
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.targets import AT_MS, MOST_BYTES, Target, landed, named

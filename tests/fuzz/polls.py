@@ -10,8 +10,8 @@ from typing import Any, Final
 import orjson
 
 from connectors import poll
-from connectors.base import targets
 from connectors.base.contract import UNMOVED, Refused
+from connectors.base.reach import targets
 from connectors.poll import budget, paging, progress, sql, times
 from connectors.poll.config import Sql
 from connectors.poll.paging import Elsewhere

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from multidict import CIMultiDict
 
 from connectors.base.contract import Ended, Http, Item, NotConnected, Received, Refused, Source
-from connectors.base.http import retry_after
+from connectors.base.reach.http import retry_after
 from tests.fuzz.targets import at_once, landed, named
 from tests.unit.connectors.standing import StandIn
 

@@ -6,8 +6,8 @@ import orjson
 
 from connectors import discord, http_stream, slack, websocket
 from connectors.base.contract import UNMOVED, Closed, Connection, NotConnected, Received, Refused, Unreadable
-from connectors.base.filters import Filter
-from connectors.base.templates import MISSING
+from connectors.base.texts.filters import Filter
+from connectors.base.texts.templates import MISSING
 from connectors.discord import backfill, events, frames, session, snowflakes
 from connectors.discord.budget import Allowance, Starts, closed_for_seconds, turn_in_seconds
 from connectors.discord.place import Place

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from connectors.base.contract import UNMOVED, Item, Moved, Received, Unreadable
-from connectors.base.events import Maker, NotAnEvent
+from connectors.base.instance.events import Maker, NotAnEvent
 from tests.fuzz.mutation import Mutator
 from topics import codec
 from topics.sources import POSITION_BYTES, Cursor, Spec, Unsuitable, cursor_moved, cursor_of

@@ -13,9 +13,9 @@ from app.kafka.admin import Admin
 from app.kafka.embedded import EmbeddedKafka
 from app.settings import Settings
 from connectors.base.closing import end
-from connectors.base.egress import Policy
-from connectors.base.folders import Folders
-from connectors.base.process import Connectors, Process
+from connectors.base.fleet.process import Connectors, Process
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.folders import Folders
 from topics.sources import Spec, configured
 
 

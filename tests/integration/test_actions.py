@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from app.kafka.embedded import EmbeddedKafka
-from connectors.base import actions, registry
 from connectors.base.contract import Item, Moved, NotConnected, Refused, Site
+from connectors.base.fleet import actions
+from connectors.base.kinds import registry
 from tests.integration.connecting import Installation, running, until
 from tests.unit.connectors.base.framed import kind_of
 from topics.sources import Message, Spec, asked_to_send, sent_topic

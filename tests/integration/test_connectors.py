@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from app.kafka.embedded import EmbeddedKafka
-from connectors.base import registry
 from connectors.base.closing import end
 from connectors.base.contract import Item, Received, Site
-from connectors.base.events import Outgoing
-from connectors.base.positions import Fenced, Positions
+from connectors.base.fleet.positions import Fenced, Positions
+from connectors.base.instance.events import Outgoing
+from connectors.base.kinds import registry
 from tests.integration.connecting import Installation, running, until
 from tests.unit.connectors.base.framed import Reads, kind_of
 from topics import keys

@@ -14,7 +14,7 @@ from app.kafka.embedded import EmbeddedKafka
 from app.kafka.embedded.ports import free_port
 from connectors import kafka as kind
 from connectors.base.contract import Moved, NotConnected, Received, Refused, Unreadable
-from connectors.base.events import Maker
+from connectors.base.instance.events import Maker
 from connectors.kafka import source as module
 from tests.integration.odd_headers import write_odd
 from tests.integration.test_security import LOGIN, PASSWORD, certificate

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from app.kafka.embedded import EmbeddedKafka
-from connectors.base import registry
 from connectors.base.contract import Item, Moved, NotConnected, Site
+from connectors.base.kinds import registry
 from tests.integration.connecting import Installation, running, until
 from tests.unit.connectors.base.framed import Reads, kind_of
 from topics.sources import Spec, configured, partition_of, state_topic

@@ -2,7 +2,7 @@
 
 from app.kafka.embedded import EmbeddedKafka
 from connectors.base.contract import Received
-from connectors.base.events import Maker, Outgoing
+from connectors.base.instance.events import Maker, Outgoing
 from tests.integration.connecting import Installation
 from topics.sources import Spec
 

@@ -9,8 +9,8 @@ from aiohttp import ClientSession
 
 from connectors import gcs
 from connectors.base.contract import Moved, Received
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from tests.peers.programs import free_port, needs, running
 from tests.unit.connectors.standing import Reading, StandIn, reading
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from connectors.base.contract import NotConnected, Received, Refused
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from tests.unit.connectors.poll.api import HERE, Scripted, config, polled
 
 PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from connectors.base.contract import Ended, NotConnected, Received, Refused
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from connectors.rss import Config, Source
 from tests.peers import test_nginx
 from tests.peers.test_nginx import Server

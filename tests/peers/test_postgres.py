@@ -18,9 +18,9 @@ import pytest
 
 from connectors import poll
 from connectors.base.contract import NotConnected, Received, Refused
-from connectors.base.egress import Policy
+from connectors.base.reach.egress import Policy
 from connectors.poll import postgres
-from tests.unit.connectors.base.test_http import certificate
+from tests.unit.connectors.base.reach.test_http import certificate
 from tests.unit.connectors.poll.api import Scripted, ids, polled
 
 

@@ -14,8 +14,8 @@ from aiohttp import ClientSession
 
 from connectors import pubsub
 from connectors.base.contract import Received, Refused
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from tests.peers.programs import PEERS, needs
 from tests.unit.connectors.standing import Reading, StandIn, reading
 

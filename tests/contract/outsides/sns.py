@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tests.contract.outsides.sqs import Queue
-from tests.unit.connectors.base.test_envelopes import ENVELOPE
+from tests.unit.connectors.base.services.test_envelopes import ENVELOPE
 
 
 class Topic(Queue):

@@ -1,4 +1,4 @@
-"""Numbers that a provider of a third party reads; the frame makes a source of it (connectors/base/provided.py)."""
+"""Numbers that a provider of a third party reads; the frame makes a source of it (base/kinds/provided.py)."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Literal
 
 import pytest
 
-from connectors.base import registry
+from connectors.base.kinds import registry
 from headgate.providers import Emit, Failed, SourceEvent, TriggerProvider
 from tests.contract.outside import SECRET, Outside
 

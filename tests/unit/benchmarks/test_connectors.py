@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import connectors
 from benchmarks.sources import KINDS, SKIPPED
-from connectors.base import registry
+from connectors.base.kinds import registry
 from connectors.base.metrics import SourceMetrics
 
 

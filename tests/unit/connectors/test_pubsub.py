@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from connectors.base.contract import Received, Unreadable
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from connectors.pubsub import EXAMPLE, Config, Source
-from tests.unit.connectors.base.test_pubsub import NAME, PubSub
+from tests.unit.connectors.base.services.test_pubsub import NAME, PubSub
 from tests.unit.connectors.serving import serving
 from tests.unit.connectors.standing import reading, until
 from tests.unit.connectors.timing import Clock

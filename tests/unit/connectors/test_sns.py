@@ -10,7 +10,7 @@ from aiohttp import web
 
 from connectors.base.contract import Received, Refused, Unreadable
 from connectors.sns import EXAMPLE, Config, Source
-from tests.unit.connectors.base.test_envelopes import ENVELOPE
+from tests.unit.connectors.base.services.test_envelopes import ENVELOPE
 from tests.unit.connectors.queues import Sqs
 from tests.unit.connectors.serving import serving
 from tests.unit.connectors.standing import reading, until

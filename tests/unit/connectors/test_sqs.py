@@ -10,7 +10,7 @@ import pytest
 from connectors.base.contract import Received, Unreadable
 from connectors.sqs import EXAMPLE, Config, Source
 from tests.unit.connectors import queues
-from tests.unit.connectors.base.test_envelopes import ENVELOPE
+from tests.unit.connectors.base.services.test_envelopes import ENVELOPE
 from tests.unit.connectors.queues import Sqs
 from tests.unit.connectors.standing import reading, until
 from tests.unit.connectors.timing import Clock

@@ -2,7 +2,8 @@
 
 import pytest
 
-from connectors.base import describing, filters, registry
+from connectors.base.kinds import describing, registry
+from connectors.base.texts import filters
 from tools import connector_docs
 from topics.sources import FIELDS
 

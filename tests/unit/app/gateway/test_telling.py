@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from app.gateway.telling import COUNTS_SECONDS, LATER_SECONDS, Telling
-from connectors.base.events import Outgoing
+from connectors.base.instance.events import Outgoing
 from topics import codec
 from topics.sources import removed, state_topic
 

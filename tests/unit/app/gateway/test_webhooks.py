@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from app.gateway.limits import MOST_REQUESTS
 from app.kafka.producer import MaybeAccepted, NotAccepted
 from app.settings import LimitSettings
-from connectors.base.signature import digest_of
+from connectors.base.services.signature import digest_of
 from tests.unit.connectors.webhook import signing
 from topics import codec
 

@@ -10,8 +10,8 @@ import pytest
 from app.kafka.clients import KafkaUnreachable
 from app.settings import Settings
 from app.wiring import connectors
-from connectors.base import declared
 from connectors.base.closing import end
+from connectors.base.kinds import declared
 from tests.unit.connectors.standing import until
 from topics.sources import Spec, spec_of
 

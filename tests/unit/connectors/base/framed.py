@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from connectors.base import registry
 from connectors.base.closing import end
 from connectors.base.contract import Delivery, Item, Refused, Site
-from connectors.base.egress import Policy
-from connectors.base.events import Outgoing
-from connectors.base.folders import Folders
-from connectors.base.http import ClientHttp
+from connectors.base.instance.events import Outgoing
+from connectors.base.instance.runner import Runner
+from connectors.base.instance.site import Around
+from connectors.base.instance.watched import Watched
+from connectors.base.kinds import registry
 from connectors.base.metrics import SourceMetrics
 from connectors.base.options import Field, Options, SecretStr
-from connectors.base.runner import Runner
-from connectors.base.site import Around
-from connectors.base.watched import Watched
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.folders import Folders
+from connectors.base.reach.http import ClientHttp
 from topics.facts import Record
 from topics.sources import Cursor, Spec
 

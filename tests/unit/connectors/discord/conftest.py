@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from connectors.discord import Config, Source
 from tests.fakes.discord import TOKEN, FakeDiscord
 from tests.unit.connectors.standing import StandIn

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from connectors.base.contract import Unreadable
-from connectors.base.http import ClientHttp
 from connectors.base.options import SecretStr
+from connectors.base.reach.http import ClientHttp
 from connectors.discord import Config
 from connectors.discord.closes import KEEPING
 from connectors.discord.inbox import Inbox

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base.listing import Change
+from connectors.base.services.listing import Change
 from connectors.gcs.notifications import NotANotification, Notification, parse
 
 ATTRIBUTES = {

@@ -11,11 +11,11 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from connectors.base.contract import Moved, NotConnected, Received, Refused, Unreadable
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from connectors.gcs import EXAMPLE, Config, Source
 from connectors.gcs.source import _moment, _said
-from tests.unit.connectors.base.test_pubsub import NAME, PubSub
+from tests.unit.connectors.base.services.test_pubsub import NAME, PubSub
 from tests.unit.connectors.gcs.test_notifications import ATTRIBUTES
 from tests.unit.connectors.serving import serving
 from tests.unit.connectors.standing import Reading, StandIn, reading, until

@@ -13,8 +13,8 @@ from pydantic import SecretStr, ValidationError
 
 from connectors import http_stream
 from connectors.base.contract import Ended, Moved, NotConnected, Received, Refused, Unreadable
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from connectors.http_stream import source as module
 from tests.unit.connectors.http_stream import reference, test_parser
 from tests.unit.connectors.serving import serving

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from connectors import poll
 from connectors.base.contract import Item, Moved, NotConnected, Received
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from tests.unit.connectors.serving import serving
 from tests.unit.connectors.standing import Reading, StandIn
 

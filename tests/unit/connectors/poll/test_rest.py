@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from connectors import poll
 from connectors.base.contract import NotConnected, Received, Refused
-from connectors.base.http import ClientAnswer, retry_after
+from connectors.base.reach.http import ClientAnswer, retry_after
 from connectors.poll import paging, progress, rest
 from tests.unit.connectors.poll.api import Scripted, api, client, config, ids, polled
 from tests.unit.connectors.serving import serving

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from connectors.base.contract import Ended, Moved, NotConnected, Received, Refused
-from connectors.base.egress import Policy
-from connectors.base.http import ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientHttp
 from connectors.rss import EXAMPLE, Config, Source, markup, source
 from connectors.rss.source import PAUSE_SECONDS
 from tests.unit.connectors.serving import serving

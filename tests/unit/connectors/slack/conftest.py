@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from connectors.base.contract import Answer, Connection
-from connectors.base.egress import Policy
-from connectors.base.http import ClientConnection, ClientHttp
+from connectors.base.reach.egress import Policy
+from connectors.base.reach.http import ClientConnection, ClientHttp
 from tests.fakes.slack import FakeSlack
 from tests.unit.connectors.standing import StandIn
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base.signature import digest_of
+from connectors.base.services.signature import digest_of
 from connectors.webhook import Config
 from connectors.webhook.naming import Name, id_of, name_of, time_of
 from tests.unit.connectors.webhook.signing import PUBLIC, SECRET, WHSEC, request

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base.contract import Received
-from connectors.base.signature import digest_of
+from connectors.base.services.signature import digest_of
 from connectors.webhook import Accepted, Answered, Denied, Request
 from connectors.webhook.receiver import MOST_EVENTS
 from tests.unit.connectors.webhook.signing import NOW, SECRET, SENDERS, WHSEC, receiver, request

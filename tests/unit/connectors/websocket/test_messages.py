@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base.bodies import Form
-from connectors.base.templates import MISSING
+from connectors.base.services.bodies import Form
+from connectors.base.texts.templates import MISSING
 from connectors.websocket.messages import NotReadable, Reading, found, pointer
 
 

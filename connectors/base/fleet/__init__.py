@@ -1,0 +1,1 @@
+"""Many sources in many processes: who owns which, positions under a fence, what is published and sent."""

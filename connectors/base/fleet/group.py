@@ -1,0 +1,259 @@
+"""The consumer group over `triggers`: which partitions this process owns, what is in them, and until when.
+
+A process that was frozen, or that Kafka cannot reach, may no longer own what it thinks it does. So it has a lease: the
+broker's last word, not older than the session time-out. Nothing is published without it.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import orjson
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+
+from connectors.base.closing import close, start
+from connectors.base.fleet import sharing
+from connectors.base.logs import warn
+
+HEARTBEAT_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 0.25
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class Read(Protocol):
+    """Called with records of an owned partition; `whole` says that all that was there at the beginning has come.
+
+    After each word of the group everything comes again, from the beginning.
+    """
+
+    async def __call__(self, partition: int, records: Sequence[Any], *, whole: bool) -> None: ...
+
+
+class Lease:
+    """The broker's word that this process is a member of the group, and until when it counts."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._until = 0.0
+        self._asked_at = -math.inf
+        self._renewed = asyncio.Event()
+
+    @property
+    def held(self) -> bool:
+        """Whether it counts now."""
+        return self._clock() < self._until
+
+    def renew(self, asked_at: float) -> None:
+        """The broker has answered what it was asked at `asked_at`: its own time began no earlier."""
+        self._until = max(self._until, asked_at + self._seconds)
+        self._asked_at = max(self._asked_at, asked_at)
+        self._renewed.set()
+
+    def drop(self) -> None:
+        """It counts no more, until it is renewed."""
+        self._until = 0.0
+
+    async def wait(self) -> None:
+        """Return once it is held."""
+        while not self.held:
+            self._renewed.clear()
+            await self._renewed.wait()
+
+    async def confirmed(self) -> None:
+        """Return once the broker has renewed it, asked after now."""
+        now = self._clock()
+        while self._asked_at <= now:
+            self._renewed.clear()
+            await self._renewed.wait()
+
+
+class Group:
+    """One member. Its owner runs `run()` as a task; `owned` and `read` are called from it, in order."""
+
+    def __init__(
+        self,
+        topic: str,
+        *,
+        client: Mapping[str, Any],
+        group: str,
+        lease: Lease,
+        session_seconds: float,
+        dwell_seconds: float,
+        owned: Callable[[Sequence[int]], Awaitable[None]],
+        read: "Read",
+    ) -> None:
+        self.topic, self._client, self._group = topic, client, group
+        self._lease, self._session_seconds, self._dwell_seconds = lease, session_seconds, dwell_seconds
+        self._owned, self._read = owned, read
+        self._since: dict[int, float] = {}
+        self._changed = False
+        self._again_in: float | None = None
+        self.last_error: str | None = "Kafka has not been reached yet"
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """What this process owns, as far as it knows."""
+        return frozenset(self._since)
+
+    async def run(self) -> None:
+        """Be a member until cancelled, then leave. Raises what trying again does not cure."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            consumer = self._made()
+            try:
+                await start(consumer.start())
+                self._beat_with(consumer)
+                consumer.subscribe([self.topic], listener=_Listener(self))
+                pause = FIRST_PAUSE_SECONDS
+                await self._follow(consumer)
+            except (errors.KafkaError, OSError) as error:
+                if isinstance(error, errors.KafkaError) and not _cured_by_trying_again(error):
+                    raise
+                reason = f"{type(error).__name__}: {error}"
+                if reason != self.last_error:
+                    warn("connectors_not_in_group", topic=self.topic, reason=reason)
+                self.last_error = reason
+            finally:
+                self._lease.drop()  # it leaves the group: others may own at once what was ours
+                await close(consumer.stop())
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _made(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **self._client,
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=int(self._session_seconds * 1000),
+            rebalance_timeout_ms=int(self._session_seconds * 1000),
+            heartbeat_interval_ms=int(HEARTBEAT_SECONDS * 1000),
+            partition_assignment_strategy=(self._assignor(),),
+        )
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        rejoin_at: float | None = None
+        ends: dict[TopicPartition, int] = {}
+        while True:
+            fetched = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
+            if self._changed:
+                self._changed = False
+                self.last_error = None
+                mine = [TopicPartition(self.topic, partition) for partition in sorted(self._since)]
+                try:
+                    # Whatever offsets somebody has committed: what is set up is all that is there.
+                    if mine:
+                        await consumer.seek_to_beginning(*mine)
+                except errors.IllegalStateError:
+                    continue  # given back meanwhile: the group has another word
+                fetched = {}
+                ends = dict(await consumer.end_offsets(mine)) if mine else {}
+                await self._owned(sorted(self._since))
+                if self._again_in is not None:
+                    rejoin_at, self._again_in = time.monotonic() + self._again_in + HEARTBEAT_SECONDS, None
+            for one, records in fetched.items():
+                if one.partition in self._since:
+                    await self._read(one.partition, records, whole=False)
+            for one in [one for one in ends if one.partition in self._since and not self._changed]:
+                try:
+                    position = await consumer.position(one)
+                except errors.IllegalStateError:
+                    break  # given back meanwhile: what is ours then is read anew
+                if position >= ends[one]:
+                    del ends[one]
+                    await self._read(one.partition, (), whole=True)
+            if rejoin_at is not None and time.monotonic() >= rejoin_at:
+                rejoin_at = None
+                consumer._coordinator.request_rejoin()
+
+    def _beat_with(self, consumer: AIOKafkaConsumer) -> None:
+        """Hear each heartbeat that the broker answers: aiokafka (pinned) tells nobody."""
+        coordinator = consumer._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def heard() -> bool:
+            asked_at = time.monotonic()
+            fine: bool = await beat()
+            if fine:
+                self._lease.renew(asked_at)
+            elif not coordinator.member_id:  # the broker knows us no more
+                self._lease.drop()
+            return fine
+
+        coordinator._do_heartbeat = heard
+
+    def take(self, partitions: frozenset[int]) -> None:
+        """Called by the listener: these are ours from now on."""
+        now = time.monotonic()
+        self._since = {partition: self._since.get(partition, now) for partition in sorted(partitions)}
+        self._lease.renew(now)
+        self._changed = True
+
+    def _assignor(self) -> type[AbstractPartitionAssignor]:
+        group = self
+
+        class Staying(AbstractPartitionAssignor):  # type: ignore[misc]
+            """aiokafka asks classes, and each member has to say what it owns: so each has a class of its own."""
+
+            name = "headgate-staying"
+
+            @classmethod
+            def assign(cls, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
+                count = len(cluster.partitions_for_topic(group.topic) or ())
+                has = {member: _owned_by(metadata) for member, metadata in members.items()}
+                shares = sharing.share(count, has, dwell_seconds=group._dwell_seconds)
+                group._again_in = shares.again_in_seconds
+                return {
+                    member: ConsumerProtocolMemberAssignment(0, [(group.topic, list(its))], b"")
+                    for member, its in shares.of.items()
+                }
+
+            @classmethod
+            def metadata(cls, topics: Any) -> Any:
+                now = time.monotonic()
+                ages = {str(partition): round(now - since, 1) for partition, since in group._since.items()}
+                return ConsumerProtocolMemberMetadata(0, list(topics), orjson.dumps(ages))
+
+            @classmethod
+            def on_assignment(cls, _assignment: Any) -> None:
+                pass
+
+        return Staying
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Partitions are given back and come again at each rebalance; only what is different after it counts."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        pass
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        self._group.take(frozenset(one.partition for one in assigned))
+
+
+def _owned_by(metadata: Any) -> dict[int, float]:
+    try:
+        found = orjson.loads(metadata.user_data or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        int(name): float(age)
+        for name, age in found.items()
+        if name.isascii() and name.isdigit() and len(name) < 8 and isinstance(age, int | float)
+    }
+
+
+def _cured_by_trying_again(error: errors.KafkaError) -> bool:
+    wrong = (errors.TopicAuthorizationFailedError, errors.GroupAuthorizationFailedError, errors.InvalidTopicError)
+    return not isinstance(error, (*wrong, errors.AuthenticationFailedError))

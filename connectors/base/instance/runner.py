@@ -1,0 +1,334 @@
+"""Runs one source: connect, read, publish, wait for the broker, acknowledge, move the position; back off; drain.
+
+Called by connectors.base.fleet.owner, one task for each source. What a kind of source raises decides what happens:
+NotConnected is tried again after a pause, Refused waits for somebody, Ended rests; anything else ends the process.
+"""
+
+import asyncio
+import math
+import random
+import time
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from contextlib import suppress
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from connectors.base.backoff import STEADY_SECONDS, Backoff, Reconnect
+from connectors.base.closing import end
+from connectors.base.contract import UNMOVED, Ended, Moved, NotConnected, Refused, Sends, Source, Unreadable
+from connectors.base.instance.buffer import Buffer, Read
+from connectors.base.instance.events import Maker, NotAnEvent, Outgoing
+from connectors.base.instance.site import Around, Standing
+from connectors.base.instance.watched import Watched
+from connectors.base.kinds import mistakes, registry
+from connectors.base.logs import Rarely, warn
+from connectors.base.texts import secrets
+from connectors.base.texts.filters import FilterError
+from connectors.base.texts.templates import TemplateError
+from topics.facts import Record
+from topics.sources import Cursor, Spec, State, Unsuitable
+
+DRAIN_SECONDS: Final = 5.0
+ACK_SECONDS: Final = 60.0
+"""After which acknowledgements count as lost with their connection: their events come again, under the same ids."""
+DEAD_LETTERS_SECONDS: Final = 60.0
+"""How often dead letters for one reason are in the log: each of them is in Kafka."""
+
+
+class Crashed(Exception):
+    """A source has raised what no source is to raise, and a secret with it: these are its words without."""
+
+
+class Runner:
+    """One source, from `run` until that is cancelled or `stop` has returned."""
+
+    def __init__(
+        self, spec: Spec, around: Around, watched: Watched, *, epoch: Callable[[], str], cursor: Cursor | None
+    ) -> None:
+        self.spec, self.watched = spec, watched
+        watched.masked = self.masked
+        self._around, self._next_epoch = around, epoch
+        self._cursor = cursor if cursor is not None and cursor.kind == spec.kind else None
+        self.moved: Callable[[Cursor], None] = lambda _cursor: None
+        self._source: Source | None = None
+        self._buffer = Buffer(around.room)
+        self._stopping = asyncio.Event()
+        self._secrets: Set[str] = frozenset()
+        self._delivered = False
+        self._dead_letters = Rarely(DEAD_LETTERS_SECONDS)
+        self.asked_at = -1
+        """The offset of the record that asked for it last."""
+        self.told: object = None
+        """The last word about it that the run which asked for it has got."""
+        self.said: tuple[float, tuple[int, ...]] = (-math.inf, ())
+        """When its status was written last, and what its counts were then."""
+
+    def asked(self, spec: Spec, offset: int) -> None:
+        """The record at `offset` asks for it, as it is: whoever wrote it has to hear how it is."""
+        if offset != self.asked_at:
+            self.spec, self.asked_at = spec, offset
+            self.watched.changed = True
+
+    # ---- its life --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read until cancelled. Raises what no source is to raise, without its secrets."""
+        try:
+            await self._run()
+        except Exception as error:
+            warn("source_crashed", source=self.spec.id, kind=self.spec.kind, exception=type(error).__name__)
+            trace = "".join(traceback.format_exception(error))
+            if (shown := self.masked(trace)) != trace:
+                raise Crashed(f"source {self.spec.id!r} of kind {self.spec.kind!r}:\n{shown}") from None
+            raise
+
+    async def _run(self) -> None:
+        if self.spec.paused:
+            self.watched.enter(State.PAUSED)
+            await self._rest(None)
+        policy = Reconnect()
+        while True:
+            try:
+                policy = Reconnect.model_validate(self.spec.reconnect)
+                site = Standing(
+                    self.spec, self._around, self.watched, position=lambda: self.position, masked=self.masked
+                )
+                source, maker = self._made(site)
+            except Refused as error:
+                await self._fail(error, policy)
+            except ValidationError as error:
+                await self._fail(Refused(mistakes.in_fields(error, "/reconnect", Reconnect)), policy)
+            else:
+                try:
+                    await self._keep(source, maker, Backoff(policy), policy)
+                finally:
+                    await site.close()
+
+    async def stop(self) -> None:
+        """Read no more, publish and acknowledge what was read, and return; not later than after DRAIN_SECONDS."""
+        self._stopping.set()
+        self._buffer.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._buffer.empty(), DRAIN_SECONDS)
+
+    async def send(self, message: Mapping[str, Any], *, key: str) -> Mapping[str, Any] | None:
+        """Send a message through the source. Raises NotConnected to be tried again, Refused to give up."""
+        source = self._source
+        if source is None:
+            raise NotConnected(f"source {self.spec.id!r} is {self.watched.state.value}")
+        if not isinstance(source, Sends):
+            raise Refused(f"nothing can be sent through a source of kind {self.spec.kind!r}", reason="cannot_send")
+        return await source.send(message, key=key)
+
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of this source."""
+        return secrets.masked(text, self._secrets)
+
+    # ---- connections -----------------------------------------------------------------------------------------------
+
+    def _made(self, site: Standing) -> tuple[Source, Maker]:
+        """Make the source of its options. Raises Refused for those that cannot be followed."""
+        spec = self.spec
+        try:
+            kind = registry.load(spec.kind)
+            if kind.make is None:
+                raise Refused(f"sources of kind {spec.kind!r} are received by the gateway; nothing runs here")
+            options, found = secrets.resolve(
+                spec.options, environment=self._around.environment, folder=self._around.secrets_folder
+            )
+            self._secrets = secrets.shapes(found)
+            maker = Maker(spec, max_bytes=self._around.event_bytes)
+            return kind.make(kind.config.model_validate(options), site), maker
+        except ValidationError as error:
+            raise Refused(mistakes.in_options(error, registry.load(spec.kind)), reason="options") from None
+        except (registry.UnknownKind, secrets.UnknownSecret, TemplateError, FilterError) as error:
+            raise Refused(str(error), reason="options") from None
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 others write options: what a kind cannot stand fails this source alone
+            trace = self.masked("".join(traceback.format_exception(error)))
+            warn("source_not_made", source=spec.id, kind=spec.kind, exception=trace)
+            message = f"the kind {spec.kind!r} fails on these options with {type(error).__name__}; the log says where"
+            raise Refused(message, reason="options") from None
+
+    async def _keep(self, source: Source, maker: Maker, backoff: Backoff, policy: Reconnect) -> None:
+        """Connect again and again. Returns when the source is to be made anew."""
+        watched = self.watched
+        self._source = source
+        logged = ""
+        try:
+            while True:
+                if self._stopping.is_set():
+                    await self._rest(None)
+                watched.starting(self._next_epoch())
+                self._delivered = False
+                try:
+                    await self._read(source, maker)
+                    raise NotConnected(f"source {self.spec.id!r} ended", reason="ended")
+                except NotConnected as error:
+                    if self._stopping.is_set():
+                        await self._rest(None)
+                    if self._delivered or watched.lived_seconds() >= STEADY_SECONDS:
+                        backoff.good()
+                    if backoff.exhausted:
+                        await self._fail(Refused(f"{error} ({backoff.attempts} attempts)", reason="exhausted"), policy)
+                        return
+                    pause = backoff.next(
+                        random.random(), retry_after_seconds=error.retry_after_seconds, at_once=error.at_once
+                    )
+                    words = self.masked(str(error))
+                    watched.backing_off(error.reason, words, backoff.attempts, pause)
+                    if not error.at_once and (backoff.attempts == 1 or words != logged):
+                        self._log_pause(error.reason, words, pause)
+                        logged = words
+                    await self._rest(pause)
+                except Ended as error:
+                    watched.ended(self.masked(str(error)))
+                    await self._rest(None)
+        except Refused as error:
+            await self._fail(error, policy)
+        finally:
+            self._source = None
+
+    def _log_pause(self, reason: str, words: str, pause: float) -> None:
+        warn(
+            "source_backs_off",
+            source=self.spec.id,
+            kind=self.spec.kind,
+            reason=reason,
+            error=words,
+            next_try_in_seconds=round(pause, 1),
+        )
+
+    async def _fail(self, error: Refused, policy: Reconnect) -> None:
+        words = self.masked(str(error))
+        warn("source_failed", source=self.spec.id, kind=self.spec.kind, reason=error.reason, error=words)
+        self.watched.failed(error.reason, words, policy.failed_seconds)
+        await self._rest(policy.failed_seconds)
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Wait; for ever where there is no time."""
+        if seconds is None:
+            await asyncio.get_running_loop().create_future()
+        else:
+            await asyncio.sleep(seconds)
+
+    # ---- one connection --------------------------------------------------------------------------------------------
+
+    async def _read(self, source: Source, maker: Maker) -> None:
+        """Read and publish side by side until one of them ends; what was read is published whatever ended it."""
+        self._buffer = buffer = Buffer(self._around.room)
+        reading = asyncio.create_task(self._fill(source))
+        publishing = asyncio.create_task(self._drain(maker))
+        try:
+            await asyncio.wait({reading, publishing}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done() and not publishing.done():
+                buffer.close()
+                await publishing
+        finally:
+            await end([reading, publishing])
+            for task in (reading, publishing):
+                _ = task.cancelled() or task.exception()  # also when it is cancelled itself: then nobody else asks
+            buffer.discard()  # what is left will be read again, and nobody waits for it to be published
+            self.watched.disconnected()
+        for task in (publishing, reading):  # an acknowledgement that failed comes first
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def _fill(self, source: Source) -> None:
+        items = source.read()
+        try:
+            async for item in items:
+                self._delivered = self._delivered or not isinstance(item, Moved)
+                await self._buffer.put(Read(item=item, at=time.monotonic(), at_ms=int(time.time() * 1000)))
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _drain(self, maker: Maker) -> None:
+        """Publish everything that waits, acknowledge it, move the position; until the buffer is closed and empty."""
+        while batch := await self._buffer.take():
+            events, letters = self._sorted(batch, maker)
+            if events or letters:
+                await self._around.lease()
+                await self._around.publish(events, letters)
+            await self._settle(batch)
+            self.watched.published(batch, len(events), len(letters))
+            self._buffer.done()
+
+    def _sorted(self, batch: Sequence[Read], maker: Maker) -> tuple[list[Outgoing], list[Record]]:
+        events: list[Outgoing] = []
+        letters: list[Record] = []
+        results: Counter[str] = Counter()
+        for read in batch:
+            item = read.item
+            if isinstance(item, Moved):
+                continue
+            try:
+                if isinstance(item, Unreadable):
+                    raise maker.unreadable(item)
+                made = maker.event(item, at_ms=read.at_ms)
+            except NotAnEvent as why:
+                shown = NotAnEvent(code=why.code, reason=self.masked(why.reason), remedy=why.remedy)
+                if why.code == "filter_failed":
+                    results["failed"] += 1
+                if count := self._dead_letters.count(why.code, time.monotonic()):
+                    warn("source_dead_letter", source=self.spec.id, code=why.code, reason=shown.reason, count=count)
+                letters.append(maker.dead_letter(item, shown, at_ms=read.at_ms))
+            else:
+                results["turned_away" if made is None else "passed"] += 1
+                if made is not None:
+                    events.append(made)
+        self.watched.sorted(results if self.spec.filter is not None else Counter())
+        return events, letters
+
+    async def _settle(self, batch: Sequence[Read]) -> None:
+        """Acknowledge upstream what the broker has, then note the position. Raises what an acknowledgement raises."""
+        acks: list[Awaitable[None]] = []
+        now = time.monotonic()
+        for read in batch:
+            item = read.item
+            if isinstance(item, Moved) or item.ack is None:
+                continue
+            if item.ack_within_seconds is not None and now - read.at > item.ack_within_seconds:
+                self._around.metrics.late.labels(self.watched.provider).inc()
+                self.watched.note("late")
+            else:
+                acks.append(item.ack())
+        if acks:
+            try:
+                async with asyncio.timeout(ACK_SECONDS):
+                    outcomes = await asyncio.gather(*acks, return_exceptions=True)
+            except TimeoutError:
+                message = f"acknowledgements to source {self.spec.id!r} took longer than {ACK_SECONDS:g} s"
+                raise NotConnected(message, reason="ack_timeout") from None
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        for read in reversed(batch):
+            if read.item.position is not UNMOVED:
+                self._move(read.item.position)
+                break
+
+    def _move(self, position: Any) -> None:
+        cursor = Cursor(position=position, epoch=self.watched.epoch, kind=self.spec.kind)
+        try:
+            self.moved(cursor)
+        except Unsuitable as error:
+            raise Refused(str(error), reason="position_too_large") from None
+        self._cursor = cursor
+        self.watched.at_position(position)
+
+    @property
+    def buffered(self) -> int:
+        """Events that were read and wait for the broker."""
+        return len(self._buffer)
+
+    @property
+    def position(self) -> Any:
+        """Where reading goes on, None at the very beginning."""
+        return None if self._cursor is None else self._cursor.position

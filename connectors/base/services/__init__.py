@@ -1,0 +1,1 @@
+"""What several kinds share: clouds, leases of messages, listings of objects, signatures."""

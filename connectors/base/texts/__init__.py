@@ -1,0 +1,1 @@
+"""What people write into options: durations, filters, templates, names of secrets. Pure."""

@@ -1,0 +1,229 @@
+"""The owner of a partition: what it makes of records, of fences, of sources that end by themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+
+from connectors.base.closing import end
+from connectors.base.contract import Item, Received, Site
+from connectors.base.fleet.owner import Owner
+from connectors.base.fleet.positions import Fenced
+from connectors.base.instance.runner import Runner
+from tests.unit.connectors.base.framed import Framed, Reads, spec
+from topics.sources import Cursor, Spec, configured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A record of `triggers`."""
+
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+def said(offset: int, spec: Spec, key: str | None = None) -> Record:
+    return Record(offset=offset, key=(key or spec.id).encode(), value=configured(spec).value)
+
+
+class Positions:
+    """Positions in memory. With `rival`, somebody else fences them as soon as they are taken over."""
+
+    def __init__(self, stored: dict[str, Cursor | None], *, rival: bool) -> None:
+        self.epoch, self._stored, self._rival = "e", stored, rival
+
+    async def take_over(self) -> dict[str, Cursor]:
+        return {name: cursor for name, cursor in self._stored.items() if cursor is not None}
+
+    def move(self, name: str, cursor: Cursor | None) -> None:
+        self._stored[name] = cursor
+
+    async def settled(self) -> None:
+        pass
+
+    async def run(self) -> None:
+        if self._rival:
+            raise Fenced("another one has it")
+        await asyncio.get_running_loop().create_future()
+
+    async def close(self) -> None:
+        pass
+
+
+class Actions:
+    async def run(self, *, begin: int | None, done: Callable[[int], None]) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class Owned:
+    """An owner of partition 3, and what is around it."""
+
+    def __init__(self, *, stored: Mapping[str, Cursor] = {}, rival: bool = False) -> None:
+        self.framed = Framed(spec())
+        self.stored: dict[str, Cursor | None] = dict(stored)
+        self.removed: list[str] = []
+        self.confirmations = 0
+        self.owner = Owner(
+            3,
+            name="me",
+            around=self.framed.runner._around,
+            positions=lambda _: Positions(self.stored, rival=rival),  # type: ignore[arg-type, return-value]
+            actions=lambda _partition, _runner_of: Actions(),  # type: ignore[arg-type, return-value]
+            confirmed=self._confirmed,
+            removed=self.removed.append,
+        )
+
+    async def _confirmed(self) -> None:
+        self.confirmations += 1
+
+
+async def settle() -> None:
+    """Let everything go as far as it goes."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def idle(site: Site, _: int) -> AsyncIterator[Item]:
+    site.connected()
+    yield Received(id="1", event_type="t", data=None, position=1)
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.fixture
+async def owned(scripted: Callable[[Reads], None]) -> AsyncIterator[Callable[..., Owned]]:
+    """Makes owners that run; they are ended with the test."""
+    scripted(idle)
+    tasks: list[asyncio.Task[None]] = []
+
+    def make(**options: Any) -> Owned:
+        made = Owned(**options)
+        tasks.append(asyncio.create_task(made.owner.run()))
+        return made
+
+    yield make
+    await end(tasks)
+
+
+def runs(made: Owned) -> dict[str, Runner]:
+    return dict(made.owner.runners)
+
+
+def cursor(position: Any) -> Cursor:
+    return Cursor(position=position, epoch="before", kind="scripted")
+
+
+async def test_what_is_said_under_the_key_of_another_runs_nowhere(owned: Callable[..., Owned]) -> None:
+    made = owned(stored={"src": cursor(7)})
+    made.owner.read([said(0, spec()), said(1, spec(topic="another"), key="foreign")])
+    made.owner.caught_up()
+    await settle()
+
+    assert list(runs(made)) == ["src"]
+    assert runs(made)["src"].spec.topic is None
+    assert made.removed == []
+    assert made.stored["src"] is not None
+
+
+async def test_a_position_is_kept_for_a_source_that_a_newer_release_has_set_up(owned: Callable[..., Owned]) -> None:
+    made = owned(stored={"src": cursor(7), "gone": cursor(1)})
+    newer = orjson.dumps(spec().to_record() | {"format": 2})
+    made.owner.read([Record(offset=0, key=b"src", value=newer)])
+    made.owner.caught_up()
+    await settle()
+
+    assert runs(made) == {}
+    assert made.stored["src"] == cursor(7)
+    assert made.stored["gone"] is None
+    assert made.removed == ["gone"]
+
+
+async def test_what_is_not_there_any_more_when_everything_comes_again_ends(owned: Callable[..., Owned]) -> None:
+    made = owned()
+    other = Spec(id="other", kind="scripted")
+    made.owner.read([said(0, spec()), said(1, other)])
+    made.owner.caught_up()
+    await settle()
+    before = runs(made)
+
+    made.owner.again()  # the tombstone of `other` has been compacted away meanwhile
+    made.owner.read([said(0, spec())])
+    await settle()
+    assert runs(made) == before
+    made.owner.caught_up()
+    await settle()
+
+    assert list(runs(made)) == ["src"]
+    assert runs(made)["src"] is before["src"]
+    assert made.removed == ["other"]
+
+
+async def test_an_older_record_that_comes_again_changes_nothing(owned: Callable[..., Owned]) -> None:
+    made = owned()
+    records = [said(0, spec(topic="old")), said(5, spec(topic="new"))]
+    made.owner.read(records)
+    made.owner.caught_up()
+    await settle()
+    before = runs(made)
+
+    made.owner.again()
+    for record in records:
+        made.owner.read([record])
+        await settle()
+    made.owner.caught_up()
+    await settle()
+
+    assert runs(made) == before
+    assert runs(made)["src"].spec.topic == "new"
+
+
+async def test_who_asks_for_a_source_that_runs_already_is_told_anew(owned: Callable[..., Owned]) -> None:
+    made = owned()
+    made.owner.read([said(0, spec(origin="run one"))])
+    made.owner.caught_up()
+    await settle()
+    runner = runs(made)["src"]
+    runner.watched.changed = False
+
+    made.owner.read([said(8, spec(origin="run two"))])
+    await settle()
+
+    assert runs(made)["src"] is runner
+    assert (runner.spec.origin, runner.asked_at, runner.watched.changed) == ("run two", 8, True)
+
+
+async def test_a_source_that_something_in_it_has_cancelled_is_not_dead_in_silence(owned: Callable[..., Owned]) -> None:
+    made = Owned()
+    running = asyncio.create_task(made.owner.run())
+    made.owner.read([said(0, spec())])
+    made.owner.caught_up()
+    await settle()
+    made.owner._running["src"][1].cancel()
+
+    with pytest.raises(AssertionError, match="source src"):
+        await asyncio.wait_for(running, 5)
+
+
+async def test_who_is_fenced_again_and_again_takes_over_less_and_less_often(
+    owned: Callable[..., Owned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("connectors.base.fleet.owner.asyncio.sleep", noted)
+    made = owned(rival=True)
+    made.owner.read([said(0, spec())])
+    made.owner.caught_up()
+    while len(pauses) < 9:
+        await sleep(0)
+
+    assert pauses[:9] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert made.confirmations >= 9

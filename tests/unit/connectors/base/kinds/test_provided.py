@@ -1,0 +1,66 @@
+"""Providers of third parties as sources."""
+
+from typing import Any
+
+import pytest
+
+from connectors.base.contract import NotConnected, Received, Refused, Source
+from connectors.base.kinds.provided import AnyOptions, maker
+from tests.unit.connectors.base.weather import Weather
+from tests.unit.connectors.standing import Reading, StandIn, reading
+
+
+def source(site: StandIn, **options: Any) -> Source:
+    return maker(Weather)(AnyOptions.model_validate(options), site)
+
+
+async def test_events_come_with_their_positions_and_emit_returns_after_the_broker_has_them() -> None:
+    site = StandIn()
+    async with reading(source(site, waits=True), site) as one:
+        first = await one.next(settle=False)
+        assert isinstance(first, Received)
+        assert (first.id, first.position) == ("1", 1)
+        await one.settle(first)
+        second = await one.event()
+        assert (second.id, site.position) == ("2", 2)
+
+
+async def test_reading_goes_on_from_the_position() -> None:
+    site = StandIn(position=2)
+    async with reading(source(site, waits=True), site) as one:
+        assert (await one.event()).id == "3"
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"breaks": True}, NotConnected, "silent"),
+        ({"fails": True}, Refused, "over"),
+        ({}, NotConnected, "returned"),
+        ({"town": "nowhere"}, Refused, "no town"),
+        ({"town": "far"}, NotConnected, "does not answer"),
+        ({"numbers": True}, Refused, "whose id is no text: 1"),
+    ],
+)
+async def test_ends_of_a_provider_are_those_of_a_source(options: dict[str, Any], kind: type, words: str) -> None:
+    site = StandIn()
+    end = await Reading(source(site, **options), site).to_its_end()
+
+    assert type(end) is kind
+    assert words in str(end)
+
+
+async def test_how_long_to_wait_is_the_providers_word() -> None:
+    site = StandIn()
+    end = await Reading(source(site, breaks=True), site).to_its_end()
+
+    assert isinstance(end, NotConnected)
+    assert end.retry_after_seconds == 7
+
+
+async def test_a_provider_is_shut_down_however_reading_ends() -> None:
+    site, before = StandIn(), Weather.closed
+    async with reading(source(site, waits=True), site) as one:
+        await one.event()
+
+    assert Weather.closed == before + 1
