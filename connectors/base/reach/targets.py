@@ -15,6 +15,8 @@ MAX_REDIRECTS: Final = 5
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 _PERMANENT: Final = frozenset({301, 308})
+_UNREADABLE: Final = (ValueError, IndexError)
+"""What yarl raises for what is no URL; the second for `http://u@[]@`."""
 _SECRET_NAME: Final = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE)
 _OURS: Final = re.compile(
     r"connection|content-length|keep-alive|te|trailer|transfer-encoding|upgrade|sec-websocket-(accept|extensions|key|version)",
@@ -30,7 +32,7 @@ def target_of(text: str, schemes: set[str]) -> URL:
     try:
         url = URL(text)
         host, port = url.raw_host, url.port
-    except (ValueError, UnicodeError) as error:
+    except _UNREADABLE as error:
         raise Refused("the URL cannot be read", reason="invalid_url") from error
     if url.scheme not in schemes or not host or not port:
         message = f"a URL here begins with {' or '.join(f'{scheme}://' for scheme in sorted(schemes))} and has a host"
@@ -87,7 +89,7 @@ class Going:
             raise NotConnected(message, reason="redirects")
         try:
             joined = str(self.url.join(URL(location)))
-        except ValueError as error:
+        except _UNREADABLE as error:
             message = f"{self.where()} redirects to what is no URL"
             raise Refused(message, reason="invalid_url") from error
         before, self.url = self.url, target_of(joined, {"http", "https"}).with_user(None)

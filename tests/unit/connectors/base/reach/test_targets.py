@@ -50,6 +50,7 @@ def test_a_url_has_its_host_in_plain_form(written: str, url: str) -> None:
         "http://a.example\\@b.example/",
         "http://[::1/",
         "http://[fe80::1%25eth0]/",
+        "http://u@[]@",
     ],
 )
 def test_what_cannot_be_asked_is_refused(written: str) -> None:
@@ -196,7 +197,8 @@ def test_the_sixth_redirect_is_one_too_many() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "gopher://a/", "http://[::1", "javascript:1", "data:,x", "ws://a/"]
+    "location",
+    ["file:///etc/passwd", "gopher://a/", "http://[::1", "http://u@[]@", "javascript:1", "data:,x", "ws://a/"],
 )
 def test_a_redirect_to_what_is_no_url_is_refused(location: str) -> None:
     with pytest.raises(Refused):
