@@ -201,3 +201,15 @@ async def _state(place: Installation, name: str, state: State) -> dict[str, obje
 
 async def _is_gone(place: Installation, name: str) -> bool:
     return bool((await place.last("sources"))[name] is None and (await place.last("cursors"))[name] is None)
+
+
+async def test_brokers_that_take_short_transactions_alone_take_positions_as_well(
+    own_kafka: Callable[..., EmbeddedKafka],
+) -> None:
+    kafka = own_kafka(overrides={"transaction.max.timeout.ms": "120000"})
+    kafka.start()
+    place = Installation(kafka, "short.")
+    positions = Positions(0, prefix="short.", client=place.client)
+
+    assert await positions.take_over() == {}
+    await positions.close()

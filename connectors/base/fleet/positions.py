@@ -16,7 +16,13 @@ from connectors.base.closing import close, start
 from connectors.base.logs import warn
 from topics.sources import Cursor, Unsuitable, cursor_moved, cursor_of
 
-TRANSACTION_SECONDS: Final = 60
+TRANSACTION_SECONDS: Final = 15 * 60
+"""How long Kafka may be away amidst a transaction before it gives that up, and all sources of the partition begin anew.
+
+The most that brokers take by default. Nobody waits for it: whoever takes over ends what an owner of before has open.
+"""
+SHORT_TRANSACTION_SECONDS: Final = 60
+"""For brokers that are set to take less."""
 REQUEST_BYTES: Final = 8 * 1024 * 1024
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -90,10 +96,17 @@ class Positions:
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     async def _fence(self) -> None:
+        try:
+            await self._begin(TRANSACTION_SECONDS)
+        except errors.InvalidTransactionTimeout:
+            await self.close()
+            await self._begin(SHORT_TRANSACTION_SECONDS)
+
+    async def _begin(self, transaction_seconds: int) -> None:
         producer = AIOKafkaProducer(
             **self._client,
             transactional_id=self._transactional_id,
-            transaction_timeout_ms=TRANSACTION_SECONDS * 1000,
+            transaction_timeout_ms=transaction_seconds * 1000,
             max_request_size=REQUEST_BYTES,
             compression_type="gzip",
         )

@@ -22,12 +22,39 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
 
+class _Link:
+    """A producer, and whether it is closed: what it has not delivered by then, it may never deliver."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self.producer = producer
+        self._closed = asyncio.get_running_loop().create_future()
+
+    async def delivered(self, sent: Sequence["asyncio.Future[Any]"]) -> None:
+        """Return once all of it is acknowledged. Raises the first error, ProducerClosed when nobody will tell."""
+        everything = asyncio.gather(*sent, return_exceptions=True)
+        try:
+            await asyncio.wait({everything, self._closed}, return_when=asyncio.FIRST_COMPLETED)
+            if not everything.done():
+                # aiokafka takes batches that have waited for their turn also while it closes, and forgets them.
+                raise errors.ProducerClosed
+            for outcome in everything.result():
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        finally:
+            everything.cancel()
+
+    async def close(self) -> None:
+        if not self._closed.done():
+            self._closed.set_result(None)
+        await close(self.producer.stop())
+
+
 class Publisher:
     """The producer of a process of connectors. Its owner calls `close` at the end."""
 
     def __init__(self, *, prefix: str, client: Mapping[str, Any]) -> None:
         self._prefix, self._client = prefix, client
-        self._producer: AIOKafkaProducer | None = None
+        self._link: _Link | None = None
         self._making = asyncio.Lock()
         self._counts: dict[str, int] = {}
         self._pause = FIRST_PAUSE_SECONDS
@@ -35,28 +62,29 @@ class Publisher:
 
     async def publish(self, events: Sequence[Outgoing], letters: Sequence[Record] = ()) -> None:
         """Return once all events and dead letters are acknowledged. Raises what trying again does not cure."""
-        while True:
-            producer = None
+        while events or letters:
+            link = None
             try:
-                producer = await self._connected()
-                await self._send(producer, events, letters)
+                link = await self._connected()
+                events, letters, failed = await self._send(link, events, letters)
+                if failed is not None:
+                    raise failed
             except (errors.KafkaError, OSError) as error:
-                await self._renew(producer, error)
-            else:
-                self._is_well()
-                return
+                await self._renew(link, error)
+        self._is_well()
 
     async def write(self, topic: str, key: bytes, value: bytes | None, *, partition: int | None = None) -> None:
         """Return once a record of another topic of ours is acknowledged; its partition is that of its key."""
         while True:
-            producer = None
+            link = None
             try:
-                producer = await self._connected()
+                link = await self._connected()
                 if partition is None:
-                    partition = keys.partition_of(key, await self._count(producer, topic))
-                await producer.send_and_wait(self._prefix + topic, value, key=key, partition=partition)
+                    partition = keys.partition_of(key, await self._count(link, topic))
+                sent = await link.producer.send(self._prefix + topic, value, key=key, partition=partition)
+                await link.delivered([sent])
             except (errors.KafkaError, OSError) as error:
-                await self._renew(producer, error)
+                await self._renew(link, error)
             else:
                 self._is_well()
                 return
@@ -64,18 +92,18 @@ class Publisher:
     async def partitions(self, topic: str) -> int:
         """Return how many partitions a topic of ours has, once Kafka says so."""
         while True:
-            producer = None
+            link = None
             try:
-                producer = await self._connected()
-                return await self._count(producer, topic)
+                link = await self._connected()
+                return await self._count(link, topic)
             except (errors.KafkaError, OSError) as error:
-                await self._renew(producer, error)
+                await self._renew(link, error)
 
     async def probe(self, seconds: float) -> str | None:
         """Return why Kafka does not answer now, None when it does."""
         try:
             async with asyncio.timeout(seconds):
-                await (await self._connected()).client.fetch_all_metadata()
+                await (await self._connected()).producer.client.fetch_all_metadata()
         except TimeoutError:
             return f"Kafka did not answer within {seconds:g} s"
         except (errors.KafkaError, OSError) as error:
@@ -84,37 +112,54 @@ class Publisher:
 
     async def close(self) -> None:
         """End the connection; what is not acknowledged yet is somebody's to publish again."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await close(producer.stop())
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
-    async def _send(self, producer: AIOKafkaProducer, events: Sequence[Outgoing], letters: Sequence[Record]) -> None:
-        topic = f"{self._prefix}events"
-        count = await self._count(producer, "events")
+    async def _send(
+        self, link: _Link, events: Sequence[Outgoing], letters: Sequence[Record]
+    ) -> tuple[Sequence[Outgoing], Sequence[Record], BaseException | None]:
+        """Send everything; return what has to be sent again, and why."""
+        count = await self._count(link, "events")
         by_partition: dict[int, list[Outgoing]] = {}
         for event in events:
             by_partition.setdefault(keys.partition_of(event.home.encode(), count), []).append(event)
-        sent = [
-            await producer.send(f"{self._prefix}dlq", one.value, key=one.key, headers=one.headers) for one in letters
+        jobs = [self._send_events(link, partition, its) for partition, its in by_partition.items()]
+        if letters:
+            jobs.append(self._send_letters(link, letters))
+        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+        failed = [outcome for outcome in outcomes if outcome is not None]
+        if not failed:
+            return (), (), None
+        again = [
+            event
+            for its, outcome in zip(by_partition.values(), outcomes, strict=False)
+            for event in its
+            if outcome is not None
         ]
-        for partition, its in by_partition.items():
-            sent += [await producer.send_batch(batch, topic, partition=partition) for batch in _batches(producer, its)]
-        outcomes = await asyncio.gather(*sent, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        for_good = [one for one in failed if not _is_cured_by_trying_again(one)]
+        return again, letters if letters and outcomes[-1] is not None else (), (for_good or failed)[0]
 
-    async def _count(self, producer: AIOKafkaProducer, topic: str) -> int:
+    async def _send_events(self, link: _Link, partition: int, events: Sequence[Outgoing]) -> None:
+        topic = f"{self._prefix}events"
+        batches = _batches(link.producer, events)
+        await link.delivered([await link.producer.send_batch(one, topic, partition=partition) for one in batches])
+
+    async def _send_letters(self, link: _Link, letters: Sequence[Record]) -> None:
+        topic, send = f"{self._prefix}dlq", link.producer.send
+        await link.delivered([await send(topic, one.value, key=one.key, headers=one.headers) for one in letters])
+
+    async def _count(self, link: _Link, topic: str) -> int:
         count = self._counts.get(topic)
         if count is None:
-            count = self._counts[topic] = len(await producer.partitions_for(self._prefix + topic))
+            count = self._counts[topic] = len(await link.producer.partitions_for(self._prefix + topic))
         return count
 
-    async def _connected(self) -> AIOKafkaProducer:
+    async def _connected(self) -> _Link:
         async with self._making:
-            if self._producer is None:
+            if self._link is None:
                 producer = AIOKafkaProducer(
                     **self._client,
                     enable_idempotence=True,
@@ -128,30 +173,39 @@ class Publisher:
                 except BaseException:
                     await close(producer.stop())
                     raise
-                self._producer = producer
-            return self._producer
+                self._link = _Link(producer)
+            return self._link
 
     def _is_well(self) -> None:
         self.last_error = None
         self._pause = FIRST_PAUSE_SECONDS
 
-    async def _renew(self, failed: AIOKafkaProducer | None, error: Exception) -> None:
+    async def _renew(self, failed: _Link | None, error: Exception) -> None:
         """Begin anew after a failure: a batch that failed leaves a hole in the sequence. Raises what it cannot cure.
 
         Many wait for one producer: the first of them replaces it after a pause, the others wait and take the new one.
+        A time-out is no failure of the producer: what it has taken it sends until it is delivered.
         """
-        if isinstance(error, errors.KafkaError) and not (error.retriable or isinstance(error, _BEGUN_ANEW)):
+        if not _is_cured_by_trying_again(error):
             raise error
+        reason = f"{type(error).__name__}: {error}"
+        if reason != self.last_error:
+            warn("publish_retried", reason=reason)
+        self.last_error = reason
+        if isinstance(error, errors.KafkaTimeoutError) and failed is not None:
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)
+            return
         async with self._making:
-            if self._producer is not failed:
-                return
-            reason = f"{type(error).__name__}: {error}"
-            if reason != self.last_error:
-                warn("publish_retried", reason=reason)
-            self.last_error = reason
-            await self.close()
-            await asyncio.sleep(self._pause)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+            if self._link is failed:
+                await self.close()
+                await asyncio.sleep(self._pause)
+                self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+
+
+def _is_cured_by_trying_again(error: BaseException) -> bool:
+    if isinstance(error, errors.KafkaError):
+        return bool(error.retriable) or isinstance(error, _BEGUN_ANEW)
+    return isinstance(error, OSError)
 
 
 def _batches(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Iterator[Any]:

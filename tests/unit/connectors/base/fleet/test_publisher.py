@@ -1,7 +1,8 @@
 """The publisher around a producer that fails as a test says."""
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from aiokafka import errors
 from connectors.base.fleet import publisher
 from connectors.base.fleet.publisher import Publisher
 from connectors.base.instance.events import Outgoing
+from topics import keys
+from topics.facts import Record
 
 
 class Batch:
-    def __init__(self) -> None:
-        self.values: list[bytes] = []
+    def __init__(self, values: Sequence[bytes] = ()) -> None:
+        self.values = list(values)
 
     def append(self, *, value: bytes, **_: Any) -> object:
         self.values.append(value)
@@ -25,20 +28,25 @@ class Batch:
 
 
 class Producers:
-    """Makes producers; the first one fails whatever it is given, one batch after the other, those after it take it."""
+    """Makes producers. What is sent with the first one becomes what `fate` says, those after it take everything."""
 
     def __init__(self) -> None:
         self.made: list[Producer] = []
         self.durable: list[bytes] = []
+        self.fate: Callable[[int, Batch], asyncio.Future[None]] = lambda _partition, _batch: failed()
 
     def __call__(self, **_: Any) -> "Producer":
-        self.made.append(Producer(self, fails=not self.made))
+        self.made.append(Producer(self, is_first=not self.made))
         return self.made[-1]
+
+    def take(self, batch: Batch) -> "asyncio.Future[None]":
+        self.durable += batch.values
+        return resolved()
 
 
 class Producer:
-    def __init__(self, producers: Producers, *, fails: bool) -> None:
-        self._producers, self._fails = producers, fails
+    def __init__(self, producers: Producers, *, is_first: bool) -> None:
+        self._producers, self._is_first = producers, is_first
         self.stopped = 0
 
     async def start(self) -> None:
@@ -48,22 +56,33 @@ class Producer:
         self.stopped += 1
 
     async def partitions_for(self, _topic: str) -> set[int]:
-        return {0}
+        return {0, 1}
 
     def create_batch(self) -> Batch:
         return Batch()
 
     async def send_batch(self, batch: Batch, _topic: str, *, partition: int) -> "asyncio.Future[None]":
-        future = asyncio.get_running_loop().create_future()
-        if self._fails:
-            # One after the other: the next fails when those before it go on with a new producer already.
-            delay = 0.001 * len(self._producers.made[0].__dict__.setdefault("failed", []))
-            self._producers.made[0].__dict__["failed"].append(batch)
-            asyncio.get_running_loop().call_later(delay, future.set_exception, errors.OutOfOrderSequenceNumber())
-        else:
-            self._producers.durable += batch.values
-            future.set_result(None)
-        return future
+        return self._producers.fate(partition, batch) if self._is_first else self._producers.take(batch)
+
+    async def send(self, _topic: str, value: bytes, **_: Any) -> "asyncio.Future[None]":
+        return await self.send_batch(Batch([value]), _topic, partition=0)
+
+
+def resolved() -> "asyncio.Future[None]":
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
+
+
+def failed(delay: float = 0.0) -> "asyncio.Future[None]":
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_later(delay, future.set_exception, errors.OutOfOrderSequenceNumber())
+    return future
+
+
+def forgotten() -> "asyncio.Future[None]":
+    return asyncio.get_running_loop().create_future()
 
 
 @pytest.fixture
@@ -75,13 +94,59 @@ def producers(monkeypatch: pytest.MonkeyPatch) -> Producers:
     return made
 
 
-def outgoing(number: int) -> Sequence[Outgoing]:
-    return [Outgoing(home="a", key=None, value=b"%d" % number, headers=[])]
+def outgoing(number: int, home: str = "a") -> Outgoing:
+    return Outgoing(home=home, key=None, value=b"%d" % number, headers=[])
 
 
 async def test_a_producer_that_failed_is_replaced_once_whoever_was_waiting_for_it(producers: Producers) -> None:
     made = Publisher(prefix="", client={})
-    await asyncio.gather(*(made.publish(outgoing(number)) for number in range(20)))
+    # One after the other: the next fails when those before it go on with a new producer already.
+    delays = itertools.count()
+    producers.fate = lambda _partition, _batch: failed(0.001 * next(delays))
+    await asyncio.gather(*(made.publish([outgoing(number)]) for number in range(20)))
 
     assert sorted(producers.durable) == sorted(b"%d" % number for number in range(20))
     assert [1, 0] == [one.stopped for one in producers.made]
+
+
+async def test_nobody_waits_for_a_producer_that_was_closed_for_the_sake_of_another(producers: Producers) -> None:
+    made = Publisher(prefix="", client={})
+    producers.fate = lambda _partition, batch: failed() if batch.values == [b"0"] else forgotten()
+    letter = Record(None, b"letter", [])
+    waiting = [made.publish([outgoing(1)]), made.publish((), [letter]), made.write("sources", b"a", b"status")]
+
+    await asyncio.wait_for(asyncio.gather(*waiting, made.publish([outgoing(0)])), 5)
+    assert {b"0", b"1", b"letter", b"status"} == set(producers.durable)
+    assert len(producers.made) == 2
+
+
+async def test_a_time_out_replaces_no_producer_and_sends_nothing_again_that_was_delivered(producers: Producers) -> None:
+    made = Publisher(prefix="", client={})
+    late = [True]
+
+    def fate(partition: int, batch: Batch) -> "asyncio.Future[None]":
+        if partition == home and late:
+            late.clear()
+            raise errors.KafkaTimeoutError
+        return producers.take(batch)
+
+    producers.fate = fate
+    home = keys.partition_of(b"a", 2)
+    elsewhere = next(name for name in "bcdefgh" if keys.partition_of(name.encode(), 2) != home)
+    await made.publish([outgoing(1), outgoing(2, elsewhere), outgoing(3)])
+
+    assert producers.durable == [b"2", b"1", b"3"]
+    assert len(producers.made) == 1
+
+
+async def test_what_trying_again_does_not_cure_is_raised_and_not_what_it_does(producers: Producers) -> None:
+    made = Publisher(prefix="", client={})
+    home = keys.partition_of(b"a", 2)
+    elsewhere = next(name for name in "bcdefgh" if keys.partition_of(name.encode(), 2) != home)
+
+    def fate(partition: int, _batch: Batch) -> "asyncio.Future[None]":
+        raise errors.KafkaTimeoutError if partition == home else errors.TopicAuthorizationFailedError
+
+    producers.fate = fate
+    with pytest.raises(errors.TopicAuthorizationFailedError):
+        await made.publish([outgoing(1), outgoing(2, elsewhere)])
