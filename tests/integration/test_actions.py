@@ -40,6 +40,8 @@ class Mouth:
             type(self).breaks -= 1
             raise NotConnected("it broke")
         self.sent.append((self._site.instance_id, message, key))
+        if message.get("much"):
+            return {"much": "x" * 3_000_000}
         return {"n": len(self.sent)}
 
 
@@ -162,7 +164,7 @@ async def test_no_message_ends_the_process_or_is_sent_when_its_time_is_over(
         await ask(place, connectors, "a", names[1], n=1)
         await ask(place, connectors, "a", names[2], n=2)
         await ask(place, connectors, "a", names[3], seconds=-3_600, n=3)
-        await ask(place, connectors, "a", names[4], n=4)
+        await ask(place, connectors, "a", names[4], n=4, much=True)
 
         async def told() -> bool:
             return {sent_topic(name) for name in names} <= (await answers(place)).keys()
@@ -173,3 +175,4 @@ async def test_no_message_ends_the_process_or_is_sent_when_its_time_is_over(
     assert "fails on this message with ZeroDivisionError" in found[sent_topic("odd")]["error"]
     assert "its time was over" in found[sent_topic("over")]["error"]
     assert [1, 2, 4] == [message["n"] for _, message, _ in mouth.sent]
+    assert "the reply cannot be told: it has 3000" in found[sent_topic("good")]["error"]

@@ -28,6 +28,8 @@ ACTIONS: Final = "/actions"
 MOST_OPEN: Final = 500
 """Messages that may be on their way at once."""
 MOST_OPEN_BYTES: Final = 32 * 1024 * 1024
+MOST_BYTES: Final = 512 * 1024
+"""Of a reply: a step's result is not to be larger than an event."""
 SEND_SECONDS: Final = 120.0
 """After which a kind that has not said what became of a message is asked again: those behind it wait."""
 UNSET_SECONDS: Final = 10.0
@@ -208,4 +210,7 @@ def _event(topic: str, data: Any, event_type: str, event_id: str, instance_id: s
         )
     except Malformed as error:
         raise NotAnEvent(code=error.code, reason=error.reason, remedy=error.remedy) from None
-    return Outgoing(home=instance_id, key=key, value=value, headers=headers)
+    made = Outgoing(home=instance_id, key=key, value=value, headers=headers)
+    if made.size_bytes > MOST_BYTES:
+        raise NotAnEvent(code="too_large", reason=f"it has {made.size_bytes} bytes", remedy="ask for less")
+    return made
