@@ -149,7 +149,10 @@ class Positions:
         try:
             async with producer.transaction():
                 for name, value in moved.items():
-                    await producer.send(self._topic, value, key=name.encode(), partition=self._partition)
+                    sent = await producer.send(self._topic, value, key=name.encode(), partition=self._partition)
+                    sent.add_done_callback(
+                        lambda one: one.cancelled() or one.exception()
+                    )  # the commit tells it as well
         except _NOT_OURS as error:
             raise Fenced(f"positions of partition {self._partition}: {type(error).__name__}: {error}") from error
         except (errors.KafkaError, OSError) as error:

@@ -32,6 +32,7 @@ class _Link:
     async def delivered(self, sent: Sequence["asyncio.Future[Any]"]) -> None:
         """Return once all of it is acknowledged. Raises the first error, ProducerClosed when nobody will tell."""
         everything = asyncio.gather(*sent, return_exceptions=True)
+        everything.add_done_callback(lambda one: one.cancelled() or one.exception())  # or asyncio complains of the end
         try:
             await asyncio.wait({everything, self._closed}, return_when=asyncio.FIRST_COMPLETED)
             if not everything.done():
