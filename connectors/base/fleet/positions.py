@@ -55,7 +55,7 @@ class Positions:
                 await self._fence()
                 return await self._read()
             except (errors.KafkaError, OSError) as error:
-                if isinstance(error, errors.KafkaError) and not (error.retriable or isinstance(error, _LATER)):
+                if not _is_cured_by_trying_again(error):
                     raise
                 warn("positions_retried", partition=self._partition, reason=f"{type(error).__name__}: {error}")
                 await self.close()
@@ -150,15 +150,19 @@ class Positions:
             async with producer.transaction():
                 for name, value in moved.items():
                     sent = await producer.send(self._topic, value, key=name.encode(), partition=self._partition)
-                    sent.add_done_callback(
-                        lambda one: one.cancelled() or one.exception()
-                    )  # the commit tells it as well
-        except _NOT_OURS as error:
-            raise Fenced(f"positions of partition {self._partition}: {type(error).__name__}: {error}") from error
+                    # The commit tells it as well; asyncio complains of what nobody has looked at.
+                    sent.add_done_callback(lambda one: one.cancelled() or one.exception())
         except (errors.KafkaError, OSError) as error:
-            if isinstance(error, errors.KafkaError) and not (error.retriable or isinstance(error, _LATER)):
+            if not (_is_cured_by_trying_again(error) or isinstance(error, _NOT_OURS)):
                 raise
             raise Fenced(f"positions of partition {self._partition}: {type(error).__name__}: {error}") from error
+
+
+def _is_cured_by_trying_again(error: Exception) -> bool:
+    if isinstance(error, errors.KafkaError):
+        # What aiokafka's sender does not expect comes as a KafkaError and no more.
+        return bool(error.retriable) or isinstance(error, _LATER) or type(error) is errors.KafkaError
+    return isinstance(error, OSError)
 
 
 _NOT_OURS: Final = (

@@ -205,7 +205,8 @@ class Publisher:
 
 def _is_cured_by_trying_again(error: BaseException) -> bool:
     if isinstance(error, errors.KafkaError):
-        return bool(error.retriable) or isinstance(error, _BEGUN_ANEW)
+        # What aiokafka's sender does not expect comes as a KafkaError and no more.
+        return bool(error.retriable) or isinstance(error, _BEGUN_ANEW) or type(error) is errors.KafkaError
     return isinstance(error, OSError)
 
 
