@@ -85,8 +85,14 @@ def run(files: tuple[Path, ...]) -> None:
             loop.add_signal_handler(number, stop.set)
         await connectors.run(settings, files, stop=stop, ready=lambda line: click.echo(line, err=True))
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work())
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(work())
+    except Exception as error:
+        leaving.close(loop)
+        leaving.leave(error)  # one that has failed is not to look as if it ran
+        raise
+    leaving.close(loop)
     leaving.leave()
 
 

@@ -1,9 +1,10 @@
-"""How a worker's process ends although functions of authors go on in its threads.
+"""How a process ends although functions of authors, or parsers of connectors, go on in its threads.
 
 Python waits at its exit for every thread, and a plain function cannot be stopped: one that never returns would keep a
 worker that was asked to stop until somebody kills it. Its run is in the journal, and goes on elsewhere.
 """
 
+import asyncio
 import os
 import sys
 import threading
@@ -18,8 +19,20 @@ _PYTHONS_OWN: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 as f
 _LOG = logs.get(__name__)
 
 
-def leave() -> None:
-    """Return once there is no other thread that Python waits for; end the process with 0 where one goes on."""
+def close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop whose main task has ended. asyncio.Runner would wait for threads of it, however long they take."""
+    if tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=PATIENCE_SECONDS))
+    loop.close()
+
+
+def leave(error: Exception | None = None) -> None:
+    """Return once there is no other thread that Python waits for; end the process where one goes on.
+
+    It ends with 0, or with the words and the code of an error.
+    """
     until = time.monotonic() + PATIENCE_SECONDS
     left = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
     for thread in left:
@@ -29,9 +42,14 @@ def leave() -> None:
         return
     for thread in left:
         _LOG.warning("thread_left_behind", thread=thread.name, place=_place_of(thread))
+    code = 0
+    if error is not None:
+        from app.cli import main  # which knows all commands, this one's as well
+
+        code = main.tell(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _place_of(thread: threading.Thread) -> str | None:
