@@ -95,12 +95,15 @@ def removed(instance_id: str) -> tuple[bytes, None]:
     return instance_id.encode(), None
 
 
-def spec_of(value: bytes) -> Spec:
-    """Read a record of `triggers`. Raises Unsuitable."""
+def spec_of(value: bytes, *, key: bytes | None = None) -> Spec:
+    """Read a record of `triggers`. Raises Unsuitable, also where its key, if that is given, is not the source's id."""
     found = _object(value)
     if found.get("format", FORMAT) != FORMAT:
         raise _newer(found)
-    return made_of(found, origin=_said(found, "origin"))
+    spec = made_of(found, origin=_said(found, "origin"))
+    if key is not None and key != spec.id.encode():
+        raise Unsuitable(f"/id is {_short(spec.id)}, and the record's key is another")
+    return spec
 
 
 FIELDS: Final = frozenset({"id", "kind", "options", "filter", "reconnect", "topic", "key", "paused"})

@@ -92,7 +92,7 @@ class Sources:
                 self.hooks.remove(name)
                 continue
             try:
-                spec = spec_of(record.value)
+                spec = spec_of(record.value, key=record.key or b"")
             except Unsuitable as error:
                 log.warning("source_unsuitable", source=name, reason=str(error))
                 continue

@@ -189,7 +189,7 @@ def _set_up(settings: Settings) -> dict[str, Spec]:
     found: dict[str, Spec] = {}
     for key, record in records.last_values(settings.kafka, Admin.connect(settings.kafka), topic).items():
         with contextlib.suppress(Unsuitable):
-            found[key.decode(errors="replace")] = spec_of(record.value or b"")
+            found[key.decode(errors="replace")] = spec_of(record.value or b"", key=key)
     return found
 
 

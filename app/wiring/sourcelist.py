@@ -64,7 +64,7 @@ def listed(kafka: KafkaSettings, admin: Admin, *, group: str | None = None) -> d
     found = {}
     for key, record in records.last_values(kafka, admin, catalog.qualified(kafka.prefix, "triggers")).items():
         try:
-            spec = spec_of(record.value or b"")
+            spec = spec_of(record.value or b"", key=key)
         except Unsuitable:
             continue
         status = _object(statuses[key].value) if key in statuses else {}

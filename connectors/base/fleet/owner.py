@@ -94,9 +94,7 @@ class Owner:
         if before is not None and before.offset == record.offset:
             return before
         try:
-            spec = spec_of(record.value or b"")
-            if spec.id != name:
-                raise Unsuitable(f"/id is {spec.id!r}, and the record's key is another")
+            spec = spec_of(record.value or b"", key=record.key or b"")
         except Unsuitable as error:
             warn("source_unsuitable", source=name, partition=self.partition, reason=str(error))
             # Perhaps of a newer release: what is known of it holds, and its position is not ours to delete.

@@ -45,7 +45,9 @@ def test_how_a_source_is_set_up_survives_kafka() -> None:
     record = configured(SPEC)
 
     assert record.key == b"feed"
-    assert SPEC == spec_of(record.value)
+    assert SPEC == spec_of(record.value) == spec_of(record.value, key=record.key)
+    with pytest.raises(Unsuitable, match="the record's key is another"):
+        spec_of(record.value, key=b"another")
 
 
 def test_the_digest_tells_what_matters_to_the_owner_and_not_who_set_it_up() -> None:
