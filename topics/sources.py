@@ -17,6 +17,8 @@ from topics.facts import Record
 from topics.timestamps import milliseconds, rfc3339
 
 FORMAT: Final = 1
+SPEC_BYTES: Final = 512 * 1024
+"""Most JSON that a source's set-up may take: the broker refuses records of `triggers` above twice as much."""
 POSITION_BYTES: Final = 4 * 1024 * 1024
 """Most JSON that a position may take."""
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
@@ -141,9 +143,11 @@ def made_of(found: Mapping[str, Any], *, origin: str) -> Spec:
         origin=origin,
     )
     try:
-        orjson.dumps(made.to_record())
+        size = len(orjson.dumps(made.to_record()))
     except TypeError as error:  # what YAML knows and JSON does not; what is nested too deep
         raise Unsuitable(f"what it says cannot be written as JSON: {error}") from None
+    if size > SPEC_BYTES:
+        raise Unsuitable(f"it has {size} bytes, {SPEC_BYTES} are allowed")
     return made
 
 

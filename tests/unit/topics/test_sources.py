@@ -180,3 +180,8 @@ def test_no_record_is_too_odd(value: bytes) -> None:
             read(value)
         except Unsuitable:
             continue
+
+
+def test_what_the_broker_would_refuse_is_no_source() -> None:
+    with pytest.raises(Unsuitable, match="524288 are allowed"):
+        made_of({"id": "a", "kind": "rss", "topic": "x" * 600_000}, origin="")
