@@ -69,6 +69,8 @@ class Server:
         os.utime(path, (1_780_000_000 + len(text), 1_780_000_000 + len(text)))
 
     def statuses(self) -> list[int]:
+        """The status of each request. nginx ends for that: a line may be written after its answer."""
+        self.stop()
         return [int(line.split('" ')[1].split()[0]) for line in (self.folder / "access.log").read_text().splitlines()]
 
     def stop(self) -> None:

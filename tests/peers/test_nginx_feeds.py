@@ -72,7 +72,11 @@ async def polled(server: Server, path: str, site: Scripted) -> tuple[list[str], 
 
 
 def said(server: Server) -> list[tuple[str, int, bool, str]]:
-    """What nginx says of each request: path, status, whether it was conditional, how the answer was encoded."""
+    """What nginx says of each request: path, status, whether it was conditional, how the answer was encoded.
+
+    It ends for that: the line of a request may be written after its answer.
+    """
+    server.stop()
     found = []
     for line in (server.folder / "access.log").read_text().splitlines():
         _, request, rest = line.split('"', 2)
