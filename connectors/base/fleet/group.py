@@ -205,8 +205,10 @@ class Group:
 
             @classmethod
             def assign(cls, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
-                count = len(cluster.partitions_for_topic(group.topic) or ())
                 has = {member: _owned_by(metadata) for member, metadata in members.items()}
+                # Brokers that come back may not know of the topic for a moment: then everything stays where it is.
+                known = max((partition for its in has.values() for partition in its), default=-1) + 1
+                count = len(cluster.partitions_for_topic(group.topic) or ()) or known
                 shares = sharing.share(count, has, dwell_seconds=group._dwell_seconds)
                 group._again_in = shares.again_in_seconds
                 return {

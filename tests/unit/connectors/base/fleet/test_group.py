@@ -1,8 +1,14 @@
 """The lease: how long a member may act on the broker's last word."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from connectors.base.fleet.group import Lease
+import orjson
+import pytest
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+
+from connectors.base.fleet.group import Group, Lease
 
 
 class Clock:
@@ -54,8 +60,59 @@ async def test_a_held_lease_is_not_confirmed_before_the_broker_speaks_again() ->
     confirmed = asyncio.create_task(lease.confirmed())
     await asyncio.sleep(0)
     assert not confirmed.done()
+    lease.renew(99.0)  # what was asked before says nothing of now
+    await asyncio.sleep(0)
+    assert not confirmed.done()
     lease.renew(101.0)
 
     await asyncio.wait_for(confirmed, 5)
     lease.drop()
     assert not lease.held
+
+
+class Cluster:
+    """What the broker tells of topics."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+
+    def partitions_for_topic(self, _topic: str) -> set[int] | None:
+        return set(range(self._partitions)) or None
+
+
+def member(*, owns: Sequence[int] = (), raw: bytes | None = None) -> Any:
+    ages = orjson.dumps({str(partition): 100.0 for partition in owns})
+    return ConsumerProtocolMemberMetadata(0, ["triggers"], ages if raw is None else raw)
+
+
+def assigned(cluster: Cluster, members: Mapping[str, Any]) -> dict[str, list[int]]:
+    async def unused(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    group = Group(
+        "triggers",
+        client={},
+        group="g",
+        lease=Lease(6.0),
+        session_seconds=6.0,
+        dwell_seconds=0.0,
+        owned=unused,
+        read=unused,
+    )
+    found = group._assignor().assign(cluster, members)
+    return {name: sorted(one.assignment[0][1]) for name, one in found.items()}
+
+
+async def test_everything_stays_where_it_is_while_brokers_do_not_know_of_the_topic() -> None:
+    members = {"a": member(owns=[0, 1, 2, 3]), "b": member(owns=[4, 5, 6, 7])}
+
+    assert {"a": [0, 1, 2, 3], "b": [4, 5, 6, 7]} == assigned(Cluster(0), members) == assigned(Cluster(8), members)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b'"x"', '{"\u00b2": 1}'.encode(), b'{"99999999999": 1, "-1": 2, "a": 3, "0": "old"}']
+)
+async def test_a_member_that_says_nonsense_owns_nothing_and_harms_nobody(raw: bytes) -> None:
+    found = assigned(Cluster(4), {"a": member(owns=[0, 1]), "odd": member(raw=raw)})
+
+    assert {"a": [0, 1], "odd": [2, 3]} == found
