@@ -119,6 +119,8 @@ def made_of(found: Mapping[str, Any], *, origin: str) -> Spec:
             f"/id is {_short(found.get('id'))}; an id has 1 to 100 letters, digits, `.`, `_` or `-`, the first a "
             "letter or a digit"
         )
+    if found["id"] == reserved.HEAD:
+        raise Unsuitable(f"/id is {reserved.HEAD!r}, and topics that begin so are Headgate's own; choose another")
     if not is_kind(found.get("kind")):
         raise Unsuitable(
             f"/kind is {_short(found.get('kind'))}; `headgate connectors kinds` lists the kinds of sources"

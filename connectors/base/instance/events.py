@@ -11,7 +11,7 @@ from typing import Any, Final
 from connectors.base.contract import Received, Unreadable
 from connectors.base.texts.filters import Filter, FilterFailed
 from connectors.base.texts.templates import Template, TemplateError
-from topics import codec, facts
+from topics import codec, facts, reserved
 from topics.facts import Record
 from topics.malformed import Malformed
 from topics.provenance import INSTANCE, PROVIDER, RECEIVED_AT, SOURCE, TYPE
@@ -66,6 +66,8 @@ class Maker:
     def __init__(self, spec: Spec, *, max_bytes: int) -> None:
         self._id, self._kind, self._max_bytes = spec.id, spec.kind, max_bytes
         self._topic = None if spec.topic is None else Template.parse(spec.topic)
+        # Whoever writes the topic out means it; what comes from outside never starts, resumes or cancels anything.
+        self._is_ours = self._topic is not None and self._topic.parts[0].startswith(reserved.PREFIX)
         self._key = None if spec.key is None else Template.parse(spec.key)
         self._filter = None if spec.filter is None else Filter(spec.filter)
         self._source = {"id": spec.id, "kind": spec.kind}
@@ -102,6 +104,12 @@ class Maker:
                 ) from None
         else:
             topic = self._default(received)
+        if topic.startswith(reserved.PREFIX) and not self._is_ours:
+            raise NotAnEvent(
+                code="topic_reserved",
+                reason=f"an event of source {self._id!r} would have a topic of Headgate's own: {topic!r:.200}",
+                remedy=f"begin `topic` with something that is not in the event, or with `{reserved.PREFIX}` itself",
+            )
         created = received.created_at
         try:
             made_key, value, headers = codec.produce_form(

@@ -185,3 +185,8 @@ def test_no_record_is_too_odd(value: bytes) -> None:
 def test_what_the_broker_would_refuse_is_no_source() -> None:
     with pytest.raises(Unsuitable, match="524288 are allowed"):
         made_of({"id": "a", "kind": "rss", "topic": "x" * 600_000}, origin="")
+
+
+def test_no_source_emits_on_topics_of_headgates_own() -> None:
+    with pytest.raises(Unsuitable, match="Headgate's own"):
+        made_of({"id": "headgate", "kind": "rss"}, origin="")

@@ -123,3 +123,19 @@ def test_nothing_that_a_source_reads_raises_anything_else(name: str, kind: str, 
         return
     assert made is not None
     codec.decode(made.value, made.key, made.headers, partition=0, offset=0, timestamp_ms=0, max_bytes=None)
+
+
+@pytest.mark.parametrize("topic", ["{{ data.topic }}", "{{ data.head }}/start/payout", None])
+def test_nothing_from_outside_has_a_topic_of_headgates_own(topic: str | None) -> None:
+    made = Maker(Spec(id="headgate", kind="websocket", topic=topic), max_bytes=10_000)
+    come = received(event_type="cancel", data={"topic": "headgate/cancel", "head": "headgate"})
+    with pytest.raises(NotAnEvent, match="a topic of Headgate's own"):
+        made.event(come, at_ms=0)
+
+
+def test_whoever_writes_out_a_topic_of_headgates_own_means_it() -> None:
+    made = Maker(Spec(id="feed", kind="rss", topic="headgate/start/{{ data.flow }}"), max_bytes=10_000)
+    found = made.event(received(data={"flow": "digest"}), at_ms=0)
+
+    assert found is not None
+    assert orjson.loads(found.value)["topic"] == "headgate/start/digest"
