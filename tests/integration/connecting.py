@@ -102,7 +102,7 @@ async def running(*processes: Connectors) -> AsyncIterator[list[asyncio.Event]]:
         await end(tasks)
 
 
-async def until(condition: Callable[[], Any], *, seconds: float = 30.0, what: str = "") -> Any:
+async def until(condition: Callable[[], Any], *, seconds: float = 60.0, what: str = "") -> Any:
     """Return the first true answer of a condition, a coroutine function or a plain one."""
     try:
         async with asyncio.timeout(seconds):
