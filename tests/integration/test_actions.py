@@ -111,7 +111,7 @@ async def test_what_is_refused_expires_or_has_no_source_is_told_without_secrets(
         await ask(place, connectors, "a", "refused", refuse=True)
         await connectors.publisher.write("actions", b"a", b"nonsense")
         mouth.breaks = 1_000
-        await ask(place, connectors, "a", "late", seconds=1, n=1)
+        await ask(place, connectors, "a", "late", seconds=3, n=1)
 
         async def told() -> bool:
             found = await answers(place)

@@ -164,10 +164,11 @@ class Actions:
     async def _sent(self, message: Message) -> tuple[Runner | None, dict[str, Any]]:
         backoff = Backoff(_PATIENCE)
         began = time.monotonic()
+        late = "its time was over before it could be sent"
         while True:
             runner = self._runner_of(message.source)
             if time.time() * 1000 > message.expires_ms:
-                return runner, _failed("its time was over before it could be sent")
+                return runner, _failed(late)
             try:
                 if runner is None and time.monotonic() - began > UNSET_SECONDS:
                     raise Refused(f"there is no source {message.source!r}")
@@ -177,9 +178,10 @@ class Actions:
             except Refused as error:
                 return runner, _failed(str(error))
             except NotConnected as error:
+                late = f"in time it was not sent: {error}"
                 pause = backoff.next(random.random(), retry_after_seconds=error.retry_after_seconds)
                 if time.time() * 1000 + pause * 1000 > message.expires_ms:
-                    return runner, _failed(f"in time it was not sent: {error}")
+                    return runner, _failed(late)
                 await asyncio.sleep(pause)
             else:
                 return runner, {"status": "sent", "reply": None if reply is None else dict(reply), "error": None}
