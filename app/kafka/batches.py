@@ -9,9 +9,9 @@ from aiokafka import errors
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
-from app.kafka import compressed
 from app.kafka.lenient import LenientRecords
 from app.kafka.log import Unreadable
+from topics import compressed
 
 UNPACKED_BYTES: Final = 16 * 1024 * 1024
 """A compressed batch that may become larger is never unpacked."""

@@ -1,4 +1,7 @@
-"""Topics of any Kafka cluster: each record is an event, and the offsets are the position."""
+"""Topics of any Kafka cluster: each record is an event, and the offsets are the position.
+
+A compressed batch that may unpack to more than 16 MiB is not unpacked: all of it is one dead letter.
+"""
 
 from typing import Final
 

@@ -4,27 +4,26 @@ One object for one connection. What it reads is counted in `next`, and nothing i
 """
 
 import asyncio
-import struct
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import cramjam
 from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
 from connectors.base import contract
+from connectors.base.batches import guard
 from connectors.base.contract import NotConnected
 from connectors.kafka import offsets
 from connectors.kafka.client import Client
 from connectors.kafka.config import Config
 from connectors.kafka.offsets import Begun, Offsets, Position
+from topics.compressed import UNREADABLE
 
 POLL_SECONDS: Final = 0.5
+READ_BYTES: Final = 16 * 1024 * 1024
+"""After which partitions wait for the next turn, and that begins with them."""
 MOST_RECORDS: Final = 500
 """Of one partition at a time, so that none holds up the others."""
-_UNREADABLE: Final = (cramjam.DecompressionError, zlib.error, struct.error, OSError, EOFError, ValueError, IndexError)
-"""What aiokafka raises for batches that are damaged, and for headers whose names are not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +34,8 @@ class Damaged:
     partition: int
     offset: int
     """Of the first record that was not read yet: in a compacted topic the damaged one may come later."""
+    last: int
+    """Of the last record that is left behind with it."""
     reason: str
 
 
@@ -49,6 +50,9 @@ class Partitions:
         self._config, self._site, self._client, self._consumer = config, site, client, consumer
         self._assigned: set[TopicPartition] = set()
         self._missing: set[str] = set()
+        self._passed_over: list[Damaged] = []
+        self._turn: TopicPartition | None = None
+        guard(consumer, self._leave_out, unreadable="raise")
         self._selection = offsets.selection_of(config)
         stored = offsets.read(site.position)
         if stored is not None and stored.cluster != client.cluster_id:
@@ -125,7 +129,7 @@ class Partitions:
 
     def count(self, record: Found) -> None:
         """Go on after this one."""
-        self.next[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        self.next[TopicPartition(record.topic, record.partition)] = _last(record) + 1
 
     # ---- what is in them -------------------------------------------------------------------------------------------
 
@@ -134,10 +138,29 @@ class Partitions:
         if not self._assigned:
             await self._site.sleep(POLL_SECONDS)
             return []
-        found = [records for one in sorted(self._assigned) if (records := await self._of(one))]
+        found: list[list[Found]] = []
+        size = 0
+        for one in self._in_turn():
+            if records := await self._of(one):
+                found.append(records)
+                size += sum(map(_size, records))
+            if size > READ_BYTES:
+                self._turn = one
+                break
         if not found:
             await self._wait()
         return found
+
+    def _in_turn(self) -> list[TopicPartition]:
+        """Return the partitions, beginning with the one after that which was read last."""
+        every, turn = sorted(self._assigned), self._turn
+        self._turn = None
+        return every if turn is None else [one for one in every if one > turn] + [one for one in every if one <= turn]
+
+    def _leave_out(self, where: TopicPartition, first: int, last: int, reason: str) -> None:
+        self._passed_over.append(
+            Damaged(topic=where.topic, partition=where.partition, offset=first, last=last, reason=reason)
+        )
 
     async def _wait(self) -> None:
         """Return when something has come, or after a while. Nothing is taken, as aiokafka's own ways of waiting do."""
@@ -169,13 +192,13 @@ class Partitions:
             records = await self._fetched(one, seconds=POLL_SECONDS, most=1)
             if isinstance(records, Exception):
                 reason = f"the record at offset {at}, or the next after it, cannot be read: {records}"
-                found.append(Damaged(topic=one.topic, partition=one.partition, offset=at, reason=reason))
+                found.append(Damaged(topic=one.topic, partition=one.partition, offset=at, last=at, reason=reason))
                 self._consumer.seek(one, at + 1)
                 break
             if not records:
                 break
             found += records
-            at = records[-1].offset + 1
+            at = _last(records[-1]) + 1
         return found
 
     async def _fetched(self, one: TopicPartition, *, most: int, seconds: float = 0.0) -> list[Found] | Exception:
@@ -188,12 +211,24 @@ class Partitions:
         except errors.OffsetOutOfRangeError as error:
             await self._go_on(error.args[0])
             return []
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
+            self._passed_over.clear()  # they come again with what comes again
             return error
-        return list(found.get(one, ()))
+        passed_over, self._passed_over = self._passed_over, []
+        return sorted([*found.get(one, ()), *passed_over], key=lambda record: int(record.offset))
 
     async def _go_on(self, gone: Iterable[TopicPartition]) -> None:
         for one in gone:
             firsts, ends = await self._consumer.beginning_offsets([one]), await self._consumer.end_offsets([one])
             self._tell(one, self.next[one], offsets.resumed(self.next[one], firsts[one], ends[one]))
             self._consumer.seek(one, self.next[one])
+
+
+def _last(record: Found) -> int:
+    return record.last if isinstance(record, Damaged) else int(record.offset)
+
+
+def _size(record: Found) -> int:
+    return (
+        0 if isinstance(record, Damaged) else max(0, record.serialized_key_size) + max(0, record.serialized_value_size)
+    )

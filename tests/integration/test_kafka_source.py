@@ -204,6 +204,29 @@ async def test_a_record_that_cannot_be_read_is_told_and_left_behind(cluster: Clu
     assert at(site, cluster.topic("orders")) == {"0": 5}
 
 
+async def test_a_compressed_bomb_is_one_dead_letter_and_stops_nothing(cluster: Cluster, site: StandIn) -> None:
+    await cluster.make("orders")
+    async with AIOKafkaProducer(
+        bootstrap_servers=cluster.bootstrap, compression_type="gzip", max_batch_size=2**30, max_request_size=2**30
+    ) as producer:
+        for number in range(2):
+            bomb = producer.create_batch()
+            for _ in range(3):
+                bomb.append(key=None, value=bytes(100 * 1024 * 1024), timestamp=None, headers=[])
+            await (await producer.send_batch(bomb, cluster.topic("orders"), partition=0))
+            await producer.send_and_wait(cluster.topic("orders"), b"%d" % number, partition=0)
+    async with cluster.reading(site, topics=["orders"], start="earliest") as read:
+        while len([one for one in read.taken if not isinstance(one, Moved)]) < 4:
+            await read.next()
+
+    found = [one for one in read.taken if not isinstance(one, Moved)]
+    assert [Unreadable, Received, Unreadable, Received] == [type(one) for one in found]
+    assert [one.id.split("/")[3] for one in found] == ["0", "3", "4", "7"]
+    assert isinstance(found[0], Unreadable)
+    assert found[0].reason == "the batch of offsets 0 to 2 may unpack to more than 16777216 bytes"
+    assert at(site, cluster.topic("orders")) == {"0": 8}
+
+
 # ---- where to begin --------------------------------------------------------------------------------------------------
 
 

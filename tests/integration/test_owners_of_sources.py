@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from app.kafka.embedded import EmbeddedKafka
 from connectors.base.contract import Item, Moved, NotConnected, Site
 from connectors.base.kinds import registry
 from tests.integration.connecting import Installation, running, until
+from tests.integration.odd_headers import write_odd
 from tests.unit.connectors.base.framed import Reads, kind_of
 from topics.sources import Spec, configured, partition_of, state_topic
 
@@ -108,3 +110,31 @@ async def test_a_source_in_a_partition_where_it_does_not_belong_runs_nowhere_and
 
         assert read.count("a") == 1
         assert connectors.runner("a") is not None
+
+
+async def test_what_cannot_be_read_in_topics_of_ours_ends_no_process(
+    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+) -> None:
+    read = []
+
+    async def idle(site: Site, number: int) -> AsyncIterator[Item]:
+        read.append(site.instance_id)
+        site.connected()
+        yield Moved(position=number)
+        await asyncio.get_running_loop().create_future()
+
+    scripted("idle", idle)
+    place = Installation(kafka, kafka_prefix)
+    name = next(name for number in range(1_000) if partition_of(name := f"s{number}", 16) == 0)
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+        for topic in ("triggers", "cursors", "actions"):
+            await write_odd(producer, place.prefix + topic, b"odd", key=b"odd")
+    connectors = place.process()
+    async with running(connectors):
+        await place.set_up(connectors, Spec(id=name, kind="idle"))
+        await until(lambda: read == [name], what="it runs")
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+            for topic in ("triggers", "actions"):
+                await write_odd(producer, place.prefix + topic, b"odd", key=b"odd")
+        await place.set_up(connectors, Spec(id=name, kind="idle", key="changed"))
+        await until(lambda: read == [name, name], what="what was said later has been heard")

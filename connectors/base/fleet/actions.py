@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
 from connectors.base.backoff import Backoff, Reconnect
+from connectors.base.batches import guard, say_passed_over
 from connectors.base.closing import close, end, start
 from connectors.base.contract import NotConnected, Refused
 from connectors.base.instance.events import NotAnEvent, Outgoing, bounded_id, source_of
@@ -83,6 +84,7 @@ class Actions:
                 )
                 try:
                     await start(consumer.start())
+                    guard(consumer, say_passed_over, unreadable="pass over")
                     consumer.assign([self._where])
                     if position is None:
                         await consumer.seek_to_beginning(self._where)
@@ -184,12 +186,13 @@ class Actions:
                     return runner, _failed(late)
                 await asyncio.sleep(pause)
             else:
-                return runner, {"status": "sent", "reply": None if reply is None else dict(reply), "error": None}
+                return runner, {"status": "sent", "reply": reply, "error": None}
 
-    async def _through(self, runner: Runner, message: Message) -> Mapping[str, Any] | None:
+    async def _through(self, runner: Runner, message: Message) -> dict[str, Any] | None:
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                return await runner.send(message.body, key=message.id)
+                reply = await runner.send(message.body, key=message.id)
+                return None if reply is None else dict(reply)
         except TimeoutError:
             raise NotConnected(f"source {message.source!r} took longer than {SEND_SECONDS:g} s") from None
         except (NotConnected, Refused):

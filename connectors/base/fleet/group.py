@@ -14,7 +14,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.protocol.group import SyncGroupRequest
 
+from connectors.base.batches import guard, say_passed_over
 from connectors.base.closing import close, start
 from connectors.base.fleet import sharing
 from connectors.base.logs import warn
@@ -39,6 +41,7 @@ class Lease:
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._clock = seconds, clock
+        self.now = clock
         self._until = 0.0
         self._asked_at = -math.inf
         self._renewed = asyncio.Event()
@@ -91,6 +94,7 @@ class Group:
         self._lease, self._session_seconds, self._dwell_seconds = lease, session_seconds, dwell_seconds
         self._owned, self._read = owned, read
         self._since: dict[int, float] = {}
+        self._synced_at = -math.inf
         self._changed = False
         self._again_in: float | None = None
         self.last_error: str | None = "Kafka has not been reached yet"
@@ -107,6 +111,7 @@ class Group:
             consumer = self._made()
             try:
                 await start(consumer.start())
+                guard(consumer, say_passed_over, unreadable="pass over")
                 self._beat_with(consumer)
                 consumer.subscribe([self.topic], listener=_Listener(self))
                 pause = FIRST_PAUSE_SECONDS
@@ -173,12 +178,17 @@ class Group:
                 consumer._coordinator.request_rejoin()
 
     def _beat_with(self, consumer: AIOKafkaConsumer) -> None:
-        """Hear each heartbeat that the broker answers: aiokafka (pinned) tells nobody."""
+        """Hear each heartbeat that the broker answers, and when it was asked for partitions: aiokafka tells nobody."""
         coordinator = consumer._coordinator
-        beat = coordinator._do_heartbeat
+        beat, send = coordinator._do_heartbeat, coordinator._send_req
+
+        async def asked(request: Any) -> Any:
+            if isinstance(request, SyncGroupRequest):
+                self._synced_at = self._lease.now()
+            return await send(request)
 
         async def heard() -> bool:
-            asked_at = time.monotonic()
+            asked_at = self._lease.now()
             fine: bool = await beat()
             if fine:
                 self._lease.renew(asked_at)
@@ -186,13 +196,14 @@ class Group:
                 self._lease.drop()
             return fine
 
-        coordinator._do_heartbeat = heard
+        coordinator._do_heartbeat, coordinator._send_req = heard, asked
 
     def take(self, partitions: frozenset[int]) -> None:
-        """Called by the listener: these are ours from now on."""
+        """Called by the listener: these are ours, by the broker's answer to what it was asked last."""
         now = time.monotonic()
         self._since = {partition: self._since.get(partition, now) for partition in sorted(partitions)}
-        self._lease.renew(now)
+        # Who was frozen amidst a rebalance finds its old answer when it wakes: others may own all this long since.
+        self._lease.renew(self._synced_at)
         self._changed = True
 
     def _assignor(self) -> type[AbstractPartitionAssignor]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
+from connectors.base.batches import guard, say_passed_over
 from connectors.base.closing import close, start
 from connectors.base.logs import warn
 
@@ -37,6 +38,7 @@ class Knocks:
             )
             try:
                 await start(consumer.start())
+                guard(consumer, say_passed_over, unreadable="pass over")
                 await self._listen(consumer)
             except (errors.KafkaError, OSError) as error:
                 if isinstance(error, errors.AuthorizationError | errors.AuthenticationFailedError):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
 
+from connectors.base.batches import guard, say_passed_over
 from connectors.base.closing import close, start
 from connectors.base.logs import warn
 from topics.sources import Cursor, Unsuitable, cursor_moved, cursor_of
@@ -118,9 +119,12 @@ class Positions:
     async def _read(self) -> dict[str, Cursor]:
         found: dict[str, Cursor] = {}
         where = TopicPartition(self._topic, self._partition)
-        consumer = AIOKafkaConsumer(**self._client, enable_auto_commit=False, isolation_level="read_committed")
+        consumer = AIOKafkaConsumer(
+            **self._client, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
         try:
             await start(consumer.start())
+            guard(consumer, say_passed_over, unreadable="pass over")
             consumer.assign([where])
             await consumer.seek_to_beginning(where)
             end = (await consumer.end_offsets([where]))[where]

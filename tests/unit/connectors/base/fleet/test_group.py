@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.protocol.group import SyncGroupRequest
 
-from connectors.base.fleet.group import Group, Lease
+from connectors.base.fleet.group import Group, Lease, _Listener
 
 
 class Clock:
@@ -85,21 +88,24 @@ def member(*, owns: Sequence[int] = (), raw: bytes | None = None) -> Any:
     return ConsumerProtocolMemberMetadata(0, ["triggers"], ages if raw is None else raw)
 
 
-def assigned(cluster: Cluster, members: Mapping[str, Any]) -> dict[str, list[int]]:
+def made(lease: Lease) -> Group:
     async def unused(*_: Any, **__: Any) -> None:
         raise AssertionError
 
-    group = Group(
+    return Group(
         "triggers",
         client={},
         group="g",
-        lease=Lease(6.0),
+        lease=lease,
         session_seconds=6.0,
         dwell_seconds=0.0,
         owned=unused,
         read=unused,
     )
-    found = group._assignor().assign(cluster, members)
+
+
+def assigned(cluster: Cluster, members: Mapping[str, Any]) -> dict[str, list[int]]:
+    found = made(Lease(6.0))._assignor().assign(cluster, members)
     return {name: sorted(one.assignment[0][1]) for name, one in found.items()}
 
 
@@ -116,3 +122,23 @@ async def test_a_member_that_says_nonsense_owns_nothing_and_harms_nobody(raw: by
     found = assigned(Cluster(4), {"a": member(owns=[0, 1]), "odd": member(raw=raw)})
 
     assert {"a": [0, 1], "odd": [2, 3]} == found
+
+
+@pytest.mark.parametrize(("frozen_seconds", "held"), [(0.5, True), (60.0, False)])
+async def test_who_was_frozen_amidst_a_rebalance_has_no_lease_by_the_old_answer(
+    frozen_seconds: float, *, held: bool
+) -> None:
+    clock = Clock()
+    lease = Lease(6.0, clock=clock)
+    group = made(lease)
+
+    async def answered(_request: Any = None) -> bool:
+        clock.now += frozen_seconds
+        return True
+
+    coordinator = SimpleNamespace(_send_req=answered, _do_heartbeat=answered, member_id="me")
+    group._beat_with(SimpleNamespace(_coordinator=coordinator))
+    await coordinator._send_req(SyncGroupRequest("g", 1, "me", "", []))
+    await _Listener(group).on_partitions_assigned({TopicPartition("triggers", 3)})
+
+    assert (frozenset({3}), held) == (group.partitions, lease.held)

@@ -11,7 +11,7 @@ from aiokafka import codec
 from hypothesis import given
 from hypothesis import strategies as some
 
-from app.kafka.compressed import UNREADABLE, most_bytes
+from topics.compressed import UNREADABLE, most_bytes
 
 LIMIT = 16 * 1024 * 1024
 CODECS: dict[str, tuple[int, Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
