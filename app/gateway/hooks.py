@@ -5,7 +5,7 @@ somebody calls it, for a secret may be there by then.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -39,7 +39,7 @@ class Place:
     name: str
     """Of this gateway, shown as the owner of its webhooks."""
     event_bytes: int
-    environment: Mapping[str, str]
+    environment: secrets.Variables
     secrets_folder: Path | None
     metrics: SourceMetrics = field(default_factory=SourceMetrics)
     clock: Callable[[], float] = time.monotonic

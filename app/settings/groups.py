@@ -177,6 +177,11 @@ class ConnectorSettings(Group):
     secrets: Path | None = Field(
         default=None, description="Folder of files that options name as `{{ file.NAME }}`; none: there are none."
     )
+    secret_names: Several = Field(
+        default=("*",),
+        description="Environment variables that options may name as `{{ env.NAME }}`: patterns such as `SHOP_*`. Those "
+        "that begin with `HEADGATE_` never.",
+    )
     session_timeout_seconds: float = Field(
         default=6, ge=6, le=1800, description="Seconds of silence until the sources of a process go to the others."
     )
@@ -201,6 +206,14 @@ class ConnectorSettings(Group):
 
             Policy(allowed=allow)
         return allow
+
+    @field_validator("secret_names")
+    @classmethod
+    def _are_patterns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from connectors.base.texts import secrets
+
+        secrets.check_patterns(names)
+        return names
 
 
 class GatewaySettings(Group):

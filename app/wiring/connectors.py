@@ -68,6 +68,7 @@ def process_of(settings: Settings) -> Process:
         group=settings.connectors_group,
         policy=Policy(allowed=connectors.allow),
         secrets_folder=connectors.secrets,
+        secret_names=connectors.secret_names,
         folders=Folders(allowed=connectors.folders),
         event_bytes=settings.limits.event_bytes,
         session_seconds=connectors.session_timeout_seconds,

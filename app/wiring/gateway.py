@@ -22,6 +22,7 @@ from app.settings import Settings, require_gateway_token
 from app.ui import readmodel
 from app.wiring import explaining
 from connectors.base.fleet.publisher import Publisher
+from connectors.base.texts.secrets import Variables
 from topics.catalog import qualified
 
 DRAIN_SECONDS: Final = 10.0
@@ -86,7 +87,7 @@ class _Parts:
         place = hooks.Place(
             name=settings.connectors.instance_id,
             event_bytes=settings.limits.event_bytes,
-            environment=os.environ,
+            environment=Variables(of_process=os.environ, patterns=settings.connectors.secret_names),
             secrets_folder=settings.connectors.secrets,
         )
         set_up = sources.Sources(hooks.Hooks(place))

@@ -26,6 +26,7 @@ OTHER: Final[Mapping[str, Any]] = {
     "worker.metrics_host": "::",
     "worker.data": "/data/snapshots",
     "connectors.allow": ["10.0.0.0/8", "redis.shop.svc:6379"],
+    "connectors.secret_names": ["SHOP_*", "TOKEN"],
     "connectors.folders": ["/srv/inbox"],
     "connectors.metrics_host": "::",
     "gateway.host": "::",

@@ -24,6 +24,7 @@ from connectors.base.metrics import SourceMetrics
 from connectors.base.reach.egress import Policy
 from connectors.base.reach.folders import Folders
 from connectors.base.reach.http import ClientHttp
+from connectors.base.texts.secrets import Variables
 from tests.contract.outside import INSTANCE, Outside
 from topics.facts import Record
 from topics.sources import Cursor, Spec, State, Status, cursor_moved, cursor_of
@@ -185,7 +186,7 @@ class RunnerLife:
             secrets_folder=None,
             folders=Folders(allowed=("/",)),
             event_bytes=EVENT_BYTES,
-            environment={},
+            environment=Variables(of_process={}),
         )
         outside = world.outside
         spec = Spec(id=INSTANCE, kind=outside.kind, options=outside.options, reconnect=RECONNECT)

@@ -62,7 +62,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def resolved(kind: Kind) -> dict[str, Any]:
     """The example of a kind, with a canary for every secret that it names."""
     named = {name.partition(".")[2]: CANARY for name in secrets.names(dict(kind.example))}
-    options, _ = secrets.resolve(dict(kind.example), environment=named, folder=None)
+    options, _ = secrets.resolve(dict(kind.example), environment=secrets.Variables(of_process=named), folder=None)
     assert isinstance(options, dict)
     return options
 

@@ -574,7 +574,9 @@ def secret(draw: Mutator) -> Any:
 def check_secret(given: Any) -> str:
     names = secrets.names(given)
     try:
-        made, found = secrets.resolve(given, environment=ENVIRONMENT, folder=Path(tempfile.gettempdir()))
+        made, found = secrets.resolve(
+            given, environment=secrets.Variables(of_process=ENVIRONMENT), folder=Path(tempfile.gettempdir())
+        )
     except secrets.UnknownSecret as error:
         return named(error)
     assert names or made == given

@@ -45,6 +45,7 @@ class Installation:
             "group": f"{self.prefix}connectors",
             "policy": Policy(allowed=("*",)),
             "secrets_folder": None,
+            "secret_names": ("*",),
             "folders": Folders(allowed=("/",)),
             "event_bytes": 1024 * 1024,
             "session_seconds": 6.0,

@@ -4,6 +4,7 @@ Called by `app.wiring.connectors`, which gives it settings; knows nothing of the
 """
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from connectors.base.metrics import SourceMetrics
 from connectors.base.reach.egress import Policy
 from connectors.base.reach.folders import Folders
 from connectors.base.reach.http import ClientHttp
+from connectors.base.texts.secrets import Variables
 from topics.facts import Record
 from topics.sources import State, partition_of, status_told
 
@@ -51,6 +53,8 @@ class Process:
     group: str
     policy: Policy
     secrets_folder: Path | None
+    secret_names: Sequence[str]
+    """Patterns of the environment variables that sources may name."""
     folders: Folders
     event_bytes: int
     session_seconds: float
@@ -87,6 +91,7 @@ class Connectors:
             resolve=process.policy.resolve,
             metrics=self.metrics,
             secrets_folder=process.secrets_folder,
+            environment=Variables(of_process=os.environ, patterns=process.secret_names),
             folders=process.folders,
             event_bytes=process.event_bytes,
         )
@@ -243,16 +248,23 @@ class Connectors:
     async def _tell_for_ever(self) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            while self._gone and self.lease.held:
-                name = self._gone.pop()
-                if self.runner(name) is None:  # or it is set up again already
-                    await self.publisher.write("sources", name.encode(), None)
+            await self._tell_gone()
             for partition, (owner, _) in list(self._owners.items()):
                 for name, runner in list(owner.runners.items()):
-                    # What is not ours any more, its next owner tells of.
-                    is_ours = self.lease.held and partition in self._group.partitions and owner.runner(name) is runner
-                    if is_ours and self._is_news(runner):
+                    if self._is_ours(partition) and owner.runner(name) is runner and self._is_news(runner):
                         await self._tell(partition, runner)
+
+    async def _tell_gone(self) -> None:
+        """Take back what was said of sources that are removed."""
+        while self._gone and self.lease.held:
+            name = self._gone.pop()
+            home = partition_of(name, await self.publisher.partitions("triggers"))
+            if self._is_ours(home) and self.runner(name) is None:  # or it is set up again already
+                await self.publisher.write("sources", name.encode(), None)
+
+    def _is_ours(self, partition: int) -> bool:
+        """Whether we may speak of a partition's sources: what is not ours any more, its next owner tells of."""
+        return self.lease.held and partition in self._group.partitions
 
     async def _tell(self, partition: int, runner: Runner) -> None:
         watched = runner.watched
@@ -262,9 +274,13 @@ class Connectors:
         if runner.spec.origin.startswith("run ") and status.state is not State.STARTING:
             # A connection is news, and so is a state; each further attempt in vain is none. Who asks anew hears anew.
             word = (status.state, status.epoch if status.state is State.CONNECTED else "", runner.asked_at)
-            if word != runner.told:
-                runner.told = word
-                await self._publish_held(partition, [told(status, asked_at=runner.asked_at)])
+            if word == runner.told:
+                return
+            if not self._is_ours(partition):  # it may have gone meanwhile for good: all others would wait for it here
+                watched.changed = True
+                return
+            runner.told = word
+            await self.publisher.publish([told(status, asked_at=runner.asked_at)])
 
     def _is_news(self, runner: Runner) -> bool:
         now, counts = time.monotonic(), runner.watched.counts

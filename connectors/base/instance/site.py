@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from connectors.base.logs import warn
 from connectors.base.metrics import SourceMetrics
 from connectors.base.reach.folders import Folders
 from connectors.base.reach.http import ClientHttp
+from connectors.base.texts.secrets import Variables
 from topics.facts import Record
 from topics.sources import Spec
 
@@ -39,7 +40,7 @@ class Around:
     folders: Folders
     event_bytes: int
     room: Room = field(default_factory=Room)
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    environment: Variables = field(default_factory=lambda: Variables(of_process=os.environ))
 
 
 class Standing:

@@ -6,7 +6,10 @@ What is in Kafka, in files and in errors names secrets, and never has one. A fil
 
 import base64
 import re
-from collections.abc import Mapping, Set
+import string
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -20,6 +23,9 @@ SHORTEST_MASKED: Final = 4
 """Characters; a shorter secret would mask half of every text."""
 RESERVED: Final = "HEADGATE_"
 """Variables that begin so are Headgate's own settings, its token among them."""
+EVERY: Final = ("*",)
+"""Patterns that let sources name all variables but those."""
+_PATTERN: Final = frozenset(f"{string.ascii_letters}{string.digits}_.-*?")
 _PLACE: Final = re.compile(r"\{\{\s*(env|file)\.([A-Za-z0-9_][A-Za-z0-9_.-]{0,199})\s*\}\}", re.ASCII)
 
 
@@ -29,6 +35,25 @@ class UnknownSecret(Exception):
     def __init__(self, name: str, fact: str, remedy: str) -> None:
         super().__init__(f"{name} {fact}. {remedy}")
         self.name = name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variables:
+    """The variables of a process, and which of them sources may name (setting `connectors.secret_names`)."""
+
+    of_process: Mapping[str, str]
+    patterns: Sequence[str] = EVERY
+
+    def may_be_named(self, name: str) -> bool:
+        """Whether a source may: whoever can set up sources could send any of them to a server of his own."""
+        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
+
+
+def check_patterns(patterns: Sequence[str]) -> None:
+    """Raise ValueError for a pattern that could never be one of names."""
+    for pattern in patterns:
+        if not pattern or not _PATTERN.issuperset(pattern):
+            raise ValueError(f"{pattern!r} is no pattern of names: letters, digits, `_`, `*` for any text, `?` for one")
 
 
 def names(value: Any) -> set[str]:
@@ -41,7 +66,7 @@ def names(value: Any) -> set[str]:
 
 
 def resolve(
-    value: Any, *, environment: Mapping[str, str], folder: Path | None, where: str = "where connectors run"
+    value: Any, *, environment: Variables, folder: Path | None, where: str = "where connectors run"
 ) -> tuple[Any, Set[str]]:
     """Return the options with secrets in their places, and those secrets. Raises UnknownSecret.
 
@@ -70,11 +95,14 @@ def resolve(
     return walk(value), frozenset(found - {""})
 
 
-def _from_environment(name: str, environment: Mapping[str, str], where: str) -> str:
+def _from_environment(name: str, environment: Variables, where: str) -> str:
     if name.upper().startswith(RESERVED):
         raise UnknownSecret(f"env.{name}", "is a setting of Headgate itself", "Give the source a variable of its own.")
+    if not environment.may_be_named(name):
+        remedy = f"Name it in the setting connectors.secret_names {where}, or use another variable."
+        raise UnknownSecret(f"env.{name}", "is a variable that sources may not use", remedy)
     try:
-        secret = environment[name]
+        secret = environment.of_process[name]
         secret.encode()  # what is no UTF-8 in the environment is halves of surrogate pairs here
     except KeyError:
         raise UnknownSecret(

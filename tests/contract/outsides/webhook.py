@@ -17,6 +17,7 @@ from app.kafka.producer import NotAccepted, Outgoing
 from app.observe.health import Report
 from app.settings import GatewaySettings, LimitSettings
 from connectors.base.closing import end
+from connectors.base.texts.secrets import Variables
 from tests.contract.lives import PATIENCE_SECONDS, Life, Mark, Moment, World
 from tests.contract.outside import INSTANCE, SECRET, Outside
 from tests.unit.app.gateway.conftest import MemoryAnswers, MemoryExplainer, MemoryReadModel
@@ -81,7 +82,11 @@ class GatewayLife:
         self._is_open, self._is_dead = True, False
         self._requests: set[asyncio.Task[int]] = set()
         sender.unheard.clear()
-        sources = Sources(Hooks(Place(name=f"g{number}", event_bytes=100_000, environment={}, secrets_folder=None)))
+        sources = Sources(
+            Hooks(
+                Place(name=f"g{number}", event_bytes=100_000, environment=Variables(of_process={}), secrets_folder=None)
+            )
+        )
         sources.hooks.configure(Spec(id=INSTANCE, kind="webhook", options=sender.options))
         self._sources = sources
         application = build(

@@ -20,6 +20,7 @@ from app.kafka.answers import Expected
 from app.kafka.producer import Outgoing, ProduceError
 from app.observe.health import Check, Report
 from app.settings import GatewaySettings, LimitSettings
+from connectors.base.texts.secrets import EVERY, Variables
 
 TOKEN = "test-token"
 
@@ -146,6 +147,7 @@ def serve() -> Serve:
         limits: LimitSettings | None = None,
         environment: Mapping[str, str] | None = None,
         secrets_folder: Path | None = None,
+        secret_names: Sequence[str] = EVERY,
         **settings: Any,
     ) -> AsyncIterator[Served]:
         async def report() -> Report:
@@ -156,7 +158,7 @@ def serve() -> Serve:
         place = Place(
             name="here",
             event_bytes=(limits or LimitSettings()).event_bytes,
-            environment=environment or {},
+            environment=Variables(of_process=environment or {}, patterns=secret_names),
             secrets_folder=secrets_folder,
             clock=clock,
         )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.gateway.hooks import AGAIN_SECONDS, Hook, Hooks, Place
+from connectors.base.texts.secrets import Variables
 from topics.sources import Spec, State
 
 
@@ -25,7 +26,11 @@ class At:
 
 
 def place(clock: At | None = None, **more: Any) -> Place:
-    given = {"environment": {"SECRET": "a-secret"}, "secrets_folder": None, "event_bytes": 1000} | more
+    given = {
+        "environment": Variables(of_process={"SECRET": "a-secret"}),
+        "secrets_folder": None,
+        "event_bytes": 1000,
+    } | more
     return Place(name="here", clock=clock or At(), **given)
 
 
@@ -69,7 +74,7 @@ def test_one_that_cannot_be_made_is_failed_and_says_why(given: dict[str, Any], w
 
 def test_no_secret_is_in_what_is_said(caplog: pytest.LogCaptureFixture) -> None:
     options = {"provider": "standard", "secret": "{{ env.SECRET }}"}
-    hook = Hook(spec(options=options), place(environment={"SECRET": "whsec_canary-canary"}))
+    hook = Hook(spec(options=options), place(environment=Variables(of_process={"SECRET": "whsec_canary-canary"})))
     state, message = problem(hook)
     assert (state, "canary" in f"{message} {caplog.text} {hook.spec}") == (State.FAILED, False)
 
@@ -77,7 +82,7 @@ def test_no_secret_is_in_what_is_said(caplog: pytest.LogCaptureFixture) -> None:
 def test_what_could_not_be_made_is_tried_again_when_it_is_called_later() -> None:
     clock = At()
     environment: dict[str, str] = {}
-    hook = Hook(spec(), place(clock, environment=environment))
+    hook = Hook(spec(), place(clock, environment=Variables(of_process=environment)))
     environment["SECRET"] = "a-secret"
     assert hook.made() is None
     clock.now = AGAIN_SECONDS

@@ -235,6 +235,12 @@ async def test_secrets_come_from_the_gateways_environment(serve: Any, set_up: An
         assert (await deliver(served, "/webhooks/github/repo", **signing.github(BODY))).status_code == 202
 
 
+async def test_a_variable_that_sources_may_not_name_is_no_secret_of_a_webhook(serve: Any, set_up: Any) -> None:
+    async with serve(environment={"HOOK_SECRET": SECRET}, secret_names=["SHOP_*"]) as served:
+        await served.sources.take_triggers([set_up("repo", provider="github", secret="{{ env.HOOK_SECRET }}")])
+        assert (await deliver(served, "/webhooks/github/repo", **signing.github(BODY))).status_code == 503
+
+
 async def test_handshakes_are_answered_and_become_no_events(serve: Any, set_up: Any) -> None:
     async with serve() as served:
         await served.sources.take_triggers(

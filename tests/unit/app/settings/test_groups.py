@@ -53,6 +53,7 @@ PROMISED = {
     "connectors.allow": (),
     "connectors.folders": (),
     "connectors.secrets": None,
+    "connectors.secret_names": ("*",),
     "connectors.session_timeout_seconds": 6,
     "connectors.dwell_seconds": 300,
     "connectors.drain_timeout_seconds": 10,

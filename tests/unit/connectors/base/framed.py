@@ -19,6 +19,7 @@ from connectors.base.options import Field, Options, SecretStr
 from connectors.base.reach.egress import Policy
 from connectors.base.reach.folders import Folders
 from connectors.base.reach.http import ClientHttp
+from connectors.base.texts.secrets import EVERY, Variables
 from topics.facts import Record
 from topics.sources import Cursor, Spec
 
@@ -71,7 +72,12 @@ class Framed:
     """One runner and everything around it."""
 
     def __init__(
-        self, spec: Spec, *, cursor: Cursor | None = None, environment: Mapping[str, str] | None = None
+        self,
+        spec: Spec,
+        *,
+        cursor: Cursor | None = None,
+        environment: Mapping[str, str] | None = None,
+        secret_names: Sequence[str] = EVERY,
     ) -> None:
         self.broker = Broker()
         self.held = asyncio.Event()
@@ -88,7 +94,7 @@ class Framed:
             secrets_folder=None,
             folders=Folders(allowed=("/",)),
             event_bytes=10_000,
-            environment=environment or {},
+            environment=Variables(of_process=environment or {}, patterns=secret_names),
         )
         self.watched = Watched(spec, owner="me", delivery="exactly-once", metrics=self.metrics)
         self.runner = Runner(spec, around, self.watched, epoch=self._epoch, cursor=cursor)
