@@ -1,6 +1,7 @@
 """Ends what must not hold up an end: tasks and clients that take their time, or swallow a cancellation."""
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
@@ -48,25 +49,33 @@ async def start(starting: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel tasks until they have ended; a library may swallow a cancellation, so they are asked again."""
+async def end(tasks: Iterable["asyncio.Task[Any]"], *, within_seconds: float = math.inf) -> "set[asyncio.Task[Any]]":
+    """Cancel tasks until they have ended; a library may swallow a cancellation, so they are asked again.
+
+    Returns those that had not after `within_seconds`: they are left behind.
+    """
     loop = asyncio.get_running_loop()
     waiting = {task for task in tasks if not task.done()}
     cancelled: asyncio.CancelledError | None = None
     ask_at = loop.time()
-    while waiting:
+    until = ask_at + within_seconds
+    while waiting and loop.time() < until:
         if (left := ask_at - loop.time()) <= 0:
             for task in waiting:
                 task.cancel()
             ask_at, left = loop.time() + _ASK_AGAIN_SECONDS, _ASK_AGAIN_SECONDS
         try:
-            await asyncio.wait(waiting, timeout=left)
+            await asyncio.wait(waiting, timeout=min(left, until - loop.time()))
         except asyncio.CancelledError as error:
             # Whoever waits here owns them: it goes after them. It may be asked again and again itself, and asks on.
             cancelled = error
         waiting = {task for task in waiting if not task.done()}
+    for task in waiting:
+        _left_behind.add(task)
+        task.add_done_callback(_forget)
     if cancelled is not None:
         raise cancelled
+    return waiting
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:

@@ -34,6 +34,8 @@ from topics.sources import Cursor, Spec, State, Unsuitable
 DRAIN_SECONDS: Final = 5.0
 ACK_SECONDS: Final = 60.0
 """After which acknowledgements count as lost with their connection: their events come again, under the same ids."""
+END_SECONDS: Final = 30.0
+"""How long a kind may take to end a connection, once it is cancelled: then the frame goes on without it."""
 DEAD_LETTERS_SECONDS: Final = 60.0
 """How often dead letters for one reason are in the log: each of them is in Kafka."""
 
@@ -221,44 +223,50 @@ class Runner:
     async def _read(self, source: Source, maker: Maker) -> None:
         """Read and publish side by side until one of them ends; what was read is published whatever ended it."""
         self._buffer = buffer = Buffer(self._around.room)
-        reading = asyncio.create_task(self._fill(source))
-        publishing = asyncio.create_task(self._drain(maker))
+        reading = asyncio.create_task(self._fill(source, buffer))
+        publishing = asyncio.create_task(self._drain(maker, buffer))
+        left: Set[asyncio.Task[None]] = frozenset()
         try:
             await asyncio.wait({reading, publishing}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done() and not publishing.done():
                 buffer.close()
                 await publishing
         finally:
-            await end([reading, publishing])
-            for task in (reading, publishing):
-                _ = task.cancelled() or task.exception()  # also when it is cancelled itself: then nobody else asks
-            buffer.discard()  # what is left will be read again, and nobody waits for it to be published
-            self.watched.disconnected()
+            try:
+                left = await end([reading, publishing], within_seconds=END_SECONDS)
+            finally:  # also when it is cancelled once more meanwhile: others would miss the room for ever
+                for task in (reading, publishing):
+                    _ = not task.done() or task.cancelled() or task.exception()  # or nobody asks
+                buffer.discard()  # what is left will be read again, and nobody waits for it to be published
+                self.watched.disconnected()
+        if left:
+            words = f"the kind {self.spec.kind!r} goes on although its connection is to end"
+            raise Refused(f"{words}; it is made anew later", reason="does_not_end")
         for task in (publishing, reading):  # an acknowledgement that failed comes first
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
-    async def _fill(self, source: Source) -> None:
+    async def _fill(self, source: Source, buffer: Buffer) -> None:
         items = source.read()
         try:
             async for item in items:
                 self._delivered = self._delivered or not isinstance(item, Moved)
-                await self._buffer.put(Read(item=item, at=time.monotonic(), at_ms=int(time.time() * 1000)))
+                await buffer.put(Read(item=item, at=time.monotonic(), at_ms=int(time.time() * 1000)))
         finally:
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()
 
-    async def _drain(self, maker: Maker) -> None:
+    async def _drain(self, maker: Maker, buffer: Buffer) -> None:
         """Publish everything that waits, acknowledge it, move the position; until the buffer is closed and empty."""
-        while batch := await self._buffer.take():
+        while batch := await buffer.take():
             events, letters = self._sorted(batch, maker)
             if events or letters:
                 await self._around.lease()
                 await self._around.publish(events, letters)
             await self._settle(batch)
             self.watched.published(batch, len(events), len(letters))
-            self._buffer.done()
+            buffer.done()
 
     def _sorted(self, batch: Sequence[Read], maker: Maker) -> tuple[list[Outgoing], list[Record]]:
         events: list[Outgoing] = []

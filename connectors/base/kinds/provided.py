@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,8 @@ class _Provided:
         emitted: asyncio.Queue[Received] = asyncio.Queue(1)
 
         async def emit(event: SourceEvent, *, position: Any = UNMOVED) -> None:
+            # The provider may go on with the same object: what is stored is where it was, not where it has got to.
+            position = deepcopy(position)
             for name, text in (("id", event.id), ("type", event.type), ("key", event.key or "")):
                 if not isinstance(text, str):
                     raise Failed(f"the provider has emitted an event whose {name} is no text: {text!r:.100}")
@@ -57,7 +60,7 @@ class _Provided:
 
         with _translated():
             await provider.init(self._config.model_dump())
-        running = asyncio.create_task(provider.run(emit, self._site.position))
+        running = asyncio.create_task(provider.run(emit, deepcopy(self._site.position)))
         try:
             self._site.connected()
             while True:

@@ -119,3 +119,21 @@ async def test_what_is_ended_by_one_who_is_being_ended_is_asked_again_all_the_sa
 
     await asyncio.wait_for(closing.end([owned]), 5)
     assert owned.cancelled()
+
+
+async def test_who_never_ends_is_left_behind_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing, "_ASK_AGAIN_SECONDS", 0.01)
+    done = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not done.is_set():
+            with suppress(asyncio.CancelledError):
+                await done.wait()
+
+    task, other = asyncio.create_task(stubborn()), asyncio.create_task(asyncio.sleep(3_600))
+    await asyncio.sleep(0)
+    left = await asyncio.wait_for(closing.end([task, other], within_seconds=0.05), 5)
+
+    assert ({task}, True) == (left, other.cancelled())
+    done.set()
+    await asyncio.wait_for(task, 5)

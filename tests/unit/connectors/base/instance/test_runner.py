@@ -4,6 +4,7 @@ import asyncio
 import gc
 import traceback
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import orjson
 import pytest
 
 from connectors.base.contract import Ended, Item, Moved, NotConnected, Received, Refused, Site, Unreadable
+from connectors.base.instance import runner as runners
 from connectors.base.instance.runner import Crashed, Runner
 from connectors.base.kinds import registry
 from tests.unit.connectors.base.framed import Config, Framed, Reads, kind_of, running, spec
@@ -585,3 +587,75 @@ async def test_a_connection_that_fails_while_its_owner_ends_complains_to_nobody(
                 await asyncio.sleep(0)
     gc.collect()
     assert complaints == []
+
+
+async def test_a_kind_that_closes_slowly_and_is_asked_again_costs_no_room_for_ever(scripted: Use) -> None:
+    closed = asyncio.Event()
+
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        try:
+            yield event(1)
+            await for_ever()
+        finally:
+            await closed.wait()
+
+    scripted(reads)
+    framed = Framed(spec())
+    framed.broker.back.clear()
+    room = framed.runner._around.room
+    task = asyncio.create_task(framed.runner.run())
+    await until(lambda: room.used_bytes > 0)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    closed.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert room.used_bytes == 0
+
+
+async def test_a_kind_that_never_ends_is_left_behind_and_told_and_what_it_still_reads_goes_nowhere(
+    scripted: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "END_SECONDS", 0.05)
+    goes_on = asyncio.Event()
+
+    async def breaks() -> None:
+        raise NotConnected("not acknowledged")
+
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        if site.epoch != "e1":
+            await for_ever()
+        yield event(1, ack=breaks)
+        while not goes_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await goes_on.wait()
+        yield event(2)
+
+    scripted(reads)
+    framed = Framed(spec(reconnect={"failed_seconds": 0.1}))
+    async with running(framed):
+        await until(lambda: framed.watched.state is State.FAILED)
+        problem = framed.watched.status.error
+        assert problem is not None
+        assert ("not acknowledged" not in problem.message, problem.reason) == (True, "does_not_end")
+        await until(lambda: framed.watched.epoch == "e2")
+        goes_on.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    assert [b"id1"] == [orjson.loads(one.value)["id"].encode() for one in framed.broker.events]
+
+
+async def test_a_variable_that_sources_may_not_name_fails_its_source(scripted: Use) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        yield event(1)
+
+    scripted(reads)
+    framed = Framed(spec(options={"token": "{{ env.T }}"}), environment={"T": "canary"}, secret_names=["SHOP_*"])
+    async with running(framed):
+        await until(lambda: framed.watched.state is State.FAILED)
+
+    assert framed.watched.status.error is not None
+    assert "env.T is a variable that sources may not use" in framed.watched.status.error.message

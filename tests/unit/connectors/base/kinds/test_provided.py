@@ -6,6 +6,7 @@ import pytest
 
 from connectors.base.contract import NotConnected, Received, Refused, Source
 from connectors.base.kinds.provided import AnyOptions, maker
+from headgate.providers import Emit, SourceEvent
 from tests.unit.connectors.base.weather import Weather
 from tests.unit.connectors.standing import Reading, StandIn, reading
 
@@ -64,3 +65,23 @@ async def test_a_provider_is_shut_down_however_reading_ends() -> None:
         await one.event()
 
     assert Weather.closed == before + 1
+
+
+class Counting(Weather):
+    """Keeps its position in one object."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        place = position or {"n": 0}
+        while True:
+            place["n"] += 1
+            await emit(SourceEvent(id=str(place["n"]), type="count", data=None), position=place)
+
+
+async def test_a_provider_that_goes_on_with_its_position_moves_no_stored_one() -> None:
+    site = StandIn()
+    async with reading(maker(Counting)(AnyOptions(), site), site) as one:
+        await one.settle(await one.next(settle=False))
+        second = await one.next(settle=False)
+        assert isinstance(second, Received)
+
+        assert ({"n": 1}, {"n": 2}) == (site.position, second.position)
