@@ -42,8 +42,8 @@ simulate: .venv/.installed-dev ## seeded simulation of pump, engine and runtime;
 chaos: .venv/.installed-dev ## kill -9 of workers and broker under load, also at named points; KILLS=30 or MINUTES=15
 	@$(VENV)/python -m tests.e2e.chaos $(if $(MINUTES),--minutes $(MINUTES),--kills $(KILLS)) $(ARGS)
 
-fleet: .venv/.installed-dev ## kill -9 of processes of connectors, frozen owners, a broker away; MINUTES=3
-	@$(VENV)/python -m tests.e2e.fleet --minutes $(or $(MINUTES),3) $(ARGS)
+fleet: .venv/.installed-dev ## kill -9 of processes of connectors of all kinds, frozen owners, a broker away; MINUTES=3
+	@HEADGATE_PEERS=$(PEERS) $(VENV)/python -m tests.e2e.fleet --minutes $(or $(MINUTES),3) $(ARGS)
 
 fuzz: .venv/.installed-dev ## hostile inputs for all parsers of what strangers send; COUNT=1000000 SEED=1 ARGS="--only sse"
 	@$(VENV)/python -m tests.fuzz --count $(or $(COUNT),1000000) --seed $(or $(SEED),1) $(ARGS)

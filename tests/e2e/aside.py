@@ -33,9 +33,9 @@ class Aside:
             self._thread.join(_SECONDS)
             self._loop.close()
 
-    def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-        """Run it there, and return its answer."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_SECONDS)
+    def run(self, coroutine: Coroutine[Any, Any, Answer], *, seconds: float = _SECONDS) -> Answer:
+        """Run it there, and return its answer. Raises TimeoutError."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
 
     def call(self, function: Callable[[], Answer]) -> Answer:
         """Call a plain function there, between two turns of the servers."""

@@ -294,8 +294,9 @@ class Service:
         self.processes.append(process)
         return process
 
-    def gateway(self) -> Gateway:
-        gateway = Gateway("gateway", ["gateway", "--port", "0"], self._env, self.folder)
+    def gateway(self, port: int = 0) -> Gateway:
+        """Start a gateway; by default at a port that is free."""
+        gateway = Gateway("gateway", ["gateway", "--port", str(port)], self._env, self.folder)
         self.processes.append(gateway)
         return gateway
 

@@ -3,8 +3,9 @@
 import json
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import yaml
@@ -13,12 +14,20 @@ from app.kafka.admin import Admin
 from app.kafka.embedded import EmbeddedKafka
 from app.settings import Settings
 from app.wiring import sourcelist
-from tests.e2e.fleet import SOURCES, Fleet, declare
+from tests.e2e.aside import Aside
+from tests.e2e.fleet import roster
+from tests.e2e.fleet.blows import Fleet
+from tests.e2e.fleet.world import Place
 from tests.e2e.gathered import FLOW, Gathered
 from tests.e2e.outside import Outside
 from tests.e2e.service import Service
 from tests.e2e.tally import Reader
 from tests.e2e.waiting import until
+
+SOURCES: Final = ("stream", "items")
+"""Those that can be read again: nothing of them is lost."""
+FEW: Final = ("stream", "items", "clock", "entries", "socket-acks")
+"""Sources of the short fleets; `make fleet` has all."""
 
 
 @pytest.fixture
@@ -27,39 +36,84 @@ def outside() -> Iterator[Outside]:
         yield outside
 
 
+def declare(folder: Path, outside: Outside, name: str = "sources.yaml") -> Path:
+    """Write the file of sources."""
+    reconnect = {"base_seconds": 0.2, "max_seconds": 1, "failed_seconds": 2}
+    sources = [
+        {
+            "id": "stream",
+            "kind": "http-stream",
+            "options": {"url": f"{outside.url}/stream"},
+            "reconnect": dict(reconnect),
+        },
+        {
+            "id": "items",
+            "kind": "poll",
+            "options": {
+                "interval": "200ms",
+                "rest": {
+                    "url": f"{outside.url}/items",
+                    "id": "id",
+                    "cursor": {"by": "id", "field": "id", "parameter": "after"},
+                },
+            },
+            "reconnect": dict(reconnect),
+        },
+        {"id": "clock", "kind": "cron", "options": {"schedule": "1s", "misfire": "all"}, "reconnect": dict(reconnect)},
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(yaml.safe_dump({"sources": sources}))
+    return file
+
+
 def states(service: Service) -> dict[str, dict[str, Any]]:
     settings: Settings = service.settings
     found = sourcelist.listed(settings.kafka, Admin.connect(settings.kafka))
     return {name: one.record() for name, one in found.items()}
 
 
-def test_killed_and_frozen_processes_lose_and_double_nothing(service: Service, outside: Outside) -> None:
-    fleet = Fleet(service, outside, random.Random(5), print)
-    for _ in range(3):
+@contextmanager
+def fleet_on(service: Service, folder: Path, *, seed: int) -> Iterator[Fleet]:
+    """A fleet of few sources whose peers are everywhere, or are left out."""
+    place = Place(folder=folder / "worlds", bootstrap=service.bootstrap)
+    with Aside() as aside:
+        kinds, _ = roster.wanted(FEW, place)
+        worlds = {kind.id: aside.enter(kind(place)) for kind in kinds}
+        fleet = Fleet(service, aside, worlds, random.Random(seed))
+        fleet.begin()
+        yield fleet
+
+
+def test_killed_and_frozen_processes_lose_and_double_nothing(service: Service, tmp_path: Path) -> None:
+    with fleet_on(service, tmp_path, seed=5) as fleet:
+        for _ in range(3):
+            fleet.kill()
+        fleet.freeze()
         fleet.kill()
-    fleet.freeze()
-    fleet.kill()
 
-    outcome = fleet.finish()
+        fleet.finish()
 
-    assert (0, 0) == (outcome.lost, outcome.doubled), outcome
-    assert outcome.events["stream"] > 100
+        assert {} == {name: missing for name in fleet.worlds if (missing := fleet.missing(name))}
+        assert {} == {name: doubled for name in fleet.worlds if (doubled := fleet.told.doubled(name))}
+        assert ({}, []) == (fleet.exits, fleet.told.wrong)
+        assert fleet.worlds["stream"].happened > 100
 
 
-def test_a_broker_that_is_away_holds_sources_up_and_loses_nothing(
-    own_kafka: Any, tmp_path: Path, outside: Outside
-) -> None:
+def test_a_broker_that_is_away_holds_sources_up_and_loses_nothing(own_kafka: Any, tmp_path: Path) -> None:
     kafka: EmbeddedKafka = own_kafka()
     kafka.start()
-    with Service(kafka, "away.", tmp_path / "service") as service:
-        fleet = Fleet(service, outside, random.Random(6), print)
-        until(lambda: "items" in fleet.gathered.read_on(), 60, "events come")
-        fleet.restart_broker(8.0)
+    with (
+        Service(kafka, "away.", tmp_path / "service") as service,
+        fleet_on(service, tmp_path, seed=6) as fleet,
+    ):
+        fleet.take_broker_away(8.0)
 
-        outcome = fleet.finish()
+        fleet.finish()
 
-        assert (0, 0) == (outcome.lost, outcome.doubled), outcome
-        assert all(member.alive for member in fleet.members), service.tails()
+        assert {} == {name: missing for name in fleet.worlds if (missing := fleet.missing(name))}
+        assert {} == {name: doubled for name in fleet.worlds if (doubled := fleet.told.doubled(name))}
+        assert ({}, []) == (fleet.exits, fleet.told.wrong)
 
 
 def test_a_file_is_followed_while_it_runs(service: Service, outside: Outside, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ class FakeSlack:
         self.app_token, self.bot_token = APP_TOKEN, BOT_TOKEN
         self.redelivers = True
         """Whether it repeats what is not acknowledged in time; without it a slow machine repeats nothing by chance."""
+        self.retries = RETRIES
         self.says_hello = True
         self.links: list[Link] = []
         """The sockets that are open, in the order in which they came."""
@@ -281,7 +282,7 @@ class FakeSlack:
 
     def _again(self, told: Told) -> None:
         self._stop(told.timer)
-        if not self.redelivers or told.attempt >= RETRIES:
+        if not self.redelivers or told.attempt >= self.retries:
             self.given_up.append(_name(told.payload, told.envelope_id))
             return
         told.attempt += 1

@@ -78,6 +78,17 @@ def running(
                 process.wait()
 
 
+@contextmanager
+def pubsub_server() -> Iterator[str]:
+    """Run Google's in-memory Pub/Sub server (tests/peers/pstest) until the block ends; yields where it is."""
+    with subprocess.Popen([PEERS / "bin/pstest"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+        process.wait(10)
+
+
 def _wait(at: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:

@@ -5,7 +5,6 @@ It speaks gRPC alone; a small main of ours gives its methods their REST form (te
 
 import asyncio
 import base64
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from connectors import pubsub
 from connectors.base.contract import Received, Refused
 from connectors.base.reach.egress import Policy
 from connectors.base.reach.http import ClientHttp
-from tests.peers.programs import PEERS, needs
+from tests.peers.programs import needs, pubsub_server
 from tests.unit.connectors.standing import Reading, StandIn, reading
 
 pytestmark = needs("pstest")
@@ -24,12 +23,8 @@ pytestmark = needs("pstest")
 
 @pytest.fixture(scope="module")
 def pstest() -> Iterator[str]:
-    with subprocess.Popen([PEERS / "bin/pstest"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.stdin.close()
-        process.wait(10)
+    with pubsub_server() as at:
+        yield at
 
 
 class Place:

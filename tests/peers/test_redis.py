@@ -1,11 +1,6 @@
 """Streams of a real Redis: owners that die, servers that are killed, streams that go and come back, trimmed entries."""
 
 import asyncio
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,48 +14,10 @@ from redis.asyncio import Redis
 from connectors import redis as connector
 from connectors.base.contract import NotConnected, Received, Refused, Unreadable
 from connectors.redis.group import _DELETE_IF_EMPTY
+from tests.peers.redis_server import PROGRAM, Server
 from tests.unit.connectors.standing import Reading, StandIn, reading
 
-PROGRAM = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed: apt-get install redis-server")
-
-
-class Server:
-    """A redis-server of this test, with an append-only file that survives kill -9."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://redis.test:{self.port}/0"
-
-    def start(self, *options: str) -> None:
-        assert PROGRAM is not None
-        words = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
-        words += ["--appendonly", "yes", "--appendfsync", "always", *options]
-        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until_at = time.monotonic() + 20
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as asked:
-                    asked.sendall(b"PING\r\n")
-                    if asked.recv(64).startswith((b"+PONG", b"-NOAUTH")):
-                        return
-            except OSError:
-                pass
-            assert time.monotonic() < until_at, "redis-server does not answer"
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
 
 
 @pytest.fixture

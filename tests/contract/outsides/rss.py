@@ -16,6 +16,8 @@ class Feed(Outside):
     kind = "rss"
     begins_with_position = True
     refusal = "http_401"
+    newest = 1_000
+    """Items that are in it."""
 
     async def open(self) -> None:
         self._lets_in = True
@@ -45,7 +47,7 @@ class Feed(Outside):
             return web.Response(status=304)
         items = "".join(
             f"<item><guid isPermaLink='false'>item-{number}</guid><title>{number}</title></item>"
-            for number in range(self.happened, 0, -1)
+            for number in range(self.happened, max(0, self.happened - self.newest), -1)
         )
         text = f"<?xml version='1.0'?><rss version='2.0'><channel><title>Outside</title>{items}</channel></rss>"
         return web.Response(text=text, content_type="application/rss+xml", headers={"ETag": tag})

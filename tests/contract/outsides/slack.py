@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tests.contract.outside import SECRET, Outside
-from tests.fakes import slack as fake
 from tests.fakes.slack import FakeSlack
 
 TOKEN: Final = f"xapp-{SECRET}"
@@ -18,10 +17,8 @@ class Workspace(Outside):
     refusal = "invalid_auth"
 
     async def open(self) -> None:
-        before, fake.RETRIES = fake.RETRIES, 1000  # type: ignore[misc]
-        self.opened.callback(setattr, fake, "RETRIES", before)
         self._slack = await self.opened.enter_async_context(FakeSlack(scale=0.1))
-        self._slack.app_token = TOKEN
+        self._slack.app_token, self._slack.retries = TOKEN, 1000
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from connectors.base.closing import end
 from connectors.base.contract import Delivery
 from tests.contract.outside import SECRET, Outside
 from tests.unit.connectors.websocket.peer import serving, url_of
@@ -112,6 +113,7 @@ class GoingOn(Service):
     async def open(self) -> None:
         self._news = asyncio.Condition()
         self._telling: set[asyncio.Task[None]] = set()
+        self.opened.push_async_callback(lambda: end(list(self._telling)))
         await super().open()
 
     async def hear(self, connection: ServerConnection, message: Any) -> None:

@@ -1,0 +1,134 @@
+"""What a fleet has come to: counts by source, as JSON to be kept and as a table to be read."""
+
+import os
+import platform
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from app.kafka.embedded.jars import load_lock
+from tests.e2e.fleet.blows import Fleet
+from tests.e2e.service import Service
+from tests.e2e.tally import dead_letters
+
+
+def summary(fleet: Fleet, service: Service, *, absent: Mapping[str, str], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a run that has finished; `about` says how it was made."""
+    records = fleet.told.records()
+    sources = {name: _source(fleet, name, records[name]) for name in fleet.worlds}
+    demanded = [one for one in sources.values() if one["delivery"] != "best-effort"]
+    letters = dead_letters(service)
+    return {
+        "what": "python -m tests.e2e.fleet: kill -9 of processes of connectors and of the gateway, frozen owners, a "
+        "broker that is away, under load; two processes of connectors, a gateway, a worker, a broker",
+        "machine": {"cpus": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
+        "versions": {"headgate": version("headgate"), "kafka": load_lock().kafka},
+        **about,
+        "lost": sum(one["lost"] for one in demanded),
+        "doubled": sum(one["doubled"] for one in demanded),
+        "ended_wrongly": len(fleet.told.wrong),
+        "dead_letters": dict(Counter(letter["code"] for letter in letters)),
+        "exits_of_processes_not_killed": dict(fleet.exits),
+        "positions_fenced": fleet.logged("positions_fenced"),
+        "blows": dict(Counter(blow.what for blow in fleet.blows)),
+        "seconds_until_next_result": _all_seconds(fleet),
+        "sources": sources,
+        "absent": dict(absent),
+    }
+
+
+def right(found: Mapping[str, Any]) -> bool:
+    """Whether nothing that was promised is broken."""
+    wrong = ("lost", "doubled", "ended_wrongly", "dead_letters", "exits_of_processes_not_killed")
+    return not any(found[name] for name in wrong)
+
+
+def _source(fleet: Fleet, name: str, records: tuple[int, int]) -> dict[str, Any]:
+    world, told = fleet.worlds[name], fleet.told
+    seen = told.times[name].keys()
+    missing, doubled = fleet.missing(name), told.doubled(name)
+    found: dict[str, Any] = {
+        "kind": world.kind,
+        "delivery": str(world.promise),
+        "peer": world.peer,
+        "events": world.count(seen),
+        "seen": len(seen),
+        "lost": len(missing),
+        "doubled": len(doubled),
+        "records": records[0],
+        "repeated_records": records[0] - records[1],
+        "seconds_until_next_result": _told(_each(fleet, name)),
+        **world.details(),
+    }
+    if missing and world.is_demanded:
+        found["lost_numbers"] = sorted(missing)[:50]
+    if doubled:
+        found["doubled_numbers"] = sorted(doubled)[:50]
+    return found
+
+
+def _all_seconds(fleet: Fleet) -> dict[str, Any]:
+    """Return the same of all sources whose peers give at once what a dead owner had."""
+    by_kind: dict[str, list[float]] = {}
+    for name, world in fleet.worlds.items():
+        if world.is_prompt:
+            for kind, several in _each(fleet, name).items():
+                by_kind.setdefault(kind, []).extend(several)
+    return _told(by_kind)
+
+
+def _each(fleet: Fleet, name: str) -> dict[str, list[float]]:
+    """Return by blows upon its owner how long it took until an event had a result that happened after the blow."""
+    by_kind: dict[str, list[float]] = {}
+    for blow in fleet.blows:
+        if name in blow.sources and (at := fleet.told.first_after(name, blow.at)) is not None:
+            by_kind.setdefault(blow.what, []).append(at - blow.at)
+    return by_kind
+
+
+def _told(by_kind: Mapping[str, list[float]]) -> dict[str, Any]:
+    return {
+        kind: {"times": len(several), "median": round(statistics.median(several), 2), "longest": round(max(several), 2)}
+        for kind, several in sorted(by_kind.items())
+    }
+
+
+def show(found: Mapping[str, Any], console: Console) -> None:
+    """Print a summary."""
+    table = Table(title=f"seed {found['seed']}: {found['seconds']} s")
+    for column in (
+        "source",
+        "kind",
+        "events",
+        "seen",
+        "lost",
+        "doubled",
+        "repeated",
+        "killed",
+        "median s",
+        "longest s",
+    ):
+        table.add_column(column, justify="left" if column in ("source", "kind") else "right")
+    for name, one in found["sources"].items():
+        killed = one["seconds_until_next_result"].get("connectors killed", {})
+        counts = [one[key] for key in ("events", "seen", "lost", "doubled", "repeated_records")]
+        times = [killed.get(key, "") for key in ("times", "median", "longest")]
+        table.add_row(name, f"{one['kind']}, {one['delivery']}", *map(str, counts + times))
+    console.print(table)
+    for name in (
+        "blows",
+        "positions_fenced",
+        "seconds_until_next_result",
+        "dead_letters",
+        "exits_of_processes_not_killed",
+        "absent",
+    ):
+        console.print(f"{name}: {found[name]}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"lost {found['lost']}, doubled {found['doubled']}, ended wrongly {found['ended_wrongly']}", highlight=False
+    )
