@@ -127,7 +127,9 @@ class Source(Protocol):
     def read(self) -> AsyncIterator[Item]:
         """Connect, call `site.connected()`, and yield what comes, in order.
 
-        Raises NotConnected, Refused or Ended; to return is NotConnected. Anything else that is raised ends the process.
+        Raises NotConnected, Refused or Ended; to return is NotConnected. Anything else that is raised is a mistake in
+        its code: this source has failed and is made anew after the longest pause (`reconnect.max_seconds`), the log has
+        the trace, and no other source hears of it.
         It is cancelled when the source stops; then it closes what it has opened.
         """
         ...

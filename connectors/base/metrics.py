@@ -38,6 +38,9 @@ class SourceMetrics:
         )
         self.bytes = counter("triggers_received_bytes", "Bytes that came from the other side, whatever they mean.")
         self.reconnects = counter("triggers_reconnects", "Connections that ended, by reason.", ("provider", "reason"))
+        self.crashed = counter(
+            "triggers_sources_crashed", "Times that the code of a kind failed with what no kind is to raise."
+        )
         self.noted = counter(
             "triggers_noted",
             "What kinds of sources count by themselves: redelivered, dropped, missed, late and others.",

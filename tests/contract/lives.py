@@ -211,17 +211,25 @@ class RunnerLife:
                     for task in self._tasks:
                         if task.done() and not task.cancelled():
                             task.result()
+                    self._check()
                     await asyncio.wait(self._tasks, timeout=0.005)
         except TimeoutError:
             marks = ", ".join(f"{mark.name} {count}" for mark, count in self.marks.items())
             lost = self._world.outcome()[0]
             raise AssertionError(f"it did not come true: {self.status}; was at {marks}; not published {lost}") from None
 
+    def _check(self) -> None:
+        """What no kind is to raise fails the source alone; here it fails the test."""
+        problem = self.status.error
+        assert problem is None or problem.reason != "crashed", problem
+
     async def stop(self) -> None:
+        self._check()
         await self.runner.stop()
         await self._settled.wait()
 
     async def kill(self) -> None:
+        self._check()
         self._is_dead = True
         await end(self._tasks)
 

@@ -1,7 +1,9 @@
 """Runs one source: connect, read, publish, wait for the broker, acknowledge, move the position; back off; drain.
 
 Called by connectors.base.fleet.owner, one task for each source. What a kind of source raises decides what happens:
-NotConnected is tried again after a pause, Refused waits for somebody, Ended rests; anything else ends the process.
+NotConnected is tried again after a pause, Refused waits for somebody, Ended rests. Anything else is a fault of the
+kind: its source has failed, nothing is acknowledged, and it is made anew after the longest pause. What the frame itself
+does not expect ends the process.
 """
 
 import asyncio
@@ -10,8 +12,8 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -41,7 +43,11 @@ DEAD_LETTERS_SECONDS: Final = 60.0
 
 
 class Crashed(Exception):
-    """A source has raised what no source is to raise, and a secret with it: these are its words without."""
+    """The frame has failed, and there was a secret in its words: these are they without."""
+
+
+class Faulty(Exception):
+    """The code of a kind has raised what no kind is to raise: its `__cause__`."""
 
 
 class Runner:
@@ -77,11 +83,11 @@ class Runner:
     # ---- its life --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Read until cancelled. Raises what no source is to raise, without its secrets."""
+        """Read until cancelled. Raises what the frame does not expect of itself, without secrets."""
         try:
             await self._run()
         except Exception as error:
-            warn("source_crashed", source=self.spec.id, kind=self.spec.kind, exception=type(error).__name__)
+            warn("source_ends_process", source=self.spec.id, kind=self.spec.kind, exception=type(error).__name__)
             trace = "".join(traceback.format_exception(error))
             if (shown := self.masked(trace)) != trace:
                 raise Crashed(f"source {self.spec.id!r} of kind {self.spec.kind!r}:\n{shown}") from None
@@ -192,6 +198,8 @@ class Runner:
                     await self._rest(None)
         except Refused as error:
             await self._fail(error, policy)
+        except Faulty as error:
+            await self._told_faulty(error, policy)
         finally:
             self._source = None
 
@@ -210,6 +218,18 @@ class Runner:
         warn("source_failed", source=self.spec.id, kind=self.spec.kind, reason=error.reason, error=words)
         self.watched.failed(error.reason, words, policy.failed_seconds)
         await self._rest(policy.failed_seconds)
+
+    async def _told_faulty(self, error: Faulty, policy: Reconnect) -> None:
+        """Say what a kind has raised, and wait. Other sources have nothing to do with it."""
+        cause = error.__cause__ or error
+        trace = self.masked("".join(traceback.format_exception(cause)))
+        warn("source_crashed", source=self.spec.id, kind=self.spec.kind, exception=trace)
+        words = (
+            f"the kind {self.spec.kind!r} fails with {type(cause).__name__}, a mistake in its code; the log says where"
+        )
+        self._around.metrics.crashed.labels(self.watched.provider).inc()
+        self.watched.failed("crashed", words, policy.max_seconds)
+        await self._rest(policy.max_seconds)
 
     async def _rest(self, seconds: float | None) -> None:
         """Wait; for ever where there is no time."""
@@ -247,24 +267,28 @@ class Runner:
                 raise error
 
     async def _fill(self, source: Source, buffer: Buffer) -> None:
-        items = source.read()
-        try:
-            async for item in items:
-                self._delivered = self._delivered or not isinstance(item, Moved)
-                await buffer.put(Read(item=item, at=time.monotonic(), at_ms=int(time.time() * 1000)))
-        finally:
-            close = getattr(items, "aclose", None)
-            if close is not None:
-                await close()
+        with _code_of_the_kind():
+            items = source.read()
+            try:
+                async for item in items:
+                    self._delivered = self._delivered or not isinstance(item, Moved)
+                    await buffer.put(Read(item=item, at=time.monotonic(), at_ms=int(time.time() * 1000)))
+            finally:
+                close = getattr(items, "aclose", None)
+                if close is not None:
+                    await close()
 
     async def _drain(self, maker: Maker, buffer: Buffer) -> None:
         """Publish everything that waits, acknowledge it, move the position; until the buffer is closed and empty."""
         while batch := await buffer.take():
-            events, letters = self._sorted(batch, maker)
+            with _code_of_the_kind():  # what it has read may be anything
+                events, letters = self._sorted(batch, maker)
             if events or letters:
                 await self._around.lease()
                 await self._around.publish(events, letters)
-            await self._settle(batch)
+            with _code_of_the_kind():
+                await self._acknowledge(batch)
+            self._advance(batch)
             self.watched.published(batch, len(events), len(letters))
             buffer.done()
 
@@ -294,8 +318,8 @@ class Runner:
         self.watched.sorted(results if self.spec.filter is not None else Counter())
         return events, letters
 
-    async def _settle(self, batch: Sequence[Read]) -> None:
-        """Acknowledge upstream what the broker has, then note the position. Raises what an acknowledgement raises."""
+    async def _acknowledge(self, batch: Sequence[Read]) -> None:
+        """Acknowledge upstream what the broker has. Raises what an acknowledgement raises."""
         acks: list[Awaitable[None]] = []
         now = time.monotonic()
         for read in batch:
@@ -317,6 +341,9 @@ class Runner:
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
+
+    def _advance(self, batch: Sequence[Read]) -> None:
+        """Note how far it is read, once that is durable and acknowledged."""
         for read in reversed(batch):
             if read.item.position is not UNMOVED:
                 self._move(read.item.position)
@@ -340,3 +367,14 @@ class Runner:
     def position(self) -> Any:
         """Where reading goes on, None at the very beginning."""
         return None if self._cursor is None else self._cursor.position
+
+
+@contextmanager
+def _code_of_the_kind() -> Iterator[None]:
+    """What is raised in here, and is none of the ends of reading, is a fault of the kind."""
+    try:
+        yield
+    except (NotConnected, Refused, Ended):
+        raise
+    except Exception as error:
+        raise Faulty(type(error).__name__) from error

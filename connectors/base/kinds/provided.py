@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from connectors.base.closing import end
 from connectors.base.contract import UNMOVED, NotConnected, Received, Refused, Site, Source
 from connectors.base.options import Options
-from headgate.providers import Disconnected, Failed, SourceEvent, TriggerProvider
+from headgate.providers import Disconnected, Emit, Failed, SourceEvent, TriggerProvider
 
 
 class AnyOptions(Options):
@@ -60,7 +60,7 @@ class _Provided:
 
         with _translated():
             await provider.init(self._config.model_dump())
-        running = asyncio.create_task(provider.run(emit, deepcopy(self._site.position)))
+        running = asyncio.create_task(_run(provider, emit, deepcopy(self._site.position)))
         try:
             self._site.connected()
             while True:
@@ -78,6 +78,13 @@ class _Provided:
             await end([running])
             with suppress(Disconnected, Failed):
                 await provider.shutdown()
+
+
+async def _run(provider: TriggerProvider, emit: Emit, position: Any) -> None:
+    try:
+        await provider.run(emit, position)
+    except SystemExit as error:  # it would end the process, of which this is one source among many
+        raise RuntimeError("a provider is not to end the process") from error
 
 
 @contextmanager

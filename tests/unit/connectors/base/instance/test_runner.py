@@ -323,27 +323,102 @@ async def test_attempts_can_be_bounded(scripted: Use) -> None:
     assert "3 attempts" in framed.watched.status.error.message
 
 
-async def test_anything_else_ends_the_runner(scripted: Use) -> None:
-    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
-        if site.instance_id:
-            raise ZeroDivisionError
-        yield event(1)
-
-    scripted(reads)
-    task = asyncio.create_task(Framed(spec()).runner.run())
-
-    with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(task, 5)
+async def breaks_in_reading(site: Site, _: int) -> AsyncIterator[Item]:
+    if site.epoch == "e1":
+        raise ZeroDivisionError("canary-123 divided by nothing")
+    yield event(1, position=1)
+    await for_ever()
 
 
-async def test_what_ends_the_runner_tells_no_secret(scripted: Use, caplog: pytest.LogCaptureFixture) -> None:
-    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
-        if site.instance_id:
+async def breaks_amidst_events(site: Site, _: int) -> AsyncIterator[Item]:
+    yield event(1, position=1)
+    if site.epoch == "e1":
+        raise ZeroDivisionError("canary-123 divided by nothing")
+    await for_ever()
+
+
+async def breaks_in_an_acknowledgement(site: Site, _: int) -> AsyncIterator[Item]:
+    async def ack() -> None:
+        raise ZeroDivisionError("canary-123 divided by nothing")
+
+    yield event(1, ack=ack if site.epoch == "e1" else None, position=1)
+    await for_ever()
+
+
+async def breaks_while_it_closes(site: Site, _: int) -> AsyncIterator[Item]:
+    try:
+        if site.epoch == "e1":
+            raise NotConnected("it broke")
+        yield event(1, position=1)
+        await for_ever()
+    finally:
+        if site.epoch == "e1":
             raise ZeroDivisionError("canary-123 divided by nothing")
+
+
+async def reads_no_event(site: Site, _: int) -> AsyncIterator[Item]:
+    if site.epoch == "e1":
+        yield event(1, created_at="canary-123 is no time", position=1)
+    yield event(1, position=1)
+    await for_ever()
+
+
+async def reads_nothing_known(site: Site, _: int) -> AsyncIterator[Item]:
+    if site.epoch == "e1":
+        yield object()  # type: ignore[misc]
+    yield event(1, position=1)
+    await for_ever()
+
+
+@pytest.mark.parametrize(
+    ("reads", "error"),
+    [
+        (breaks_in_reading, "ZeroDivisionError"),
+        (breaks_amidst_events, "ZeroDivisionError"),
+        (breaks_in_an_acknowledgement, "ZeroDivisionError"),
+        (breaks_while_it_closes, "ZeroDivisionError"),
+        (reads_no_event, "AttributeError"),
+        (reads_nothing_known, "AttributeError"),
+    ],
+)
+async def test_a_fault_of_a_kind_fails_its_source_alone_and_it_is_made_anew_later(
+    scripted: Use, caplog: pytest.LogCaptureFixture, reads: Reads, error: str
+) -> None:
+    scripted(reads)
+    options = {"options": {"token": "{{ env.T }}"}, "reconnect": {"base_seconds": 0.01, "max_seconds": 0.2}}
+    framed = Framed(spec(**options), environment={"T": "canary-123"})
+    async with running(framed) as task:
+        await until(lambda: framed.watched.state is State.FAILED or task.done())
+        assert not task.done()
+        status = framed.watched.status
+        assert (status.state, status.next_retry_at_ms is not None) == (State.FAILED, True)
+        assert status.error is not None
+        assert (status.error.kind, status.error.reason) == ("permanent", "crashed")
+        words = f"the kind 'scripted' fails with {error}, a mistake in its code; the log says where"
+        assert status.error.message == words
+        assert [cursor.position for cursor in framed.cursors] == ([1] if reads is breaks_amidst_events else [])
+        await until(lambda: framed.watched.epoch == "e2" and bool(framed.cursors))
+
+    [said] = [record for record in caplog.records if record.message == "source_crashed"]
+    assert error in said.__dict__["fields"]["exception"]
+    assert "canary" not in f"{said.__dict__['fields']}".replace("canary-123 divided", "").replace("canary-123 is", "")
+    assert framed.metrics.crashed.labels("scripted")._value.get() == 1
+
+
+async def test_what_the_frame_does_not_expect_ends_the_runner_and_tells_no_secret(
+    scripted: Use, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
         yield event(1)
+        await for_ever()
 
     scripted(reads)
     framed = Framed(spec(options={"token": "{{ env.T }}"}), environment={"T": "canary-123"})
+
+    async def publish(*_: Any) -> None:
+        raise ZeroDivisionError("canary-123 divided by nothing")
+
+    framed.runner._around = replace(framed.runner._around, publish=publish)
 
     with pytest.raises(Crashed) as caught:
         await asyncio.wait_for(framed.runner.run(), 5)

@@ -85,3 +85,16 @@ async def test_a_provider_that_goes_on_with_its_position_moves_no_stored_one() -
         assert isinstance(second, Received)
 
         assert ({"n": 1}, {"n": 2}) == (site.position, second.position)
+
+
+class Leaving(Weather):
+    """Ends the process, as it believes."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        raise SystemExit(3)
+
+
+async def test_a_provider_ends_no_process() -> None:
+    site = StandIn()
+    with pytest.raises(RuntimeError, match="not to end the process"):
+        await Reading(maker(Leaving)(AnyOptions(), site), site).to_its_end()
