@@ -13,7 +13,7 @@ from app.engine.runs import letters, runs
 from app.engine.starts import lanes, schedules, waking, wishes, workflows
 from app.engine.steps import steps
 from app.engine.tables import timers
-from app.engine.tables.state import State, Timer
+from app.engine.tables.state import Held, State, Timer
 from app.engine.values import errors
 from app.engine.waits import flushes, interests, lookbacks, waits
 from topics import keys
@@ -102,7 +102,7 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
             workflow_id=None,
         )
         return
-    held = lanes.hold(envelope)
+    held = Held.fresh(envelope, digest)
     for workflow in matching:
         lanes.admit(state, workflow, envelope, digest, held, effects)
 

@@ -52,8 +52,10 @@ def record_batch(
     varints = _VARINTS
     join = b"".join
     parts: list[bytes] = []
+    add = parts.extend
     shared: SharedHeaders | None = None
     before = between = b""
+    around = 0
     for at, one in enumerate(entries):
         key, value, headers = one[0], one[1], one[2]
         # A record begins with its attributes and its distance to the first timestamp, which are 0.
@@ -62,15 +64,20 @@ def record_batch(
                 shared = headers.shared
                 before = varints[len(headers)] + join(map(_header, shared.first)) + _text("ce_id")
                 between = _header(shared.time) + _text("traceparent")
+                around = len(before) + len(between) + 2
             run_id = headers.run_id
             trace = headers.traceparent
-            head = (b"\0\0", varints[at], varints[len(key)], key, varints[len(value)], value)
-            record = join((*head, before, varints[len(run_id)], run_id, between, varints[len(trace)], trace))
+            key_bytes, value_bytes, id_bytes, trace_bytes = len(key), len(value), len(run_id), len(trace)
+            place, of_key, of_value = varints[at], varints[key_bytes], varints[value_bytes]
+            of_id, of_trace = varints[id_bytes], varints[trace_bytes]
+            size = around + len(place) + len(of_key) + len(of_value) + len(of_id) + len(of_trace)
+            size += key_bytes + value_bytes + id_bytes + trace_bytes
+            add((varints[size], b"\0\0", place, of_key, key, of_value, value))
+            add((before, of_id, run_id, between, of_trace, trace))
         else:
             encoded = map(_header, headers)
             record = join((b"\0\0", varints[at], _bytes(key), _bytes(value), varints[len(headers)], *encoded))
-        parts.append(varints[len(record)])
-        parts.append(record)
+            add((varints[len(record)], record))
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     count = len(entries)
     about = _ABOUT.pack(0, count - 1, now_ms, now_ms, claimed.producer_id, claimed.epoch, sequence, count)

@@ -199,7 +199,8 @@ def _no_order() -> Any:
 
     def admit(state: State, workflow: Any, envelope: Any, digest: bytes, held: Any, effects: Any) -> None:
         if workflow.id in state.loaded and workflow.batch_size == 1 and workflow.filter is None:
-            runs.start(state, workflow, (envelope,), digest, None if held is None else (held,), None, effects)
+            run_id = keys.run_id(workflow.id, digest)
+            runs.start(state, workflow, (envelope,), run_id, None if held is None else (held,), None, effects)
         else:
             before(state, workflow, envelope, digest, held, effects)
 

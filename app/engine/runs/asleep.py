@@ -41,7 +41,7 @@ def sleep(state: State, workflow_id: str, envelope: Envelope, held: Held | None)
 
 def doze(state: State, pending: Pending) -> None:
     """Let an event that waited in a lane sleep."""
-    weight = pending.held.envelope.weight
+    weight = pending.held.weight
     state.held_bytes -= weight
     if pending.recalled:
         state.recalled_bytes -= weight

@@ -13,7 +13,7 @@ from app.engine.values.asks import EventCondition, Recorded, Suspend
 from app.engine.values.outgoing import Record, Result
 from app.engine.waits import wanted
 from headgate.definition import Workflow
-from topics import facts, foreign, journal, keys
+from topics import facts, foreign, journal
 from topics.envelope import Envelope
 from topics.malformed import shown
 from topics.reserved import START
@@ -34,13 +34,12 @@ def start(
     state: State,
     workflow: Workflow,
     events: tuple[Envelope, ...],
-    digest: bytes,
+    run_id: str,
     held: tuple[Held, ...] | None,
     lane: tuple[str, str | None] | None,
     effects: Effects,
 ) -> None:
     """Start a run. One of the same id that is still there wins: the event came again after its id was forgotten."""
-    run_id = keys.run_id(workflow.id, digest)
     if run_id in state.runs:
         state.counters.duplicates += 1
         if lane is not None:

@@ -23,10 +23,6 @@ from topics.envelope import Envelope
 _AGAIN: Final = "produce the event again with a new id, which starts the event's other workflows again too"
 
 
-def hold(envelope: Envelope) -> Held:
-    return Held(envelope)
-
-
 def admit(
     state: State, workflow: Match, envelope: Envelope, digest: bytes, held: Held | None, effects: Effects
 ) -> None:
@@ -46,17 +42,19 @@ def admit(
                 known_ms = 0 if newest is None else newest.announced_ms
                 state.gathers.setdefault(home, []).append(Batched(workflow.id, envelope, known_ms))
                 return
-        _queue(state, workflow, (workflow.id, _group(workflow, envelope)), envelope, held)
+        _queue(state, workflow, (workflow.id, _group(workflow, envelope)), held or Held.fresh(envelope, digest))
     elif envelope.key is None or workflow.order == "none":
-        runs.start(state, workflow, (envelope,), digest, None if held is None else (held,), None, effects)
+        run_id = keys.run_id(workflow.id, digest)
+        runs.start(state, workflow, (envelope,), run_id, None if held is None else (held,), None, effects)
     else:
         key = (workflow.id, envelope.key)
         if key in state.lanes:
-            _queue(state, workflow, key, envelope, held)
+            _queue(state, workflow, key, held or Held.fresh(envelope, digest))
         else:
             lane = state.lanes[key] = Lane(workflow, key)
             lane.active = 1
-            runs.start(state, workflow, (envelope,), digest, None if held is None else (held,), key, effects)
+            run_id = keys.run_id(workflow.id, digest)
+            runs.start(state, workflow, (envelope,), run_id, None if held is None else (held,), key, effects)
 
 
 class Verdict(Enum):
@@ -171,29 +169,22 @@ def _group(workflow: Workflow, envelope: Envelope) -> str | None:
     return envelope.key if workflow.batch_by == "key" else None
 
 
-def _queue(
-    state: State, workflow: Workflow, key: tuple[str, str | None], envelope: Envelope, held: Held | None
-) -> None:
+def _queue(state: State, workflow: Workflow, key: tuple[str, str | None], held: Held) -> None:
     lane = state.lanes.get(key)
     if lane is None:
         lane = state.lanes[key] = Lane(workflow, key)
-    lane.wait(_wait(state, workflow.id, envelope, held))
-    state.ready[key] = lane
-
-
-def _wait(state: State, workflow_id: str, envelope: Envelope, held: Held | None) -> Pending:
-    held = held or Held(envelope)
     held.refs += 1
-    pending = Pending(workflow_id, held)
+    pending = Pending(workflow.id, held)
     state.fresh_pending.append(pending)
-    state.held_bytes += envelope.weight
-    return pending
+    state.held_bytes += held.weight
+    lane.wait(pending)
+    state.ready[key] = lane
 
 
 def leave(state: State, pending: Pending) -> None:
     """Take `pending` out of the waiting; its body stays with whoever goes on with the event."""
     pending.left = True
-    weight = pending.held.envelope.weight
+    weight = pending.held.weight
     state.held_bytes -= weight
     if pending.recalled:
         state.recalled_bytes -= weight
@@ -226,8 +217,8 @@ def _fire(state: State, lane: Lane, effects: Effects) -> None:
                     timers.arm(state, due_ms, Timer.BATCH, *lane.key)
                 return
         first = lane.pending[0]
-        digest = keys.digest_of(first.held.envelope)
-        if keys.run_id(workflow.id, digest) in state.runs:  # a repeat of what was forgotten; the others are not
+        run_id = keys.run_id(workflow.id, first.held.digest)
+        if run_id in state.runs:  # a repeat of what was forgotten; the others are not
             state.counters.duplicates += 1
             lane.take()
             leave(state, first)
@@ -237,7 +228,7 @@ def _fire(state: State, lane: Lane, effects: Effects) -> None:
         held = tuple(one.held for one in taken)
         events = tuple(one.envelope for one in held)
         lane.active += 1
-        runs.start(state, workflow, events, digest, held, lane.key, effects)
+        runs.start(state, workflow, events, run_id, held, lane.key, effects)
         for one in held:  # the run has references of its own now
             asleep.release(state, one)
 
@@ -350,5 +341,5 @@ def readmit(state: State, workflow: Workflow, pending: Pending, effects: Effects
         return
     leave(state, pending)
     held = pending.held
-    admit(state, workflow, envelope, keys.digest_of(envelope), held, effects)
+    admit(state, workflow, envelope, held.digest, held, effects)
     asleep.release(state, held)

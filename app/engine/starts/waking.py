@@ -180,8 +180,8 @@ def _wake_one(state: State, workflow_id: str, held: Held, effects: Effects) -> N
     state.counters.woken += 1
     held.refs += 1
     if verdict is Verdict.TAKE:
-        state.held_bytes += envelope.weight
-        state.recalled_bytes += envelope.weight
+        state.held_bytes += held.weight
+        state.recalled_bytes += held.weight
         lanes.readmit(state, state.loaded[workflow_id], Recalled(workflow_id, held, journaled=True), effects)
         return
     state.removed.append(journal.pending_key(held.number, workflow_id))

@@ -69,17 +69,6 @@ class Generation:
             at = bucket.find(digest, at + 1)
         return at >= 0
 
-    def add(self, digest: bytes) -> None:
-        self.add_to(_number(digest) & self.mask, digest)
-
-    def add_to(self, slot: int, digest: bytes) -> None:
-        bucket = self.buckets[slot]
-        if bucket is None:
-            self.buckets[slot] = bytearray(digest)
-        else:
-            bucket += digest
-        self.count += 1
-
     def add_all(self, digests: list[bytes]) -> None:
         """Add many: what a restore does for an hour of ids, with as little as possible for each."""
         buckets, mask = self.buckets, self.mask
@@ -112,13 +101,19 @@ class Dedup:
 
     def seen(self, digest: bytes, now_ms: int) -> bool:
         """Whether the id was there; if it was not, it is from now on."""
-        number = _number(digest)
-        for generation in reversed(self.generations):
+        number = digest[0] << 16 | digest[1] << 8 | digest[2]
+        for generation in self.generations:
             bucket = generation.buckets[number & generation.mask]
             if bucket is not None and digest in bucket and generation.holds(digest):
                 return True
         current = self._current(now_ms)
-        current.add_to(number & current.mask, digest)
+        slot = number & current.mask
+        bucket = current.buckets[slot]
+        if bucket is None:
+            current.buckets[slot] = bytearray(digest)
+        else:
+            bucket += digest
+        current.count += 1
         current.fresh.append(digest)
         self.count += 1
         return False

@@ -17,6 +17,7 @@ from app.engine.values.limits import Limits
 from app.engine.values.numbers import Numbers
 from app.engine.values.outgoing import Outgoing
 from headgate.definition import Workflow
+from topics import keys
 from topics.asked import Ask
 from topics.commands import Batched
 from topics.envelope import Envelope
@@ -48,15 +49,38 @@ _RUNNING: Final = RunStatus.RUNNING
 class Held:
     """An event that outlives its round: its body is an entity of its own, shared by all that still need it."""
 
-    __slots__ = ("envelope", "journaled", "number", "offset", "refs")
+    __slots__ = ("_digest", "_weight", "envelope", "journaled", "number", "offset", "refs")
 
     def __init__(self, envelope: Envelope, number: int = -1, *, offset: int = -1, journaled: bool = False) -> None:
         self.envelope = envelope
+        self._digest: bytes | None = None
+        self._weight = -1
         self.number = number
         self.offset = offset
         """Of its record, -1 while it has none."""
         self.refs = 0
         self.journaled = journaled
+
+    @classmethod
+    def fresh(cls, envelope: Envelope, digest: bytes) -> "Held":
+        """Return a new one, whose digest is known."""
+        made = cls(envelope)
+        made._digest = digest
+        return made
+
+    @property
+    def digest(self) -> bytes:
+        """The event's identity, made once."""
+        if self._digest is None:
+            self._digest = keys.digest_of(self.envelope)
+        return self._digest
+
+    @property
+    def weight(self) -> int:
+        """The event's weight: a look at all of its bytes, once."""
+        if self._weight < 0:
+            self._weight = self.envelope.weight
+        return self._weight
 
 
 class Run:
