@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiokafka import errors
 
 from app.kafka.embedded import EmbeddedKafka
 from connectors.base.contract import Item, Moved, NotConnected, Refused, Site
-from connectors.base.fleet import actions
+from connectors.base.fleet import actions, turns
 from connectors.base.kinds import registry
 from tests.integration.connecting import Installation, running, until
 from tests.unit.connectors.base.framed import kind_of
-from topics.sources import Message, Spec, asked_to_send, sent_topic
+from topics.sources import Message, Spec, asked_to_send, partition_of, sent_topic
 
 
 class Mouth:
@@ -176,3 +177,49 @@ async def test_no_message_ends_the_process_or_is_sent_when_its_time_is_over(
     assert "its time was over" in found[sent_topic("over")]["error"]
     assert [1, 2, 4] == [message["n"] for _, message, _ in mouth.sent]
     assert "the reply cannot be told: it has 3000" in found[sent_topic("good")]["error"]
+
+
+async def test_what_waits_for_a_source_that_is_away_holds_up_no_other_and_is_sent_once_when_it_is_back(
+    kafka: EmbeddedKafka, kafka_prefix: str, mouth: type[Mouth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "MOST_OF_SOURCE", 4)
+    place = Installation(kafka, kafka_prefix)
+    home = partition_of("away", 16)
+    near = next(name for number in range(1_000) if partition_of(name := f"near{number}", 16) == home)
+    connectors = place.process()
+    async with running(connectors):
+        await place.set_up(connectors, Spec(id="away", kind="mouth", paused=True), Spec(id=near, kind="mouth"))
+        for number in range(20):
+            await ask(place, connectors, "away", f"away{number}", n=number)
+        await ask(place, connectors, near, "near", n=0)
+        await until(lambda: mouth.sent, what="the other one's is sent")
+
+        async def is_noted() -> bool:
+            cursor = (await place.last("cursors")).get("/actions")
+            return cursor is not None and cursor["position"] == {"at": 21, "waiting": {"away": 0}}
+
+        await until(is_noted, what="the position is written")
+
+    again = place.process("p2")
+    async with running(again):
+        await place.set_up(again, Spec(id="away", kind="mouth"))
+        await until(lambda: len(mouth.sent) == 21, what="all are sent")
+
+    assert [(near, {"n": 0}, "near")] == mouth.sent[:1]
+    assert [("away", {"n": number}, f"away{number}") for number in range(20)] == mouth.sent[1:]
+
+
+async def test_an_answer_that_cannot_be_published_ends_the_process_and_is_not_tried_for_ever(
+    kafka: EmbeddedKafka, kafka_prefix: str, mouth: type[Mouth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Installation(kafka, kafka_prefix)
+    connectors = place.process()
+    await place.set_up(connectors, Spec(id="a", kind="mouth"))
+    await ask(place, connectors, "a", "m", n=1)
+
+    async def refused(_partition: int, _events: Any) -> None:
+        raise errors.MessageSizeTooLargeError("events")
+
+    monkeypatch.setattr(connectors, "_publish_held", refused)
+    with pytest.raises(errors.MessageSizeTooLargeError):
+        await asyncio.wait_for(connectors.run(asyncio.Event()), 60)

@@ -16,6 +16,8 @@ from connectors.base.backoff import Backoff, Reconnect
 from connectors.base.batches import guard, say_passed_over
 from connectors.base.closing import close, end, start
 from connectors.base.contract import NotConnected, Refused
+from connectors.base.fleet.refusals import FOR_GOOD
+from connectors.base.fleet.turns import Turns
 from connectors.base.instance.events import NotAnEvent, Outgoing, bounded_id, source_of
 from connectors.base.instance.runner import Runner
 from connectors.base.logs import warn
@@ -26,11 +28,9 @@ from topics.sources import Message, Status, Unsuitable, message_of, sent_topic, 
 
 ACTIONS: Final = "/actions"
 """Under this name the position in `actions` is among the positions: no source can have it."""
-MOST_OPEN: Final = 500
-"""Messages that may be on their way at once."""
-MOST_OPEN_BYTES: Final = 32 * 1024 * 1024
 MOST_BYTES: Final = 512 * 1024
 """Of a reply: a step's result is not to be larger than an event."""
+LOOK_SECONDS: Final = 0.5
 SEND_SECONDS: Final = 120.0
 """After which a kind that has not said what became of a message is asked again: those behind it wait."""
 UNSET_SECONDS: Final = 10.0
@@ -64,16 +64,18 @@ class Actions:
     ) -> None:
         self._where = TopicPartition(f"{prefix}actions", partition)
         self._client, self._runner_of, self._publish, self._metrics = client, runner_of, publish, metrics
-        self._open: dict[int, asyncio.Task[None]] = {}
-        self._sizes: dict[int, int] = {}
+        self._open: set[asyncio.Task[None]] = set()
         self._last: dict[str, asyncio.Task[None]] = {}
-        self._next = 0
-        self._room = asyncio.Event()
+        self._turns = Turns()
+        self._failure: BaseException | None = None
 
-    async def run(self, *, begin: int | None, done: Callable[[int], None]) -> None:
-        """Read and send until cancelled; `done` hears the offset before which everything is done."""
+    async def run(self, *, begin: Any, done: Callable[[Any], None]) -> None:
+        """Read and send from a position on until cancelled; `done` hears each position from where to go on.
+
+        Raises what Kafka will not forgive, and what publishing answers raises.
+        """
         pause = FIRST_PAUSE_SECONDS
-        position = begin
+        self._turns = Turns(begin)
         try:
             while True:
                 consumer = AIOKafkaConsumer(
@@ -86,19 +88,12 @@ class Actions:
                     await start(consumer.start())
                     guard(consumer, say_passed_over, unreadable="pass over")
                     consumer.assign([self._where])
-                    if position is None:
-                        await consumer.seek_to_beginning(self._where)
-                    else:
-                        consumer.seek(self._where, position)
+                    await self._seek(consumer)
                     while True:
-                        fetched = await consumer.getmany(timeout_ms=500)
+                        await self._read(consumer, done)
                         pause = FIRST_PAUSE_SECONDS
-                        self._raise_failures()
-                        for record in fetched.get(self._where, []):
-                            await self._begin(record, done)
-                            position = record.offset + 1
                 except (errors.KafkaError, OSError) as error:
-                    if isinstance(error, errors.AuthorizationError | errors.AuthenticationFailedError):
+                    if error is self._failure or isinstance(error, FOR_GOOD):
                         raise
                     warn("actions_retried", partition=self._where.partition, reason=f"{type(error).__name__}: {error}")
                 finally:
@@ -106,44 +101,61 @@ class Actions:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         finally:
-            await end(self._open.values())
+            await end(self._open)
 
-    async def _begin(self, record: Any, done: Callable[[int], None]) -> None:
-        self._next = record.offset + 1
+    async def _seek(self, consumer: AIOKafkaConsumer) -> None:
+        """Begin where reading goes on; what waits is read again where it has room."""
+        if not self._turns.is_new and (await consumer.end_offsets([self._where]))[self._where] < self._turns.end:
+            warn("actions_begin_anew", partition=self._where.partition, reason="the topic has been made anew")
+            self._turns = Turns()
+        if self._turns.is_new:
+            await consumer.seek_to_beginning(self._where)
+        else:
+            consumer.seek(self._where, self._turns.end)
+
+    async def _read(self, consumer: AIOKafkaConsumer, done: Callable[[Any], None]) -> None:
+        turns = self._turns
+        if turns.is_full and await consumer.position(self._where) >= turns.end:
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            fetched = await consumer.getmany(timeout_ms=int(LOOK_SECONDS * 1000))
+            for record in fetched.get(self._where, []):
+                self._begin(record, done)
+        if self._failure is not None:
+            raise self._failure
+        to = turns.turn(await consumer.position(self._where))
+        if to is not None:
+            consumer.seek(self._where, to)
+
+    def _begin(self, record: Any, done: Callable[[Any], None]) -> None:
+        turns, offset = self._turns, record.offset
         try:
             message = message_of(record.value or b"")
         except Unsuitable as error:
-            warn("action_passed_over", partition=self._where.partition, offset=record.offset, reason=str(error))
-            self._settle(record.offset, done)
+            if turns.pass_over(offset):
+                warn("action_passed_over", partition=self._where.partition, offset=offset, reason=str(error))
+                done(turns.position)
             return
-        size = len(record.value)
-        while self._open and (len(self._open) >= MOST_OPEN or sum(self._sizes.values()) + size > MOST_OPEN_BYTES):
-            self._room.clear()
-            await self._room.wait()
-            self._raise_failures()
+        if not turns.takes(offset, message.source, len(record.value)):
+            return
         task = asyncio.create_task(self._send(message, self._last.get(message.source)))
-        self._open[record.offset] = self._last[message.source] = task
-        self._sizes[record.offset] = size
+        self._open.add(task)
+        self._last[message.source] = task
 
-        def ended(task: "asyncio.Task[None]", offset: int = record.offset, source: str = message.source) -> None:
-            if self._last.get(source) is task:
-                del self._last[source]
-            if not task.cancelled() and task.exception() is None:
-                self._settle(offset, done)
-            self._room.set()
+        def ended(task: "asyncio.Task[None]") -> None:
+            self._open.discard(task)
+            if self._last.get(message.source) is task:
+                del self._last[message.source]
+            if task.cancelled():
+                return
+            if (failure := task.exception()) is not None:
+                self._failure = failure
+                return
+            turns.done(offset)
+            if turns is self._turns:
+                done(turns.position)
 
         task.add_done_callback(ended)
-        self._raise_failures()
-
-    def _raise_failures(self) -> None:
-        for task in list(self._open.values()):
-            if task.done() and not task.cancelled():
-                task.result()
-
-    def _settle(self, offset: int, done: Callable[[int], None]) -> None:
-        self._open.pop(offset, None)
-        self._sizes.pop(offset, None)
-        done(min(self._open, default=self._next))
 
     async def _send(self, message: Message, before: "asyncio.Task[None] | None") -> None:
         """Send one message once those before it are done, and tell what became of it."""

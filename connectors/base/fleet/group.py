@@ -19,6 +19,7 @@ from aiokafka.protocol.group import SyncGroupRequest
 from connectors.base.batches import guard, say_passed_over
 from connectors.base.closing import close, start
 from connectors.base.fleet import sharing
+from connectors.base.fleet.refusals import FOR_GOOD
 from connectors.base.logs import warn
 
 HEARTBEAT_SECONDS: Final = 1.0
@@ -96,13 +97,15 @@ class Group:
         self._since: dict[int, float] = {}
         self._synced_at = -math.inf
         self._changed = False
+        self._is_lost = False
+        """Whether the group has forgotten this process since: others may have had meanwhile what it still runs."""
         self._again_in: float | None = None
         self.last_error: str | None = "Kafka has not been reached yet"
 
     @property
     def partitions(self) -> frozenset[int]:
-        """What this process owns, as far as it knows."""
-        return frozenset(self._since)
+        """What this process owns, as far as it knows; nothing of what is still to be ended counts."""
+        return frozenset() if self._is_lost else frozenset(self._since)
 
     async def run(self) -> None:
         """Be a member until cancelled, then leave. Raises what trying again does not cure."""
@@ -117,14 +120,14 @@ class Group:
                 pause = FIRST_PAUSE_SECONDS
                 await self._follow(consumer)
             except (errors.KafkaError, OSError) as error:
-                if isinstance(error, errors.KafkaError) and not _cured_by_trying_again(error):
+                if isinstance(error, FOR_GOOD):
                     raise
                 reason = f"{type(error).__name__}: {error}"
                 if reason != self.last_error:
                     warn("connectors_not_in_group", topic=self.topic, reason=reason)
                 self.last_error = reason
             finally:
-                self._lease.drop()  # it leaves the group: others may own at once what was ours
+                self._forgotten()  # it leaves the group: others may own at once what was ours
                 await close(consumer.stop())
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -147,6 +150,9 @@ class Group:
         ends: dict[TopicPartition, int] = {}
         while True:
             fetched = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
+            if self._is_lost:
+                await self._owned(())
+                self._is_lost = False
             if self._changed:
                 self._changed = False
                 self.last_error = None
@@ -178,9 +184,11 @@ class Group:
                 consumer._coordinator.request_rejoin()
 
     def _beat_with(self, consumer: AIOKafkaConsumer) -> None:
-        """Hear each heartbeat that the broker answers, and when it was asked for partitions: aiokafka tells nobody."""
+        """Hear each heartbeat that the broker answers, when it was asked for partitions, and when it knows us no more:
+        aiokafka tells nobody.
+        """
         coordinator = consumer._coordinator
-        beat, send = coordinator._do_heartbeat, coordinator._send_req
+        beat, send, reset = coordinator._do_heartbeat, coordinator._send_req, coordinator.reset_generation
 
         async def asked(request: Any) -> Any:
             if isinstance(request, SyncGroupRequest):
@@ -192,11 +200,18 @@ class Group:
             fine: bool = await beat()
             if fine:
                 self._lease.renew(asked_at)
-            elif not coordinator.member_id:  # the broker knows us no more
-                self._lease.drop()
             return fine
 
-        coordinator._do_heartbeat, coordinator._send_req = heard, asked
+        def forgotten() -> None:
+            self._forgotten()
+            reset()
+
+        coordinator._do_heartbeat, coordinator._send_req, coordinator.reset_generation = heard, asked, forgotten
+
+    def _forgotten(self) -> None:
+        """What this process runs is none of its own any more, also if the same partitions are given to it again."""
+        self._is_lost = True
+        self._lease.drop()
 
     def take(self, partitions: frozenset[int]) -> None:
         """Called by the listener: these are ours, by the broker's answer to what it was asked last."""
@@ -265,8 +280,3 @@ def _owned_by(metadata: Any) -> dict[int, float]:
         for name, age in found.items()
         if name.isascii() and name.isdigit() and len(name) < 8 and isinstance(age, int | float)
     }
-
-
-def _cured_by_trying_again(error: errors.KafkaError) -> bool:
-    wrong = (errors.TopicAuthorizationFailedError, errors.GroupAuthorizationFailedError, errors.InvalidTopicError)
-    return not isinstance(error, (*wrong, errors.AuthenticationFailedError))

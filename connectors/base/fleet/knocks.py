@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
 from connectors.base.batches import guard, say_passed_over
 from connectors.base.closing import close, start
+from connectors.base.fleet.refusals import FOR_GOOD
 from connectors.base.logs import warn
 
 LOOK_SECONDS: Final = 1.0
@@ -41,7 +42,7 @@ class Knocks:
                 guard(consumer, say_passed_over, unreadable="pass over")
                 await self._listen(consumer)
             except (errors.KafkaError, OSError) as error:
-                if isinstance(error, errors.AuthorizationError | errors.AuthenticationFailedError):
+                if isinstance(error, FOR_GOOD):
                     raise
                 warn("actions_retried", reason=f"{type(error).__name__}: {error}")
             finally:

@@ -195,13 +195,12 @@ class Owner:
     async def _act(self, positions: Positions) -> None:
         """Send what runs ask for, from where the owner before has got to."""
         cursor = self._cursors.get(ACTIONS)
-        begin = cursor.position if cursor is not None and isinstance(cursor.position, int) else None
         actions = self._make_actions(self.partition, self.runner)
 
-        def done(offset: int) -> None:
-            positions.move(ACTIONS, Cursor(position=offset, epoch=positions.epoch, kind=ACTIONS))
+        def done(position: Any) -> None:
+            positions.move(ACTIONS, Cursor(position=position, epoch=positions.epoch, kind=ACTIONS))
 
-        await actions.run(begin=begin, done=done)
+        await actions.run(begin=None if cursor is None else cursor.position, done=done)
 
     async def _reconcile(self, positions: Positions) -> None:
         unwanted = [name for name in self._running if not self._is_as_wanted(name)]

@@ -1,7 +1,7 @@
 """The lease: how long a member may act on the broker's last word."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -136,9 +136,56 @@ async def test_who_was_frozen_amidst_a_rebalance_has_no_lease_by_the_old_answer(
         clock.now += frozen_seconds
         return True
 
-    coordinator = SimpleNamespace(_send_req=answered, _do_heartbeat=answered, member_id="me")
+    coordinator = SimpleNamespace(_send_req=answered, _do_heartbeat=answered, reset_generation=lambda: None)
     group._beat_with(SimpleNamespace(_coordinator=coordinator))
     await coordinator._send_req(SyncGroupRequest("g", 1, "me", "", []))
     await _Listener(group).on_partitions_assigned({TopicPartition("triggers", 3)})
 
     assert (frozenset({3}), held) == (group.partitions, lease.held)
+
+
+class Consumer:
+    """What a member asks of its client; each poll does what the script says next, and the last one ends it."""
+
+    def __init__(self, *polls: Callable[[], Awaitable[None]]) -> None:
+        self._polls = list(polls)
+
+    async def getmany(self, **_: Any) -> dict[TopicPartition, list[Any]]:
+        if not self._polls:
+            raise asyncio.CancelledError
+        await self._polls.pop(0)()
+        return {}
+
+    async def seek_to_beginning(self, *_: TopicPartition) -> None:
+        pass
+
+    async def end_offsets(self, mine: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {}
+
+
+async def test_whom_the_group_has_forgotten_begins_anew_what_it_is_given_again() -> None:
+    """Others may have had it meanwhile: what was read then is not to be published."""
+    said: list[tuple[list[int], bool]] = []
+    lease = Lease(6.0)
+    group = made(lease)
+
+    async def owned(partitions: Sequence[int]) -> None:
+        said.append((list(partitions), group.partitions == frozenset(partitions)))
+
+    group._owned = owned
+    coordinator = SimpleNamespace(_send_req=None, _do_heartbeat=None, reset_generation=lambda: None)
+    group._beat_with(SimpleNamespace(_coordinator=coordinator))
+
+    async def given() -> None:
+        await _Listener(group).on_partitions_assigned({TopicPartition("triggers", 3)})
+
+    async def forgotten_and_given() -> None:
+        coordinator.reset_generation()
+        assert (lease.held, group.partitions) == (False, frozenset())
+        await given()
+        assert group.partitions == frozenset()
+
+    with pytest.raises(asyncio.CancelledError):
+        await group._follow(Consumer(given, given, forgotten_and_given))
+
+    assert [([3], True), ([3], True), ([], True), ([3], True)] == said
