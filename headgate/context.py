@@ -284,7 +284,10 @@ class Sources(Protocol):
         timeout: Span | None = None,
         filter: Callable[[Event[Any]], bool] | None = None,  # noqa: A002 as in wait_for_event
     ) -> Awaitable[Event[Any]]:
-        """Wait for the next event of a source; those that came since the run's start count. Raises EventTimeout."""
+        """Wait for the next event of a source; those that came since the run's start count.
+
+        Raises EventTimeout; StepError for a source whose option `topic` puts its events elsewhere than on `<id>/*`.
+        """
         ...
 
     def send(

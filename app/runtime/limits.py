@@ -27,6 +27,8 @@ class StepLimits:
     """Which Kafka topics `ctx.step.send` may name: as the engine's `reply_allowed`."""
     source_states: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     """How all sources are, as their owners said last (topics.sources.Status); it may block."""
+    source_topic: Callable[[str], str | None] = lambda _instance_id: None
+    """The option `topic` of a source; None where it has none, or where it is not known. It may block."""
 
 
 class Misuse(HeadgateError):

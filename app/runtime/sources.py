@@ -4,6 +4,7 @@ Each is made of steps: records for `triggers` and `actions` that are journaled f
 connectors answer. What a source emits is in the log, so nothing is lost between two waits.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
@@ -36,16 +37,19 @@ from topics.sources import (
 
 CONNECT_SECONDS: Final = 30.0
 SEND_SECONDS: Final = 30.0
+_OWN_ID: Final = re.compile(r"\{\{\s*source\.id\s*\}\}")
 _SETTLED: Final = frozenset({State.CONNECTED.value, State.FAILED.value, State.PAUSED.value})
 
 
 class Sources:
     """The sources of one attempt (headgate.Sources)."""
 
-    __slots__ = ("_attempt", "_steps")
+    __slots__ = ("_attempt", "_connected", "_steps")
 
     def __init__(self, attempt: Attempt, steps: Steps) -> None:
         self._attempt, self._steps = attempt, steps
+        self._connected: set[str] = set()
+        """What this attempt has set up so far: the events of these are where they are by default."""
 
     def connect(
         self,
@@ -89,6 +93,8 @@ class Sources:
                 f"{key}:state", state_topic(instance_id), timeout, event_key=instance_id, filter=is_settled
             )
 
+        self._connected.add(instance_id)
+
         def ask() -> Any:
             return self._then(self._note(key, f"connect kind={kind!r} id={instance_id!r}", make), wait, told)
 
@@ -102,8 +108,25 @@ class Sources:
         timeout: Span | None = None,
         filter: Filter | None = None,  # noqa: A002 as in wait_for_event
     ) -> Any:
-        topic = f"{self._checked(key, id)}/*"
-        return self._steps.wait_for_event(key, topic, timeout, event_type=event_type, filter=filter)
+        instance_id = self._checked(key, id)
+        topic_of = self._attempt.limits.source_topic
+
+        def check(topic: str | None) -> None:
+            if topic is not None and not _is_within(topic, instance_id):
+                raise StepError(
+                    key,
+                    "TopicElsewhere",
+                    f"source {instance_id!r} puts its events on the topic {topic!r} and not on '{instance_id}/*'; wait "
+                    f"for them with ctx.step.wait_for_event and {_pattern_of(topic)}",
+                )
+
+        def ask() -> Any:
+            topic = f"{instance_id}/*"
+            return self._steps.wait_for_event(key, topic, timeout, event_type=event_type, filter=filter)
+
+        if instance_id in self._connected:
+            return ask()
+        return self._after_a_look(key, lambda: topic_of(instance_id), check, ask)
 
     def send(
         self,
@@ -184,6 +207,12 @@ class Sources:
                     "events, or choose another id",
                 )
 
+        return self._after_a_look(key, look, check, ask)
+
+    def _after_a_look(
+        self, key: str, look: Callable[[], str | None], check: Callable[[str | None], None], ask: Callable[[], Any]
+    ) -> Any:
+        """Ask once what a step has seen is checked, which stays what it was when the run is called again."""
         looking = self._steps.run(f"{key}:look", look)
         if self._attempt.plain:
             check(looking)
@@ -255,6 +284,21 @@ async def _both(first: Awaitable[Any], wait: Callable[[], Any], told: Callable[[
     except EventTimeout:
         event = None
     return told(event)
+
+
+def _is_within(topic: str, instance_id: str) -> bool:
+    """Whether all topics that a template makes are met by the pattern of a source's own."""
+    head, _, rest = _OWN_ID.sub(instance_id, topic).partition("/")
+    return head == instance_id and bool(rest) and "/" not in rest
+
+
+def _pattern_of(topic: str) -> str:
+    """Return the words for a pattern that the topics of a template meet."""
+    literal, place, _ = topic.partition("{{")
+    if not place:
+        return f"the topic {literal!r}"
+    head = literal.rpartition("/")[0]
+    return f"the pattern '{head}/**'" if head else "a pattern of it"
 
 
 def _shown(status: Mapping[str, Any]) -> dict[str, Any]:

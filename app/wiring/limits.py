@@ -1,16 +1,25 @@
 """What the settings say of limits, as engine and runtime want to hear it. Called by `worker`."""
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from app.engine.values.limits import Limits
-from app.kafka.admin import Admin
+from app.kafka import clients, records
+from app.kafka.admin import Admin, AdminError
+from app.observe import logs
 from app.runtime.limits import StepLimits
 from app.settings import KafkaSettings, Settings
 from app.wiring import sourcelist
 from topics import foreign
 from topics.patterns import Pattern
+
+SET_UP_SECONDS: Final = 10.0
+"""How old may be what is known of how sources are set up."""
+
+log = logs.get(__name__)
 
 
 def of_partition(settings: Settings) -> Limits:
@@ -50,7 +59,29 @@ def of_steps(settings: Settings) -> StepLimits:
         suspended=settings.worker.suspended,
         send_allowed=of_partition(settings).reply_allowed,
         source_states=partial(_source_states, settings.kafka),
+        source_topic=SetUp(settings.kafka).topic_of,
     )
+
+
+class SetUp:
+    """How sources are set up, read again when that was long ago. Asked by steps, in their threads."""
+
+    def __init__(self, kafka: KafkaSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kafka, self._clock = kafka, clock
+        self._read_at = -math.inf
+        self._topics: Mapping[str, str | None] = {}
+
+    def topic_of(self, instance_id: str) -> str | None:
+        """Return the option `topic` of a source; None where it has none, is not set up, or Kafka does not tell."""
+        now = self._clock()
+        if now - self._read_at > SET_UP_SECONDS or instance_id not in self._topics:
+            try:
+                self._topics = {name: spec.topic for name, spec in sourcelist.set_up(self._kafka).items()}
+            except (clients.KafkaUnreachable, records.TopicMissing, AdminError) as error:
+                log.warning("sources_not_known", reason=str(error))
+                return None
+            self._read_at = now
+        return self._topics.get(instance_id)
 
 
 def _source_states(kafka: KafkaSettings) -> Sequence[Mapping[str, Any]]:

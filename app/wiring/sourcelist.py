@@ -4,6 +4,7 @@ Called by `headgate connectors status` and `headgate doctor`. The gateway follow
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,6 +78,16 @@ def listed(kafka: KafkaSettings, admin: Admin, *, group: str | None = None) -> d
             remark=_remark(spec, status, unattended=unattended),
             unattended=unattended,
         )
+    return found
+
+
+def set_up(kafka: KafkaSettings) -> dict[str, Spec]:
+    """Return what `triggers` says now. What is no spec belongs to a newer release, and is left alone."""
+    found: dict[str, Spec] = {}
+    topic = catalog.qualified(kafka.prefix, "triggers")
+    for key, record in records.last_values(kafka, Admin.connect(kafka), topic).items():
+        with suppress(Unsuitable):
+            found[key.decode(errors="replace")] = spec_of(record.value or b"", key=key)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from hashlib import blake2b
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -242,3 +243,77 @@ def test_a_source_that_a_file_has_set_up_is_neither_taken_nor_ended_by_a_run(nam
         sources.disconnect("d", name)
 
     assert asked == ([] if taken else ["d"])
+
+
+class Waiting:
+    """An attempt that waits; `topics` is what the sources that are set up have as their option `topic`."""
+
+    plain = True
+    now_ms = 1_000
+
+    def __init__(self, **topics: str | None) -> None:
+        self.done: list[str] = []
+        self.limits = SimpleNamespace(source_topic=topics.get, source_states=list, event_bytes=1024 * 1024)
+        self.run = SimpleNamespace(id="w:1")
+
+    def ask(self, key: str, *_: Any) -> None:
+        self.done.append(key)
+
+
+class Steps:
+    def __init__(self, attempt: Waiting) -> None:
+        self._attempt = attempt
+
+    def run(self, key: str, fn: Any) -> Any:
+        self._attempt.done.append(key)
+        return fn()
+
+    def wait_for_event(self, key: str, topic: str, *_: Any, **__: Any) -> str:
+        self._attempt.done.append(key)
+        if key.endswith(":state"):
+            raise EventTimeout(key, topic, 1)
+        return topic
+
+
+def waiting(**topics: str | None) -> tuple[Sources, list[str]]:
+    attempt = Waiting(**topics)
+    return Sources(attempt, Steps(attempt)), attempt.done  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("topic", [None, "bot/{{ data.kind }}", "{{ source.id }}/{{type}}", "{{source.id}}/said"])
+def test_events_that_are_where_a_source_has_them_are_waited_for_there(topic: str | None) -> None:
+    sources, done = waiting(bot=topic)
+
+    assert (sources.wait("w", "bot"), done) == ("bot/*", ["w:look", "w"])
+
+
+@pytest.mark.parametrize(
+    ("topic", "remedy"),
+    [
+        ("prices/{{ data.product }}", "the pattern 'prices/**'"),
+        ("a/b-{{ type }}/c", "the pattern 'a/**'"),
+        ("all-prices", "the topic 'all-prices'"),
+        ("{{ data.kind }}/x", "a pattern of it"),
+        ("bot/{{ type }}/{{ id }}", "the pattern 'bot/**'"),
+        ("bottle/{{ type }}", "the pattern 'bottle/**'"),
+        ("bot", "the topic 'bot'"),
+    ],
+)
+def test_events_that_are_elsewhere_are_not_waited_for_in_vain(topic: str, remedy: str) -> None:
+    sources, done = waiting(bot=topic)
+
+    with pytest.raises(StepError) as raised:
+        sources.wait("w", "bot")
+    assert (raised.value.error_type, done) == ("TopicElsewhere", ["w:look"])
+    assert raised.value.message == (
+        f"source 'bot' puts its events on the topic {topic!r} and not on 'bot/*'; wait for them with "
+        f"ctx.step.wait_for_event and {remedy}"
+    )
+
+
+def test_a_source_that_the_run_has_set_up_needs_no_look() -> None:
+    sources, done = waiting(bot="of a file that a run could not take")
+    sources.connect("c", "cron", id="bot", options=TICKING)
+    done.clear()
+
+    assert (sources.wait("w", "bot"), done) == ("bot/*", ["w"])

@@ -1,8 +1,12 @@
 """Settings are of the whole installation or worker; the engine hears of its partition's share."""
 
+import pytest
+
+from app.kafka.clients import KafkaUnreachable
 from app.runtime.limits import StepLimits
 from app.settings import Settings
-from app.wiring import limits
+from app.wiring import limits, sourcelist
+from topics.sources import Spec
 
 
 def settings(**given: object) -> Settings:
@@ -50,4 +54,30 @@ def test_steps_are_told_the_sizes() -> None:
         result_bytes=1_024,
         send_allowed=made.send_allowed,
         source_states=made.source_states,
+        source_topic=made.source_topic,
     )
+
+
+def test_how_sources_are_set_up_is_read_again_when_that_was_long_ago_or_one_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there: dict[str, Spec] | None = {"a": Spec(id="a", kind="cron", topic="x/y"), "b": Spec(id="b", kind="cron")}
+    reads = 0
+    now = 0.0
+
+    def read(_kafka: object) -> dict[str, Spec]:
+        nonlocal reads
+        reads += 1
+        if there is None:
+            raise KafkaUnreachable("a:1", "it is away")
+        return there
+
+    monkeypatch.setattr(sourcelist, "set_up", read)
+    known = limits.SetUp(settings().kafka, clock=lambda: now)
+    assert [known.topic_of(name) for name in "aab"] == ["x/y", "x/y", None]
+    assert reads == 1
+    there = {"c": Spec(id="c", kind="cron", topic="z")}
+    assert [known.topic_of(name) for name in "cc"] == ["z", "z"]
+    assert reads == 2
+    now, there = 11.0, None
+    assert known.topic_of("c") is None  # nobody can say; the run waits where events are by default
