@@ -21,6 +21,7 @@ CHART: Final = Path(__file__).resolve().parents[1] / "helm" / "headgate"
 OWNED: Final[Mapping[str, str]] = {
     "worker.instance_id": "the name of the pod",
     "connectors.instance_id": "the name of the pod",
+    "connectors.declared_by": "namespace and name of the release",
     "connectors.secrets": "secrets.sources and secrets.webhooks",
     "kafka.sasl_password": "secrets.saslPassword",
     "gateway.token": "secrets.gatewayToken",

@@ -177,6 +177,12 @@ class ConnectorSettings(Group):
     secrets: Path | None = Field(
         default=None, description="Folder of files that options name as `{{ file.NAME }}`; none: there are none."
     )
+    declared_by: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._/-]{1,200}$",
+        description="Name of the deployment whose files declare sources, where others have files of the same names; "
+        "none: the names of files tell them apart.",
+    )
     secret_names: Several = Field(
         default=("*",),
         description="Environment variables that options may name as `{{ env.NAME }}`: patterns such as `SHOP_*`. Those "

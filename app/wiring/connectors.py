@@ -4,26 +4,28 @@ Called by `headgate connectors` and by `headgate dev`.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from app.kafka import clients, records
-from app.kafka.admin import Admin, AdminError
+from app.kafka.admin import AdminError
 from app.observe import logs
 from app.observe.health import Check, Report
 from app.observe.http import HealthServer
 from app.settings import Settings
+from app.wiring import sourcelist
 from connectors.base.fleet.process import Connectors, Process
 from connectors.base.kinds import declared
 from connectors.base.reach.egress import Policy
 from connectors.base.reach.folders import Folders
-from topics import catalog
-from topics.sources import Spec, Unsuitable, configured, spec_of
+from topics.sources import Spec, configured
 
 WATCH_SECONDS: Final = 1.0
 HEALTH_SECONDS: Final = 2.0
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 5.0
 
 log = logs.get(__name__)
 
@@ -54,7 +56,7 @@ async def run(
     Raises DeclarationError, MetricsPortTaken, TopicMissing, and whatever no source is to raise.
     """
     stamps = _stamps(files)  # what changes from now on is seen
-    wanted = declared.read(files)
+    wanted = declared.read(files, declared_by=settings.connectors.declared_by)
     await _Running(settings, files, stop, ready).run(wanted, stamps, reload=reload)
 
 
@@ -84,6 +86,9 @@ class _Running:
         self._settings, self._files, self._stop, self._ready = settings, files, stop, ready
         self._connectors = Connectors(process_of(settings))
         self._report = Report(checks={"kafka": Check(up=False, detail="not asked yet")})
+        self._declared_by = settings.connectors.declared_by
+        self._origins = declared.origins(files, declared_by=self._declared_by)
+        self._is_first = True
         self._declared = not files
 
     async def run(self, wanted: Sequence[Spec], stamps: Sequence[Any], *, reload: bool) -> None:
@@ -121,7 +126,7 @@ class _Running:
 
     async def _declare(self, wanted: Sequence[Spec], stamps: Sequence[Any], *, reload: bool) -> None:
         """Set up what the files say, and again whenever they change. A file that has become wrong changes nothing."""
-        await self._reconcile(wanted)
+        await self._begin(wanted)
         self._declared = True
         before = stamps
         while reload and self._files:
@@ -132,7 +137,8 @@ class _Running:
                 continue
             try:
                 # In a thread: a large file takes seconds, and the group wants its heartbeats.
-                await self._reconcile(await asyncio.to_thread(declared.read, self._files))
+                read = partial(declared.read, self._files, declared_by=self._declared_by)
+                await self._reconcile(await asyncio.to_thread(read))
             except declared.DeclarationError as error:
                 log.error("sources_not_changed", reason=str(error))
             except (clients.KafkaUnreachable, records.TopicMissing, AdminError) as error:
@@ -140,11 +146,29 @@ class _Running:
                 continue
             stamps = now
 
+    async def _begin(self, wanted: Sequence[Spec]) -> None:
+        """Set up what the files say, once Kafka answers: what runs already waits for it as well."""
+        pause, said = FIRST_PAUSE_SECONDS, ""
+        while True:
+            try:
+                await self._reconcile(wanted)
+            except clients.KafkaUnreachable as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("sources_not_set_up_yet", reason=said)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                return
+
     async def _reconcile(self, wanted: Sequence[Spec]) -> None:
         if not self._files:
             return
         there = await asyncio.to_thread(_set_up, self._settings)
-        changes = declared.changes(wanted, there, origins=frozenset(map(declared.origin_of, self._files)))
+        if self._is_first and self._declared_by is None:  # later it is known that they are ours
+            declared.check_strangers(wanted, there, files=self._origins)
+        self._is_first = False
+        changes = declared.changes(wanted, there, origins=frozenset(self._origins.values()))
         for name, origin in changes.taken.items():
             remedy = "choose another id in the file, or remove the other source"
             log.error("source_taken", source=name, set_up_by=origin, remedy=remedy)
@@ -185,13 +209,7 @@ class _Running:
 
 
 def _set_up(settings: Settings) -> dict[str, Spec]:
-    """What `triggers` says now. What is no spec belongs to a newer release, and is left alone."""
-    topic = catalog.qualified(settings.kafka.prefix, "triggers")
-    found: dict[str, Spec] = {}
-    for key, record in records.last_values(settings.kafka, Admin.connect(settings.kafka), topic).items():
-        with contextlib.suppress(Unsuitable):
-            found[key.decode(errors="replace")] = spec_of(record.value or b"", key=key)
-    return found
+    return sourcelist.set_up(settings.kafka)
 
 
 def _stamps(files: Sequence[Path]) -> list[Any]:

@@ -259,7 +259,10 @@ class _Dev:
                 roles.append(self._role(WORKER, shown, arguments, environment, plan.paths))
         if plan.paths or plan.sources:  # workflows may set up sources of their own
             name = f"{self._settings.connectors.instance_id}-dev-{_folder_digest(plan.data)}"
-            environment = self._environment({"connectors.instance_id": name})
+            # What is given is what is there: in this development, and in no other one on the same cluster.
+            declared_by = self._settings.connectors.declared_by or f"dev-{_folder_digest(plan.data)}"
+            own = {"connectors.instance_id": name, "connectors.declared_by": declared_by}
+            environment = self._environment(own)
             files = [str(file.absolute()) for file in plan.sources]
             roles.append(self._role(CONNECTORS, "sources", ["run", "--", *files], environment, ()))
         roles.append(self._role(GATEWAY, "gateway", [], self._environment({}), ()))

@@ -403,13 +403,15 @@ def sources_of(objects: list[Object], folder: Path) -> list[Spec]:
     assert (command, path) == ("connectors", f"{mount['mountPath']}/{item['path']}")
     file = folder / item["path"]
     file.write_text(named(objects, "ConfigMap", volume["configMap"]["name"])["data"][item["key"]], encoding="utf-8")
-    return declared.read([file])
+    declared_by = _variables(objects, "connectors")[variable("connectors.declared_by")]["value"]
+    return declared.read([file], declared_by=declared_by)
 
 
 def test_connectors_read_their_sources_as_they_were_given(rendered: Rendered, tmp_path: Path) -> None:
     given = yaml.safe_load((CHART / "ci" / "production-values.yaml").read_text(encoding="utf-8"))
     read = sources_of(rendered["production"], tmp_path)
-    assert read == [made_of(one, origin="file shop-orders-headgate.yaml") for one in given["connectors"]["sources"]]
+    origin = "file shop-orders-headgate.yaml of shop/orders-headgate"
+    assert read == [made_of(one, origin=origin) for one in given["connectors"]["sources"]]
     assert read[1].options["max_message_bytes"] == 1_000_000
 
 

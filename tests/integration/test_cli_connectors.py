@@ -13,6 +13,7 @@ from app.kafka.embedded import EmbeddedKafka
 from app.kafka.records import Writer
 from app.settings import KafkaSettings, Settings
 from app.wiring import connectors
+from connectors.base.kinds import declared
 from topics.sources import Problem, Spec, State, Status, configured, status_told
 
 Run = Callable[..., str]
@@ -153,9 +154,15 @@ async def test_files_are_reconciled_with_what_is_set_up(
     file.write_text("sources: [{id: b, kind: cron, options: {schedule: 2h}}]")
     await once({"b", "mine"})
     file.write_text(
-        "sources: [{id: mine, kind: cron, options: {schedule: 2h}}, {id: c, kind: cron, options: {schedule: 2h}}]"
+        "sources: [{id: mine, kind: cron, options: {schedule: 2h}}, {id: b, kind: cron, options: {schedule: 2h}},"
+        " {id: c, kind: cron, options: {schedule: 2h}}]"
     )
-    await once({"c", "mine"})
+    await once({"b", "c", "mine"})
+    file.write_text("sources: [{id: d, kind: cron, options: {schedule: 2h}}]")
+    with pytest.raises(declared.StrangersError, match="has set up b, c, and none of it is here"):
+        await once({"d", "mine"})
+    file.write_text("sources: []")
+    await once({"mine"})
     assert connectors._set_up(settings)["mine"].origin == "run w:1"
     assert "HEADGATE" not in file.read_text()
 

@@ -8,7 +8,7 @@
         reconnect: {max_seconds: 120}
 
 One model: whoever reads `triggers` sees what files, runs and others have set up. A file removes only what it has set up
-itself (its name is the origin), and secrets stay named as they are.
+itself (its origin is its name, and that of its deployment), and secrets stay named as they are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,22 +39,46 @@ class DeclarationError(Exception):
         self.file = file
 
 
-def origin_of(file: Path) -> str:
-    """Return the origin of what a file sets up: its name, not its folder, which differs between machines."""
-    return f"file {file.name}"
+class StrangersError(DeclarationError):
+    """A file would take out everything that a file of its name has set up, and has nothing of it: it is another one."""
+
+    def __init__(self, file: Path, there: Sequence[str]) -> None:
+        names = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
+        remedy = (
+            "Give the setting connectors.declared_by, a name for this deployment, or the file another name; if they are"
+            f" this file's of before, take them out first: headgate connectors remove {there[0]}"
+        )
+        super().__init__(
+            file,
+            f"another file of this name has set up {names}, and none of it is here, so nothing was changed. {remedy}",
+        )
+        self.there = there
 
 
-def read(files: Sequence[Path]) -> list[Spec]:
+def origins(files: Sequence[Path], *, declared_by: str | None = None) -> dict[Path, str]:
+    """Return the origin of what each file sets up. Raises DeclarationError for a file that is given twice.
+
+    It is the file's name, not its folder, which differs between machines; of files with one name, as much of their
+    paths as tells them apart. `declared_by` names the deployment among others that have files of the same names.
+    """
+    whole = {file: file.absolute().parts for file in files}
+    found = {}
+    for number, file in enumerate(files):
+        if any(whole[file] == whole[other] for other in files[:number]):
+            raise DeclarationError(file, "it is given twice")
+        parts, length = whole[file], 1
+        while any(other != parts and other[-length:] == parts[-length:] for other in whole.values()):
+            length += 1
+        name = "/".join(parts[-length:]).lstrip("/")
+        found[file] = f"file {name}" if declared_by is None else f"file {name} of {declared_by}"
+    return found
+
+
+def read(files: Sequence[Path], *, declared_by: str | None = None) -> list[Spec]:
     """Return everything that files declare, checked. Raises DeclarationError for the first problem."""
     found: dict[str, tuple[Path, Spec]] = {}
-    names: dict[str, Path] = {}
-    for file in files:
-        if file.name in names:
-            raise DeclarationError(
-                file, f"{names[file.name]} has the same name; files of sources need names of their own"
-            )
-        names[file.name] = file
-        for spec in _declared(file):
+    for file, origin in origins(files, declared_by=declared_by).items():
+        for spec in _declared(file, origin):
             if spec.id in found:
                 other = found[spec.id][0]
                 where = "twice" if other == file else f"in {other} as well"
@@ -63,7 +87,7 @@ def read(files: Sequence[Path]) -> list[Spec]:
     return [spec for _, spec in found.values()]
 
 
-def _declared(file: Path) -> list[Spec]:
+def _declared(file: Path, origin: str) -> list[Spec]:
     document = _loaded(file)
     if not isinstance(document, dict) or not isinstance(document.get("sources"), list):
         raise DeclarationError(file, "it has no list `sources:`, with an entry for each source")
@@ -73,7 +97,7 @@ def _declared(file: Path) -> list[Spec]:
     entries: list[Any] = document["sources"]
     if len(entries) > MOST_SOURCES:
         raise DeclarationError(file, f"it has {len(entries)} sources, {MOST_SOURCES} are allowed")
-    return [_checked(file, number, entry) for number, entry in enumerate(entries)]
+    return [_checked(file, origin, number, entry) for number, entry in enumerate(entries)]
 
 
 def _loaded(file: Path) -> Any:
@@ -109,7 +133,7 @@ def _not_yaml(error: yaml.YAMLError, text: str) -> str:
     return " ".join(f"{error.context or ''} {error.problem}".split()) + place + hint
 
 
-def _checked(file: Path, number: int, entry: Any) -> Spec:
+def _checked(file: Path, origin: str, number: int, entry: Any) -> Spec:
     where = f"/sources/{number}"
     if not isinstance(entry, dict):
         raise DeclarationError(file, f"{where} is no object with id and kind")
@@ -121,7 +145,7 @@ def _checked(file: Path, number: int, entry: Any) -> Spec:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(FIELDS))}"
         raise DeclarationError(file, f"{where}: /{unknown[0]} is not known; {hint}")
     try:
-        spec = made_of(entry, origin=origin_of(file))
+        spec = made_of(entry, origin=origin)
         check(spec)
     except (Unsuitable, UnsuitableSource) as error:
         raise DeclarationError(file, f"{where}: {error}") from None
@@ -192,3 +216,16 @@ def changes(declared: Iterable[Spec], there: Mapping[str, Spec], *, origins: fro
         removed=[name for name, spec in there.items() if spec.origin in origins and name not in wanted],
         taken=taken,
     )
+
+
+def check_strangers(declared: Iterable[Spec], there: Mapping[str, Spec], *, files: Mapping[Path, str]) -> None:
+    """Raise StrangersError for a file of `files`, with its origin, that has nothing of what is there under that.
+
+    For files whose deployment has no name: two with one file name would take out each other's sources, in turns.
+    """
+    wanted = {(spec.origin, spec.id) for spec in declared}
+    for file, origin in files.items():
+        its = sorted(name for name, spec in there.items() if spec.origin == origin)
+        mine = [name for of, name in wanted if of == origin]
+        if its and mine and not set(its) & set(mine):
+            raise StrangersError(file, its)

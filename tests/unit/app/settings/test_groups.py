@@ -53,6 +53,7 @@ PROMISED = {
     "connectors.allow": (),
     "connectors.folders": (),
     "connectors.secrets": None,
+    "connectors.declared_by": None,
     "connectors.secret_names": ("*",),
     "connectors.session_timeout_seconds": 6,
     "connectors.dwell_seconds": 300,

@@ -93,3 +93,50 @@ async def test_a_file_that_is_still_being_written_removes_nothing(
 
     declare(following, "a", "b", "c")
     await until(lambda: set(place.there) == {"a", "b", "c"})
+
+
+async def test_a_file_takes_out_nothing_of_another_one_of_its_name_when_it_begins(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "sources.yaml"
+    declare(file, "a")
+    theirs = {"x": Spec(id="x", kind="cron", options={"schedule": "1h"}, origin="file sources.yaml")}
+
+    async def begun(**settings: Any) -> set[str]:
+        place.there = dict(theirs)
+        loaded = Settings.load({f"connectors.{name}": value for name, value in settings.items()}, environ={})
+        made: Any = connectors._Running(loaded, [file], asyncio.Event(), lambda _: None)
+        made._connectors.publisher.write = place.write
+        wanted = declared.read([file], declared_by=loaded.connectors.declared_by)
+        await made._declare(wanted, [], reload=False)
+        return set(place.there)
+
+    with pytest.raises(declared.StrangersError, match="has set up x, and none of it is here"):
+        await begun()
+    assert place.there == theirs
+    assert await begun(declared_by="shop") == {"a", "x"}
+    theirs = {"x": Spec(id="x", kind="cron", options={"schedule": "1h"}, origin="file sources.yaml of shop")}
+    assert await begun(declared_by="shop") == {"a"}  # all ids changed: the deployment has said that it is the same
+
+
+async def test_all_ids_of_a_file_may_change_while_it_is_followed(place: Place, following: Path) -> None:
+    declare(following, "c")
+
+    await until(lambda: set(place.there) == {"c"})
+
+
+async def test_a_process_that_begins_while_kafka_is_away_waits_for_it_and_says_so_once(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connectors, "FIRST_PAUSE_SECONDS", 0.001)
+    file = tmp_path / "sources.yaml"
+    declare(file, "a")
+    made: Any = connectors._Running(Settings.load({}, environ={}), [file], asyncio.Event(), lambda _: None)
+    made._connectors.publisher.write = place.write
+    place.away = True
+    task = asyncio.create_task(made._declare(declared.read([file]), [], reload=False))
+    await until(lambda: place.asked > 3)
+    assert (task.done(), made._declared) == (False, False)
+    place.away = False
+    await asyncio.wait_for(task, 10)
+
+    assert set(place.there) == {"a"}
+    assert [one.message for one in caplog.records].count("sources_not_set_up_yet") <= 1

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from connectors.base.kinds import declared
-from connectors.base.kinds.declared import DeclarationError, changes, origin_of, read
+from connectors.base.kinds.declared import DeclarationError, StrangersError, changes, check_strangers, origins, read
 from topics.sources import Spec
 
 
@@ -122,8 +122,8 @@ def test_an_id_is_declared_once(tmp_path: Path) -> None:
 
     with pytest.raises(DeclarationError, match=r"is declared in .* as well"):
         read([first, again])
-    with pytest.raises(DeclarationError, match="names of their own"):
-        read([first, of(tmp_path / "more")])
+    with pytest.raises(DeclarationError, match="it is given twice"):
+        read([first, again, tmp_path / "more" / ".." / "sources.yaml", first])
 
 
 def test_a_secret_that_is_not_known_yet_is_no_mistake(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_a_secret_that_is_not_known_yet_is_no_mistake(tmp_path: Path) -> None:
 def test_only_what_is_different_is_written_and_only_what_was_ours_is_removed(tmp_path: Path) -> None:
     path = of(tmp_path)
     [spec] = read([path])
-    ours = frozenset({origin_of(path)})
+    ours = frozenset({spec.origin})
     other = Spec(id="run", kind="cron", origin="run w:1")
-    old = Spec(id="old", kind="cron", origin=origin_of(path))
+    old = Spec(id="old", kind="cron", origin=spec.origin)
 
     first = changes([spec], {"run": other, "old": old}, origins=ours)
     again = changes([spec], {"a": spec, "run": other}, origins=ours)
@@ -160,3 +160,51 @@ def test_bounds_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(declared, "MOST_BYTES", 3)
     with pytest.raises(DeclarationError, match="more than 3 bytes"):
         read([path])
+
+
+@pytest.mark.parametrize(
+    ("files", "declared_by", "expected"),
+    [
+        (["/a/x/s.yaml"], None, ["file s.yaml"]),
+        (["/a/x/s.yaml", "/a/x/t.yaml"], None, ["file s.yaml", "file t.yaml"]),
+        (["/a/x/s.yaml", "/a/y/s.yaml", "/a/t.yaml"], None, ["file x/s.yaml", "file y/s.yaml", "file t.yaml"]),
+        (["/a/x/s.yaml", "/b/x/s.yaml"], None, ["file a/x/s.yaml", "file b/x/s.yaml"]),
+        (["/s.yaml", "/x/s.yaml"], None, ["file s.yaml", "file x/s.yaml"]),
+        (["/a/x/s.yaml"], "shop", ["file s.yaml of shop"]),
+        (["/a/x/s.yaml", "/a/y/s.yaml"], "shop", ["file x/s.yaml of shop", "file y/s.yaml of shop"]),
+    ],
+)
+def test_an_origin_tells_a_file_from_all_others_that_are_given(
+    files: list[str], declared_by: str | None, expected: list[str]
+) -> None:
+    found = origins([Path(one) for one in files], declared_by=declared_by)
+
+    assert expected == [found[Path(one)] for one in files]
+
+
+def test_files_with_one_name_are_read_together(tmp_path: Path) -> None:
+    first = of(tmp_path)
+    (tmp_path / "more").mkdir()
+    second = of(tmp_path / "more", id="b")
+
+    found = {spec.id: spec.origin for spec in read([first, second])}
+    assert {"a": f"file {tmp_path.name}/sources.yaml", "b": "file more/sources.yaml"} == found
+
+
+def test_a_file_that_has_nothing_of_what_its_name_has_set_up_is_another_one(tmp_path: Path) -> None:
+    path = of(tmp_path)
+    [spec] = read([path])
+    files = origins([path])
+    theirs = {name: Spec(id=name, kind="cron", origin=spec.origin) for name in ("x", "y")}
+
+    with pytest.raises(StrangersError) as raised:
+        check_strangers([spec], theirs, files=files)
+    assert str(raised.value) == (
+        f"{path}: another file of this name has set up x, y, and none of it is here, so nothing was changed. Give the "
+        "setting connectors.declared_by, a name for this deployment, or the file another name; if they are this file's "
+        "of before, take them out first: headgate connectors remove x"
+    )
+    check_strangers([spec], theirs | {"a": spec}, files=files)  # one of them is here
+    check_strangers([], theirs, files=files)  # a file without sources takes out what it had
+    check_strangers([spec], {}, files=files)
+    check_strangers([spec], {"x": Spec(id="x", kind="cron", origin="run w:1")}, files=files)
