@@ -7,6 +7,8 @@ from typing import Any, Final
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from connectors.base.closing import close
+
 EVERY_SECONDS: Final = 5.0
 
 
@@ -29,7 +31,7 @@ class Attendance:
             except (KafkaError, OSError):
                 await asyncio.sleep(self._every_seconds)
             finally:
-                await admin.close()
+                await close(admin.close())
 
     async def _ask(self, admin: AIOKafkaAdminClient) -> bool:
         (answer,) = await admin.describe_consumer_groups([self._group])

@@ -19,6 +19,7 @@ from app.kafka.fetching import Fetching
 from app.kafka.log import LogError, Unreadable
 from app.kafka.wire import Wire
 from app.observe import logs
+from connectors.base.closing import close
 
 POLL_SECONDS: Final = 0.5
 MOST_RECORDS: Final = 2_000  # handed over at once
@@ -29,7 +30,6 @@ PARTITION_BYTES: Final = 1024 * 1024
 STALE_SECONDS: Final = 30.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
-CLOSE_SECONDS: Final = 5.0
 
 log = logs.get(__name__)
 
@@ -198,7 +198,7 @@ class Follower:
                 self._retrying(str(error) or type(error).__name__)
             finally:
                 self._attached = False
-                await _close(consumer)
+                await close(consumer.stop())
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -349,11 +349,3 @@ def _cured_by_trying_again(error: Exception) -> bool:
     if isinstance(error, errors.KafkaError):
         return bool(error.retriable) or isinstance(error, errors.OffsetOutOfRangeError | errors.KafkaTimeoutError)
     return not isinstance(error, PermissionError)
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await consumer.stop()
-    except (errors.KafkaError, OSError, TimeoutError) as error:
-        log.warning("follow_close_failed", reason=repr(error))

@@ -149,8 +149,10 @@ class _Parts:
         ]
         background = [_started(part) for part in parts]
         serving = asyncio.create_task(server.serve(self._app, listener, stop=stop, bounds=self._bounds))
+        over: list[str] = []
         try:
             await asyncio.wait({serving, *background}, return_when=asyncio.FIRST_COMPLETED)
+            over = [task.get_name() for task in background if task.done()]
             stop.set()
             await serving
             if not any(task.done() for task in background):
@@ -165,6 +167,8 @@ class _Parts:
         for outcome in ended:
             if isinstance(outcome, Exception):
                 raise _innermost(outcome)
+        if over:
+            raise RuntimeError(f"these parts of the gateway ended, though nobody stopped them: {', '.join(over)}")
 
     async def _report(self) -> Report:
         reason = await self._events.probe()
@@ -185,7 +189,7 @@ class _Parts:
 
 
 def _started(part: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    return asyncio.create_task(part)
+    return asyncio.create_task(part, name=getattr(part, "__qualname__", None))
 
 
 def _attached(follower: Follower, *, caught_up: bool = False) -> Check:

@@ -1,5 +1,6 @@
 """What a follower knows without Kafka: where to go on, and how far behind it is. The rest is in tests/integration."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import errors
 
+from app.kafka import follow
 from app.kafka.follow import (
     Follower,
     Lag,
@@ -108,3 +110,33 @@ def test_without_word_from_kafka_the_age_grows() -> None:
 )
 def test_what_trying_again_does_not_cure_ends_the_follower(error: Exception, cured: bool) -> None:
     assert _cured_by_trying_again(error) is cured
+
+
+async def test_a_client_that_cancels_itself_at_its_end_ends_no_follower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka's stop awaits tasks that it has cancelled, and may raise their CancelledError."""
+    tries = asyncio.Queue[int]()
+
+    class Away:
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        async def start(self) -> None:
+            tries.put_nowait(1)
+            raise errors.KafkaConnectionError("away")
+
+        async def stop(self) -> None:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(follow, "AIOKafkaConsumer", Away)
+    monkeypatch.setattr(follow, "FIRST_PAUSE_SECONDS", 0.0)
+    following = asyncio.create_task(follower().run())
+    asked = asyncio.create_task(tries.get())
+    for _ in range(2):
+        await asyncio.wait({following, asked}, return_when=asyncio.FIRST_COMPLETED)
+        assert not following.done()
+        await asked
+        asked = asyncio.create_task(tries.get())
+    asked.cancel()
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following

@@ -44,6 +44,18 @@ async def test_stop_ends_it_also_when_kafka_was_never_there() -> None:
     assert heard[0].startswith("http://127.0.0.1:")
 
 
+async def test_a_part_that_ends_by_itself_ends_the_gateway_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it was cancelled by something in it: a gateway without it would show yesterday's world."""
+
+    async def ended(_self: Follower) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Follower, "run", ended)
+    async with asyncio.timeout(30):
+        with pytest.raises(RuntimeError, match="ended, though nobody stopped them"):
+            await gateway.run(settings(), stop=asyncio.Event())
+
+
 async def test_a_follower_that_is_not_attached_is_reported_with_its_reason() -> None:
     async def ignore(_records: object) -> None:
         return None
