@@ -18,7 +18,7 @@ from connectors.base.closing import close, end, start
 from connectors.base.contract import NotConnected, Refused
 from connectors.base.fleet.refusals import FOR_GOOD
 from connectors.base.fleet.turns import Turns
-from connectors.base.instance.events import NotAnEvent, Outgoing, bounded_id, source_of
+from connectors.base.instance.events import NotAnEvent, Outgoing, TooLargeForKafka, bounded_id, source_of
 from connectors.base.instance.runner import Runner
 from connectors.base.logs import warn
 from connectors.base.metrics import SourceMetrics
@@ -173,7 +173,13 @@ class Actions:
         except NotAnEvent as error:  # an answer of the other side that no event can hold
             answer = {"status": answer["status"], "reply": None, "error": f"the reply cannot be told: {error.reason}"}
             event = _event(topic, answer, answer["status"], event_id, message.source)
-        await self._publish([event])
+        try:
+            await self._publish([event])
+        except TooLargeForKafka:
+            words = "the reply cannot be told: the topic's max.message.bytes is below it"
+            await self._publish(
+                [_event(topic, answer | {"reply": None, "error": words}, answer["status"], event_id, message.source)]
+            )
 
     async def _sent(self, message: Message) -> tuple[Runner | None, dict[str, Any]]:
         backoff = Backoff(_PATIENCE)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, errors
 
 from connectors.base.closing import close, start
-from connectors.base.instance.events import Outgoing
+from connectors.base.instance.events import Outgoing, TooLargeForKafka
 from connectors.base.logs import warn
 from topics import keys
 from topics.facts import Record
@@ -59,20 +59,27 @@ class Publisher:
         self._making = asyncio.Lock()
         self._counts: dict[str, int] = {}
         self._pause = FIRST_PAUSE_SECONDS
+        self._batch_bytes = BATCH_BYTES
         self.last_error: str | None = "Kafka has not been reached yet"
 
     async def publish(self, events: Sequence[Outgoing], letters: Sequence[Record] = ()) -> None:
-        """Return once all events and dead letters are acknowledged. Raises what trying again does not cure."""
+        """Return once all events and dead letters are acknowledged. Raises what trying again does not cure.
+
+        Raises TooLargeForKafka once everything else is acknowledged.
+        """
+        refused: list[Outgoing] = []
         while events or letters:
             link = None
             try:
                 link = await self._connected()
-                events, letters, failed = await self._send(link, events, letters)
+                events, letters, failed = await self._send(link, events, letters, refused)
                 if failed is not None:
                     raise failed
             except (errors.KafkaError, OSError) as error:
                 await self._renew(link, error)
         self._is_well()
+        if refused:
+            raise TooLargeForKafka(refused)
 
     async def write(self, topic: str, key: bytes, value: bytes | None, *, partition: int | None = None) -> None:
         """Return once a record of another topic of ours is acknowledged; its partition is that of its key."""
@@ -120,14 +127,14 @@ class Publisher:
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     async def _send(
-        self, link: _Link, events: Sequence[Outgoing], letters: Sequence[Record]
+        self, link: _Link, events: Sequence[Outgoing], letters: Sequence[Record], refused: list[Outgoing]
     ) -> tuple[Sequence[Outgoing], Sequence[Record], BaseException | None]:
-        """Send everything; return what has to be sent again, and why."""
+        """Send everything; return what has to be sent again, and why. `refused` gets what is too large for Kafka."""
         count = await self._count(link, "events")
         by_partition: dict[int, list[Outgoing]] = {}
         for event in events:
             by_partition.setdefault(keys.partition_of(event.home.encode(), count), []).append(event)
-        jobs = [self._send_events(link, partition, its) for partition, its in by_partition.items()]
+        jobs = [self._send_events(link, partition, its, refused) for partition, its in by_partition.items()]
         if letters:
             jobs.append(self._send_letters(link, letters))
         outcomes = await asyncio.gather(*jobs, return_exceptions=True)
@@ -138,15 +145,31 @@ class Publisher:
             event
             for its, outcome in zip(by_partition.values(), outcomes, strict=False)
             for event in its
-            if outcome is not None
+            if outcome is not None and not any(event is one for one in refused)
         ]
         for_good = [one for one in failed if not _is_cured_by_trying_again(one)]
         return again, letters if letters and outcomes[-1] is not None else (), (for_good or failed)[0]
 
-    async def _send_events(self, link: _Link, partition: int, events: Sequence[Outgoing]) -> None:
+    async def _send_events(
+        self, link: _Link, partition: int, events: Sequence[Outgoing], refused: list[Outgoing]
+    ) -> None:
         topic = f"{self._prefix}events"
-        batches = _batches(link.producer, events)
-        await link.delivered([await link.producer.send_batch(one, topic, partition=partition) for one in batches])
+        sent, sizes = [], []
+        for batch, its in _batches(link.producer, events, self._batch_bytes):
+            sent.append((await link.producer.send_batch(batch, topic, partition=partition), its))
+            sizes.append(sum(event.size_bytes for event in its))
+        try:
+            await link.delivered([one for one, _ in sent])
+        except _TOO_LARGE as error:
+            for (one, its), size in zip(sent, sizes, strict=True):
+                if one.cancelled() or not (one.done() and isinstance(one.exception(), _TOO_LARGE)):
+                    continue
+                if len(its) == 1:
+                    refused += its
+                else:
+                    self._batch_bytes = max(1, min(self._batch_bytes, size) // 2)
+            # What a broker refuses leaves a hole in the sequence.
+            raise errors.OutOfOrderSequenceNumber(f"the topic's max.message.bytes is too small: {error}") from error
 
     async def _send_letters(self, link: _Link, letters: Sequence[Record]) -> None:
         topic, send = f"{self._prefix}dlq", link.producer.send
@@ -210,21 +233,25 @@ def _is_cured_by_trying_again(error: BaseException) -> bool:
     return isinstance(error, OSError)
 
 
-def _batches(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Iterator[Any]:
-    """Yield batches of all events, in order; one that is larger than a batch is alone in its own."""
-    batch, size = producer.create_batch(), 0
+def _batches(
+    producer: AIOKafkaProducer, events: Sequence[Outgoing], most_bytes: int
+) -> Iterator[tuple[Any, list[Outgoing]]]:
+    """Yield batches of all events, in order, and what is in each; one that is larger than a batch is alone in it."""
+    batch, size, its = producer.create_batch(), 0, list[Outgoing]()
     for event in events:
-        if size and size + event.size_bytes > BATCH_BYTES:
+        if size and size + event.size_bytes > most_bytes:
             batch.close()
-            yield batch
-            batch, size = producer.create_batch(), 0
+            yield batch, its
+            batch, size, its = producer.create_batch(), 0, []
         if batch.append(timestamp=None, key=event.key, value=event.value, headers=event.headers) is None:
             raise AssertionError("a batch with room for an event has not taken it")  # it would be lost without a word
         size += event.size_bytes
+        its.append(event)
     batch.close()
-    yield batch
+    yield batch, its
 
 
+_TOO_LARGE: Final = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 _BEGUN_ANEW: Final = (
     errors.KafkaConnectionError,
     errors.KafkaTimeoutError,

@@ -3,6 +3,7 @@
 Called by the frame for everything that is read, and by the gateway for webhooks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -46,6 +47,24 @@ class NotAnEvent(Exception):
     def __init__(self, *, code: str, reason: str, remedy: str) -> None:
         super().__init__(f"{reason}; {remedy}")
         self.code, self.reason, self.remedy = code, reason, remedy
+
+
+class TooLargeForKafka(Exception):
+    """The broker takes everything but these events: the topic's max.message.bytes is below limits.event_bytes."""
+
+    def __init__(self, events: Sequence[Outgoing]) -> None:
+        super().__init__(
+            f"Kafka refuses {len(events)} events as too large, such as one of {events[0].size_bytes} bytes"
+        )
+        self.events = events
+
+    def reason_of(self, event: Outgoing) -> NotAnEvent:
+        """Return why one of them is a dead letter."""
+        return NotAnEvent(
+            code="too_large",
+            reason=f"the event has {event.size_bytes} bytes, and its topic in Kafka takes no record of that size",
+            remedy="raise the topic's max.message.bytes (`headgate topics apply`), or lower limits.event_bytes",
+        )
 
 
 def source_of(instance_id: str) -> str:

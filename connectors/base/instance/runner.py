@@ -22,7 +22,7 @@ from connectors.base.backoff import STEADY_SECONDS, Backoff, Reconnect
 from connectors.base.closing import end
 from connectors.base.contract import UNMOVED, Ended, Moved, NotConnected, Refused, Sends, Source, Unreadable
 from connectors.base.instance.buffer import Buffer, Read
-from connectors.base.instance.events import Maker, NotAnEvent, Outgoing
+from connectors.base.instance.events import Maker, NotAnEvent, Outgoing, TooLargeForKafka
 from connectors.base.instance.site import Around, Standing
 from connectors.base.instance.watched import Watched
 from connectors.base.kinds import mistakes, registry
@@ -282,18 +282,28 @@ class Runner:
         """Publish everything that waits, acknowledge it, move the position; until the buffer is closed and empty."""
         while batch := await buffer.take():
             with _code_of_the_kind():  # what it has read may be anything
-                events, letters = self._sorted(batch, maker)
+                made, letters = self._sorted(batch, maker)
+            events = [event for event, _ in made]
             if events or letters:
                 await self._around.lease()
-                await self._around.publish(events, letters)
+                try:
+                    await self._around.publish(events, letters)
+                except TooLargeForKafka as error:
+                    more = [
+                        self._letter(maker, read, error.reason_of(event))
+                        for event, read in made
+                        if any(event is one for one in error.events)
+                    ]
+                    await self._around.publish((), more)
+                    events, letters = events[len(more) :], letters + more
             with _code_of_the_kind():
                 await self._acknowledge(batch)
             self._advance(batch)
             self.watched.published(batch, len(events), len(letters))
             buffer.done()
 
-    def _sorted(self, batch: Sequence[Read], maker: Maker) -> tuple[list[Outgoing], list[Record]]:
-        events: list[Outgoing] = []
+    def _sorted(self, batch: Sequence[Read], maker: Maker) -> tuple[list[tuple[Outgoing, Read]], list[Record]]:
+        events: list[tuple[Outgoing, Read]] = []
         letters: list[Record] = []
         results: Counter[str] = Counter()
         for read in batch:
@@ -305,18 +315,23 @@ class Runner:
                     raise maker.unreadable(item)
                 made = maker.event(item, at_ms=read.at_ms)
             except NotAnEvent as why:
-                shown = NotAnEvent(code=why.code, reason=self.masked(why.reason), remedy=why.remedy)
                 if why.code == "filter_failed":
                     results["failed"] += 1
-                if count := self._dead_letters.count(why.code, time.monotonic()):
-                    warn("source_dead_letter", source=self.spec.id, code=why.code, reason=shown.reason, count=count)
-                letters.append(maker.dead_letter(item, shown, at_ms=read.at_ms))
+                letters.append(self._letter(maker, read, why))
             else:
                 results["turned_away" if made is None else "passed"] += 1
                 if made is not None:
-                    events.append(made)
+                    events.append((made, read))
         self.watched.sorted(results if self.spec.filter is not None else Counter())
         return events, letters
+
+    def _letter(self, maker: Maker, read: Read, why: NotAnEvent) -> Record:
+        """Return the dead letter of something that was read, and say so."""
+        shown = NotAnEvent(code=why.code, reason=self.masked(why.reason), remedy=why.remedy)
+        if count := self._dead_letters.count(why.code, time.monotonic()):
+            warn("source_dead_letter", source=self.spec.id, code=why.code, reason=shown.reason, count=count)
+        assert not isinstance(read.item, Moved)
+        return maker.dead_letter(read.item, shown, at_ms=read.at_ms)
 
     async def _acknowledge(self, batch: Sequence[Read]) -> None:
         """Acknowledge upstream what the broker has. Raises what an acknowledgement raises."""

@@ -10,7 +10,7 @@ from aiokafka import errors
 
 from connectors.base.fleet import publisher
 from connectors.base.fleet.publisher import Publisher
-from connectors.base.instance.events import Outgoing
+from connectors.base.instance.events import Outgoing, TooLargeForKafka
 from topics import keys
 from topics.facts import Record
 
@@ -33,6 +33,8 @@ class Producers:
     def __init__(self) -> None:
         self.made: list[Producer] = []
         self.durable: list[bytes] = []
+        self.always = False
+        """Whether those after the first one have the same fate."""
         self.fate: Callable[[int, Batch], asyncio.Future[None]] = lambda _partition, _batch: failed()
 
     def __call__(self, **_: Any) -> "Producer":
@@ -62,7 +64,8 @@ class Producer:
         return Batch()
 
     async def send_batch(self, batch: Batch, _topic: str, *, partition: int) -> "asyncio.Future[None]":
-        return self._producers.fate(partition, batch) if self._is_first else self._producers.take(batch)
+        is_fated = self._is_first or self._producers.always
+        return self._producers.fate(partition, batch) if is_fated else self._producers.take(batch)
 
     async def send(self, _topic: str, value: bytes, **_: Any) -> "asyncio.Future[None]":
         return await self.send_batch(Batch([value]), _topic, partition=0)
@@ -150,3 +153,28 @@ async def test_what_trying_again_does_not_cure_is_raised_and_not_what_it_does(pr
     producers.fate = fate
     with pytest.raises(errors.TopicAuthorizationFailedError):
         await made.publish([outgoing(1), outgoing(2, elsewhere)])
+
+
+async def test_batches_that_are_too_large_for_the_topic_become_smaller_and_an_event_that_is_is_told(
+    producers: Producers,
+) -> None:
+    made = Publisher(prefix="", client={})
+
+    def fate(_partition: int, batch: Batch) -> "asyncio.Future[None]":
+        if len(batch.values) <= 2 and b"13" not in batch.values:
+            return producers.take(batch)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(errors.MessageSizeTooLargeError())
+        return future
+
+    producers.fate = fate
+    producers.always = True
+    with pytest.raises(TooLargeForKafka) as raised:
+        await made.publish([outgoing(number) for number in range(20)], [Record(None, b"letter", [])])
+
+    assert [b"13"] == [event.value for event in raised.value.events]
+    assert {b"letter", *(b"%d" % number for number in range(20) if number != 13)} == set(producers.durable)
+    producers.durable.clear()
+    before = len(producers.made)
+    await made.publish([outgoing(number) for number in range(6)])  # it has learned
+    assert ([b"%d" % number for number in range(6)], before) == (producers.durable, len(producers.made))

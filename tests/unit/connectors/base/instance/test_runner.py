@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,10 +13,12 @@ import pytest
 
 from connectors.base.contract import Ended, Item, Moved, NotConnected, Received, Refused, Site, Unreadable
 from connectors.base.instance import runner as runners
+from connectors.base.instance.events import Outgoing, TooLargeForKafka
 from connectors.base.instance.runner import Crashed, Runner
 from connectors.base.kinds import registry
 from tests.unit.connectors.base.framed import Config, Framed, Reads, kind_of, running, spec
 from tests.unit.connectors.standing import until
+from topics.facts import Record
 from topics.sources import Cursor, State
 
 Use = Callable[[Reads], None]
@@ -734,3 +736,35 @@ async def test_a_variable_that_sources_may_not_name_fails_its_source(scripted: U
 
     assert framed.watched.status.error is not None
     assert "env.T is a variable that sources may not use" in framed.watched.status.error.message
+
+
+async def test_an_event_that_is_too_large_for_the_topic_becomes_a_dead_letter_and_is_acknowledged(
+    scripted: Use,
+) -> None:
+    acked = []
+
+    async def ack() -> None:
+        acked.append(len(framed.broker.letters))
+
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        yield event(1, ack=ack)
+        yield event(2, ack=ack, position=2)
+        await for_ever()
+
+    async def publish(events: Sequence[Outgoing], letters: Sequence[Record]) -> None:
+        refused = [one for one in events if b"id1" in one.value]
+        await framed.broker.publish([one for one in events if one not in refused], letters)
+        if refused:
+            raise TooLargeForKafka(refused)
+
+    scripted(reads)
+    framed = Framed(spec())
+    framed.runner._around = replace(framed.runner._around, publish=publish)
+    async with running(framed):
+        await until(lambda: bool(framed.cursors))
+
+    assert [b"id2" in one.value for one in framed.broker.events] == [True]
+    [letter] = [orjson.loads(one.value) for one in framed.broker.letters]
+    assert (letter["code"], "max.message.bytes" in letter["remedy"]) == ("too_large", True)
+    assert (acked, framed.cursors[-1].position) == ([1, 1], 2)
+    assert (framed.watched.status.events_received, framed.watched.status.dead_letters) == (2, 1)
