@@ -11,12 +11,13 @@ from tests.contract.outside import SECRET, Outside
 from tests.unit.connectors.poll.api import api
 
 INTERVAL_SECONDS: Final = 0.02
-PAGE: Final = 3
 
 
 class Rest(Outside):
     kind = "poll"
     refusal = "401"
+    page = 3
+    """Items of one answer, at most."""
 
     async def open(self) -> None:
         self._lets_in = True
@@ -49,7 +50,7 @@ class Rest(Outside):
         if not self._lets_in or request.headers.get("Authorization") != f"Bearer {SECRET}":
             return web.Response(status=401)
         first = int(request.query.get("from") or int(request.query.get("after") or 0) + 1)
-        page = range(first, min(self.happened, first + PAGE - 1) + 1)
+        page = range(first, min(self.happened, first + self.page - 1) + 1)
         more = {"more": str(page.stop)} if page.stop <= self.happened else {}
         return {"items": [{"n": number} for number in page], **more}
 

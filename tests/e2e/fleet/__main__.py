@@ -93,7 +93,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="for data and logs, kept (default: temporary)")
     options = parser.parse_args()
     console = Console() if sys.stdout.isatty() else Console(width=160)
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # its clients are killed
+    for name in ("websockets", "aiohttp.server"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their clients are killed
     console.print(f"seed {options.seed}: --seed {options.seed} chooses the same blows", highlight=False)
     with tempfile.TemporaryDirectory(prefix="headgate-fleet-") as temporary:
         folder = options.folder or Path(temporary)

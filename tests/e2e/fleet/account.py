@@ -34,6 +34,7 @@ def summary(fleet: Fleet, service: Service, *, absent: Mapping[str, str], about:
         "ended_wrongly": len(fleet.told.wrong),
         "dead_letters": dict(Counter(letter["code"] for letter in letters)),
         "exits_of_processes_not_killed": dict(fleet.exits),
+        "exits_without_broker": dict(fleet.without_broker),
         "positions_fenced": fleet.logged("positions_fenced"),
         "blows": dict(Counter(blow.what for blow in fleet.blows)),
         "seconds_until_next_result": _all_seconds(fleet),

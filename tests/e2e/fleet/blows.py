@@ -17,6 +17,7 @@ from tests.e2e.fleet.told import TOPIC, Told
 from tests.e2e.fleet.world import World
 from tests.e2e.service import Connectors, Gateway, Process, Service, Worker
 from tests.e2e.waiting import until
+from topics.sources import State
 
 FLOW: Final = Path(__file__).with_name("flow.py")
 RECOVERY_SECONDS: Final = 90.0
@@ -24,7 +25,8 @@ FROZEN_SECONDS: Final = 10.0
 """More than the session of 6 s."""
 OVERLAP: Final = 0.4
 """Share of the kills of one process after which the next blow does not wait until its sources have gone on."""
-KILLED: Final = -9
+NO_BROKER: Final = 3
+"""With what a worker ends that has something to write, and no broker to write it to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,9 @@ class Fleet:
         self.blows: list[Blow] = []
         self.exits: Counter[str] = Counter()
         """Exit codes of processes that ended by themselves."""
+        self.without_broker: Counter[str] = Counter()
+        """Those of workers that had something to write while the broker was away: they end with 3, and say so."""
+        self._is_away = False
         self._worker = self._started_worker()
         self._gateway = self._started_gateway() if any(not one.is_listed for one in worlds.values()) else None
         self.members = [self._started(), self._started()]
@@ -104,7 +109,7 @@ class Fleet:
         for number, member in enumerate(self.members):
             if self._ended(member):
                 self.members[number] = self._started()
-        if self._ended(self._worker):
+        if not (self._is_away and not self._worker.alive) and self._ended(self._worker):
             self._worker = self._started_worker()
         if self._gateway is not None and self._ended(self._gateway):
             self._gateway = self._started_gateway()
@@ -224,8 +229,13 @@ class Fleet:
         self.load.broker_goes()
         self._service.kafka.kill()
         self._say(f"the broker is away for {seconds:g} s")
+        self._is_away = True
         self.pass_time(seconds)
         self._service.kafka.start()
+        self._is_away = False
+        if not self._worker.alive and (code := self._worker.ended(1.0)) == NO_BROKER:
+            self.without_broker[f"{self._worker.name}: {code}"] += 1
+            self._worker = self._started_worker()
         at = self._dealt("broker away", self.worlds)
         self.load.broker_is_back()
         self.gone_on(at, self.worlds)
@@ -238,7 +248,7 @@ class Fleet:
         self._say(f"credentials of {name} are revoked")
         self._aside.run(self.worlds[name].revoke())
         self._comes(
-            lambda: self.states().get(name, {}).get("state") in ("failed", "backing_off"),
+            lambda: self.states().get(name, {}).get("state") in (State.FAILED, State.BACKING_OFF),
             f"{name} says that it is not let in",
             lambda: str(self.states().get(name)),
         )

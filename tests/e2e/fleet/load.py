@@ -8,7 +8,7 @@ from tests.e2e.fleet.world import World
 
 
 class Load:
-    """Begins with `start`; `hold` lets no more happen. Each world's rate is `times` as high as its own."""
+    """Begins with `start`; `hold` lets no more happen. Rates of prompt worlds are `times` as high as their own."""
 
     def __init__(self, aside: Aside, worlds: Sequence[World], *, times: float = 1.0) -> None:
         self._aside, self._worlds, self._times = aside, worlds, times
@@ -54,11 +54,10 @@ class Load:
 
     async def _drive(self, world: World) -> None:
         loop = asyncio.get_running_loop()
+        rate = world.per_second * (self._times if world.is_prompt else 1.0)
         due = loop.time()
         while not self._is_held:
-            due = max(
-                due + 1 / (self._times * world.per_second), loop.time() - 1.0
-            )  # what is late is made up for, for a second
+            due = max(due + 1 / rate, loop.time() - 1.0)  # what is late is made up for, for a second
             await asyncio.sleep(max(0.0, due - loop.time()))
             if world.on_kafka:
                 await self._broker.wait()

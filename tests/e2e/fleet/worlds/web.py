@@ -31,6 +31,7 @@ class Items(World, poll.Rest):
     peer = OURS
     per_second = 10.0
     can_revoke = True
+    page = 50
 
     @property
     def options(self) -> Mapping[str, Any]:
