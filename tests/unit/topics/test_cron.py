@@ -67,7 +67,12 @@ def test_fields_names_ranges_steps_and_aliases(text: str, expected: list[str]) -
         ("0 30 2 * * *", BERLIN, "2026-03-28T02:30+01:00", ["03-29T03:00:00+02:00", "03-30T02:30:00+02:00"]),
         ("15 2 * * *", LORD_HOWE, "2026-10-03T02:15+10:30", ["10-04T02:30:00+11:00", "10-05T02:15:00+11:00"]),
         ("30 0 * * *", "America/Havana", "2026-03-07T00:30-05:00", ["03-08T01:00:00-04:00", "03-09T00:30:00-04:00"]),
+        ("30 0 * * *", "Asia/Beirut", "2026-03-28T00:30+02:00", ["03-29T01:00:00+03:00", "03-30T00:30:00+03:00"]),
+        ("0 0 * * *", "America/Sao_Paulo", "2017-10-14T00:00-03:00", ["10-15T01:00:00-02:00", "10-16T00:00:00-02:00"]),
         # What goes by elapsed time has nothing there.
+        ("* 0 * * 7", "America/Havana", "2026-03-07T23:29-05:00", ["03-15T00:00:00-04:00"]),
+        ("* 0 28 * *", "Asia/Beirut", "2010-03-09T06:46+02:00", ["04-28T00:00:00+03:00"]),
+        ("* 0 * * 7", "America/Sao_Paulo", "2010-10-12T13:49-03:00", ["10-24T00:00:00-02:00"]),
         ("*/30 * * * *", NEW_YORK, "2026-03-08T01:20-05:00", ["03-08T01:30:00-05:00", "03-08T03:00:00-04:00"]),
         ("30 * * * *", NEW_YORK, "2026-03-08T01:20-05:00", ["03-08T01:30:00-05:00", "03-08T03:30:00-04:00"]),
         ("* 2 * * *", NEW_YORK, "2026-03-07T02:59-05:00", ["03-09T02:00:00-04:00"]),
@@ -76,6 +81,9 @@ def test_fields_names_ranges_steps_and_aliases(text: str, expected: list[str]) -
         ("30 1 * * *", NEW_YORK, "2026-11-01T01:10-05:00", ["11-02T01:30:00-05:00"]),
         ("30 2 * * *", BERLIN, "2026-10-24T02:30+02:00", ["10-25T02:30:00+02:00", "10-26T02:30:00+01:00"]),
         ("45 1 * * *", LORD_HOWE, "2026-04-04T01:45+11:00", ["04-05T01:45:00+11:00", "04-06T01:45:00+10:30"]),
+        ("5 23 * * *", "Asia/Beirut", "2010-10-30T23:04+03:00", ["10-30T23:05:00+03:00", "10-31T23:05:00+02:00"]),
+        ("5 23 * * *", "Asia/Beirut", "2010-10-30T23:04+02:00", ["10-31T23:05:00+02:00"]),
+        ("30 0 * * *", "America/Havana", "2026-11-01T00:10-04:00", ["11-01T00:30:00-04:00", "11-02T00:30:00-05:00"]),
         # And what goes by elapsed time is due in both.
         (
             "*/30 * * * *",
@@ -94,6 +102,12 @@ def test_fields_names_ranges_steps_and_aliases(text: str, expected: list[str]) -
             LORD_HOWE,
             "2026-04-05T01:40+11:00",
             ["04-05T01:45:00+11:00", "04-05T01:30:00+10:30", "04-05T01:45:00+10:30", "04-05T02:00:00+10:30"],
+        ),
+        (
+            "*/30 23 * * *",
+            "Asia/Beirut",
+            "2010-10-30T22:59+03:00",
+            ["10-30T23:00:00+03:00", "10-30T23:30:00+03:00", "10-30T23:00:00+02:00", "10-30T23:30:00+02:00"],
         ),
         ("0 12 * * *", "Asia/Kolkata", "2026-06-01T12:00+05:30", ["06-02T12:00:00+05:30"]),
     ],
@@ -200,9 +214,12 @@ def field(least: int, most: int) -> st.SearchStrategy[str]:
 
 
 FIVE = st.tuples(field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0, 7)).map(" ".join)
-# cronsim misses instants where clocks change by half an hour; the table above has that zone.
-ZONES = st.sampled_from(
-    ["UTC", NEW_YORK, BERLIN, "Asia/Kolkata", "America/Sao_Paulo", "America/Havana", "Asia/Beirut", "Africa/Casablanca"]
+# cronsim is wrong where clocks change by half an hour, and where midnight itself is skipped or comes twice: of an hour
+# that is not there it makes the next one ("* 0 * * *" at 01:00), and it goes back into one that was. The table above
+# has the answers for such zones, of which there is none here; the other tests have them.
+OTHERS = st.sampled_from(["UTC", NEW_YORK, BERLIN, "Asia/Kolkata", "Africa/Casablanca"])
+ZONES = st.one_of(
+    OTHERS, st.sampled_from(["America/Sao_Paulo", "America/Havana", "Asia/Beirut", "Australia/Lord_Howe"])
 )
 # Near changes of the clock in both halves of the year, and anywhere.
 INSTANTS = st.one_of(
@@ -213,7 +230,7 @@ INSTANTS = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
-@given(FIVE, ZONES, INSTANTS)
+@given(FIVE, OTHERS, INSTANTS)
 def test_it_is_due_when_another_reader_of_cron_says_so(text: str, zone: str, at: int) -> None:
     try:
         cron = parse(text, zone)
