@@ -271,7 +271,8 @@ class Sources(Protocol):
     ) -> Awaitable[dict[str, Any]]:
         """Set up a source (by default under an id derived from run and key), wait until it is connected or has failed.
 
-        Returns `{id, kind, status, connectedAt, error}`; after `timeout` the status is `starting`, and it goes on.
+        Returns `{id, kind, status, connectedAt, error}`; after `timeout` the status is what its owner said last, such
+        as `backing off` (`starting` where nobody has said anything), and it goes on.
         Raises StepError for the id of a source that a file has set up.
         """
         ...

@@ -235,6 +235,17 @@ def message_of(value: bytes) -> Message:
     return Message(id=found["id"], source=found["source"], body=found["body"], expires_ms=expires_ms)
 
 
+WEBHOOK: Final = "webhook"
+"""The kind that the gateway receives."""
+WEBHOOKS: Final = "/webhooks/"
+"""What the paths of all webhooks begin with."""
+
+
+def webhook_path(spec: Spec) -> str | None:
+    """Return where the gateway receives a source, None for one that is read."""
+    return f"{WEBHOOKS}{spec.options.get('provider')}/{spec.id}" if spec.kind == WEBHOOK else None
+
+
 def state_topic(instance_id: str) -> str:
     """Return the logical topic on which the owner of a source that a run has set up says how it is."""
     return f"{reserved.SOURCES}{instance_id}"

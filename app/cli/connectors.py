@@ -1,5 +1,6 @@
 """Run sources such as feeds, sockets and timers, and show how they are."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,16 @@ class _FilesOrCommand(click.Group):
             return super().resolve_command(ctx, args)
         return "run", self.commands["run"], args
 
+    def _check(self, ctx: click.Context, first: str) -> None:
+        """Raise UsageError for a first argument that is no file and nearly a command."""
+        near = get_close_matches(first, self.commands, n=1)
+        if near and not first.startswith("-") and not Path(first).exists():
+            raise click.UsageError(f"There is no command and no file {first!r}. Did you mean {near[0]!r}?", ctx)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in self.get_help_option_names(ctx)):
+            if args:
+                self._check(ctx, args[0])
             args = ["run", *args]
         return super().parse_args(ctx, args)
 

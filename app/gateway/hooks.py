@@ -22,10 +22,10 @@ from connectors.base.metrics import SourceMetrics
 from connectors.base.texts import secrets
 from connectors.base.texts.filters import FilterError
 from connectors.base.texts.templates import TemplateError
-from topics.sources import Spec, State, Status
+from topics.sources import WEBHOOK, WEBHOOKS, Spec, State, Status, webhook_path
 
-KIND: Final = "webhook"
-PREFIX: Final = "/webhooks/"
+KIND: Final = WEBHOOK
+PREFIX: Final = WEBHOOKS
 AGAIN_SECONDS: Final = 10.0
 """How often secrets in files are read anew, and what could not be made is tried again."""
 
@@ -76,7 +76,7 @@ class Hook:
     @property
     def path(self) -> str:
         """Where it is called."""
-        return f"{PREFIX}{self.provider}/{self.spec.id}"
+        return str(webhook_path(self.spec))
 
     def made(self) -> Made | None:
         """Return what it is received with, None while it cannot be made."""

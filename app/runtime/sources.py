@@ -6,6 +6,7 @@ connectors answer. What a source emits is in the log, so nothing is lost between
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from topics.sources import (
 CONNECT_SECONDS: Final = 30.0
 SEND_SECONDS: Final = 30.0
 _OWN_ID: Final = re.compile(r"\{\{\s*source\.id\s*\}\}")
+_STATES: Final = frozenset(state.value for state in State)
 _SETTLED: Final = frozenset({State.CONNECTED.value, State.FAILED.value, State.PAUSED.value})
 
 
@@ -71,19 +73,28 @@ class Sources:
                 (Record("triggers", None, record.key, record.value, tuple(record.headers)),),
             )
 
-        def told(event: Event[Any] | None) -> dict[str, Any]:
-            late = {
-                "message": f"it has not connected in time: `headgate connectors status {instance_id}` says how it is"
-            }
-            status = {"error": late} if event is None else event.data
+        states = self._attempt.limits.source_states
+
+        def look() -> dict[str, Any]:
+            """How it is, as its owner said last: the wait takes only what is settled."""
+            return next((dict(one) for one in states() if one.get("id") == instance_id), {})
+
+        def told(event: Event[Any] | None, last: Mapping[str, Any] = {}) -> dict[str, Any]:
+            status = last if event is None else event.data
             error = status.get("error") or {}
+            late = f"it has not connected in time: `headgate connectors status {instance_id}` says how it is"
+            state = status.get("state")
             return {
                 "id": instance_id,
                 "kind": kind,
-                "status": status.get("state", State.STARTING.value),
+                "status": state if state in _STATES else State.STARTING.value,
                 "connectedAt": status.get("connected_at"),
-                "error": error.get("message"),
+                "error": error.get("message") or (late if event is None else None),
             }
+
+        def missed() -> Any:
+            looking = self._steps.run(f"{key}:last", look)
+            return told(None, looking) if self._attempt.plain else _later(looking, partial(told, None))
 
         def is_settled(event: Event[Any]) -> bool:
             return isinstance(event.data, dict) and event.data.get("state") in _SETTLED
@@ -96,7 +107,8 @@ class Sources:
         self._connected.add(instance_id)
 
         def ask() -> Any:
-            return self._then(self._note(key, f"connect kind={kind!r} id={instance_id!r}", make), wait, told)
+            note = self._note(key, f"connect kind={kind!r} id={instance_id!r}", make)
+            return self._then(note, wait, told, missed)
 
         return ask() if id is None else self._unless_taken(key, instance_id, ask)
 
@@ -152,10 +164,11 @@ class Sources:
                 (Record("actions", None, record.key, record.value, tuple(record.headers)),),
             )
 
-        def told(event: Event[Any] | None) -> Any:
-            if event is None:
-                late = f"source {instance_id!r} did not say in time that it has sent it"
-                raise StepError(key, "SendTimeout", f"{late}: `headgate connectors status` says how it is")
+        def missed() -> Any:
+            late = f"source {instance_id!r} did not say in time that it has sent it"
+            raise StepError(key, "SendTimeout", f"{late}: `headgate connectors status` says how it is")
+
+        def told(event: Event[Any]) -> Any:
             if event.data.get("status") != "sent":
                 raise StepError(key, "SendFailed", str(event.data.get("error")))
             return event.data.get("reply")
@@ -165,7 +178,7 @@ class Sources:
             longest = spans.span_ms(timeout, "timeout") / 1000 + 10
             return self._steps.wait_for_event(f"{key}:sent", sent_topic(message_id), longest, event_key=instance_id)
 
-        return self._then(self._note(key, f"send id={instance_id!r}", make), wait, told)
+        return self._then(self._note(key, f"send id={instance_id!r}", make), wait, told, missed)
 
     def disconnect(self, key: str, id: str) -> Any:  # noqa: A002 as in files of sources
         instance_id = self._checked(key, id)
@@ -230,15 +243,17 @@ class Sources:
 
         return self._attempt.ask(key, Kind.NOTE, about, make, decode)
 
-    def _then(self, first: Any, wait: Callable[[], Any], told: Callable[[Event[Any] | None], Any]) -> Any:
-        """Wait after the first step, and tell what came; None where the time was over."""
+    def _then(
+        self, first: Any, wait: Callable[[], Any], told: Callable[[Event[Any]], Any], missed: Callable[[], Any]
+    ) -> Any:
+        """Wait after the first step, and tell what came, or what is to be told where the time was over."""
         if self._attempt.plain:
             try:
                 event = wait()
             except EventTimeout:
-                event = None
+                return missed()
             return told(event)
-        return _both(first, wait, told)
+        return _both(first, wait, told, missed)
 
     def _spec(self, key: str, kind: Any, instance_id: str, options: Any, given: Any, reconnect: Any) -> Spec:
         from connectors.base.kinds import declared  # with what the kinds need: for those that use it
@@ -277,13 +292,22 @@ class Sources:
         return checked_text(given, f"the id of the source of step {key!r}")
 
 
-async def _both(first: Awaitable[Any], wait: Callable[[], Any], told: Callable[[Event[Any] | None], Any]) -> Any:
+async def _both(
+    first: Awaitable[Any], wait: Callable[[], Any], told: Callable[[Event[Any]], Any], missed: Callable[[], Any]
+) -> Any:
     await first
     try:
         event = await wait()
     except EventTimeout:
         event = None
-    return told(event)
+    if event is not None:
+        return told(event)
+    late = missed()
+    return await late if isinstance(late, Awaitable) else late
+
+
+async def _later(looking: Awaitable[Any], told: Callable[[Any], Any]) -> Any:
+    return told(await looking)
 
 
 def _is_within(topic: str, instance_id: str) -> bool:

@@ -15,7 +15,7 @@ from app.kafka.admin import Admin, AdminError
 from app.settings import KafkaSettings
 from connectors.base.kinds import registry
 from topics import catalog
-from topics.sources import Spec, State, Unsuitable, spec_of
+from topics.sources import Spec, State, Unsuitable, spec_of, webhook_path
 
 _LIVE: Final = (State.STARTING, State.CONNECTED, State.BACKING_OFF)
 """States that are true only as long as somebody runs the source."""
@@ -52,6 +52,8 @@ class Listed:
     def record(self) -> dict[str, Any]:
         """As JSON shows it."""
         first = {"id": self.id, "kind": self.kind, "state": self.state, "origin": self.spec.origin}
+        if (path := webhook_path(self.spec)) is not None:
+            first["path"] = path
         return first | {name: value for name, value in self.status.items() if name not in first}
 
 
@@ -104,7 +106,7 @@ def _remark(spec: Spec, status: Mapping[str, Any], *, unattended: bool) -> str:
     if not status:
         return _why_silent(spec)
     dead = status.get("dead_letters")
-    return f"{dead} dead letters: `headgate tail dlq`" if dead else ""
+    return f"{dead} dead letters: `headgate tail dlq`" if dead else webhook_path(spec) or ""
 
 
 def _is_received(spec: Spec) -> bool:
@@ -117,7 +119,7 @@ def _is_received(spec: Spec) -> bool:
 
 def _why_silent(spec: Spec) -> str:
     if _is_received(spec):
-        return "received by the gateway"
+        return f"received by the gateway at {webhook_path(spec)}"
     try:
         registry.load(spec.kind)
     except registry.UnknownKind as error:

@@ -58,12 +58,14 @@ def test_status_says_how_each_source_is(run: Run, kafka: EmbeddedKafka, kafka_pr
         error=problem,
     )
     write(kafka, kafka_prefix, Spec(id="bad", kind="rss", origin="file a.yaml"), status)
-    write(kafka, kafka_prefix, Spec(id="hook", kind="webhook"))
+    write(kafka, kafka_prefix, Spec(id="hook", kind="webhook", options={"provider": "token"}))
     write(kafka, kafka_prefix, Spec(id="new", kind="cron"))
 
     table = run("connectors", "status", code=1)
     assert "HTTP 401" in table
-    assert "received by the gateway" in table
+    assert "received by the gateway at /webhooks/token/hook" in table
+    [hook] = [orjson.loads(line) for line in run("connectors", "status", "hook", "--json").splitlines()]
+    assert hook["path"] == "/webhooks/token/hook"
     assert "start `headgate connectors`" in table
     lines = [orjson.loads(line) for line in run("connectors", "status", "bad", "--json", code=1).splitlines()]
     assert [("bad", "failed", 7, "file a.yaml", "c0")] == [
@@ -126,6 +128,13 @@ def test_a_file_that_cannot_be_followed_is_refused_before_anything_starts(run: R
 
     assert "did you mean 'schedule'?" in run("connectors", str(file), code=2)
     assert "cannot be read" in run("connectors", str(tmp_path / "none.yaml"), code=2)
+
+
+def test_a_command_that_is_misspelt_is_not_taken_for_a_file(run: Run, tmp_path: Path) -> None:
+    assert "There is no command and no file 'statuss'. Did you mean 'status'?" in run("connectors", "statuss", code=2)
+    assert "none.yaml: it cannot be read" in run("connectors", "none.yaml", code=2)
+    (tmp_path / "status2").write_text("sources: 5")
+    assert "no list `sources:`" in run("connectors", str(tmp_path / "status2"), code=2)
 
 
 async def test_files_are_reconciled_with_what_is_set_up(

@@ -3,7 +3,7 @@
 import asyncio
 from hashlib import blake2b
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -317,3 +317,20 @@ def test_a_source_that_the_run_has_set_up_needs_no_look() -> None:
     done.clear()
 
     assert (sources.wait("w", "bot"), done) == ("bot/*", ["w"])
+
+
+def test_a_source_that_has_not_connected_in_time_is_as_its_owner_said_last() -> None:
+    sources, done = waiting()
+    error = {"message": "HTTP 503"}
+    ours = {"id": "clock", "origin": "run w:1"}
+    there: list[dict[str, Any]] = [
+        {"id": "other", "state": "failed"},
+        ours | {"state": "backing off", "error": error},
+    ]
+    cast("Any", sources._attempt.limits).source_states = lambda: there
+    told = sources.connect("c", "cron", id="clock", options=TICKING)
+
+    expected = {"id": "clock", "kind": "cron", "status": "backing off", "connectedAt": None, "error": "HTTP 503"}
+    assert (expected, ["c:look", "c", "c:state", "c:last"]) == (told, done)
+    there[1] = ours | {"state": "unknown"}
+    assert sources.connect("d", "cron", id="clock", options=TICKING)["status"] == "starting"
