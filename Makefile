@@ -4,7 +4,7 @@ VENV  := .venv/bin
 SEEDS ?= 20000
 KILLS ?= 30
 UV    ?= uv
-PEERS := $(or $(HEADGATE_PEERS),$(CURDIR)/.venv-connector-peers)
+PEERS := $(or $(CONNECTOR_PEERS),$(CURDIR)/.venv-connector-peers)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test lint types check simulate chaos fleet fuzz test-peers bench docs lock lock-jars clean
 
@@ -25,7 +25,7 @@ test: check ## all checks and all tests
 	@$(VENV)/python -m pytest $(ARGS)
 
 test-peers: .venv/.installed-dev ## connectors against programs of others: installs them, says what cannot be had
-	@tools/connector_peers.sh system && HEADGATE_PEERS=$(PEERS) HEADGATE_FEED_CORPUS=$(PEERS)/feeds/tests \
+	@tools/connector_peers.sh system && CONNECTOR_PEERS=$(PEERS) FEED_CORPUS=$(PEERS)/feeds/tests \
 	$(VENV)/python -m pytest tests/peers $(ARGS)
 
 check: lint types ## ruff, mypy, import contracts
@@ -43,7 +43,7 @@ chaos: .venv/.installed-dev ## kill -9 of workers and broker under load, also at
 	@$(VENV)/python -m tests.e2e.chaos $(if $(MINUTES),--minutes $(MINUTES),--kills $(KILLS)) $(ARGS)
 
 fleet: .venv/.installed-dev ## kill -9 of processes of connectors of all kinds, frozen owners, a broker away; MINUTES=3
-	@HEADGATE_PEERS=$(PEERS) $(VENV)/python -m tests.e2e.fleet --minutes $(or $(MINUTES),3) $(ARGS)
+	@CONNECTOR_PEERS=$(PEERS) $(VENV)/python -m tests.e2e.fleet --minutes $(or $(MINUTES),3) $(ARGS)
 
 fuzz: .venv/.installed-dev ## hostile inputs for all parsers of what strangers send; COUNT=1000000 SEED=1 ARGS="--only sse"
 	@$(VENV)/python -m tests.fuzz --count $(or $(COUNT),1000000) --seed $(or $(SEED),1) $(ARGS)

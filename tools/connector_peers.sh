@@ -4,12 +4,12 @@
 #                              feedparser's corpus of feeds
 #   connector_peers.sh system  also redis-server, nginx and PostgreSQL, from Debian's packages, where that can be done
 #   connector_peers.sh lock    pins them anew
-# HEADGATE_PEERS names another folder. Their pins (botocore, pydantic) are not ours: hence an environment of their own.
+# CONNECTOR_PEERS names another folder. Their pins (botocore, pydantic) are not ours: hence an environment of their own.
 # What cannot be had is said; the tests that need it are skipped.
 set -eu
 cd "$(dirname "$0")/.."
 lock=requirements-connector-peers
-home=${HEADGATE_PEERS:-.venv-connector-peers}
+home=${CONNECTOR_PEERS:-.venv-connector-peers}
 pstest=tests/peers/pstest
 npm=tests/peers/npm
 

@@ -1,4 +1,4 @@
-"""Programs that others wrote, laid down by `tools/connector_peers.sh`; HEADGATE_PEERS names another folder of them."""
+"""Programs that others wrote, laid down by `tools/connector_peers.sh`; CONNECTOR_PEERS names another folder of them."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PEERS: Final = Path(os.environ.get("HEADGATE_PEERS") or ROOT / ".venv-connector-peers")
+PEERS: Final = Path(os.environ.get("CONNECTOR_PEERS") or ROOT / ".venv-connector-peers")
 
 
 def needs(name: str) -> pytest.MarkDecorator:

@@ -1,7 +1,7 @@
 """feedparser's own corpus: every feed in it has ids that stay, and becomes data that is JSON of a bounded size.
 
 The corpus is in feedparser's source archive, folder `tests` (`pip download --no-binary :all: --no-deps feedparser`);
-HEADGATE_FEED_CORPUS names where that lies.
+FEED_CORPUS names where that lies.
 """
 
 import os
@@ -17,14 +17,14 @@ from connectors.rss import markup, reader
 from connectors.rss.entries import Entry, Feed, NotAFeed
 from connectors.rss.memory import Memory
 
-CORPUS: Final = Path(os.environ.get("HEADGATE_FEED_CORPUS", ""))
+CORPUS: Final = Path(os.environ.get("FEED_CORPUS", ""))
 FOLDERS: Final = {"wellformed": 1_500, "illformed": 15, "encoding": 150, "entities": 200}
 """With the fewest files that are there."""
 BROKEN_AT_MOST: Final = {"wellformed": 0.05, "illformed": 1.0, "encoding": 0.9, "entities": 1.0}
 
 pytestmark = pytest.mark.skipif(
-    "HEADGATE_FEED_CORPUS" not in os.environ,
-    reason="HEADGATE_FEED_CORPUS does not name the folder `tests` of feedparser's source archive",
+    "FEED_CORPUS" not in os.environ,
+    reason="FEED_CORPUS does not name the folder `tests` of feedparser's source archive",
 )
 
 
