@@ -213,7 +213,8 @@ class Owner:
             if said.spec is None:
                 continue
             if name in self._running:
-                self._running[name][0].asked(said.spec, said.offset)
+                if self._is_as_wanted(name):  # else its change has come while others were ended: it is next
+                    self._running[name][0].asked(said.spec, said.offset)
             elif _is_run(said.spec):
                 self._begin(said.spec, said.offset, positions)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -193,6 +193,36 @@ async def test_who_asks_for_a_source_that_runs_already_is_told_anew(owned: Calla
 
     assert runs(made)["src"] is runner
     assert (runner.spec.origin, runner.asked_at, runner.watched.changed) == ("run two", 8, True)
+
+
+async def test_a_change_that_comes_while_another_source_is_ended_is_not_passed_over(
+    owned: Callable[..., Owned], scripted: Callable[[Reads], None]
+) -> None:
+    """As when a file with several changes is taken over: each is a record."""
+
+    async def telling(site: Site, _: int) -> AsyncIterator[Item]:
+        site.connected()
+        try:
+            yield Received(id="1", event_type="t", data=None, position=1)
+            await asyncio.get_running_loop().create_future()
+        finally:
+            if site.instance_id == "src" and runs(made)["src"].spec.topic is None:
+                made.owner.read([said(3, replace(other, topic="changed/too"))])
+
+    scripted(telling)
+    other = replace(spec(), id="other")
+    made = owned()
+    made.owner.read([said(0, spec()), said(1, other)])
+    made.owner.caught_up()
+    await settle()
+    first = runs(made)
+    made.owner.read([said(2, spec(topic="changed"))])
+    await settle()
+    await settle()
+
+    now = runs(made)
+    assert {"src": "changed", "other": "changed/too"} == {name: one.spec.topic for name, one in now.items()}
+    assert [now[name] is not first[name] for name in ("src", "other")] == [True, True]
 
 
 async def test_a_source_that_something_in_it_has_cancelled_is_not_dead_in_silence(owned: Callable[..., Owned]) -> None:
