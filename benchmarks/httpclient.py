@@ -20,6 +20,7 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._body = b""
         self._answered: Answered | None = None
+        self.closed = asyncio.Event()
 
     def ask(self, request: bytes, answered: Answered) -> None:
         """Send a request; `answered` gets status and body, status 0 when the connection was lost."""
@@ -42,6 +43,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
+        self.closed.set()
         answered, self._answered = self._answered, None
         if answered is not None:
             answered(0, repr(exc).encode())
@@ -66,6 +68,7 @@ class Pool:
         self._host, self._port, self._size = host, port, size
         self._free: list[Connection] = []
         self._line: list[tuple[bytes, Answered]] = []
+        self._opening: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Open all connections, once somebody listens: none is opened while time is taken."""
@@ -82,11 +85,21 @@ class Pool:
             self._free.append(connection)
 
     def ask(self, request: bytes, answered: Answered) -> None:
-        """Send a request at once if a connection is free."""
-        if self._free:
-            self._free.pop().ask(request, answered)
-        else:
-            self._line.append((request, answered))
+        """Send a request at once if a connection is free; one that the server has closed while it was is replaced."""
+        while self._free:
+            connection = self._free.pop()
+            if not connection.closed.is_set():
+                connection.ask(request, answered)
+                return
+            task = asyncio.create_task(self._open_one())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+        self._line.append((request, answered))
+
+    async def _open_one(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(self._release), self._host, self._port)
+        self._release(connection)
 
     def close(self) -> None:
         """Close what is free."""

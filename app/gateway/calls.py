@@ -21,6 +21,9 @@ from app.kafka.producer import MaybeAccepted, NotAccepted
 from topics import codec, fields, keys, reserved
 from topics.malformed import Malformed
 
+ROUTE: Final = "/api/v1/workflows/{workflow_id}/call"
+_BEFORE, _AFTER = ROUTE.split("{workflow_id}")
+USUAL_WAIT: Final = "10s"
 LONGEST_SECONDS: Final = 60.0
 SOURCE: Final = "headgate/gateway"
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?", re.ASCII)
@@ -46,8 +49,16 @@ class Answers(Protocol):
         ...
 
 
+def workflow_of(path: str) -> str | None:
+    """Return the workflow that a request on `path` calls, None where it calls none."""
+    if path.startswith(_BEFORE) and path.endswith(_AFTER):
+        workflow_id = path[len(_BEFORE) : -len(_AFTER)]
+        return workflow_id if workflow_id and "/" not in workflow_id else None
+    return None
+
+
 @router.post(
-    "/api/v1/workflows/{workflow_id}/call",
+    ROUTE,
     status_code=200,
     responses={200: {"model": schemas.Result}, 202: {"model": schemas.Started}, **schemas.CALL_ERRORS},
 )
@@ -56,7 +67,7 @@ async def call_workflow(
     workflow_id: str,
     wait: Annotated[
         str, Query(description="How long to wait for the result: 500ms, 10s, 1m; 0 for not at all.")
-    ] = "10s",
+    ] = USUAL_WAIT,
 ) -> Response:
     """Start a run with the body as its event's data, and answer with its result, or with its address when that takes
     longer. Equal Idempotency-Keys are one run.

@@ -1,7 +1,7 @@
 """The gateway as one ASGI application, and the server that runs it.
 
-A request passes the entrance (how many at once, who asks, how long it took), then the event route, that of webhooks or
-FastAPI.
+A request passes the entrance (how many at once, who asks, how long it took), then the routes of events, webhooks and
+calls, or FastAPI.
 `app.wiring.gateway` builds and serves it; `headgate dev` does so through the same function.
 """
 
@@ -176,6 +176,12 @@ class Entrance:
                 await self._endpoint(scope, receive, noted)
             elif path.startswith(hooks.PREFIX):
                 await self._called(scope, receive, noted)
+            elif scope["method"] == "POST" and (workflow_id := calls.workflow_of(path)) is not None:
+                scope["app"] = self.api
+                request = Request(scope, receive)
+                wait = request.query_params.get("wait", calls.USUAL_WAIT)
+                response = await calls.call_workflow(request, workflow_id, wait)
+                await response(scope, receive, noted)
             else:
                 await self.api(scope, receive, noted)
         except Problem as problem:
@@ -216,6 +222,8 @@ def _route(scope: Scope, path: str) -> str:
         return path
     if path.startswith(hooks.PREFIX):
         return webhooks.ROUTE
+    if scope["method"] == "POST" and calls.workflow_of(path) is not None:
+        return calls.ROUTE
     return str(getattr(scope.get("route"), "path", "other"))
 
 

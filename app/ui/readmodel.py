@@ -37,6 +37,8 @@ TRIM_EVERY: Final = 5_000
 """Records between two looks at what is too old or too much; with large ones an eighth of the bound on bytes."""
 PACED_FROM: Final = 500
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
+GATHER_SECONDS: Final = 0.05
+"""After a smaller one the next may gather: to fetch and write records one by one costs more than all else here."""
 
 log = logs.get(__name__)
 Answer = TypeVar("Answer")
@@ -160,8 +162,8 @@ class ReadModel:
         async def take(records: Sequence[Record]) -> None:
             started = time.monotonic()
             await self._write(lambda: self._take(source, records))
-            if len(records) >= PACED_FROM:
-                await asyncio.sleep(time.monotonic() - started)
+            paced = len(records) >= PACED_FROM
+            await asyncio.sleep(time.monotonic() - started if paced else GATHER_SECONDS)
 
         return take
 

@@ -70,3 +70,20 @@ async def test_a_lost_connection_is_an_answer_with_status_zero() -> None:
     async with _pool(cut, size=1) as (pool, port):
         pool.ask(httpclient.post("127.0.0.1", port, "/", "", b"{}"), lambda status, _: lost.set_result(status))
         assert await asyncio.wait_for(lost, 5) == 0
+
+
+async def test_a_connection_that_the_server_closed_while_it_was_free_is_replaced() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")  # and closes
+
+    async with _pool(once, size=1) as (pool, port):
+        for _ in range(3):
+            answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+            def take(status: int, _body: bytes, answered: asyncio.Future[int] = answered) -> None:
+                answered.set_result(status)
+
+            pool.ask(httpclient.post("127.0.0.1", port, "/", "", b""), take)
+            assert await answered == 200
+            await pool._free[0].closed.wait()

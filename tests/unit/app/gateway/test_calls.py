@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from app.gateway import server
+from app.gateway import calls, server
 from app.gateway.limits import MOST_WAITING
 from app.kafka.producer import MaybeAccepted, NotAccepted
 from app.settings import GatewaySettings
@@ -286,3 +286,18 @@ async def test_calls_that_wait_when_the_gateway_stops_are_told_their_runs(
             answer = await asked
         assert answer.status_code == 202
         assert answer.json()["run_id"] == keys.run_id("charge", keys.digest_of(decoded(served)))
+
+
+@pytest.mark.parametrize(
+    ("path", "workflow_id"),
+    [
+        ("/api/v1/workflows/charge/call", "charge"),
+        ("/api/v1/workflows/call/call", "call"),
+        ("/api/v1/workflows//call", None),
+        ("/api/v1/workflows/call", None),
+        ("/api/v1/workflows/a/b/call", None),
+        ("/api/v1/workflows/charge/calls", None),
+    ],
+)
+def test_a_path_calls_a_workflow_or_none(path: str, workflow_id: str | None) -> None:
+    assert calls.workflow_of(path) == workflow_id
