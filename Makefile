@@ -6,7 +6,7 @@ KILLS ?= 30
 UV    ?= uv
 PEERS := $(or $(CONNECTOR_PEERS),$(CURDIR)/.venv-connector-peers)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint types check simulate chaos fleet fuzz test-peers bench docs lock lock-jars clean
+.PHONY: help setup demo dev test lint types check simulate chaos fleet fuzz peers test-peers bench docs lock lock-jars clean
 
 help: ## this list
 	@if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; fi; \
@@ -23,6 +23,9 @@ dev: setup ## headgate dev on examples/webshop; PATHS=… for other workflows
 
 test: check ## all checks and all tests
 	@$(VENV)/python -m pytest $(ARGS)
+
+peers: .venv/.installed-dev ## what connectors are tested against of others, as far as package registries have it
+	@tools/connector_peers.sh
 
 test-peers: .venv/.installed-dev ## connectors against programs of others: installs them, says what cannot be had
 	@tools/connector_peers.sh system && CONNECTOR_PEERS=$(PEERS) FEED_CORPUS=$(PEERS)/feeds/tests \
