@@ -77,6 +77,7 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/kafka/journal.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
     "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),
     "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),
+    "app/kafka/outward.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/runtime/limits.py": ("values without behaviour", "tests/unit/app/runtime/test_attempt.py"),
     "app/ui/file.py": ("opened by the read model", "tests/unit/app/ui/test_readmodel.py"),

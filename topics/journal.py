@@ -73,6 +73,10 @@ def out_key(slot: int) -> bytes:
     return b"out:%d" % slot
 
 
+def parked_key(number: int) -> bytes:
+    return b"parked:%d" % number
+
+
 def ids_key(slot: int) -> bytes:
     return b"ids:%d" % slot
 

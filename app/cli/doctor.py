@@ -140,6 +140,18 @@ def _topics(target: "Cluster") -> Iterator[Finding]:
             yield Finding(mark=Mark.WARN, check="topics", fact=fact, remedy=remedy)
 
 
+def _answers(target: "Cluster") -> Iterator[Finding]:
+    """Whether topics of others can be written to, where runs may send; nothing where they can."""
+    from app.wiring import limits
+
+    allowed = limits.of_partition(target.settings).reply_allowed
+    for name, numbers in sorted(target.admin.leaderless().items()):
+        if allowed(name):
+            fact = f"{name}: nobody leads partitions {_listed(numbers)}; what runs send there waits in their journals"
+            remedy = "Bring back the brokers that hold these copies; it is sent again until it is there"
+            yield Finding(mark=Mark.WARN, check="topics", fact=fact, remedy=remedy)
+
+
 def _clock(target: "Cluster") -> Iterator[Finding]:
     from topics import catalog
 
@@ -297,7 +309,7 @@ def _sources(target: "Cluster") -> Iterator[Finding]:
         yield Finding(mark=Mark.OK, check="sources", fact=fact)
 
 
-CHECKS: Final = (_kafka, _topics, _transactions, _clock, _workers, _workflows, _sources, _gateway)
+CHECKS: Final = (_kafka, _topics, _answers, _transactions, _clock, _workers, _workflows, _sources, _gateway)
 
 
 def _lag(target: "Cluster") -> dict[str, dict[int, int]]:

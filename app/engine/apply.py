@@ -16,7 +16,7 @@ from app.engine.tables import timers
 from app.engine.tables.state import Held, State, Timer
 from app.engine.values import errors
 from app.engine.waits import flushes, interests, lookbacks, waits
-from topics import keys
+from topics import journal, keys
 from topics.commands import Command
 from topics.reserved import PREFIX
 
@@ -150,6 +150,18 @@ def mark_delivered(state: State, given: inputs.Delivered) -> None:
     state.delivered = max(state.delivered, given.round)
     state.results_end = given.results_end
     state.runs_end = given.runs_end
+    if given.parked:  # journaled by the append that marks their rounds
+        state.parked.update(given.parked)
+        state.fresh_parked.update(given.parked)
+        state.changed = True
+
+
+def _unparked(state: State, given: inputs.Unparked, _effects: Effects) -> None:
+    for number in given.numbers:
+        del state.parked[number]
+        if state.fresh_parked.pop(number, None) is None:
+            state.removed.append(journal.parked_key(number))
+            state.changed = True
 
 
 def _time_passed(_state: State, _given: inputs.TimePassed, _effects: Effects) -> None:
@@ -170,6 +182,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.BodiesRead: waking.bodies_read,
     inputs.RunsRead: waking.runs_read,
     inputs.Delivered: _delivered,
+    inputs.Unparked: _unparked,
     inputs.LookedBack: lambda state, given, _: lookbacks.looked_back(state, given),
     inputs.CaughtUp: lambda state, given, _: flushes.caught_up(state, given),
 }

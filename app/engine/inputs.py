@@ -156,6 +156,15 @@ class Delivered:
     round: int
     results_end: int
     runs_end: int
+    parked: Mapping[int, Record] = field(default_factory=dict)
+    """By numbers of their own: records that are not, because their topics are away. They are kept beside the rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unparked:
+    """Parked records that are delivered now, or have become dead letters that are."""
+
+    numbers: Sequence[int]
 
 
 Happened = Ended | StepAsked | StepEnded | Judged | Evicted
@@ -172,4 +181,5 @@ Input = (
     | LookedBack
     | CaughtUp
     | Delivered
+    | Unparked
 )

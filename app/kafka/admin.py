@@ -288,9 +288,17 @@ class Admin:
         except AdminError:
             pass  # it has no members and no use, and Kafka forgets it after offsets.retention.minutes
 
-    def _refresh(self) -> None:
+    def leaderless(self) -> dict[str, tuple[int, ...]]:
+        """All topics, whoever's, with partitions that nobody leads; and which."""
+        found = {
+            name: tuple(sorted(number for number, one in topic.partitions.items() if one.leader < 0))
+            for name, topic in self._refresh().topics.items()
+        }
+        return {name: numbers for name, numbers in found.items() if numbers}
+
+    def _refresh(self) -> Any:
         try:
-            self._client.list_topics(timeout=self._timeout)
+            return self._client.list_topics(timeout=self._timeout)
         except KafkaException as raised:
             raise _translated(self._kafka, raised.args[0], "describe its topics") from None
 

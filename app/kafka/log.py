@@ -57,7 +57,7 @@ class Producer(NamedTuple):
 
 
 class Refusal(Enum):
-    """Why a record for a topic that is not Headgate's own cannot be written there, whoever tries again."""
+    """Why a record for a topic that is not Headgate's own was not written there: all but `AWAY` whoever tries again."""
 
     MISSING = "missing"
     """There is no such topic."""
@@ -67,6 +67,8 @@ class Refusal(Enum):
     """The topic takes no record of that size."""
     INVALID = "invalid"
     """The name is no topic's, or the topic takes no such record: a compacted one takes none without a key."""
+    AWAY = "away"
+    """Kafka did not take it in time, as where a partition has no leader: another time it may."""
 
 
 class Refused(NamedTuple):
@@ -134,8 +136,9 @@ class PartitionLog(Protocol):
     async def send(self, records: Sequence[Record]) -> list[Refused]:
         """Write records anywhere else, unfenced, acknowledged by all replicas.
 
-        Return the `foreign` ones that cannot be written, and why: their topics are not Headgate's, and may be missing,
-        forbidden, or of smaller records. One of Headgate's own that is refused raises LogError, as what is silent does.
+        Return the `foreign` ones that were not written, and why: their topics are not Headgate's, and may be missing,
+        forbidden, of smaller records, or away; then those after it for its topic are away too. One of Headgate's own
+        that is refused raises LogError, as what is silent does.
         """
 
     async def close(self) -> None:

@@ -39,13 +39,16 @@ class MemorySender:
         self._turn = 0
 
     async def send(self, records: Sequence[Record]) -> list[Refused]:
-        """Send `records` in order per partition; return those whose topic does not exist."""
-        missing: list[Refused] = []
+        """Send `records` in order per partition; return those whose topic does not exist, or is away."""
+        refused: list[Refused] = []
         batches: dict[tuple[str, int], list[Entry]] = {}
         for record in records:
             count = self._cluster.count(record.topic)
             if not count:
-                missing.append(Refused(record, Refusal.MISSING))
+                refused.append(Refused(record, Refusal.MISSING))
+                continue
+            if record.topic in self._cluster.away:
+                refused.append(Refused(record, Refusal.AWAY))
                 continue
             where = (record.topic, self._partition(record, count))
             batches.setdefault(where, []).append(Entry(record.key, record.value, record.headers))
@@ -53,7 +56,7 @@ class MemorySender:
             for at in range(0, len(entries), self._batch_records):
                 few = entries[at : at + self._batch_records]
                 await self._network.call(f"send {topic}", partial(self._cluster.produce, topic, number, few))
-        return missing
+        return refused
 
     def _partition(self, record: Record, count: int) -> int:
         if record.partition is not None:

@@ -254,6 +254,8 @@ class MemoryCluster:
         self._ids: dict[str, str] = {}
         self._transactions: dict[str, _Transactions] = {}
         self._next_producer_id = 1000
+        self.away: set[str] = set()
+        """Topics whose partitions have no leader now, for those that ask about topics that are not Headgate's."""
         self.on_append: Callable[[MemoryPartition, Producer | None, Sequence[Entry], int], None] | None = None
         """Told of every batch that the cluster took, with its first offset."""
         for topic in catalog.CATALOG.values():

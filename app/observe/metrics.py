@@ -38,6 +38,9 @@ class WorkerMetrics:
         self.waiting_fill = gauge(
             "headgate_waiting_fill_ratio", "These over the bound: at 1 steps that would wait fail.", ("partition",)
         )
+        self.parked = gauge(
+            "headgate_records_parked", "Records for Kafka topics of others that are away.", ("partition",)
+        )
         self.crowded = counter("headgate_waits_refused", "Steps that failed because too much waits already.")
         self.malformed = counter("headgate_events_malformed", "Records that became dead letters undecoded.")
         self.started = counter("headgate_runs_started", "Runs started.")

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from app.engine.inputs import Delivered
+from app.engine.inputs import Delivered, Unparked
 from app.engine.values.outgoing import Outgoing, Record
 from app.kafka.log import Entry, PartitionLog, Refusal, Refused
+from app.pump.parked import Parked
 from topics import facts
 
 WINDOW = 8
@@ -23,14 +24,18 @@ class Delivery:
         *,
         results_end: int,
         runs_end: int,
-        report: Callable[[Delivered], None],
+        report: Callable[[Delivered | Unparked], None],
         linger_seconds: float = 0.0,
+        parked: Mapping[int, Record] | None = None,
     ) -> None:
-        """`linger_seconds`: how long facts alone wait for others, which then share their request."""
+        """`linger_seconds`: how long facts alone wait for others, which then share their request. `parked`: records
+        of earlier rounds that wait for their topics.
+        """
         self._log = log
         self._results_end = results_end
         self._runs_end = runs_end
         self._report = report
+        self.parked = Parked(log, begin_with=parked or {}, bury=self._bury, report=report)
         self._waiting: deque[Outgoing] = deque()
         self._changed = asyncio.Event()
         self._linger_seconds = linger_seconds
@@ -71,6 +76,17 @@ class Delivery:
     _made_room: asyncio.Event | None = None
 
     async def run(self) -> None:
+        tasks = [asyncio.create_task(one) for one in (self._run(), self.parked.run())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+        finally:
+            for one in tasks:
+                one.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -79,10 +95,11 @@ class Delivery:
                 self._lingering = None
             while self._waiting and self._lingering is None:
                 rounds = list(self._waiting)
-                await self._deliver(rounds)
+                parked = await self._deliver(rounds)
                 for _ in rounds:
                     self._waiting.popleft()
-                self._report(Delivered(rounds[-1].round, self._results_end, self._runs_end))
+                self._report(Delivered(rounds[-1].round, self._results_end, self._runs_end, parked))
+                self.parked.hold(parked)
                 if self._made_room is not None:
                     self._made_room.set()
             if not self._waiting:
@@ -94,7 +111,8 @@ class Delivery:
             return False
         return len(self._waiting) < WINDOW // 2
 
-    async def _deliver(self, rounds: Sequence[Outgoing]) -> None:
+    async def _deliver(self, rounds: Sequence[Outgoing]) -> Mapping[int, Record]:
+        """Deliver them; return what of it is parked instead."""
         results = [one for outgoing in rounds for one in outgoing.results]
         runs = [_plain(one) for outgoing in rounds for one in outgoing.runs]
         records = [one for outgoing in rounds for one in outgoing.records]
@@ -106,10 +124,18 @@ class Delivery:
             self._results_end = await self._log.deliver("results", results)
         elif runs:
             self._runs_end = await self._log.deliver("runs", runs)
-        if records:
-            refused = await self._log.send(records)
-            if refused:
-                await self._log.send([_letter(one) for one in refused])
+        own = [one for one in records if not one.foreign]
+        if own:
+            await self._log.send(own)
+        if len(own) == len(records):
+            return {}
+        parked, refused = await self.parked.send([one for one in records if one.foreign])
+        if refused:
+            await self._bury(refused)
+        return parked
+
+    async def _bury(self, refused: Sequence[Refused]) -> None:
+        await self._log.send([_letter(one) for one in refused])
 
 
 def _plain(record: Record) -> Entry:
@@ -131,6 +157,11 @@ _WORDS: Final[Mapping[Refusal, tuple[str, str, str]]] = {
         "record_too_large",
         "Kafka topic {topic!r} takes no record of {size} bytes",
         "raise max.message.bytes of {topic!r}, or send less, for example a reference; then ask again",
+    ),
+    Refusal.AWAY: (
+        "topic_away",
+        "Kafka does not take records for topic {topic!r} at present, and too many wait for such topics already",
+        "bring back the brokers that lead {topic!r}, then ask again",
     ),
     Refusal.INVALID: (
         "record_refused",

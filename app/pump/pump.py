@@ -100,6 +100,7 @@ class Pump:
             runs_end=state.runs_end,
             report=self._note,
             linger_seconds=bounds.facts_linger_seconds,
+            parked=state.parked,
         )
         self._lookback = LookBack(state, log, self._note, event_bytes=bounds.event_bytes)
         for outgoing in deliver_again:
@@ -210,9 +211,7 @@ class Pump:
             return
         if self._room.may_rise() or self._room.may_wake() or waits.backlog(self.state) or self._room.stalled():
             return
-        if self.state.husks:
-            return
-        if not self._held.is_set() or self._stopping:
+        if self.state.husks or self._stopping or not self._held.is_set():
             return
         due_ms = timers.next_due_ms(self.state)
         if self._upkeep is not None:

@@ -297,6 +297,7 @@ class _Worker:
             metrics.queued.labels(number).set(state.held_bytes)
             metrics.waiting.labels(number).set(state.waiting)
             metrics.waiting_fill.labels(number).set(state.waiting / state.limits.waits)
+            metrics.parked.labels(number).set(len(state.parked))
             metrics.waits.labels(number).set(0 if state.registry is None else len(state.registry.waits))
             metrics.dedup_ids.labels(number).set(state.dedup.count)
             metrics.dedup_fill.labels(number).set(state.dedup.count / state.dedup.policy.max_ids)

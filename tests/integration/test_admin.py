@@ -57,6 +57,7 @@ def test_a_broker_tells_where_it_is_and_what_it_is(admin: Admin, kafka: Embedded
 def test_a_topic_is_described_with_its_settings(admin: Admin, topic: str) -> None:
     found = admin.topics([topic, f"{topic}.missing"])
     assert set(found) == {topic}
+    assert topic not in admin.leaderless()
     described = found[topic]
     assert (described.partitions, described.replication_factor) == (3, 1)
     assert (described.out_of_sync, described.offline) == ((), ())

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.engine.values.outgoing import Record
-from app.kafka import clients, sender
+from app.kafka import clients, outward, sender
 from app.kafka.embedded import EmbeddedKafka
 from app.kafka.log import LogError, Refusal, Refused
 from app.kafka.wire import is_away
@@ -28,10 +28,16 @@ async def _sender(kafka: EmbeddedKafka, prefix: str, *, request_timeout_ms: int 
     return made
 
 
+async def _create(kafka: EmbeddedKafka, *topics: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(one, 1, 1) for one in topics])
+    await admin.close()
+
+
 async def test_own_topic_of_a_silent_broker_is_waited_for(
-    own_kafka: Callable[..., EmbeddedKafka], kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+    own_kafka: Callable[..., EmbeddedKafka], kafka_prefix: str
 ) -> None:
-    monkeypatch.setattr(sender, "_METADATA_SECONDS", 0.2)
     kafka = own_kafka()
     kafka.start()
     async with partition(kafka.bootstrap, kafka_prefix) as one:
@@ -46,28 +52,69 @@ async def test_own_topic_of_a_silent_broker_is_waited_for(
         await made.close()
 
 
-async def test_foreign_topic_of_a_silent_broker_stops_the_worker(
+async def test_foreign_topic_of_a_silent_broker_is_away_and_stops_no_worker(
     own_kafka: Callable[..., EmbeddedKafka], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "_METADATA_SECONDS", 0.2)
+    monkeypatch.setattr(outward, "_METADATA_SECONDS", 0.2)
     kafka = own_kafka()
     kafka.start()
     made = await _sender(kafka, "p.", request_timeout_ms=1_000)
     kafka.pause()
-    with pytest.raises(LogError):
-        await made.send([_record("elsewhere", foreign=True)])
+    record = _record("elsewhere", foreign=True)
+    assert await made.send([record]) == [Refused(record, Refusal.AWAY)]
     kafka.resume()
+    await made.close()
+
+
+async def test_foreign_topic_without_a_leader_is_away_and_others_are_written(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outward, "_SEND_SECONDS", 1.0)
+    led, lost = f"{kafka_prefix}led", f"{kafka_prefix}lost"
+    await _create(kafka, led, lost)
+    made = await _sender(kafka, kafka_prefix)
+    records = [_record(led, foreign=True), _record(lost, foreign=True), _record(lost, foreign=True)]
+    assert await made.send(records) == []
+    producer = made._outward._producer
+    assert producer is not None
+    cluster = producer.client.cluster
+    found = cluster.leader_for_partition
+    # A broker alone leads all that it has: what its metadata say of a partition without a leader is put in here.
+    monkeypatch.setattr(cluster, "leader_for_partition", lambda one: -1 if one.topic == lost else found(one))
+    assert sorted(await made.send(records)) == sorted([Refused(one, Refusal.AWAY) for one in records[1:]])
+    monkeypatch.setattr(cluster, "leader_for_partition", found)
+    assert await made.send(records) == []
+    await made.close()
+    async with AIOKafkaConsumer(led, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
+        assert len([await consumer.getone() for _ in range(3)]) == 3
+
+
+async def test_foreign_topic_that_is_deleted_is_missing(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outward, "_SEND_SECONDS", 1.0)
+    monkeypatch.setattr(outward, "_METADATA_SECONDS", 1.0)
+    topic = f"{kafka_prefix}going"
+    await _create(kafka, topic)
+    made = await _sender(kafka, kafka_prefix)
+    record = _record(topic, foreign=True)
+    assert await made.send([record]) == []
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.delete_topics([topic])
+    await admin.close()
+    assert await made.send([record, record]) == [Refused(record, Refusal.MISSING)] * 2
     await made.close()
 
 
 async def test_foreign_topic_that_is_not_there_is_returned(
     kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "_METADATA_SECONDS", 0.5)
+    monkeypatch.setattr(outward, "_METADATA_SECONDS", 0.5)
     made = await _sender(kafka, kafka_prefix)
     record = _record(f"{kafka_prefix}elsewhere", foreign=True)
     assert await made.send([record]) == [Refused(record, Refusal.MISSING)]
-    monkeypatch.setattr(sender, "_METADATA_SECONDS", 3_600.0)
+    monkeypatch.setattr(outward, "_METADATA_SECONDS", 3_600.0)
     async with asyncio.timeout(20):  # it is remembered, and not asked for again
         assert await made.send([record]) == [Refused(record, Refusal.MISSING)]
     await made.close()

@@ -8,7 +8,7 @@ from unittest import mock
 from app.engine import apply as engine
 from app.engine.effects import Effects
 from app.engine.inputs import CommandsRead
-from app.engine.journal import commit, restore
+from app.engine.journal import commit, records, restore
 from app.engine.runs import asleep, runs
 from app.engine.starts import lanes, schedules, waking
 from app.engine.tables.dedup import Dedup
@@ -296,6 +296,11 @@ def _schedules_everywhere() -> Any:
     return mock.patch.object(schedules, "follow", follow)
 
 
+def _park_in_memory() -> Any:
+    """Records for a topic that is away are not journaled once their rounds are marked as delivered."""
+    return mock.patch.object(records, "parked", return_value=())
+
+
 MUTATIONS: Final[dict[str, Patch]] = (
     {
         "deliver-first": _deliver_first,
@@ -323,6 +328,7 @@ MUTATIONS: Final[dict[str, Patch]] = (
         "schedules-everywhere": _schedules_everywhere,
         "go-on-after-lost-answers": _go_on_after_lost_answers,
         "standby-keeps-what-went": _standby_keeps_what_went,
+        "park-in-memory": _park_in_memory,
     }
     | OF_STEPS
     | OF_FAMILIES

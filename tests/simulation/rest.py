@@ -49,6 +49,8 @@ def unrest(sim: "Scenario") -> list[str]:
             going.append(f"{number} has journaled no mark of round {state.delivered}")
         if not pump._between.is_set():
             going.append(f"{number} is in a round")
+        if state.parked:
+            going.append(f"{number} has parked {len(state.parked)} records")
         if not pump.delivery._idle.is_set():
             going.append(f"{number} delivers")
     return going

@@ -11,7 +11,7 @@ from app.engine.values.known import Definition
 from app.engine.waits import waits
 from app.kafka.log import Entry, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
-from app.pump import lookback, recall
+from app.pump import lookback, parked, recall
 from app.runtime import threads as runtime_threads
 from tests.simulation import programs, shapes, threads, troubles
 from tests.simulation.group import Group
@@ -134,6 +134,10 @@ class Scenario:
             topics=self._topics(),
             batches=(2, 4, 6) if self.durable else (5, 10, 20),
         )
+        apart = random.Random(f"away in seed {seed}")
+        self.away_from = apart.uniform(0.1, 2.0) if apart.random() < 0.25 else None
+        """From when on until all heals the topic of replies has no leader."""
+        self.most_parked = apart.choice((1_000, 1_000, 2))
         self.journals = Journals(self, every=chance.choice((1, 3, 8)))
         self.busy_until = 0.0
 
@@ -276,6 +280,7 @@ class Scenario:
                 mock.patch.object(commit, "_TAIL_IDS", self.shape.tail_ids),
                 mock.patch.object(recall, "SCAN_BYTES", self.shape.scan_bytes),
                 mock.patch.object(waits, "MOST_A_ROUND", self.shape.a_round),
+                mock.patch.object(parked, "MOST", self.most_parked),
                 mock.patch.object(lookback, "SLICE_EVENTS", self.shape.slice_events),
                 mock.patch.object(runtime_threads, "concurrent", threads.CONCURRENT),
             ):
@@ -297,6 +302,8 @@ class Scenario:
             loop.call_at(0.2 + chance.random() * until, troubles.happen, self)
         if self.rolled is not None:
             loop.call_at(self.rolled_at, self._roll)
+        if self.away_from is not None:
+            loop.call_at(self.away_from, self._away)
         if self.mistakes_from < self.mistakes_until:
             loop.call_at(self.mistakes_from, self._redeploy)
         if self.family:
@@ -354,9 +361,14 @@ class Scenario:
 
         self.loop.run(finished)
 
+    def _away(self) -> None:
+        if not self.healing:
+            self.cluster.away.add("replies")
+
     def _heal(self) -> None:
         """Faults end, the frozen go on, and every worker gets every workflow."""
         self.healing = True
+        self.cluster.away.clear()
         self.weather.fault_rate = self.weather.slow_rate = 0.0
         for worker in self.workers.values():
             if worker.process.frozen:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from app.engine.effects import Commit, Placed
-from app.engine.journal import waiting
+from app.engine.journal import records, waiting
 from app.engine.runs import asleep, notes, rising, runs
 from app.engine.starts import schedules
 from app.engine.steps import telling
@@ -83,6 +83,8 @@ def commit(state: State) -> Commit | None:
     outgoing, state.outgoing = state.outgoing, Outgoing(0)
     outgoing.round = state.round
     parts = _out(state, outgoing)
+    parts.extend(records.parked(state.fresh_parked, state.round))
+    state.fresh_parked.clear()
     _give_slots_back(state, batch)
     last: list[Entity] = []
     if state.known_changed:
@@ -341,9 +343,9 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
     parts: list[tuple[list[Any], list[Any], list[Any]]] = [([], [], [])]
     size = 0
     # Copied: what orjson writes has 4 KB at least.
-    runs = [b"%b" % orjson.dumps(_record(one)) for one in outgoing.runs]
-    records = [b"%b" % orjson.dumps(_record(one)) for one in outgoing.records]
-    kinds: tuple[Sequence[Any], ...] = (outgoing.results, runs, records)
+    runs = [b"%b" % orjson.dumps(records.value(one)) for one in outgoing.runs]
+    others = [b"%b" % orjson.dumps(records.value(one)) for one in outgoing.records]
+    kinds: tuple[Sequence[Any], ...] = (outgoing.results, runs, others)
     for kind, items in enumerate(kinds):
         for item in items:
             # Beside a result: its length and the parent of its trace.
@@ -389,14 +391,3 @@ def _part(round_: int, number: int, count: int, results: list[Any], facts: list[
 
 
 RESULTS_FIELD: Final = b',"results":['
-
-
-def _record(one: Record) -> list[Any]:
-    return [
-        one.topic,
-        one.partition,
-        journal.bytes_field(one.key),
-        journal.bytes_field(one.value),
-        journal.headers_field(one.headers),
-        one.foreign,
-    ]

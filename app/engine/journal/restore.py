@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import orjson
 
+from app.engine.journal import records as sent
 from app.engine.journal import waiting
 from app.engine.journal.commit import RESULTS_FIELD
 from app.engine.journal.entities import Entities
@@ -24,7 +25,7 @@ from app.engine.tables.state import Fate, OutSlot, Run, RunStatus, State, Timer,
 from app.engine.values import errors, known
 from app.engine.values.limits import Limits
 from app.engine.values.numbers import Numbers
-from app.engine.values.outgoing import Outgoing, Record, Result
+from app.engine.values.outgoing import Outgoing, Result
 from headgate.definition import Workflow
 from topics import codec, journal
 from topics.timestamps import milliseconds
@@ -123,6 +124,7 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
     state.rising = dict(sorted(state.rising.items(), key=lambda one: (one[1].places or (0,))[0]))
     waking.rematch(state)
     waiting.read(state, records.of)
+    state.parked = {int(key[len(b"parked:") :]): sent.of(found["record"]) for key, _, found in records.of(b"parked")}
     return _out(state, records)
 
 
@@ -306,8 +308,8 @@ def _out(state: State, records: _Records) -> list[Outgoing]:
         for slot, value, part in parts:
             records.current = journal.out_key(slot)
             outgoing.results.extend(_results(value, part))
-            outgoing.runs.extend(_record(one) for one in part["runs"])
-            outgoing.records.extend(_record(one) for one in part["records"])
+            outgoing.runs.extend(sent.of(one) for one in part["runs"])
+            outgoing.records.extend(sent.of(one) for one in part["records"])
         state.undelivered.append(OutSlot(number, tuple(slot for slot, _, _ in parts)))
         again.append(outgoing)
     return again
@@ -330,15 +332,3 @@ def _results(value: bytes, part: Mapping[str, Any]) -> list[Result]:
             runs.result_record(about["run_id"], about["workflow_id"], about["status"], one, finished_ms, parent)
         )
     return results
-
-
-def _record(one: list[Any]) -> Record:
-    topic, partition, key, value, headers, foreign = one
-    return Record(
-        topic,
-        partition,
-        journal.field_bytes(key),
-        journal.field_bytes(value),
-        journal.field_headers(headers),
-        foreign,
-    )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine.journal import commit, waiting
+from app.engine.journal import commit, records, waiting
 from app.engine.journal.entities import Entities
 from app.engine.runs import asleep
 from app.engine.starts import schedules
@@ -60,7 +60,7 @@ def possible(state: State) -> bool:
     """Whether everything that `state` holds is in the journal and delivered."""
     fresh = any(one.fresh for one in state.dedup.generations)
     unwritten: bool | Sized = state.changed or state.removed or state.husks or state.orphans or state.fresh_pending
-    unwritten = unwritten or state.touched_runs or state.touched_steps
+    unwritten = unwritten or state.fresh_parked or state.touched_runs or state.touched_steps
     return state.round > 0 and not (unwritten or fresh or state.undelivered)
 
 
@@ -181,6 +181,7 @@ def _entities(state: State) -> dict[bytes, bytes]:
             _body(state, pending.held, made)
             made[asleep.pending_key(pending)] = journal.encode({"r": state.round})
     made.update(waiting.entities(state))
+    made.update(records.parked(state.parked, state.round))
     for workflow_id, followed in state.schedules.items():
         made[journal.schedule_key(workflow_id)] = schedules.entity(followed, state.round)
     made[journal.KNOWN] = journal.encode(commit.known_value(state))

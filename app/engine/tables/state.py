@@ -15,7 +15,7 @@ from app.engine.tables.registry import FlushAsked, Head, Interest, Interests, Lo
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
 from app.engine.values.numbers import Numbers
-from app.engine.values.outgoing import Outgoing
+from app.engine.values.outgoing import Outgoing, Record
 from headgate.definition import Workflow
 from topics import keys
 from topics.asked import Ask
@@ -340,6 +340,9 @@ class State:
     """Weight of the events of runs that outlive their round and go on; those that wait may be dropped at any time."""
     outgoing: Outgoing = field(default_factory=lambda: Outgoing(0))
     undelivered: deque[OutSlot] = field(default_factory=deque)
+    parked: dict[int, Record] = field(default_factory=dict)
+    """Records for topics that are away, which are sent again beside the rounds (app.pump.parked)."""
+    fresh_parked: dict[int, Record] = field(default_factory=dict)
     free_slots: list[int] = field(default_factory=list)
     slots: int = 0
     tail_ids: list[bytes] = field(default_factory=list)

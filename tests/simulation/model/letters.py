@@ -33,6 +33,8 @@ def dead_letters_are_right(logs: Logs) -> None:
         digest = logs.by_place.get((partition, offset))
         if code == "topic_missing" and partition == -1:
             continue
+        if code == "topic_away" and partition == -1 and logs.sim.away_from is not None and logs.sim.most_parked < 100:
+            continue
         if digest is None:
             raise Violation(f"a dead letter {code} of {partition}-{offset}, where no event is")
         identity = logs.identities[digest]
@@ -79,15 +81,16 @@ def _check_original(logs: Logs, letter: dict[str, Any]) -> None:
     if source["partition"] < 0:
         return
     records = logs.sim.cluster.read("events", source["partition"])
-    original = next(one for one in records if one.offset == source["offset"])
-    if (_bytes(letter["value"], letter["encoding"]["value"]), _bytes(letter["key"], letter["encoding"]["key"])) != (
-        original.value,
-        original.key,
+    record = next(one for one in records if one.offset == source["offset"])
+    if (original(letter["value"], letter["encoding"]["value"]), original(letter["key"], letter["encoding"]["key"])) != (
+        record.value,
+        record.key,
     ):
         raise Violation(f"the dead letter of {source} does not hold the original: {letter}")
 
 
-def _bytes(text: str | None, encoding: str | None) -> bytes | None:
+def original(text: str | None, encoding: str | None) -> bytes | None:
+    """Return the bytes of a field of a dead letter."""
     if text is None:
         return None
     return base64.b64decode(text) if encoding == "base64" else text.encode()

@@ -4,6 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from app.kafka.log import Entry
+from tests.simulation.model.letters import original
 from tests.simulation.model.logs import Logs
 from tests.simulation.plans import CHAIN
 from tests.simulation.violation import Violation
@@ -41,7 +43,7 @@ def unjournaled(logs: Logs) -> Iterator[tuple[str, str]]:
 def what_runs_send_is_there(logs: Logs) -> None:
     """A record of a journaled step is on its topic, always with the same bytes; and no other one is."""
     found: defaultdict[bytes, set[tuple[bytes | None, tuple[Any, ...]]]] = defaultdict(set)
-    for one in logs.sim.cluster.read("replies", 0):
+    for one in _written(logs):
         if one.key is not None and b"#" in one.key:
             found[one.key].add((one.value, tuple(one.headers)))
     wanted = {f"{run}#{key}".encode() for run, key in logs.sim.seen.steps.steps if logs.op(run, key).kind == "send"}
@@ -53,10 +55,21 @@ def what_runs_send_is_there(logs: Logs) -> None:
             raise Violation(f"{key!r} was sent in {len(forms)} forms: {forms}")
 
 
+def _written(logs: Logs) -> Iterator[Entry]:
+    """Yield what was written for others, where too much waited as a dead letter."""
+    for one in logs.sim.cluster.read("replies", 0):
+        yield Entry(one.key, one.value, one.headers)
+    for letter in logs.letters:
+        if letter["code"] == "topic_away":
+            key, value = (original(letter[one], letter["encoding"][one]) for one in ("key", "value"))
+            names = zip(letter["headers"], letter["encoding"]["headers"], strict=True)
+            yield Entry(key, value, [(name, original(text, encoding)) for (name, text), encoding in names])
+
+
 def replies_are_there(logs: Logs) -> None:
     found = Counter(
         (dict(one.headers)["run_id"], dict(one.headers).get("correlation_id"))
-        for one in logs.sim.cluster.read("replies", 0)
+        for one in _written(logs)
         if any(name == "run_id" for name, _ in one.headers)
     )
     for result in logs.results:

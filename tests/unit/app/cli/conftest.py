@@ -28,6 +28,10 @@ class FakeAdmin:
     stable: dict[tuple[str, int], int] = field(default_factory=dict)
     """Where the open transaction of a partition begins."""
     clock: float | None = 0.0
+    lost: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def leaderless(self) -> dict[str, tuple[int, ...]]:
+        return self.lost
 
     def brokers(self) -> tuple[Broker, ...]:
         return self.nodes

@@ -115,6 +115,18 @@ def test_settings_of_a_broker_that_hurt_are_found(
     one_finding(mark, "kafka", fact)
 
 
+def test_a_topic_of_others_that_runs_may_write_to_and_nobody_leads_is_found(
+    admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.lost = {"replies": (0, 2), "unheard.of": (1,)}
+    settings = Settings.load(
+        {"gateway.url": "http://127.0.0.1:1", "replies.allowed_topics": ["replies"]}, dev=True, environ={}
+    )
+    monkeypatch.setattr(cluster, "connect", lambda: cluster.Cluster(admin=admin, settings=settings, development=False))  # type: ignore[arg-type]
+    fact = "replies: nobody leads partitions 0, 2; what runs send there waits in their journals"
+    one_finding(Mark.WARN, "topics", fact)
+
+
 def test_missing_topics_are_one_finding(admin: FakeAdmin) -> None:
     del admin.found["headgate.runs"], admin.found["headgate.dlq"]
     one_finding(Mark.FAIL, "topics", "missing: headgate.runs, headgate.dlq")

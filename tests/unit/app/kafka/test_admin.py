@@ -2,6 +2,7 @@
 
 import socket
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -65,6 +66,16 @@ def test_what_kafka_refuses_is_told_with_a_remedy(code: int, message: str) -> No
     error = admin._translated(KafkaSettings(), KafkaError(code, "why"), "create it")
     assert isinstance(error, admin.AdminError)
     assert str(error) == message
+
+
+def test_topics_with_partitions_that_nobody_leads_are_found_whoever_has_them() -> None:
+    def topic(**leaders: int) -> Any:
+        parts = {int(number[1:]): SimpleNamespace(leader=leader) for number, leader in leaders.items()}
+        return SimpleNamespace(partitions=parts)
+
+    listed = SimpleNamespace(topics={"led": topic(p0=1), "lost": topic(p2=-1, p0=-1, p1=1)})
+    client = SimpleNamespace(list_topics=lambda timeout: listed)
+    assert admin.Admin(KafkaSettings(), cast(Any, client)).leaderless() == {"lost": (0, 2)}
 
 
 def test_a_broker_that_goes_away_is_unreachable() -> None:

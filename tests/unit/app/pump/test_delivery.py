@@ -7,10 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.inputs import Delivered
+from app.engine.inputs import Delivered, Unparked
 from app.engine.values.outgoing import Outgoing, Record, Result
 from app.kafka.log import LogError, Refusal, Refused
 from app.kafka.memory import MemoryLog, MemorySender
+from app.pump import parked
 from app.pump.delivery import WINDOW, Delivery
 from tests.unit.app.pump.conftest import Room, settle
 
@@ -30,7 +31,7 @@ class Held(MemoryLog):
 class Kit:
     def __init__(self, room: Room, linger_seconds: float = 0.0) -> None:
         self.log = Held(room)
-        self.marks: list[Delivered] = []
+        self.marks: list[Delivered | Unparked] = []
         self.delivery = Delivery(
             self.log, results_end=0, runs_end=0, report=self.marks.append, linger_seconds=linger_seconds
         )
@@ -47,6 +48,10 @@ def kit(room: Room) -> Iterator[Kit]:
     yield made
     if made.task is not None:
         made.task.cancel()
+
+
+def rounds(kit: Kit) -> list[int]:
+    return [one.round for one in kit.marks if isinstance(one, Delivered)]
 
 
 def round_of(number: int, **parts: Any) -> Outgoing:
@@ -71,7 +76,7 @@ async def test_nothing_is_marked_before_it_is_acknowledged(kit: Kit, room: Room)
     assert (kit.marks, room.values("results")) == ([], [])
     kit.log.go.set()
     await kit.delivery.settled()
-    assert [one.round for one in kit.marks] == [1]
+    assert rounds(kit) == [1]
 
 
 async def test_rounds_that_wait_go_out_together_and_in_order(kit: Kit, room: Room) -> None:
@@ -130,7 +135,7 @@ async def test_facts_do_not_wait_when_somebody_waits_for_all_or_half_the_window_
     for number in range(2, 2 + WINDOW // 2):
         lingering.delivery.offer(Outgoing(number, runs=[FACT]))
     await settle()
-    assert [one.round for one in lingering.marks] == [1, 1 + WINDOW // 2]
+    assert rounds(lingering) == [1, 1 + WINDOW // 2]
 
 
 async def test_facts_that_come_during_a_delivery_linger_too(lingering: Kit) -> None:
@@ -141,9 +146,9 @@ async def test_facts_that_come_during_a_delivery_linger_too(lingering: Kit) -> N
     lingering.delivery.offer(Outgoing(2, runs=[FACT]))
     lingering.log.go.set()
     await settle()
-    assert [one.round for one in lingering.marks] == [1]
+    assert rounds(lingering) == [1]
     await lingering.delivery.settled()
-    assert [one.round for one in lingering.marks] == [1, 2]
+    assert rounds(lingering) == [1, 2]
 
 
 async def test_a_record_whose_topic_is_missing_becomes_a_dead_letter(kit: Kit, room: Room) -> None:
@@ -180,7 +185,34 @@ async def test_a_record_that_its_topic_refuses_becomes_a_dead_letter_that_says_w
     letters = [one for number in range(8) for one in room.values("dlq", number)]
     assert [(one["code"], one["key"], one["value"]) for one in letters] == [(code, "c1", "v")]
     assert letters[0]["reason"].startswith(reason)
-    assert [one.round for one in kit.marks] == [1]
+    assert rounds(kit) == [1]
+
+
+def reply(number: int, topic: str = "replies") -> Record:
+    return Record(topic, None, b"c%d" % number, b"v%d" % number, (), foreign=True)
+
+
+async def test_a_topic_that_is_away_holds_up_nothing_but_what_is_for_it(
+    kit: Kit, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "AGAIN_SECONDS", 0.0)
+    room.cluster.create("replies", 1)
+    room.cluster.create("others", 1)
+    room.cluster.away.add("replies")
+    kit.log.go.set()
+    await kit.start()
+    kit.delivery.offer(round_of(1, records=[reply(1), reply(2, "others"), reply(3)]))
+    kit.delivery.offer(round_of(2, records=[reply(4)]))
+    await kit.delivery.settled()
+    kit.delivery.offer(round_of(3, records=[reply(5), reply(6, "others")]))
+    await kit.delivery.settled()
+    assert kit.marks == [Delivered(2, 2, 0, {0: reply(1), 1: reply(3), 2: reply(4)}), Delivered(3, 3, 0, {3: reply(5)})]
+    assert [one.key for one in room.cluster.read("others", 0)] == [b"c2", b"c6"]
+    assert room.cluster.read("replies", 0) == []
+    room.cluster.away.clear()
+    await settle()
+    assert [one.key for one in room.cluster.read("replies", 0)] == [b"c1", b"c3", b"c4", b"c5"]
+    assert kit.marks[2:] == [Unparked([0]), Unparked([1, 2, 3])]
 
 
 async def test_an_error_ends_it_and_nothing_is_marked(kit: Kit) -> None:
