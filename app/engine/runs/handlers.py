@@ -3,7 +3,10 @@
 It is started by an event whose id is derived from the run's. A handler that fails starts none itself.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
+
+import orjson
 
 from app.engine.tables.state import Run, State, is_unloaded
 from app.engine.values.outgoing import Record
@@ -11,9 +14,35 @@ from topics import codec, keys
 from topics.envelope import Envelope
 from topics.reserved import START, start_topic
 
+HEADER: Final = "headgate-failed"
 _MOST_EVENTS: Final = 100
 """Of a batch too large to be told with its data."""
 _MOST_MESSAGE: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run of which an event tells its handler."""
+
+    run: str
+    workflow: str
+    known: bool
+    """Whether the run's partition knew the handler: then all will hear of it."""
+
+
+def failed_of(envelope: Envelope) -> Failed | None:
+    """Return the run that failed, if the event tells a handler of one. What does not fit its id means nothing."""
+    raw = next((raw for name, raw in envelope.raw_headers if name == HEADER), None)
+    if raw is None or not envelope.explicit:
+        return None
+    try:
+        fields = orjson.loads(raw)
+    except ValueError:
+        return None
+    if type(fields) is not list or [type(one) for one in fields] != [str, str, bool]:
+        return None
+    found = Failed(*fields)
+    return found if envelope.id == keys.failure_event_id(found.run) else None
 
 
 def start(state: State, run: Run, status: str, error: Any) -> None:
@@ -53,6 +82,7 @@ def _record(state: State, run: Run, workflow_id: str, data: dict[str, Any]) -> R
         traceparent=keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :]),
     )
     headers.append(("causation_id", run.id.encode()))
+    headers.append((HEADER, orjson.dumps([run.id, run.workflow.id, workflow_id in state.known])))
     if len(value) + sum(len(name) + len(content) for name, content in headers) > state.limits.event_bytes:
         return None
     return Record("events", keys.home(None, event_id, state.limits.partitions), key, value, tuple(headers))

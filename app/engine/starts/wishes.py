@@ -8,7 +8,7 @@ from typing import Final
 
 from app.engine import inputs
 from app.engine.effects import Effects
-from app.engine.runs import asleep, letters, parents, runs
+from app.engine.runs import asleep, handlers, letters, parents, runs
 from app.engine.tables.matching import Cancellers, Match
 from app.engine.tables.state import State
 from topics import asked, facts
@@ -68,16 +68,20 @@ def _ask_all(state: State, one: asked.Cancel | asked.Retry) -> None:
 
 def _nothing_starts(state: State, envelope: Envelope, workflow_id: str) -> None:
     """No workflow of that id is known here. Where the one that asks knows it, its announcement is on its way."""
-    parent = parents.parent_of(envelope)
+    parent, failed = parents.parent_of(envelope), handlers.failed_of(envelope)
+    was_known = (parent is not None and parent.known) or (failed is not None and failed.known)
     unheard = workflow_id not in state.known and workflow_id not in state.retired
-    if parent is not None and parent.known and unheard and _may_be_heard_of(state, workflow_id):
+    if was_known and unheard and _may_be_heard_of(state, workflow_id):
         asleep.sleep(state, workflow_id, envelope, None)
         return
+    reason = f"no workflow {workflow_id!r} was known when the event came"
+    if failed is not None:
+        reason += f", which {failed.workflow!r} names in on_failure; run {failed.run!r} has failed"
     letters.bury(
         state,
         (envelope,),
         code="no_such_workflow",
-        reason=f"no workflow {workflow_id!r} was known when the event came",
+        reason=reason,
         remedy=f"start a worker that loads {workflow_id!r}, then produce the event again with a new id",
         run_id=None,
         workflow_id=workflow_id,

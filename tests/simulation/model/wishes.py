@@ -3,7 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.simulation.model.logs import Logs, Result
+from app.engine.runs import handlers
+from tests.simulation.model.logs import Identity, Logs, Result
 from tests.simulation.violation import Violation
 from topics import keys, reserved
 from topics.timestamps import milliseconds
@@ -48,9 +49,22 @@ def failures_are_looked_at(logs: Logs) -> None:
             if identity.event.id in found:
                 raise Violation(f"DOUBLED: {identity.event.id} came as two events")
             found[identity.event.id] = identity.event.topic
+            failed = handlers.failed_of(identity.event)
+            if failed is None:
+                raise Violation(f"{identity.event.id} does not say which run has failed")
+            if failed.known and _nobody_ran(logs, identity):
+                raise Violation(f"LOST: the handler of {failed.run} was known to it, and its event is a dead letter")
     wanted = dict(_handled(logs))
     if found != wanted:
         raise Violation(f"LOST or FORGED: of failed runs {wanted} must be told, and {found} is")
+
+
+def _nobody_ran(logs: Logs, identity: Identity) -> bool:
+    places = {(one.partition, one.offset) for one in identity.copies}
+    return any(
+        one["code"] == "no_such_workflow" and (one["source"]["partition"], one["source"]["offset"]) in places
+        for one in logs.letters
+    )
 
 
 def _handled(logs: Logs) -> Iterator[tuple[str, str]]:

@@ -2,13 +2,17 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from app.engine.inputs import Evicted
+from app.engine.runs import handlers
 from app.engine.values.asks import Suspend
 from app.engine.values.outgoing import Outgoing
-from tests.unit.app.engine.partition import Partition, event, failure, flow, of_topic
+from headgate.definition import Workflow
+from tests.unit.app.engine.partition import Partition, dead, event, failure, flow, of_topic, run_id
 from tests.unit.app.engine.steps.test_children import produced
+from topics.envelope import Envelope
 
 TOLD = flow("told", None)
 FLOW = flow("charge", on_failure=TOLD, max_retries=1)
@@ -95,3 +99,50 @@ def test_an_owner_without_the_code_knows_the_handler() -> None:
     other = partition.takeover()
     (told,) = handled(other.committed())
     assert (told["run_id"], told["error"]["type"]) == (run, "WorkflowTimeout")
+
+
+def told_of(*workflows: Workflow) -> tuple[str, Envelope]:
+    """Return a run that failed, and the event for its handler."""
+    partition = Partition(*workflows)
+    (run,) = partition.read(event(0))
+    partition.fail(run, failure(final=True))
+    (told,) = produced(partition.committed())
+    return run, told
+
+
+def test_a_handler_that_is_announced_and_loaded_elsewhere_is_waited_for() -> None:
+    _, told = told_of(FLOW, TOLD)
+    other = Partition(announced=[TOLD])
+    assert other.read(told) == []
+    assert dead(other.committed()) == []
+    assert other.load(TOLD) == [run_id("told", told)]
+
+
+def test_a_handler_that_the_failed_run_knew_is_waited_for_where_it_is_not_heard_of_yet() -> None:
+    _, told = told_of(FLOW, TOLD)
+    other = Partition(FLOW)
+    assert other.read(told) == []
+    assert dead(other.committed()) == []
+    assert other.load(FLOW, TOLD) == [run_id("told", told)]
+
+
+def test_a_handler_that_nobody_ever_announced_has_a_dead_letter_that_says_all() -> None:
+    run, told = told_of(FLOW)
+    other = Partition(FLOW)
+    assert other.read(told) == []
+    (letter,) = dead(other.committed())
+    assert (letter["code"], letter["workflow_id"]) == ("no_such_workflow", "told")
+    assert letter["reason"] == (
+        f"no workflow 'told' was known when the event came, which 'charge' names in on_failure; run {run!r} has failed"
+    )
+    assert letter["remedy"] == "start a worker that loads 'told', then produce the event again with a new id"
+    assert orjson.loads(letter["value"])["data"]["events"] == [event(0).payload()]
+
+
+@pytest.mark.parametrize("header", [b"", b"{}", b"[1]", b'["another:run","charge",true]', None])
+def test_a_header_that_does_not_fit_its_event_means_nothing(header: bytes | None) -> None:
+    _, told = told_of(FLOW, TOLD)
+    headers = tuple((name, header if name == handlers.HEADER else raw) for name, raw in told.raw_headers)
+    other = Partition(FLOW)
+    other.read(told._replace(raw_headers=headers))
+    assert [one["code"] for one in dead(other.committed())] == ["no_such_workflow"]
