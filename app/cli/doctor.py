@@ -271,7 +271,7 @@ def _gateway(target: "Cluster") -> Iterator[Finding]:
 
     gateway = Gateway(target.settings)
     try:
-        gateway.get("/readyz")
+        checks = gateway.get("/readyz").get("checks", {})
         gateway.get("/api/v1/workflows")  # the readiness asks for no token, all else does
     except NoGateway as error:
         remedy = "Start one with `headgate gateway`, or say where it is with --url or HEADGATE_GATEWAY_URL"
@@ -283,7 +283,12 @@ def _gateway(target: "Cluster") -> Iterator[Finding]:
         fact = f"{gateway.url} {'refuses the token of these settings' if wrong_token else 'is not ready'}"
         yield Finding(mark=Mark.FAIL, check="gateway", fact=fact, remedy=error.remedy if wrong_token else str(error))
     else:
-        yield Finding(mark=Mark.OK, check="gateway", fact=f"{gateway.url} is ready")
+        down = {name: one for name, one in checks.items() if not one["up"]}
+        for name, one in down.items():
+            fact = f"{gateway.url} answers, but not what needs {name}: {one.get('detail', 'it is down')}"
+            yield Finding(mark=Mark.FAIL, check="gateway", fact=fact, remedy=one.get("remedy") or "See its log")
+        if not down:
+            yield Finding(mark=Mark.OK, check="gateway", fact=f"{gateway.url} is ready")
 
 
 def _sources(target: "Cluster") -> Iterator[Finding]:

@@ -53,6 +53,12 @@ class Metrics:
             "Age of what the read model shows, in seconds.",
             registry=self.registry,
         )
+        self.up = Gauge(
+            "headgate_gateway_up",
+            "Whether what the gateway needs is there: 1, or 0 while requests that need it are answered 503.",
+            ("check",),
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def watch(self, *, in_flight: Callable[[], int], pending_bytes: Callable[[], int]) -> None:
@@ -83,5 +89,7 @@ class Metrics:
 async def page(request: Request) -> Response:
     """GET /metrics: of the gateway, and of the webhooks that it receives."""
     gateway = request.app.state.gateway
+    for name, check in (await gateway.readiness.report()).checks.items():
+        gateway.metrics.up.labels(name).set(check.up)
     registries = (gateway.metrics.registry, gateway.sources.hooks.place.metrics.registry)
     return Response(b"".join(map(generate_latest, registries)), media_type=CONTENT_TYPE_LATEST)

@@ -1,7 +1,8 @@
 """Health of a process: what it needs, whether that is there, and what to do when it is not.
 
 A process is alive as long as it answers, and ready while everything it needs is up: readiness takes it out of service,
-a failed liveness restarts it, which helps against nothing outside of it. The worker and the gateway serve both.
+a failed liveness restarts it, which helps against nothing outside of it. One that only answers others, as the gateway
+does, is ready from the first time on that all was up: what is down then, it says in its answers.
 """
 
 from collections.abc import Mapping
@@ -29,11 +30,18 @@ class Report:
     """All checks at one moment."""
 
     checks: Mapping[str, Check] = field(default_factory=dict)
+    served: bool = False
+    """Whether it is ready whatever is down."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything needed is up."""
+        return all(check.up for check in self.checks.values())
 
     @property
     def ready(self) -> bool:
-        """Whether everything needed is up."""
-        return all(check.up for check in self.checks.values())
+        """Whether the process should get work."""
+        return self.served or self.whole
 
     def record(self) -> dict[str, object]:
         """The body of `/readyz`."""

@@ -142,8 +142,9 @@ async def test_a_frozen_broker_is_503_within_the_bound_and_everything_goes_on_af
         assert int(first.headers["retry-after"]) > 0
         assert int(second.headers["retry-after"]) > 0
         assert waited < settings.gateway.produce_timeout_seconds + 5
-        unready = await client.get("/readyz")
-        assert (unready.status_code, unready.json()["checks"]["kafka"]["up"]) == (503, False)
+        still = await client.get("/readyz")
+        assert (still.status_code, still.json()["checks"]["kafka"]["up"]) == (200, False)
+        assert 'headgate_gateway_up{check="kafka"} 0.0' in (await client.get("/metrics")).text
         broker.resume()
 
         async def accepted() -> bool:
@@ -170,6 +171,7 @@ async def test_a_broker_that_comes_late_and_one_that_is_restarted_are_found(
         answer = await client.post("/api/v1/events", json={"topic": "a", "data": 1})
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "kafka_unavailable")
         assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 503
         await asyncio.to_thread(broker.start)
         await ready(client)
         assert (await client.post("/api/v1/events", json={"topic": "a", "data": 1, "id": "one"})).status_code == 202

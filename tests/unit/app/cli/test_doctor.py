@@ -249,6 +249,12 @@ def test_a_gateway_that_is_not_ready_is_found(
     one_finding(mark, "gateway", fact)
 
 
+def test_what_a_gateway_that_answers_lacks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    down = {"up": False, "detail": "no answer", "remedy": "Start it"}
+    monkeypatch.setattr(gatewayapi.Gateway, "get", lambda *_: {"checks": {"kafka": down, "workflows": {"up": True}}})
+    one_finding(Mark.FAIL, "gateway", "http://127.0.0.1:1 answers, but not what needs kafka: no answer")
+
+
 def test_a_gateway_that_refuses_the_token_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def get(_gateway: object, path: str) -> dict[str, object]:
         if path == "/readyz":

@@ -30,6 +30,19 @@ async def test_ready_is_200_when_everything_is_there(serve: Any) -> None:
         assert (answer.status_code, answer.json()["ready"]) == (200, True)
 
 
+async def test_once_all_was_there_it_is_ready_and_says_what_is_missing_now() -> None:
+    ups = iter([False, True, False])
+
+    async def check() -> Report:
+        return Report(checks={"kafka": Check(up=next(ups))})
+
+    readiness, told = Readiness(check, kept_seconds=-1.0), []
+    for _ in range(3):
+        report = await readiness.report()
+        told.append((report.ready, report.whole, report.checks["kafka"].up))
+    assert told == [(False, False, False), (True, True, True), (True, False, False)]
+
+
 async def test_kafka_is_not_asked_for_every_request() -> None:
     asked = []
 
