@@ -92,6 +92,8 @@ class RunsRead:
     """What the journal holds of runs that were wanted: their events, and their steps as entities' values by number."""
 
     runs: Sequence[tuple[str, Sequence[Envelope], Sequence[bytes]]]
+    places: Mapping[int, int] = field(default_factory=dict)
+    """Offsets of bodies that were looked for by their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class BodiesRead:
     """Bodies of sleeping events that were `wanted`, read from the journal, in the order of their numbers."""
 
     bodies: Sequence[tuple[int, Envelope]]
+    places: Mapping[int, int] = field(default_factory=dict)
+    """Their offsets, as far as they are known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,13 +310,14 @@ class Pump:
             wanted = rising.wanted(state, self._bounds.round_events)
             if wanted:
                 end, most = self._next_journal_offset, max(1, self._bounds.held_bytes // 2)
-                return RunsRead(await self._recall.runs(wanted, end=end, most_bytes=most))
+                runs = await self._recall.runs(wanted, end=end, most_bytes=most)
+                return RunsRead(runs, self._recall.take_places())
         numbers = waking.wanted(state, self._bounds.round_events) if self._room.may_wake() else ()
         if not numbers:
             return None
         most_bytes = max(1, self._bounds.held_bytes // 2 - state.recalled_bytes)
         bodies = await self._recall.read(numbers, end=self._next_journal_offset, most_bytes=most_bytes)
-        return BodiesRead(bodies) if bodies else None
+        return BodiesRead(bodies, self._recall.take_places()) if bodies else None
 
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
-from app.engine.journal.entities import event_of
+from app.engine.journal.entities import Places, event_of
 from app.engine.runs.rising import Wanted
 from app.kafka.log import LogRecord, PartitionLog
 from topics import journal
@@ -29,9 +29,20 @@ Runs = list[tuple[str, list[Envelope], list[bytes]]]
 class Recall:
     """The bodies of one partition. `start`: no body that is wanted and not `at_hand` stands before this offset."""
 
-    def __init__(self, log: PartitionLog, *, at_hand: Mapping[int, bytes] | None = None, start: int = 0) -> None:
+    def __init__(
+        self,
+        log: PartitionLog,
+        *,
+        at_hand: Mapping[int, bytes] | None = None,
+        places: Places | None = None,
+        start: int = 0,
+    ) -> None:
+        """`places`: where those at hand are, as far as that is known."""
         self._log = log
         self._at_hand = dict(at_hand or {})
+        self._places = places
+        self._found: dict[int, int] = {}
+        """Offsets of what was read by number."""
         self._start = start
         self._next = start
         self._passed = -1
@@ -104,9 +115,15 @@ class Recall:
             at += 1
         return found
 
+    def take_places(self) -> dict[int, int]:
+        """Return the offsets of what was read by number since this was asked last, as far as they are known."""
+        found, self._found = self._found, {}
+        return found
+
     def clear(self) -> None:
         """Forget what was at hand: what sleeps now sleeps for long."""
         self._at_hand.clear()
+        self._places = None
         self._start, self._next, self._passed = 0, 0, -1
 
     def _take(self, numbers: Sequence[int], most_bytes: int) -> Bodies:
@@ -119,6 +136,8 @@ class Recall:
             envelope = event_of(number, value)
             found.append((number, envelope))
             weight += envelope.weight
+            if self._places is not None and (offset := self._places.of(number)):
+                self._found[number] = offset
         return found
 
     async def _scan(self, numbers: Sequence[int], end: int, most_bytes: int) -> Bodies:
@@ -135,6 +154,7 @@ class Recall:
                         continue
                     envelope = event_of(number, one.value)
                     found.append((number, envelope))
+                    self._found[number] = one.offset
                     weight += envelope.weight
                     if len(found) == len(numbers) or weight >= most_bytes:
                         return found

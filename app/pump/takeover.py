@@ -125,7 +125,12 @@ async def take_over(
         deliver_again=again,
         term=term,
         claim=reader.claim or {},
-        recall=Recall(partition_log, at_hand=reader.entities.at_hand, start=reader.first_unkept),
+        recall=Recall(
+            partition_log,
+            at_hand=reader.entities.at_hand,
+            places=reader.entities.places,
+            start=reader.first_unkept,
+        ),
         from_standby=from_standby,
     )
 

@@ -4,7 +4,7 @@ The pump asks what is `wanted`, reads it, and gives it as `BodiesRead`. Until al
 at, its new events sleep behind it, so that those of one key keep their order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from app.engine.effects import Effects
@@ -95,7 +95,7 @@ def bodies_read(state: State, given: BodiesRead, effects: Effects) -> None:
     shared = state.shared
     for number, envelope in given.bodies:
         if number not in shared:
-            shared[number] = Held(envelope, number, journaled=True)
+            shared[number] = Held(envelope, number, offset=given.places.get(number, -1), journaled=True)
     looked_at = [number for number, _ in given.bodies]
     before = len(state.waking)
     for workflow_id in list(state.waking):
@@ -117,7 +117,7 @@ def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
         del state.rising[run_id]
         held = None
         if run.places is not None:
-            held = _held(state, run, envelopes)
+            held = _held(state, run, envelopes, given.places)
         runs.resume(state, run, held, _recorded(run, records), effects)
         for one in held or ():
             if one.refs and asleep.needed(state, one.number):
@@ -126,12 +126,14 @@ def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
                 state.shared.pop(one.number, None)
 
 
-def _held(state: State, run: Run, envelopes: Sequence[Envelope]) -> tuple[Held, ...]:
+def _held(state: State, run: Run, envelopes: Sequence[Envelope], found: Mapping[int, int]) -> tuple[Held, ...]:
     places = list(rising.pairs(run.places))
     rising.warm(state, run)
     made: list[Held] = []
     for (number, offset), envelope in zip(places, envelopes, strict=True):
-        held = state.shared.get(number) or Held(envelope, number, offset=offset or -1, journaled=True)
+        held = state.shared.get(number) or Held(envelope, number, journaled=True)
+        if held.offset < 0:
+            held.offset = offset or found.get(number, -1)
         held.refs += 1
         made.append(held)
     return tuple(made)

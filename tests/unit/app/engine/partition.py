@@ -140,7 +140,11 @@ class Partition:
                 ]
             )
         numbers = waking.wanted(self.state, most)
-        return BodiesRead(self.bodies(numbers)) if numbers else None
+        return BodiesRead(self.bodies(numbers), self.places(numbers)) if numbers else None
+
+    def places(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Where these bodies are."""
+        return {one: self.log.index(self.journal[journal.body_key(one)]) for one in numbers}
 
     def bodies(self, numbers: Iterable[int]) -> list[tuple[int, Envelope]]:
         """What the journal holds under these numbers."""
@@ -214,12 +218,7 @@ class Partition:
         return made
 
     def cool(self) -> None:
-        """Let runs that wait for their next attempt leave memory. Of what was read back by number, the place is told
-        here: whether it is known is no difference between two states that go on alike."""
-        for run in self.state.cooling:
-            for held in run.held or ():
-                if held.journaled and held.offset < 0:
-                    held.offset = self.log.index(self.journal[journal.body_key(held.number)])
+        """Let runs that wait for their next attempt leave memory."""
         rising.cool(self.state)
 
     def committed(self) -> Outgoing:

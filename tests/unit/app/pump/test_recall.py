@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from app.engine.inputs import WorkflowsLoaded
+from app.engine.journal.entities import Places
 from app.engine.runs import asleep
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
+from app.engine.values.numbers import Numbers
 from app.kafka.log import Entry
 from app.pump import recall
 from app.pump.pump import Pump
@@ -49,6 +51,18 @@ async def test_bodies_are_read_in_pieces_by_one_way_through_the_journal(room: Ro
     asked = one._next
     assert offsets(await one.read([4, 6], end=end, most_bytes=10**6)) == [4, 6]
     assert asked < one._next < end
+
+
+async def test_where_it_stands_is_told_of_what_was_looked_for_by_its_number(room: Room) -> None:
+    end = written(room, *range(4))
+    places = Places()
+    for number, offset in ((2, 5), (3, 7)):
+        places.add(number, offset, Numbers([2, 3]))
+    one = Recall(room.log(), at_hand={3: body(3).value or b"", 4: body(4).value or b""}, places=places)
+    await one.read([0, 1], end=end, most_bytes=10**6)
+    await one.read([3, 4], end=end, most_bytes=10**6)
+
+    assert (one.take_places(), one.take_places()) == ({0: 1, 1: 3, 3: 7}, {})
 
 
 async def test_what_stands_further_ahead_is_read_from_the_beginning_again(room: Room) -> None:

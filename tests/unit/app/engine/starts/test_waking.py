@@ -25,7 +25,7 @@ def asleep(count: int, *, keys: tuple[str | None, ...] = (None,), announced: str
 def recall(partition: Partition, most: int = 100) -> list[str]:
     """Read back what is wanted, once; return the runs that start."""
     numbers = waking.wanted(partition.state, most)
-    return started(partition.give(BodiesRead(partition.bodies(numbers))))
+    return started(partition.give(BodiesRead(partition.bodies(numbers), partition.places(numbers))))
 
 
 def test_nothing_is_wanted_while_nobody_is_there_for_it() -> None:
@@ -46,6 +46,19 @@ def test_what_slept_is_read_in_pieces_the_oldest_first() -> None:
     assert recall(partition, 2) == [run_id("there", event(4))]
     assert (list(waking.wanted(partition.state, 2)), partition.state.waking, partition.state.asleep) == ([], {}, {})
     assert partition.state.counters.woken == 5
+
+
+def test_a_run_of_what_slept_leaves_memory_while_it_waits_for_its_next_attempt() -> None:
+    partition = asleep(2)
+    partition.load(THERE)
+    for run in recall(partition):
+        partition.fail(run)
+    partition.commit()
+    runs = [partition.run(run_id("there", event(n))) for n in (0, 1)]
+    assert [(one.status, one.events, one.held) for one in runs] == [(RunStatus.RETRYING, (), None)] * 2
+    assert (partition.state.run_bytes, partition.state.shared) == (0, {})
+    partition.recalls = True
+    assert partition.wait(600_000) == [one.id for one in runs]
 
 
 def test_less_may_be_given_than_was_wanted() -> None:
