@@ -14,7 +14,7 @@ from app.engine.journal import restore
 from app.engine.runs import rising, runs
 from app.engine.starts import waking
 from app.engine.steps import conditions, ends, steps
-from app.engine.tables import recorded
+from app.engine.tables import recorded, room
 from app.engine.tables.registry import Wait
 from app.engine.tables.state import RunStatus, State
 from app.engine.values.asks import Outcome
@@ -243,6 +243,17 @@ def _attempts_forgotten() -> Any:
     return mock.patch.object(recorded, "restored", restored)
 
 
+def _no_room_asked_for() -> Any:
+    """Runs wait for as much as they like."""
+    return mock.patch.object(room, "refusal", return_value=None)
+
+
+def _refused_early() -> Any:
+    """What would just have been allowed is refused."""
+    before = room.refusal
+    return mock.patch.object(room, "refusal", lambda state, run, key, more: before(state, run, key, more + 1))
+
+
 OF_STEPS: Final[dict[str, Patch]] = {
     "go-on-first": _go_on_first,
     "begin-steps-first": _begin_steps_first,
@@ -265,4 +276,6 @@ OF_STEPS: Final[dict[str, Patch]] = {
     "pass-over-candidates": _pass_over_candidates,
     "sleep-though-wanted": _sleep_though_wanted,
     "attempts-forgotten": _attempts_forgotten,
+    "no-room-asked-for": _no_room_asked_for,
+    "refused-early": _refused_early,
 }

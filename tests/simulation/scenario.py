@@ -84,6 +84,8 @@ class Scenario:
         """Whether its workflows start others, are cancelled, get stuck."""
         if self.family:
             self._make_family(apart_too)
+        if self.durable:
+            self.shape = shapes.crowded(self.shape, random.Random(f"crowd of seed {seed}"))
         self.plans: dict[str, Plan] = {one.id: one.plan for one in self.programs if one.plan is not None}
         """The steps of workflows, by their ids."""
         self.is_plain = {one.id: one.plain for one in self.programs}

@@ -73,3 +73,13 @@ def for_steps(shape: Shape, apart: Random, programs: Sequence[Program]) -> Shape
         slice_events=apart.choice((500, 500, 1)),
         threads=apart.choice((1, 1, 2)),
     )
+
+
+def crowded(shape: Shape, apart: Random) -> Shape:
+    """Return the bounds with little to wait for, perhaps: fewer than the steps of some runs want."""
+    if apart.random() < 0.8:
+        return shape
+    limits = replace(
+        shape.limits, waits=apart.choice((2, 4, 8, 2_000_000)), waits_per_run=apart.choice((1, 2, 3, 1_000))
+    )
+    return replace(shape, limits=limits)

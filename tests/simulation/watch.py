@@ -14,6 +14,7 @@ import orjson
 
 from app.kafka.log import Entry
 from app.runtime.values import time_of
+from tests.simulation.crowd import Crowd
 from tests.simulation.plans import On, Op
 from topics import journal, keys, reserved
 
@@ -79,6 +80,9 @@ class Watch:
         """When it did so first."""
         self.ended: dict[str, int] = {}
         """Runs that are over, durably, and their partitions."""
+        self.crowd = Crowd(sim)
+        self.ended_before: frozenset[str] = frozenset()
+        """Runs that were over before the round that is looked at."""
         self.fates: dict[str, str] = {}
         """As what runs are to end once they are read back."""
 
@@ -102,6 +106,7 @@ class Watch:
         if head is None:
             return
         del self._ahead[number]
+        self.ended_before = frozenset(self.ended)
         told = [(_run_of(key), value) for key, value in ahead if key.startswith(STEP) and value is not None]
         for run, value in told:
             if run in self.fates:
@@ -113,9 +118,10 @@ class Watch:
         self._before = {run: tuple(self.seen.order.get(run, ())) for run, _ in told}
         for run, value in told:
             if run.partition(":")[0] in self._sim.plans:  # else it is of an event that an ordinary workflow published
-                self._step(run, orjson.loads(value))
+                self._step(number, run, orjson.loads(value))
         for run, step in self._fresh:
             self.seen.steps[run, step].by = tuple(self.seen.order.get(run, ()))
+        self.crowd.round_is_over(number)
 
     def results(self, number: int, entries: Sequence[Entry]) -> None:
         """The owner of a partition wrote results."""
@@ -129,18 +135,21 @@ class Watch:
 
     def _run(self, number: int, run: str, value: bytes | None) -> None:
         if value is None:
+            self.crowd.run_is_gone(number, run)
             if run in self.journaled:  # else it is of a round that was written in part
                 self.ended[run] = number
             return
         self.journaled.add(run)
+        self.crowd.run_is_there(number, run)
         self.began_ms.setdefault(run, self._sim.now_ms())
         if run in self.ended and not self._sim.tight_dedup:
             self._sim.broken(f"{run} was over, and the journal says now {value!r}")
         if b'"fate":' in value and "fate" in (record := orjson.loads(value)):
             self.fates.setdefault(run, record["fate"][0])
 
-    def _step(self, run: str, record: dict[str, Any]) -> None:
+    def _step(self, number: int, run: str, record: dict[str, Any]) -> None:
         name = (run, record["k"])
+        self.crowd.step(number, name, self._op(*name), record)
         known = self.seen.steps.get(name)
         if known is None:
             known = self.seen.steps[name] = Journaled(before=self._before.get(run, ()))

@@ -8,6 +8,7 @@ import orjson
 from app.engine.runs import parents
 from tests.simulation.model.logs import Logs
 from tests.simulation.model.outputs import unjournaled
+from tests.simulation.model.steps import was_refused
 from tests.simulation.programs import NOWHERE
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Journaled
@@ -19,7 +20,7 @@ def each_child_was_started_and_its_parent_told(logs: Logs) -> None:
     children: set[bytes] = set()
     for (run, key), step in logs.sim.seen.steps.steps.items():
         op = logs.op(run, key)
-        if not op.children:
+        if not op.children or was_refused(step):  # what that would have started is forged
             continue
         digests = [_digest(run, key, n) for n in range(len(op.children))]
         for workflow, digest in zip(op.children, digests, strict=True):

@@ -1,5 +1,6 @@
 """Steps: what each came to is what its function did, not before its time; what is over leaves nothing behind."""
 
+from app.engine.tables.room import TOO_MANY
 from app.engine.tables.state import RunStatus
 from tests.simulation.model.logs import Logs
 from tests.simulation.plans import ALWAYS
@@ -15,6 +16,8 @@ def each_step_is_right(logs: Logs) -> None:
         if step.outcome is None:
             continue
         kind = logs.op(run, key).kind
+        if was_refused(step) and kind != "run":
+            continue  # the watch has looked whether it had to be
         if kind == "run":
             _its_function_did_that(logs, run, key, step)
         elif kind in ("sleep", "until"):
@@ -25,6 +28,12 @@ def each_step_is_right(logs: Logs) -> None:
                 raise Violation(f"step {key} of {run} says that it is {at_ms}, at {step.at_ms}")
 
 
+def was_refused(step: Journaled) -> bool:
+    """Whether it would have waited for more than the limits let it."""
+    found = step.outcome
+    return found is not None and found["s"] == "failed" and found["e"]["type"] == TOO_MANY
+
+
 def _its_function_did_that(logs: Logs, run: str, key: str, step: Journaled) -> None:
     op, found = logs.op(run, key), step.outcome
     assert found is not None
@@ -32,7 +41,10 @@ def _its_function_did_that(logs: Logs, run: str, key: str, step: Journaled) -> N
     about = f"step {key} of {run} ({op}) came to {found} after {calls} calls"
     if calls < found["a"]:
         raise Violation(f"{about}, which are too few")
-    if op.rejects:
+    if was_refused(step):
+        if op.rejects or not op.failures or not op.retries or found["a"] > op.retries:
+            raise Violation(f"{about}, and would not have been tried again")
+    elif op.rejects:
         if found["s"] != "failed" or found["e"]["type"] != "Reject":
             raise Violation(about)
     elif op.failures == ALWAYS:

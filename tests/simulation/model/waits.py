@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.simulation.model.logs import Identity, Logs
+from tests.simulation.model.steps import was_refused
 from tests.simulation.plans import On, Op, judged
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Journaled, place_of
@@ -165,6 +166,8 @@ def _nothing_came(logs: Logs, op: Op, waits: list[_Wait]) -> None:
 
 def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]) -> None:
     assert step.outcome is not None
+    if was_refused(step):
+        return
     error = step.outcome["e"]["type"]
     if error == "LookupError":
         fits = [
