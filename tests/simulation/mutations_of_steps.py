@@ -254,6 +254,11 @@ def _refused_early() -> Any:
     return mock.patch.object(room, "refusal", lambda state, run, key, more: before(state, run, key, more + 1))
 
 
+def _keep_what_others_need() -> Any:
+    """A condition that has an event gives it up to no narrower one."""
+    return mock.patch.object(conditions, "_giver", return_value=None)
+
+
 OF_STEPS: Final[dict[str, Patch]] = {
     "go-on-first": _go_on_first,
     "begin-steps-first": _begin_steps_first,
@@ -278,4 +283,5 @@ OF_STEPS: Final[dict[str, Patch]] = {
     "attempts-forgotten": _attempts_forgotten,
     "no-room-asked-for": _no_room_asked_for,
     "refused-early": _refused_early,
+    "keep-what-others-need": _keep_what_others_need,
 }

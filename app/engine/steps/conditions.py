@@ -137,6 +137,58 @@ def has(run: Run, envelope: Envelope) -> bool:
     return any(digest == one.digest for step in steps.open.values() if step.wait for one in step.wait.conditions)
 
 
+def is_free(run: Run, step: Step, n: int, envelope: Envelope) -> bool:
+    """Whether condition `n` may have an event: no wait of the run has it, or only one that gives it up for this."""
+    return _giver(step, n, envelope) is not None or not has(run, envelope)
+
+
+def _giver(step: Step, n: int, envelope: Envelope) -> int | None:
+    """Return which condition of the step holds the event, if that takes all that condition `n` does, and more.
+
+    The broader one waits anew then: whatever else the narrower one may get, it may get as well. So conditions of which
+    of any two one takes all of the other, or nothing of it, are all met wherever there are events enough.
+    """
+    digest, ask, progress = keys.digest_of(envelope).hex(), await_of(step), _progress(step)
+    narrow, since_ms = ask.conditions[n], progress.conditions[n].since_ms
+    assert isinstance(narrow, EventCondition)
+    for m, condition in enumerate(progress.conditions):
+        broad = ask.conditions[m]
+        if condition.digest != digest or m == n or not isinstance(broad, EventCondition):
+            continue
+        takes_all = covers(broad, narrow) and condition.since_ms <= since_ms
+        return m if takes_all and not (covers(narrow, broad) and since_ms <= condition.since_ms) else None
+    return None
+
+
+def covers(broad: EventCondition, narrow: EventCondition) -> bool:
+    """Whether each event on which `narrow` waits is one for `broad`, as far as that is known without their filters."""
+    if broad.stream or broad.event_key not in (None, narrow.event_key):
+        return False
+    return broad.event_type in (None, narrow.event_type) and covers_topic(broad.topic, narrow.topic)
+
+
+def covers_topic(broad: str, narrow: str) -> bool:
+    """Whether a topic or pattern takes every topic that the other one takes; False where that is not plain to see."""
+    if broad == narrow:
+        return True
+    if "*" not in narrow:
+        return Pattern.parse(broad).matches(narrow)
+    rest = broad.removesuffix("**")
+    return rest != broad and "*" not in rest and narrow.startswith(rest) and ("/" in broad) is ("/" in narrow)
+
+
+def _give_up(state: State, run: Run, step: Step, n: int) -> None:
+    """Let condition `n` wait anew, but not for the event that it holds."""
+    condition = _progress(step).conditions[n]
+    assert condition.digest is not None
+    condition.seen = sorted({*condition.seen, condition.digest})
+    condition.event = condition.digest = None
+    condition.size = 0
+    condition.met = condition.over = False
+    ends.touch(state, step)
+    _register(state, run, step, n)
+
+
 def receive(state: State, run: Run, step: Step, n: int, envelope: Envelope, effects: Effects) -> None:
     """An event meets condition `n`. One that another wait of the run has meets none: the condition waits anew."""
     ask = await_of(step)
@@ -144,7 +196,10 @@ def receive(state: State, run: Run, step: Step, n: int, envelope: Envelope, effe
     assert isinstance(asked_for, EventCondition)
     condition = _progress(step).conditions[n]
     digest = keys.digest_of(envelope).hex()
-    if has(run, envelope):
+    giver = _giver(step, n, envelope)
+    if giver is not None:
+        _give_up(state, run, step, giver)
+    elif has(run, envelope):
         # From its own time on: another wait may have received a later one of the same pattern.
         condition.seen = sorted({*condition.seen, digest})
         ends.touch(state, step)

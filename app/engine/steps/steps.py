@@ -138,7 +138,7 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
         return
     condition.judging = False
     envelope = condition.candidates.popleft()
-    if given.passed and not conditions.has(run, envelope):
+    if given.passed and conditions.is_free(run, step, given.condition, envelope):
         asked_for = conditions.await_of(step).conditions[given.condition]
         assert isinstance(asked_for, EventCondition)
         wanted.withdraw(state, run, step.key, given.condition, asked_for.topic)

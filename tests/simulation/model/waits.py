@@ -14,6 +14,8 @@ from topics.envelope import Envelope
 from topics.patterns import Pattern
 
 _FOREVER: Final = 1 << 62
+_NARROWER: Final = {"signals/*": ("signals/a", "signals/b"), "signals/**": ("signals/a", "signals/b", "signals/*")}
+"""What the patterns that programs wait for take besides themselves."""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,8 @@ class _Wait:
     """Those that other steps of the run received, at any time: each is received once."""
     perhaps: set[bytes]
     """Those, and what another step may have held until it gave up, because it waited for more."""
+    journaled_ms: int | None = None
+    """Since when it waits, as the journal says."""
 
     def __str__(self) -> str:
         return f"step {self.key} of {self.run} ({self.on}, since {self.since_ms}, until {self.deadline_ms})"
@@ -107,6 +111,7 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
         journaled_ms = step.asked["wait"][n]["since"]
         if not least_ms <= journaled_ms <= since_ms:
             raise Violation(f"{wait} waits since {journaled_ms}, not {least_ms}..{since_ms}")
+        wait.journaled_ms = journaled_ms
     return wait
 
 
@@ -158,7 +163,7 @@ def _nothing_came(logs: Logs, op: Op, waits: list[_Wait]) -> None:
     """It waits still: nothing came for one of its conditions."""
     missed = [_missed(logs, one) for one in waits]
     if op.kind == "all":
-        if _one_for_each(missed):
+        if _one_for_each(waits, missed):
             raise Violation(f"MISSED: {waits[0]} waits still, though {missed} came")
     elif any(missed):
         raise Violation(f"MISSED: {waits[0]} waits still, though {missed} came")
@@ -192,7 +197,7 @@ def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]
         raise Violation(f"EARLY: {waits[0]} gave up at {step.at_ms}")
     missed = [_missed(logs, one) for one in waits]
     if op.kind == "all":
-        if _one_for_each(missed) and not times_out:
+        if _one_for_each(waits, missed) and not times_out:
             raise Violation(f"MISSED: {waits[0]} gave up, though {missed} came in time")
         return
     if any(missed):
@@ -201,17 +206,58 @@ def _failed_for_a_reason(logs: Logs, op: Op, step: Journaled, waits: list[_Wait]
         raise Violation(f"{waits[0]} gave up, though its time of {op.after} s was over before")
 
 
-def _one_for_each(missed: list[list[str]]) -> bool:
-    """Whether each condition had an event that no other could take from it.
+def _one_for_each(waits: list[_Wait], missed: list[list[str]]) -> bool:
+    """Whether each condition must have got an event.
 
-    Conditions take events as they come, and one with a filter later than one without: which of two that fit the same
-    event gets it is not promised.
+    Either it had one that no other could take from it; or there is one for each, and of any two conditions one takes
+    all of the other, which then gives up what that needs, or nothing of it. Else conditions take events as they come.
     """
-    return all(
+    if all(
         len(mine) >= len(missed)
         or any(all(one not in others for m, others in enumerate(missed) if m != n) for one in mine)
         for n, mine in enumerate(missed)
-    )
+    ):
+        return True
+    pairs = [(waits[n], waits[m]) for n in range(len(waits)) for m in range(n)]
+    return all(_nested(a, b) or _nested(b, a) or _apart(a.on, b.on) for a, b in pairs) and _matching(missed)
+
+
+def _nested(broad: _Wait, narrow: _Wait) -> bool:
+    one, other = broad.on, narrow.on
+    if one.judge or one.key not in (None, other.key) or one.type not in (None, other.type):
+        return False
+    if broad.journaled_ms is None or narrow.journaled_ms is None or broad.journaled_ms > narrow.journaled_ms:
+        return False
+    return one.topic == other.topic or other.topic in _NARROWER.get(one.topic, ())
+
+
+def _apart(one: On, other: On) -> bool:
+    if None not in (one.key, other.key) and one.key != other.key:
+        return True
+    if None not in (one.type, other.type) and one.type != other.type:
+        return True
+    literal = [on.topic for on in (one, other) if "*" not in on.topic]
+    if len(literal) == 2:
+        return one.topic != other.topic
+    patterns = [Pattern.parse(on.topic) for on in (one, other) if "*" in on.topic]
+    return len(literal) == 1 and not patterns[0].matches(literal[0])
+
+
+def _matching(missed: list[list[str]]) -> bool:
+    """Whether each can have one of its own."""
+    taken: dict[str, int] = {}
+
+    def find(n: int, looked_at: set[str]) -> bool:
+        for one in missed[n]:
+            if one in looked_at:
+                continue
+            looked_at.add(one)
+            if one not in taken or find(taken[one], looked_at):
+                taken[one] = n
+                return True
+        return False
+
+    return all(find(n, set()) for n in range(len(missed)))
 
 
 def _missed(logs: Logs, wait: _Wait) -> list[str]:

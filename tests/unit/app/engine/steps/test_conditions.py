@@ -244,6 +244,62 @@ def test_an_event_meets_one_of_two_conditions_for_it_and_the_other_waits_for_the
     assert orjson.loads(risen.recorded[0].outcome.value or b"") == [raw(first), raw(second)]  # type: ignore[union-attr]
 
 
+ANY = EventCondition(topic="orders/*")
+LARGE = EventCondition(topic="orders/paid", stream=True)
+
+
+@pytest.mark.parametrize("narrow", [PAID, LARGE], ids=["plain", "with a filter"])
+def test_a_broader_condition_gives_an_event_up_to_a_narrower_one_of_its_wait(
+    registered: Registered, narrow: EventCondition
+) -> None:
+    partition, run = waiting(ANY, narrow, need=2)
+    first, second = event(7, "orders/paid", at=NOW + 5), event(8, "orders/sent", at=NOW + 6)
+    registered.waits.pop(("w", 0))
+    meet(partition, run, 0, first)
+    partition.commit()
+    meet(partition, run, 1, first)
+    if narrow.stream:
+        partition.told()
+        judge(partition, run, passed=True, n=1)
+    registered.waits.pop(("w", 1), None)
+    own = keys.digest_of(event(0)).hex()
+    assert registered.waits == {("w", 0): (NOW, None, sorted([own, keys.digest_of(first).hex()]))}
+    assert partition.told() == []
+    partition.commit()
+    again = partition.takeover(flow())
+    registered.waits.clear()
+    meet(again, run, 0, first)
+    assert registered.waits.keys() == {("w", 0)}, "it is the other's, for the next owner as well"
+    meet(again, run, 0, second)
+    again.commit()
+    again.give()
+    (risen,) = again.told()
+    assert isinstance(risen, Rise)
+    assert orjson.loads(risen.recorded[0].outcome.value or b"") == [raw(second), raw(first)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("broad", "narrow", "expected"),
+    [
+        (ANY, PAID, True),
+        (ANY, LARGE, True),
+        (EventCondition(topic="orders/**"), ANY, True),
+        (EventCondition(topic="orders/**"), EventCondition(topic="orders/*/*"), True),
+        (EventCondition(topic="orders/**"), EventCondition(topic="orders.x/*"), False),
+        (ANY, EventCondition(topic="orders/**"), False),
+        (LARGE, PAID, False),
+        (PAID, SENT, False),
+        (PAID, EventCondition(topic="orders/paid", event_key="k", event_type="t"), True),
+        (EventCondition(topic="orders/paid", event_key="k"), PAID, False),
+        (EventCondition(topic="orders/paid", event_type="t"), PAID, False),
+    ],
+)
+def test_one_condition_covers_another_where_it_takes_all_that_that_one_does(
+    broad: EventCondition, narrow: EventCondition, expected: bool
+) -> None:
+    assert conditions.covers(broad, narrow) is expected
+
+
 def test_of_two_waits_at_once_each_receives_an_event_of_its_own(registered: Registered) -> None:
     partition, run = waiting(PAID)
     partition.ask(run, "other", Await(conditions=(PAID,), need=1, deadline_ms=None))
@@ -310,8 +366,8 @@ def test_an_event_that_was_accepted_is_received_whatever_json_makes_of_it(regist
 # --- filters --------------------------------------------------------------------------------------------------------
 
 
-def judge(partition: Partition, run: str, *, passed: bool) -> None:
-    partition.give(Judged(run, partition.run(run).attempt, "w", 0, passed))
+def judge(partition: Partition, run: str, *, passed: bool, n: int = 0) -> None:
+    partition.give(Judged(run, partition.run(run).attempt, "w", n, passed))
 
 
 def test_a_filter_judges_one_event_after_the_other() -> None:
