@@ -36,7 +36,9 @@ class Headgate(Running):
     def start_workers(self) -> None:
         """All of them, until they are ready."""
         ports = [catalog.free_port() for _ in range(self._count)]
-        self._workers = [self._stage.start(number + 1, metrics_port=port) for number, port in enumerate(ports)]
+        self._workers = [
+            self._stage.start(number + 1, metrics_port=port, snapshots=True) for number, port in enumerate(ports)
+        ]
         for worker, port in zip(self._workers, ports, strict=True):
             catalog.wait_until_ready(worker, port, timeout_seconds=300)
 

@@ -13,7 +13,8 @@ from app.engine.runs import letters, runs
 from app.engine.starts import lanes, schedules, waking, wishes, workflows
 from app.engine.steps import steps
 from app.engine.tables import timers
-from app.engine.tables.state import Held, State, Timer
+from app.engine.tables.run import Held
+from app.engine.tables.state import State, Timer
 from app.engine.values import errors
 from app.engine.waits import flushes, interests, lookbacks, waits
 from topics import journal, keys

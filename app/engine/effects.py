@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.asks import Outcome, Recorded
 from app.engine.values.outgoing import Outgoing
 from topics.envelope import Envelope

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from app.engine.effects import After
 from app.engine.inputs import Happened
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 
 
 class Runtime(Protocol):

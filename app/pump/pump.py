@@ -16,7 +16,7 @@ from app.engine import apply as engine
 from app.engine.effects import After, Commit, Effects, Go, Placed, Resolve, Rise
 from app.engine.inputs import BodiesRead, Crowded, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.journal.commit import commit
-from app.engine.runs import rising
+from app.engine.runs import atrest, rising
 from app.engine.starts import waking
 from app.engine.steps import ends
 from app.engine.tables import timers
@@ -181,7 +181,7 @@ class Pump:
             for task in (looping, delivering, looking):
                 task.cancel()
             await asyncio.gather(looping, delivering, looking, return_exceptions=True)
-            self._runtime.cancel([one for one in self.state.runs.values() if one.status in rising.HOT])
+            self._runtime.cancel([one for one in self.state.runs.awake.values() if one.status in rising.HOT])
 
     async def _loop(self) -> None:
         self._lookback.offer()  # what the journal says was not done
@@ -260,6 +260,7 @@ class Pump:
             rising.cool(self.state)
         if self._after:
             self._go_on()
+        atrest.pack(self.state)
         self._lookback.offer()
         self._observe(self.state.counters, self.state)
         if self.delivery.full:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,19 @@ class Snapshots:
     async def write(self, state: State, *, next_offset: int, journal_id: str, at_ms: int, claim: Any) -> None:
         """Write the snapshot of `state` beside the old one, then in its place. A full disk is a warning."""
         about = {"journal": journal_id, "at": at_ms, "claim": claim}
-        content = snapshot.encode(state, next_offset=next_offset, about=about)
+        content = snapshot.parts(state, next_offset=next_offset, about=about)
         try:
             await asyncio.to_thread(self._put, self._file(state.partition), content)
         except OSError as error:
             log.warning("snapshot_not_written", partition=state.partition, reason=str(error))
 
-    def _put(self, file: Path, content: bytes) -> None:
+    def _put(self, file: Path, content: Sequence[bytes]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=f".{file.name}.")
         try:
             with os.fdopen(descriptor, "wb") as out:
-                out.write(content)
+                out.writelines(content)
+                out.write(snapshot.checksum(content))
             Path(temporary).replace(file)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -59,7 +61,7 @@ class Snapshots:
             return None
         try:
             found = snapshot.decode(content, policy, most_bytes=most_bytes)
-        except (snapshot.Damaged, ValueError, KeyError, TypeError) as error:
+        except (snapshot.Damaged, ValueError, LookupError, TypeError) as error:
             log.warning("snapshot_ignored", partition=partition, reason=str(error))
             return None
         if found.about["journal"] != journal_id or now_ms - found.about["at"] > MOST_AGE_MS:

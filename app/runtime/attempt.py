@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.asks import Ask, Kind, Note, Outcome, Recorded
 from app.engine.values.errors import words
 from app.engine.values.outgoing import Record
@@ -240,6 +240,7 @@ class Attempt:
         self._end()
         for step in self._open.values():
             step.asked.cancel()
+        self._open.clear()  # what a step raised holds the function's frames, and these hold this
         if self.mismatch is None and returned and self._history is not None:
             try:
                 self._history.end()

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from app.engine.inputs import Failure
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.observe import logs
 from app.runtime.attempt import Attempt
 from app.runtime.live import Live, Report, Task

@@ -13,7 +13,7 @@ import orjson
 
 from app.engine.effects import After, Go, Judge, Resolve, Rise
 from app.engine.inputs import Ended, Failure
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.errors import words
 from app.runtime import failures, fragments
 from app.runtime.context import RunContext
@@ -228,6 +228,7 @@ class Driver:
             failure = failures.failure_of(error)
             if self._tasks.get(run.id) is task:  # else it was cancelled, and counts as ended
                 failures.log_retry(run, attempt, error, failure, self._limits)
+        error.__traceback__ = None  # whoever has the error need not have all that the function had
         return Ended(run.id, attempt, None, failure)
 
     def _completed(self, run: Run, attempt: int, context: RunContext, result: Any) -> Ended:

@@ -5,7 +5,7 @@ import traceback
 
 from app.engine.inputs import Failure
 from app.engine.runs.retry import delay_ms, may_retry
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.errors import words
 from app.observe import logs
 from app.runtime.limits import Misuse, StepLimits

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from app.engine.inputs import Evicted, Happened
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.asks import Outcome
 from app.runtime.limits import StepLimits
 from app.runtime.threads import Threads

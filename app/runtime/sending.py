@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.outgoing import Record
 from app.runtime import fragments
 from app.runtime.limits import Misuse, StepLimit, StepLimits, checked_text

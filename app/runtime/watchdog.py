@@ -11,7 +11,7 @@ from collections.abc import Sized
 from types import FrameType
 from typing import Any
 
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.observe import logs
 
 _LOG = logs.get(__name__)

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from app.engine.tables.state import RunStatus, State
+from app.engine.tables.run import RunStatus
+from app.engine.tables.state import State
 from app.observe import logs
 from app.observe.metrics import WorkerMetrics
 
@@ -30,7 +31,7 @@ class Sleepers:
             for name, numbers in state.asleep.items():
                 if name not in state.waking:
                     events[name] += len(numbers)
-            runs.update(one.workflow.id for one in state.runs.values() if one.status is RunStatus.ASLEEP)
+            runs.update(one.workflow.id for one in state.runs.awake.values() if one.status is RunStatus.ASLEEP)
         before = self._events.keys() | self._runs.keys()
         now = events.keys() | runs.keys()
         for name in now | before:

@@ -452,7 +452,7 @@ def entry(draw: Mutator) -> Any:
 
 def check_entry(given: Any) -> str:
     try:
-        spec = declared._checked(FILE, 0, given)
+        spec = declared._checked(FILE, "a", 0, given)
     except DeclarationError as error:
         return named(error)
     return written(spec)

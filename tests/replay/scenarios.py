@@ -278,7 +278,7 @@ def schedules_and_downtime() -> dict[str, Any]:
     made.step(after_ms=130_000)
     made.load(0)
     made.commit()
-    made.end(*sorted(run for run, one in made.player.state.runs.items() if one.workflow.id == "latest"))
+    made.end(*sorted(one.id for one in made.player.state.runs.values() if one.workflow.id == "latest"))
     made.commit()
     made.load(2)
     made.commit()

@@ -94,7 +94,7 @@ def _steps(run: Any) -> Any:
 def _waits(state: State) -> Any:
     """Return what is registered here, and what was asked for because of that."""
     registry = state.registry
-    if registry is None or not (registry.waits or registry.heads):
+    if registry is None or not (len(registry.waits) or registry.heads):
         return None
     waits = sorted(
         (one.id, one.source, one.open, repr(one.asked), None if one.flow is None else streams.described(one.flow))

@@ -24,6 +24,7 @@ from app.pump.reader import Reader
 from app.pump.standby import Standby
 from headgate.definition import Workflow
 from tests.simulation.mutations_of_families import OF_FAMILIES
+from tests.simulation.mutations_of_packing import OF_PACKING
 from tests.simulation.mutations_of_steps import OF_STEPS, Patch, both
 from topics import keys
 
@@ -332,6 +333,7 @@ MUTATIONS: Final[dict[str, Patch]] = (
     }
     | OF_STEPS
     | OF_FAMILIES
+    | OF_PACKING
 )
 
 

@@ -15,8 +15,9 @@ from app.engine.runs import rising, runs
 from app.engine.starts import waking
 from app.engine.steps import conditions, ends, steps
 from app.engine.tables import recorded, room
-from app.engine.tables.registry import Wait
-from app.engine.tables.state import RunStatus, State
+from app.engine.tables.run import RunStatus
+from app.engine.tables.state import State
+from app.engine.tables.wait import Wait
 from app.engine.values.asks import Outcome
 from app.engine.waits import flushes, interests, restored, waits
 from app.pump.pump import Pump

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from app.kafka.log import Entry
 from tests.simulation.programs import CANCELS
 from topics import keys, reserved

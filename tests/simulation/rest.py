@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from app.engine.runs import asleep
-from app.engine.tables.state import Run, RunStatus, State
+from app.engine.tables.run import Run, RunStatus
+from app.engine.tables.state import State
 from app.engine.values.asks import Await, Invoke, Suspend
 from app.engine.waits import waits
 from tests.simulation.worker import Worker

@@ -1,12 +1,16 @@
 """One seed: workers, workflows, events and trouble; then healing, quiescence, and the model's verdict."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
 from app.engine.journal import commit
+from app.engine.runs import renewal
+from app.engine.tables import openwaits, packed, texts, timers
+from app.engine.tables import runs as run_table
 from app.engine.values.known import Definition
 from app.engine.waits import waits
 from app.kafka.log import Entry, LogError, Producer
@@ -47,6 +51,25 @@ class Seen:
     """The time (ms) from which on the journal says that the schedule is followed."""
     trouble: list[tuple[float, str]] = field(default_factory=list)
     steps: Watched = field(default_factory=Watched)
+
+
+@contextmanager
+def tightened() -> Iterator[None]:
+    """Let all that is done to tables of what rests when they are large be done to small ones."""
+
+    def shared(text: str) -> bytes:
+        return bytes([texts.key_of(text)[0] & 3]) + bytes(7)
+
+    with (
+        mock.patch.object(packed, "_BUCKET", 1),
+        mock.patch.object(texts, "_MOST", 3),
+        mock.patch.object(openwaits, "_MANY", 2),
+        mock.patch.object(openwaits, "key_of", shared),
+        mock.patch.object(run_table, "key_of_run", shared),
+        mock.patch.object(timers, "FAR_MS", 0),
+        mock.patch.object(renewal, "MOST_RETIRED", 1),
+    ):
+        yield
 
 
 class Scenario:
@@ -285,6 +308,7 @@ class Scenario:
                 mock.patch.object(parked, "MOST", self.most_parked),
                 mock.patch.object(lookback, "SLICE_EVENTS", self.shape.slice_events),
                 mock.patch.object(runtime_threads, "concurrent", threads.CONCURRENT),
+                tightened() if self.shape.tight else nullcontext(),
             ):
                 self._run()
         except Violation:

@@ -48,6 +48,7 @@ def draw(chance: Random, seed: int, partitions: int, *, tight_dedup: bool) -> Sh
         claim_every_ms=chance.choice((3_600_000, 3_600_000, 700)),
         snapshot_every_ms=chance.choice((None, None, 300)),
         tail_ids=apart.choice((4_096, 4_096, 5, 2)),
+        tight=Random(seed ^ 0x7167_47ED).random() < 0.5,
         standby_turn_seconds=apart.choice((None, 0.02, 0.02, 0.1, 0.5, 2.0)),
         standby_turn_bytes=apart.choice((1, 300, 3_000, 4_000_000)),
         standby_most_bytes=apart.choice((5_000, 20_000, 100_000_000, 100_000_000)),

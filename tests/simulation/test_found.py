@@ -28,7 +28,8 @@ from app.engine.journal.commit import commit
 from app.engine.journal.entities import event_of
 from app.engine.journal.restore import Restored, restore
 from app.engine.starts import waking, wishes
-from app.engine.tables.state import Run, RunStatus, State, empty, policy_of
+from app.engine.tables.run import Run, RunStatus
+from app.engine.tables.state import State, empty, policy_of
 from app.engine.values.asks import Await, EventCondition, Sleep
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits

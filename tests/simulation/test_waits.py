@@ -8,8 +8,9 @@ import pytest
 
 from app.engine.journal import waiting
 from app.engine.tables.arrivals import Arrivals
-from app.engine.tables.registry import Head, Interest, Interests, Registry, Wait, WaitsLook, at_places
+from app.engine.tables.registry import Head, Interest, Interests, Registry, WaitsLook
 from app.engine.tables.state import State
+from app.engine.tables.wait import Wait
 from app.engine.waits import flushes, interests, restored, streams, waits
 from app.pump.lookback import LookBack
 from tests.unit.app.engine.waits.test_waits import late, refuted, storm, stream
@@ -82,7 +83,7 @@ def _not_kept_meanwhile() -> Any:
     def arrived(state: State, event: Envelope) -> None:
         registry = state.registry
         if registry is not None and registry.arrivals.add(event):
-            open_ = [one for one in at_places(registry.places, event) if one.open and one.takes(event)]
+            open_ = [one for one in registry.waits.met_by(event) if one.open]
             waits._fan_out(state, registry, event, open_)
 
     return mock.patch.object(waits, "arrived", arrived)
@@ -151,7 +152,7 @@ def _expired_unopened() -> Any:
     def give_up(state: State, registry: Registry, wait: Wait) -> None:
         if (wait.asked.deadline_ms or 0) <= registry.flushed_ms:
             registry.overdue.pop(wait.id, None)
-            registry.due.append(wait)
+            registry.due[wait.id] = wait
         elif registry.flush is None:
             flushes.start(state, registry)
 

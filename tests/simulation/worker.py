@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.engine.inputs import WorkflowsLoaded
+from app.engine.journal import snapshot
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
 from app.kafka.log import LogError
@@ -72,8 +73,8 @@ class SimSnapshots(Snapshots):
     def _file(self, partition: int) -> Any:
         return _File(self._disk, str(partition))
 
-    def _put(self, file: Any, content: bytes) -> None:
-        self._disk[file.name] = content
+    def _put(self, file: Any, content: Sequence[bytes]) -> None:
+        self._disk[file.name] = b"".join([*content, snapshot.checksum(content)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,8 @@ class Shape:
     """Runs that only wait and are kept in memory all the same."""
     threads: int = 1
     """Plain functions that go on at once."""
+    tight: bool = False
+    """Whether tables of what rests are as small as they can be, and keys in them are shared."""
     a_round: int = 5_000
     """Waits that open or end in one round."""
     slice_events: int = 500

@@ -12,7 +12,8 @@ from app.engine.starts import schedules
 from app.engine.steps import telling
 from app.engine.tables import recorded
 from app.engine.tables.recorded import NOWHERE, Step
-from app.engine.tables.state import Held, OutSlot, Run, RunStatus, State
+from app.engine.tables.run import Held, Run, RunStatus
+from app.engine.tables.state import OutSlot, State
 from app.engine.values import known
 from app.engine.values.outgoing import Outgoing, Record
 from topics import commands, journal
@@ -175,7 +176,7 @@ def _body(state: State, held: Held, bodies: list[Entity], placed: dict[bytes, Pl
 
 def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity], placed: dict[bytes, Placed]) -> None:
     if run.places is not None:
-        batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))
+        batch.append((journal.run_key(run.id), journal.encode(described(state, run))))
         return
     if run.held is None:
         run.held = tuple(Held(one) for one in run.events)
@@ -189,14 +190,25 @@ def _run(state: State, run: Run, bodies: list[Entity], batch: list[Entity], plac
             state.run_bytes += sum([one.weight for one in run.events])
         if run.attempt == 1 and run.status not in _TOLD:  # else its failure told so already
             runs.began(state, run)
-    batch.append((journal.run_key(run.id), journal.encode(run_value(state, run))))
+    batch.append((journal.run_key(run.id), journal.encode(described(state, run))))
 
 
-def run_value(state: State, run: Run) -> dict[str, Any]:
+def described(state: State, run: Run) -> dict[str, Any]:
     """Return the entity of a run whose bodies are journaled."""
+    found = run_value(run, state.round, state.keyed.key_of(run.id))
+    if run.id in state.stuck:
+        found["why"] = state.stuck[run.id]
+    if run.id in state.fates:
+        fate = state.fates[run.id]
+        found["fate"] = [fate.status, fate.type, fate.message]
+    return found
+
+
+def run_value(run: Run, round_: int, key: str | None) -> dict[str, Any]:
+    """Return the entity of a run that is neither stuck nor to be given up. `key`: for an event that may cancel it."""
     places, steps = run.places, run.steps
     found: dict[str, Any] = {
-        "r": state.round,
+        "r": round_,
         "workflow": run.workflow.id,
         "version": run.workflow.version,
         "bodies": [one.number for one in run.held or ()] if places is None else places[::2].tolist(),
@@ -215,13 +227,8 @@ def run_value(state: State, run: Run) -> dict[str, Any]:
             found["received"] = steps.received
         if steps.had:
             found["had"] = steps.had
-    if (key := state.keyed.key_of(run.id)) is not None:
+    if key is not None:
         found["key"] = key
-    if run.id in state.stuck:
-        found["why"] = state.stuck[run.id]
-    if run.id in state.fates:
-        fate = state.fates[run.id]
-        found["fate"] = [fate.status, fate.type, fate.message]
     return found
 
 

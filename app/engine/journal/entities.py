@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any, Final
 
+from app.engine.journal.atrest import AtRest
 from app.engine.tables import recorded
 from app.engine.values.numbers import Numbers
 from topics import codec, commands, journal
@@ -67,6 +68,7 @@ class Entities:
         "_most_bytes",
         "_others_bytes",
         "at_hand",
+        "atrest",
         "bodies",
         "newest",
         "newest_keys",
@@ -92,6 +94,8 @@ class Entities:
         """Offsets of bodies."""
         self.offsets: dict[bytes, int] = {}
         """Offsets of steps."""
+        self.atrest: AtRest | None = None
+        """What a snapshot had packed, and no record since has changed."""
         self._most_bytes = most_bytes
         self._at_hand_bytes = 0
         self._others_bytes = 0
@@ -100,6 +104,8 @@ class Entities:
 
     def put(self, key: bytes, value: bytes, offset: int = 0) -> bool:
         """Take an entity that the journal has at `offset`. Return False for a body that was not kept."""
+        if self.atrest is not None:
+            self._thaw(self.atrest, key)
         if key.startswith(_STEP):
             # Of a step that has ended, its offset will do.
             self._keep(key, recorded.stub(value) if recorded.is_over(value) else value)
@@ -124,6 +130,8 @@ class Entities:
 
     def remove(self, key: bytes) -> None:
         """Take the end of an entity."""
+        if self.atrest is not None:
+            self._thaw(self.atrest, key)
         self._let_go(key)
         if key.startswith(_STEP):
             self.offsets.pop(key, None)
@@ -151,8 +159,22 @@ class Entities:
     def weight(self) -> int:
         """What all of it takes in memory, by estimate."""
         numbers = len(self.bodies) + sum(map(len, self.waiting.values()))
+        rest = 0 if self.atrest is None else self.atrest.weight
         entries = len(self.others) + len(self.offsets) + len(self.at_hand) + len(self.newest_keys)
-        return self._others_bytes + self._at_hand_bytes + numbers * _NUMBER_BYTES + entries * _ENTRY_BYTES
+        return self._others_bytes + self._at_hand_bytes + numbers * _NUMBER_BYTES + entries * _ENTRY_BYTES + rest
+
+    def _thaw(self, atrest: AtRest, key: bytes) -> None:
+        """Take out of what rests what the record of a key is about; all other records of it are needed now."""
+        run = atrest.thawed(key)
+        if run is None:
+            return
+        for number, offset in zip(run.places[::2], run.places[1::2], strict=True) if run.places else ():
+            self.bodies.add(number)
+            self.places.add(number, offset, self.bodies)
+        for name, value, offset in atrest.records(run):
+            self._keep(name, value)
+            if name.startswith(_STEP):
+                self.offsets[name] = offset
 
     def _keep(self, key: bytes, value: bytes) -> None:
         self._let_go(key)

@@ -5,27 +5,30 @@ runs, and `waking` has the events read back. So a takeover, a restart and a roll
 """
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
 from app.engine.journal import records as sent
 from app.engine.journal import waiting
+from app.engine.journal.atrest import AtRest
 from app.engine.journal.commit import RESULTS_FIELD
 from app.engine.journal.entities import Entities
 from app.engine.journal.snapshot import Remembered
-from app.engine.runs import asleep, rising, runs
+from app.engine.runs import asleep, atrest, rising, runs
 from app.engine.starts import schedules, waking
 from app.engine.tables import recorded, room, timers
 from app.engine.tables.dedup import DIGEST_BYTES
 from app.engine.tables.recorded import NOWHERE, Steps
-from app.engine.tables.state import Fate, OutSlot, Run, RunStatus, State, Timer, Unloaded, empty
+from app.engine.tables.run import Run, RunStatus, Unloaded
+from app.engine.tables.state import Fate, OutSlot, State, Timer, empty
 from app.engine.values import errors, known
 from app.engine.values.limits import Limits
 from app.engine.values.numbers import Numbers
 from app.engine.values.outgoing import Outgoing, Result
+from app.engine.waits import waits
 from headgate.definition import Workflow
 from topics import codec, journal
 from topics.timestamps import milliseconds
@@ -58,7 +61,7 @@ def restore(
         state.orphans.extend(key for key in entities.others if key != journal.CLAIM)
         _take_orphans(state, entities)
         return Restored(state)
-    records = _Records()
+    records = _Records(entities.others)
     try:
         return Restored(state, _take(state, entities, records, remembered))
     except (LookupError, TypeError, ValueError, AttributeError, codec.Malformed) as error:
@@ -69,19 +72,33 @@ def restore(
 class _Records:
     """The journal's records by kind, and the one that is looked at, for the word about one that cannot be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Mapping[bytes, bytes]) -> None:
         self.current = journal.HEAD
-        self._kinds: dict[bytes, list[_Record]] = {}
+        self._given = given
+        self._kinds: dict[bytes, list[bytes]] = {}
 
-    def add(self, key: bytes, value: bytes, found: dict[str, Any]) -> None:
-        self._kinds.setdefault(key.split(b":", 1)[0], []).append((key, value, found))
+    def add(self, key: bytes) -> None:
+        self._kinds.setdefault(key.split(b":", 1)[0], []).append(key)
 
     def of(self, kind: bytes) -> "Iterator[_Record]":
-        for one in self._kinds.get(kind, ()):
-            self.current = one[0]
-            yield one
+        """Yield the records of a kind, each parsed when its turn comes: they may be many."""
+        return self.at(self._kinds.get(kind, ()))
+
+    def at(self, keys: Iterable[bytes]) -> "Iterator[_Record]":
+        for key in keys:
+            self.current = key
+            value = self._given[key]
+            yield key, value, journal.decode(key, value)
+
+    def steps(self) -> dict[str, list[bytes]]:
+        """Return the keys of steps by their runs."""
+        found: dict[str, list[bytes]] = {}
+        for key in self._kinds.get(b"step", ()):
+            found.setdefault(key[len(b"step:") :].rpartition(b"#")[0].decode(), []).append(key)
+        return found
 
 
+_ROUND: Final = b'{"r":'
 _Record = tuple[bytes, bytes, dict[str, Any]]
 
 
@@ -92,11 +109,10 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
         if key in (journal.HEAD, journal.CLAIM):
             continue
         records.current = key
-        found = journal.decode(key, value)
-        if found["r"] > state.round:
+        if _round_of(key, value) > state.round:
             state.orphans.append(key)
         else:
-            records.add(key, value, found)
+            records.add(key)
     _take_orphans(state, entities)
     for _, _, found in records.of(b"known"):
         state.known = dict(found["since"])
@@ -107,20 +123,19 @@ def _take(state: State, entities: Entities, records: _Records, remembered: Remem
     if remembered is not None:
         _remember(state, remembered)
     _ids(state, records, remembered=remembered is not None)
-    for key, _, found in records.of(b"run"):
-        _run(state, key[len(b"run:") :].decode(), found, entities)
-    for key, _, found in records.of(b"step"):
-        _step(state, key, found, entities.offsets[key])
-    for run in state.runs.values():
-        _go_on(state, run)
+    if entities.atrest is not None:
+        _take_resting(state, entities.atrest)
+    for _, _, found in records.of(b"run"):
+        _count_bodies(state, found, entities)
     for key, _, found in records.of(b"schedule"):
         state.schedules[key[len(b"schedule:") :].decode()] = schedules.from_journal(found)
     for kind in (b"body", b"pending"):
         for _ in records.of(kind):
             raise ValueError("it does not say which round wrote it")
     _sleep(state, entities, records)
+    _runs(state, entities, records)
     # Compaction leaves the entities in any order; the oldest goes on first.
-    state.runs = dict(sorted(state.runs.items(), key=lambda one: (one[1].places or (0,))[0]))
+    state.runs.awake = dict(sorted(state.runs.awake.items(), key=lambda one: (one[1].places or (0,))[0]))
     state.rising = dict(sorted(state.rising.items(), key=lambda one: (one[1].places or (0,))[0]))
     waking.rematch(state)
     waiting.read(state, records.of)
@@ -204,11 +219,57 @@ def _ids(state: State, records: _Records, *, remembered: bool) -> None:
             state.tail_slots = max(state.tail_slots, int(key.split(b":")[1]) + 1)
 
 
-def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities) -> None:
-    places = array("q")
+def _round_of(key: bytes, value: bytes) -> int:
+    """Return the round that wrote a record: its first field in most, for which it need not be parsed."""
+    if value.startswith(_ROUND):
+        text = value[len(_ROUND) : 64].partition(b",")[0]
+        if text.isdigit():
+            return int(text)
+    found = journal.decode(key, value)["r"]
+    if type(found) is not int:
+        raise TypeError(f"its round is {found!r}")
+    return found
+
+
+def _take_resting(state: State, resting: AtRest) -> None:
+    """Take what a snapshot had packed, as it is; with its timers, among which may be some that hold no more."""
+    state.runs, state.later, state.waiting = resting.runs, resting.later, resting.waiting
+    state.timers_most = max(state.timers_most, 2 * len(state.later))
+    for due_ms, _, kind, name, group in resting.near:
+        timers.arm(state, due_ms, Timer(kind), name, group)
+    state.timer_count += len(state.later)
+    for run_id, (workflow_id, key) in resting.keyed.items():
+        state.keyed.remember(run_id, workflow_id, key)
+    if len(resting.waits):
+        waits.the_registry(state).waits = resting.waits
+
+
+def _count_bodies(state: State, found: Mapping[str, Any], entities: Entities) -> None:
+    """Count what a run needs. Of all of them it must be known before one is packed."""
     for number in found["bodies"]:
         _require(number, entities.bodies)
-        state.dormant_bodies[number] = state.dormant_bodies.get(number, 0) + 1
+        state.runs.bodies[number] = state.runs.bodies.get(number, 0) + 1
+
+
+def _runs(state: State, entities: Entities, records: _Records) -> None:
+    """Take the runs with their steps, one by one: those at rest are packed at once."""
+    steps = records.steps()
+    for key, _, found in records.of(b"run"):
+        run_id = key[len(b"run:") :].decode()
+        run = _run(state, run_id, found, entities)
+        for name, _, step in records.at(steps.pop(run_id, ())):
+            _step(run, name, step, entities.offsets[name])
+        records.current = key
+        _go_on(state, run)
+        state.runs.idle.append(run)
+        atrest.pack(state)
+    state.removed.extend(key for left in steps.values() for key in left)
+    state.runs.bodies = dict(state.runs.bodies)  # what had room for all of them has none left over
+
+
+def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities) -> Run:
+    places = array("q")
+    for number in found["bodies"]:
         places.extend((number, entities.places.of(number)))
     if not places:
         raise LookupError("it has no events")
@@ -239,14 +300,11 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities
     if "key" in found:
         state.keyed.remember(run_id, run.workflow.id, found["key"])
     state.runs[run_id] = run
+    return run
 
 
-def _step(state: State, key: bytes, found: Mapping[str, Any], offset: int) -> None:
-    name, _, n = key[len(b"step:") :].rpartition(b"#")
-    run, number = state.runs.get(name.decode()), int(n)
-    if run is None:
-        state.removed.append(key)
-        return
+def _step(run: Run, key: bytes, found: Mapping[str, Any], offset: int) -> None:
+    number = int(key.rpartition(b"#")[2])
     steps = run.steps
     if steps is None:
         steps = run.steps = Steps(run.id)

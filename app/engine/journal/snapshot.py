@@ -7,24 +7,26 @@ of what sleeps there are the numbers alone, as in memory.
 
 import array
 import base64
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 
-from app.engine.journal import commit, records, waiting
+from app.engine.journal import atrest, commit, records, waiting
+from app.engine.journal.atrest import AtRest
 from app.engine.journal.entities import Entities
-from app.engine.runs import asleep
+from app.engine.runs.asleep import pending_key
 from app.engine.starts import schedules
 from app.engine.tables import recorded
 from app.engine.tables.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation
-from app.engine.tables.state import Held, State
+from app.engine.tables.run import Held
+from app.engine.tables.state import State
 from app.engine.values.numbers import Numbers
 from topics import commands, journal
 
-_MAGIC: Final = b"headgate-snapshot-3\n"
+_MAGIC: Final = b"headgate-snapshot-4\n"
 _CHECKSUM_BYTES: Final = 16
 _BODY: Final = b"body:"
 
@@ -66,6 +68,21 @@ def possible(state: State) -> bool:
 
 def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes:
     """Return the snapshot of a state for which one is `possible`."""
+    made = parts(state, next_offset=next_offset, about=about)
+    return b"".join([*made, checksum(made)])
+
+
+def checksum(content: Sequence[bytes | memoryview]) -> bytes:
+    """Return what stands at the end of a snapshot."""
+    made = blake2b(digest_size=_CHECKSUM_BYTES)
+    for part in content:
+        made.update(part)
+    return made.digest()
+
+
+def parts(state: State, *, next_offset: int, about: Mapping[str, Any]) -> list[bytes]:
+    """Return what `encode` does in pieces and without the checksum, which another thread can add: they may be large."""
+    resting, blocks = atrest.of(state)
     tables = [_table(one) for one in state.dedup.generations]
     described = {
         "next_offset": next_offset,
@@ -74,11 +91,13 @@ def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes
         "places": base64.b64encode(_places(state).tobytes()).decode(),
         "steps": [
             [run.id, base64.b64encode(run.steps.places.tobytes()).decode(), run.steps.size]
-            for run in state.runs.values()
+            for run in state.runs.awake.values()
             if run.steps is not None
         ],
+        "resting": resting,
+        "blocks": list(map(len, blocks)),
         "asleep": {name: _text(one) for name, one in state.asleep.items()},
-        "dormant": _text(Numbers(state.dormant_bodies)),
+        "dormant": _text(Numbers(state.runs.bodies)),
         "generations": [
             {
                 "number": one.number,
@@ -96,8 +115,7 @@ def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes
         "tail_from": state.tail_from,
     }
     text = orjson.dumps(described)
-    body = b"".join([_MAGIC, len(text).to_bytes(8, "big"), text, *(part for table in tables for part in table)])
-    return body + blake2b(body, digest_size=_CHECKSUM_BYTES).digest()
+    return [_MAGIC, len(text).to_bytes(8, "big"), text, *blocks, *(part for table in tables for part in table)]
 
 
 def _text(numbers: Numbers) -> str:
@@ -106,13 +124,17 @@ def _text(numbers: Numbers) -> str:
 
 def decode(given: bytes, policy: DedupPolicy, *, most_bytes: int | None = None) -> Snapshot:
     """Return what `encode` was given; of bodies at most `most_bytes` are kept. Raises Damaged."""
-    body, checksum = given[:-_CHECKSUM_BYTES], given[-_CHECKSUM_BYTES:]
-    if not body.startswith(_MAGIC) or blake2b(body, digest_size=_CHECKSUM_BYTES).digest() != checksum:
+    body = memoryview(given)[:-_CHECKSUM_BYTES]
+    if not given.startswith(_MAGIC) or checksum([body]) != given[-_CHECKSUM_BYTES:]:
         raise Damaged("it is not whole, or of another release")
     at = len(_MAGIC) + 8
     length = int.from_bytes(body[len(_MAGIC) : at], "big")
     found = orjson.loads(body[at : at + length])
     at += length
+    blocks: list[memoryview] = []
+    for size in found["blocks"]:
+        blocks.append(body[at : at + size])
+        at += size
     dedup = Dedup(policy)
     for one in found["generations"]:
         generation = Generation(one["number"], one["opened"], policy.generation_ids)
@@ -125,7 +147,7 @@ def decode(given: bytes, policy: DedupPolicy, *, most_bytes: int | None = None) 
     tail = base64.b64decode(found["tail_ids"])
     return Snapshot(
         next_offset=found["next_offset"],
-        entities=_entities_of(found, most_bytes),
+        entities=_entities_of(found, most_bytes, atrest.read(found["resting"], blocks)),
         remembered=Remembered(
             round=found["round"],
             dedup=dedup,
@@ -138,7 +160,7 @@ def decode(given: bytes, policy: DedupPolicy, *, most_bytes: int | None = None) 
     )
 
 
-def _entities_of(found: Mapping[str, Any], most_bytes: int | None) -> Entities:
+def _entities_of(found: Mapping[str, Any], most_bytes: int | None, resting: AtRest) -> Entities:
     entities = Entities(most_bytes=most_bytes)
     sleeping = {name: Numbers.of(base64.b64decode(one)) for name, one in found["asleep"].items()}
     dormant = Numbers.of(base64.b64decode(found["dormant"]))
@@ -148,7 +170,8 @@ def _entities_of(found: Mapping[str, Any], most_bytes: int | None) -> Entities:
     places.frombytes(base64.b64decode(found["places"]))
     offsets = dict(zip(places[::2], places[1::2], strict=True))
     for number in sorted(dormant):
-        entities.places.add(number, offsets[number], entities.bodies)
+        if number in offsets:  # else only runs need it that rest and know where it is
+            entities.places.add(number, offsets[number], entities.bodies)
     for name, value in found["entities"]:
         encoded = name.encode()
         offset = offsets.get(int(encoded[len(_BODY) :]), 0) if encoded.startswith(_BODY) else 0
@@ -161,25 +184,26 @@ def _entities_of(found: Mapping[str, Any], most_bytes: int | None) -> Entities:
             if key in entities.others:  # an open one
                 entities.offsets[key] = place
             elif place != recorded.NOWHERE:
-                entities.put(key, b'{"r":0,"s":"done","z":%d}' % size, place)
+                entities.put(key, recorded.stub_of(size), place)
                 size = 0  # all of it counts once
+    entities.atrest = resting
     return entities
 
 
 def _entities(state: State) -> dict[bytes, bytes]:
-    """Return the live entities as the journal has them, but for those that sleep."""
+    """Return the live entities as the journal has them, but for those that sleep or rest."""
     made: dict[bytes, bytes] = {}
-    for run in state.runs.values():
+    for run in state.runs.awake.values():
         for held in run.held or ():
             _body(state, held, made)
         for step in () if run.steps is None else run.steps.open.values():
             if step.journaled:
                 made[journal.step_key(run.id, step.n)] = recorded.value(step, state.round)
-        made[journal.run_key(run.id)] = journal.encode(commit.run_value(state, run))
+        made[journal.run_key(run.id)] = journal.encode(commit.described(state, run))
     for lane in state.lanes.values():
         for pending in lane.pending:
             _body(state, pending.held, made)
-            made[asleep.pending_key(pending)] = journal.encode({"r": state.round})
+            made[pending_key(pending)] = journal.encode({"r": state.round})
     made.update(waiting.entities(state))
     made.update(records.parked(state.parked, state.round))
     for workflow_id, followed in state.schedules.items():
@@ -192,7 +216,7 @@ def _entities(state: State) -> dict[bytes, bytes]:
 def _places(state: State) -> "array.array[int]":
     """Return number and offset of each body that a run needs."""
     places = array.array("q")
-    for run in state.runs.values():
+    for run in state.runs.awake.values():
         if run.places is not None:
             places.extend(run.places)
         for held in run.held or ():
@@ -212,7 +236,7 @@ def _table(generation: Generation) -> tuple[bytes, bytes]:
     return sizes.tobytes(), b"".join([one for one in generation.buckets if one is not None])
 
 
-def _fill(generation: Generation, body: bytes, at: int, count: int) -> int:
+def _fill(generation: Generation, body: memoryview, at: int, count: int) -> int:
     sizes = array.array("I")
     end = at + len(generation.buckets) * sizes.itemsize
     sizes.frombytes(body[at:end])

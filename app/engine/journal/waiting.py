@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from app.engine.tables.arrivals import SKEW_MS
-from app.engine.tables.registry import Head, Interest, Wait
+from app.engine.tables.registry import Head, Interest
 from app.engine.tables.state import State
+from app.engine.tables.wait import Wait
 from app.engine.waits import flushes, interests, restored, streams
 from topics import asked, commands, journal
 from topics.envelope import Envelope
@@ -22,6 +23,8 @@ def write(state: State, gone: set[bytes], fresh: list[Entity], batch: list[Entit
         (batch if anew else fresh).append(entity)
         if isinstance(one, Wait):
             one.journaled = True
+            if one.open and one.flow is None and state.registry is not None:
+                state.registry.waits.idle.append(one)
     state.touched_waits.clear()
     if state.registry is not None:
         state.registry.settled = 0
@@ -48,10 +51,10 @@ def value(one: Wait | Head | Interest | Envelope) -> dict[str, Any]:
 
 
 def entities(state: State) -> dict[bytes, bytes]:
-    """Return all of them as the journal has them."""
+    """Return all of them as the journal has them, but for waits that are packed."""
     made: dict[bytes, Any] = {}
     if state.registry is not None:
-        made |= {journal.wait_key(name): one for name, one in state.registry.waits.items()}
+        made |= {journal.wait_key(name): one for name, one in state.registry.waits.awake.items()}
         made |= {journal.head_key(head, pattern=p): one for (head, p), one in state.registry.heads.items()}
         made |= {journal.fan_key(*place): one for place, one in state.registry.fans.items()}
     for interest in () if state.interests is None else state.interests.all.values():

@@ -5,7 +5,8 @@ bodies back once the code is there. A body is one for all that need it, asleep o
 """
 
 from app.engine.runs import letters
-from app.engine.tables.state import Held, Pending, Sleeper, State
+from app.engine.tables.run import Held
+from app.engine.tables.state import Pending, Sleeper, State
 from app.engine.values.numbers import Numbers
 from topics import journal
 from topics.envelope import Envelope
@@ -81,7 +82,7 @@ def rouse(state: State, workflow_id: str, number: int) -> None:
 
 def needed(state: State, number: int) -> bool:
     """Whether something that sleeps needs the body."""
-    return number in state.dormant_bodies or any(number in one for one in state.asleep.values())
+    return number in state.runs.bodies or any(number in one for one in state.asleep.values())
 
 
 def release(state: State, held: Held) -> None:
@@ -89,7 +90,7 @@ def release(state: State, held: Held) -> None:
     held.refs -= 1
     if held.refs == 0 and held.journaled:
         state.shared.pop(held.number, None)
-        if not (state.asleep or state.dormant_bodies) or not needed(state, held.number):
+        if not (state.asleep or state.runs.bodies) or not needed(state, held.number):
             state.removed.append(journal.body_key(held.number))
 
 

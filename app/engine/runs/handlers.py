@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine.tables.state import Run, State, is_unloaded
+from app.engine.tables.run import Run, is_unloaded
+from app.engine.tables.state import State
 from app.engine.values.outgoing import Record
 from topics import codec, keys
 from topics.envelope import Envelope

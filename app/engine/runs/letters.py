@@ -5,7 +5,8 @@ from typing import Final
 
 from app.engine.inputs import Failure
 from app.engine.runs import parents
-from app.engine.tables.state import Run, State
+from app.engine.tables.run import Run
+from app.engine.tables.state import State
 from app.engine.values.outgoing import Record
 from topics import facts
 from topics.envelope import Envelope

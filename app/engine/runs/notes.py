@@ -13,7 +13,7 @@ def keep(state: State) -> None:
     """Make steps of the notes whose runs go on."""
     notes, state.notes = state.notes, []
     for run, key, about, value, aside in notes:
-        if state.runs.get(run.id) is not run:
+        if state.runs.awake.get(run.id) is not run:
             continue
         steps = run.steps
         if steps is None:

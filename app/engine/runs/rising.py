@@ -11,7 +11,8 @@ from typing import Final
 
 from app.engine.effects import After
 from app.engine.tables.recorded import UNKNOWN
-from app.engine.tables.state import Run, RunStatus, State
+from app.engine.tables.run import Run, RunStatus
+from app.engine.tables.state import State
 
 HOT: Final = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 """The runtime has the function."""
@@ -50,14 +51,14 @@ def wanted(state: State, most: int) -> list[Wanted]:
 
 def hot(state: State, after: Sequence[After]) -> list[After]:
     """Return what still concerns somebody: not a run that ended in the same round, or whose function did not stay."""
-    return [one for one in after if state.runs.get(one.run.id) is one.run and one.run.status in HOT]
+    return [one for one in after if one.run.status in HOT and state.runs.awake.get(one.run.id) is one.run]
 
 
 def running_but(state: State, left: "set[str]") -> int:
     """Return how many runs go on, not counting those that were `left` to the next owner."""
     if not left:
         return state.running
-    return sum(one.status is RunStatus.RUNNING and one.id not in left for one in state.runs.values())
+    return sum(one.status is RunStatus.RUNNING and one.id not in left for one in state.runs.awake.values())
 
 
 def pairs(places: "array[int] | None") -> Iterator[tuple[int, int]]:
@@ -101,6 +102,7 @@ def chill(state: State, run: Run, status: RunStatus) -> None:
     """The runtime has the function no more: leave the events to the journal, if they are there."""
     forget_attempt(run)
     turn(state, run, status)
+    state.runs.idle.append(run)
     held = run.held
     # One that the journal does not have yet keeps its events for the record that is made of it.
     if held is None or not run.journaled or any(one.offset < 0 for one in held):
@@ -108,7 +110,7 @@ def chill(state: State, run: Run, status: RunStatus) -> None:
     run.places = array("q")
     for one in held:
         run.places.extend((one.number, one.offset))
-        state.dormant_bodies[one.number] = state.dormant_bodies.get(one.number, 0) + 1
+        state.runs.bodies[one.number] = state.runs.bodies.get(one.number, 0) + 1
         one.refs -= 1
         if one.refs:
             state.shared[one.number] = one
@@ -123,7 +125,7 @@ def cool(state: State) -> None:
     """Runs that wait for their next attempt leave their events to the journal. Called once their round is durable."""
     cooling, state.cooling = state.cooling, []
     for run in cooling:
-        if run.status is RunStatus.RETRYING and run.places is None and state.runs.get(run.id) is run:
+        if run.status is RunStatus.RETRYING and run.places is None and state.runs.awake.get(run.id) is run:
             chill(state, run, RunStatus.RETRYING)
 
 
@@ -133,11 +135,11 @@ def warm(state: State, run: Run) -> None:
     numbers = run.places[::2]
     run.places = None
     for number in numbers:
-        left = state.dormant_bodies[number] - 1
+        left = state.runs.bodies[number] - 1
         if left:
-            state.dormant_bodies[number] = left
+            state.runs.bodies[number] = left
         else:
-            del state.dormant_bodies[number]
+            del state.runs.bodies[number]
 
 
 def halt(state: State, run: Run) -> None:

@@ -6,9 +6,10 @@ from typing import Final
 from app.engine import inputs
 from app.engine.effects import Effects, Rise
 from app.engine.runs import asleep, handlers, letters, notes, parents, retry, rising
-from app.engine.tables import room, timers
+from app.engine.tables import resting, room, timers
 from app.engine.tables.recorded import NOWHERE, Step
-from app.engine.tables.state import Fate, Held, Run, RunStatus, State, Timer
+from app.engine.tables.run import Held, Run, RunStatus
+from app.engine.tables.state import Fate, State, Timer
 from app.engine.values.asks import EventCondition, Recorded, Suspend
 from app.engine.values.outgoing import Record, Result
 from app.engine.waits import wanted
@@ -58,14 +59,13 @@ def start(
     if workflow.cancel_on and run.key is not None:
         state.keyed.remember(run_id, workflow.id, run.key)
     if workflow.timeout_seconds is not None:
-        run.deadline_ms = state.now_ms + int(workflow.timeout_seconds * 1000)
-        timers.arm(state, run.deadline_ms, Timer.DEADLINE, run_id)
+        set_deadline(state, run)
     effects.starts.append(run)
 
 
 def ended(state: State, given: inputs.Ended, _effects: Effects) -> None:
     """An attempt ended. One that was overtaken by its deadline counts no more."""
-    run = state.runs.get(given.run_id)
+    run = state.runs.awake.get(given.run_id)
     if run is None or run.attempt != given.attempt or (run.status is not _RUNNING and run.status not in rising.HOT):
         return
     failure = given.failure
@@ -133,7 +133,7 @@ def _stick(state: State, run: Run, failure: inputs.Failure) -> None:
 
 def retry_stuck(state: State, run_id: str) -> bool:
     """Let a stuck run go on by the code that is loaded now. Return whether there was one."""
-    run = state.runs.get(run_id)
+    run = state.runs.awake.get(run_id)
     if run is None or run.status is not RunStatus.STUCK:
         return False
     if run.workflow.id in state.loaded:
@@ -153,7 +153,7 @@ def _used_up(run: Run, failure: inputs.Failure) -> inputs.Failure:
 
 
 def retry_due(state: State, run_id: str, due_ms: int, effects: Effects) -> None:
-    run = state.runs.get(run_id)
+    run = state.runs.awake.get(run_id)
     if run is None or run.status is not _RETRYING or run.due_ms != due_ms:
         return
     run.attempt += 1
@@ -338,32 +338,8 @@ def tell(state: State, told: facts.Record) -> None:
     state.outgoing.runs.append(Record("runs", state.partition, told.key, told.value, tuple(told.headers)))
 
 
-def renew(state: State) -> None:
-    """Workflows changed: what waits for its next attempt or to be called anew gets the workflow as it is now.
-
-    An attempt that goes on keeps the one that it began with.
-    """
-    for run in state.runs.values():
-        if run.status in _RENEWED and run.workflow.id in state.loaded:
-            run.workflow = state.loaded[run.workflow.id]
-            _set_deadline(state, run)
-
-
-_RENEWED: Final = frozenset({RunStatus.RETRYING, RunStatus.COLD, RunStatus.STUCK})
-
-
-def retire(state: State, effects: Effects) -> None:
-    """Give up the runs of retired workflows, but for those that go on here."""
-    if not state.retired:
-        return
-    for run in [one for one in state.runs.values() if one.workflow.id in state.retired]:
-        if run.status is RunStatus.WAITING:
-            end(state, run, _CANCELLED, _retired(run), effects)
-        elif run.status in (RunStatus.ASLEEP, RunStatus.COLD, RunStatus.STUCK):
-            rising.wake(state, run)
-
-
-def _retired(run: Run) -> inputs.Failure:
+def retired(run: Run) -> inputs.Failure:
+    """Say why a run of a retired workflow is given up."""
     message = f"workflow {run.workflow.id!r} was retired while the run waited for it to be loaded"
     return inputs.Failure("WorkflowRetired", message, None)
 
@@ -382,9 +358,9 @@ def resume(
         _finish(state, run, fate.status, b"null", inputs.Failure(fate.type, fate.message, None))
         return
     if run.workflow.id in state.retired:
-        _finish(state, run, _CANCELLED, b"null", _retired(run))
+        _finish(state, run, _CANCELLED, b"null", retired(run))
         return
-    _set_deadline(state, run)
+    set_deadline(state, run)
     if run.due_ms > 0:
         rising.turn(state, run, _RETRYING)
         state.cooling.append(run)
@@ -397,12 +373,11 @@ def resume(
         effects.starts.append(run)
 
 
-def _set_deadline(state: State, run: Run) -> None:
-    seconds = run.workflow.timeout_seconds
-    if seconds is None:
+def set_deadline(state: State, run: Run) -> None:
+    """Let the run end when its workflow says so."""
+    due_ms = resting.deadline_ms(run.workflow, run.started_ms)
+    if due_ms is None:
         run.deadline_ms = None
-        return
-    due_ms = run.started_ms + int(seconds * 1000)
-    if due_ms != run.deadline_ms:
+    elif due_ms != run.deadline_ms:
         run.deadline_ms = due_ms
         timers.arm(state, due_ms, Timer.DEADLINE, run.id)

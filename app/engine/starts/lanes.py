@@ -11,7 +11,8 @@ from app.engine.effects import Effects
 from app.engine.runs import asleep, letters, parents, rising, runs
 from app.engine.tables import timers
 from app.engine.tables.matching import Match
-from app.engine.tables.state import Held, Lane, Pending, RunStatus, State, Timer, is_unloaded
+from app.engine.tables.run import Held, RunStatus, is_unloaded
+from app.engine.tables.state import Lane, Pending, State, Timer
 from app.engine.values import errors
 from app.engine.values.known import Definition
 from headgate.definition import Workflow
@@ -285,7 +286,7 @@ def regroup(state: State, effects: Effects) -> None:
     state.ready.clear()
     for key in [key for key, lane in state.lanes.items() if not lane.active]:
         del state.lanes[key]
-    for run in state.runs.values():
+    for run in state.runs.awake.values():
         workflow = state.loaded.get(run.workflow.id)
         if workflow is None:
             continue

@@ -9,12 +9,13 @@ from itertools import islice
 
 from app.engine.effects import Effects
 from app.engine.inputs import BodiesRead, RunsRead
-from app.engine.runs import asleep, rising, runs
+from app.engine.runs import asleep, renewal, rising, runs
 from app.engine.starts import lanes
 from app.engine.starts.lanes import Verdict
 from app.engine.tables import recorded
 from app.engine.tables.matching import Cancellers, Match, Matcher
-from app.engine.tables.state import Held, Lane, Recalled, Run, RunStatus, State
+from app.engine.tables.run import Held, Run, RunStatus
+from app.engine.tables.state import Lane, Recalled, State
 from app.engine.values.asks import Recorded
 from app.engine.values.known import Definition
 from app.engine.values.numbers import ascending
@@ -124,6 +125,8 @@ def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
                 state.shared[one.number] = one
             else:
                 state.shared.pop(one.number, None)
+    if state.retired and not state.rising:
+        renewal.retire_more(state)
 
 
 def _held(state: State, run: Run, envelopes: Sequence[Envelope], found: Mapping[int, int]) -> tuple[Held, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from app.engine.effects import Effects
 from app.engine.inputs import WorkflowsLoaded
-from app.engine.runs import runs
+from app.engine.runs import renewal
 from app.engine.starts import lanes, schedules, waking
 from app.engine.tables.state import State
 from app.engine.values.known import Definition
@@ -29,8 +29,8 @@ def changed(state: State, given: WorkflowsLoaded, effects: Effects) -> None:
             state.definitions.pop(name, None)
             state.known_changed = state.changed = True
     lanes.regroup(state, effects)
-    runs.renew(state)
-    runs.retire(state, effects)
+    renewal.renew(state)
+    renewal.retire(state, effects)
     waking.begin(state, sorted(anew), effects)
     schedules.follow(state, effects)
 

@@ -13,7 +13,8 @@ from app.engine.effects import Effects
 from app.engine.runs import parents
 from app.engine.steps import ends
 from app.engine.tables.recorded import Step
-from app.engine.tables.state import Run, State
+from app.engine.tables.run import Run
+from app.engine.tables.state import State
 from app.engine.values.asks import Child, Fault, Invoke, Outcome
 from app.engine.values.outgoing import Record
 from topics import codec, facts, keys

@@ -9,7 +9,8 @@ from app.engine.runs import rising, runs
 from app.engine.steps import ends
 from app.engine.tables.awaited import MOST_REFUSED, Condition, Progress
 from app.engine.tables.recorded import Step
-from app.engine.tables.state import Run, State
+from app.engine.tables.run import Run
+from app.engine.tables.state import State
 from app.engine.values.asks import Await, EventCondition, Fault, Outcome, Sleep
 from app.engine.waits import streams, wanted
 from topics import commands, facts, keys

@@ -5,7 +5,8 @@ from app.engine.effects import Effects, Go, Resolve
 from app.engine.runs import rising, runs
 from app.engine.tables import room, timers
 from app.engine.tables.recorded import Step
-from app.engine.tables.state import Run, RunStatus, State, Timer
+from app.engine.tables.run import Run, RunStatus
+from app.engine.tables.state import State, Timer
 from app.engine.values.asks import Fault, Kind, Outcome
 from topics import facts
 

@@ -17,7 +17,8 @@ from app.engine.steps import children, conditions, ends
 from app.engine.tables import room
 from app.engine.tables.awaited import Condition
 from app.engine.tables.recorded import Step, Steps
-from app.engine.tables.state import Run, RunStatus, State
+from app.engine.tables.run import Run, RunStatus
+from app.engine.tables.state import State
 from app.engine.values.asks import (
     KINDS,
     Await,
@@ -46,7 +47,7 @@ _NULL: Final = Outcome(b"null")
 
 def asked(state: State, given: inputs.StepAsked, effects: Effects) -> None:
     """A run asks for a step: for the first time, or again because its function was called anew."""
-    run = state.runs.get(given.run_id)
+    run = state.runs.awake.get(given.run_id)
     if run is None or run.attempt != given.attempt or run.status not in rising.HOT:
         return
     ask = given.ask
@@ -160,7 +161,7 @@ def evicted(state: State, given: inputs.Evicted, _effects: Effects) -> None:
         notes.keep(state)
     settle(state)  # what was asked for in this round counts
     for run_id in given.run_ids:
-        run = state.runs.get(run_id)
+        run = state.runs.awake.get(run_id)
         if run is None or run.status not in rising.HOT:
             continue
         steps = run.steps

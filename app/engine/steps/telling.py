@@ -3,7 +3,8 @@
 from app.engine.runs import runs
 from app.engine.tables import awaited
 from app.engine.tables.recorded import Step
-from app.engine.tables.state import Run, State
+from app.engine.tables.run import Run
+from app.engine.tables.state import State
 from app.engine.values.asks import Suspend
 from topics import facts
 

@@ -230,6 +230,11 @@ def stub(record: bytes) -> bytes:
     return record[:64].split(b",", 1)[0] + b',"s":"done","z":%d}' % len(record)
 
 
+def stub_of(size: int) -> bytes:
+    """Return what a takeover keeps of a step that has ended, if what it came to has so many bytes."""
+    return b'{"r":0,"s":"done","z":%d}' % size
+
+
 def of_record(record: bytes) -> Recorded:
     """Return the step that a record holds. Raises UnreadableJournal."""
     head, found, rest = record.partition(_VALUE)

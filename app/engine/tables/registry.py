@@ -5,87 +5,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.engine.tables.arrivals import Arrivals
+from app.engine.tables.openwaits import Waits
+from app.engine.tables.wait import HeadKey, Offsets, Place, Wait, at_places
 from topics import keys
-from topics.asked import Wait as Asked
 from topics.envelope import Envelope
-from topics.patterns import Pattern, head_of
-
-HeadKey = tuple[str, bool]
-"""The first segment of topics, "" for all; and whether patterns wait for it, or literal topics of one registry."""
-
-
-def wait_id(run: str, key: str, n: int) -> str:
-    return f"{run}#{key}#{n}"
-
-
-Offsets = tuple[int, int]
-"""Of `events` and `commands`."""
-
-
-@dataclass(slots=True)
-class Flow:
-    """How far a stream was sent (app.engine.waits.streams)."""
-
-    credit: int
-    """How many more the run's partition takes."""
-    start: Offsets | None = None
-    """What this partition was told before was sent; None: what came before the wait's time."""
-    end: Offsets | None = None
-    """Up to here what was told since is sent in order; None: up to now."""
-    after: tuple[int, int, int] | None = None
-    """The last one of these that was sent."""
-    overflowed: bool = False
-    """Whether more was found than was kept."""
-
-
-class Wait:
-    """A wait at the registry of its topic (T)."""
-
-    __slots__ = ("asked", "flow", "found", "head", "id", "journaled", "open", "pattern", "seen", "source")
-
-    def __init__(self, asked: Asked, source: int) -> None:
-        self.asked = asked
-        self.id = wait_id(asked.run, asked.key, asked.n)
-        self.source = source
-        """Partition of its run."""
-        pattern = Pattern.parse(asked.topic)
-        self.pattern = None if pattern.is_literal else pattern
-        head = head_of(asked.topic)
-        self.head: HeadKey = ("" if "*" in head else head, self.pattern is not None)
-        self.seen = frozenset(asked.seen)
-        self.open = False
-        """Whether whatever came before was looked at: from then on the next event that matches meets it."""
-        self.found: list[Envelope] | None = None
-        """What matches so far, while it is being looked back for; of an open stream, in this round."""
-        self.flow: Flow | None = None
-        """Of a stream."""
-        self.journaled = False
-
-    @property
-    def place(self) -> "Place":
-        return self.pattern is not None, self.head[0] if self.pattern else self.asked.topic, self.asked.event_key
-
-    def takes(self, event: Envelope) -> bool:
-        """Whether an event of its place meets it."""
-        asked = self.asked
-        if event.timestamp_ms < asked.since_ms or (
-            asked.deadline_ms is not None and event.timestamp_ms > asked.deadline_ms
-        ):
-            return False
-        if asked.event_key is not None and event.key != asked.event_key:
-            return False
-        if asked.event_type is not None and event.event_type != asked.event_type:
-            return False
-        if self.pattern is None:
-            if event.topic != asked.topic:
-                return False
-        elif not self.pattern.matches(event.topic):
-            return False
-        return not self.seen or keys.digest_of(event) not in self.seen
-
-
-Place = tuple[bool, str, str | None]
-"""Where a wait is looked up by an event: whether it is a pattern, its head or topic, and its event key."""
+from topics.patterns import head_of
 
 
 class Head:
@@ -213,20 +137,6 @@ class WaitsLook(Look):
         return any(wait.takes(event) for wait in at_places(self.places, event))
 
 
-def at_places(places: dict[Place, dict[str, Wait]], event: Envelope) -> list[Wait]:
-    """Return the waits that an event may meet, in the order in which they came."""
-    topic, key = event.topic, event.key
-    found: list[Wait] = []
-    for pattern, text in ((False, topic), (True, head_of(topic)), (True, "")):
-        for event_key in (None,) if key is None else (None, key):
-            waits = places.get((pattern, text, event_key))
-            if waits:
-                found.extend(waits.values())
-        if pattern and not text:
-            break
-    return list(dict.fromkeys(found))
-
-
 @dataclass(slots=True)
 class Flush:
     """A question to all partitions, in two passes, of a registry that has overdue waits (T)."""
@@ -254,8 +164,7 @@ class Registry:
     """All that a partition knows of waits. Made with the first one: until then it costs nothing."""
 
     arrivals: Arrivals
-    waits: dict[str, Wait] = field(default_factory=dict)
-    places: dict[Place, dict[str, Wait]] = field(default_factory=dict)
+    waits: Waits = field(default_factory=Waits)
     heads: dict[HeadKey, Head] = field(default_factory=dict)
     blocked: dict[HeadKey, dict[str, Wait]] = field(default_factory=dict)
     """Waits that are not confirmed, by their head."""
@@ -264,7 +173,7 @@ class Registry:
     fans: dict[tuple[int, int], Envelope] = field(default_factory=dict)
     """Events that meet more waits than a round takes: these go on in the next one."""
     overdue: dict[str, Wait] = field(default_factory=dict)
-    due: deque[Wait] = field(default_factory=deque)
+    due: dict[str, Wait] = field(default_factory=dict)
     """Waits of which it is certain that nothing came in time."""
     flush: Flush | None = None
     flushed_ms: int = 0

@@ -8,7 +8,8 @@ partition, and the sum over all partitions bounds what any registry may hold.
 from typing import Final
 
 from app.engine.tables.recorded import Step
-from app.engine.tables.state import Run, State
+from app.engine.tables.run import Run
+from app.engine.tables.state import State
 from app.engine.values.asks import Ask, Await, EventCondition, Execute, Fault, Invoke, Note
 
 TOO_MANY: Final = "TooManyWaits"

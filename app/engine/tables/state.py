@@ -1,6 +1,5 @@
 """What one partition knows. Held and changed by the engine alone; the journal defines it."""
 
-from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -9,151 +8,21 @@ from typing import Final
 from app.engine.tables.counters import Counters
 from app.engine.tables.dedup import Dedup, DedupPolicy
 from app.engine.tables.keyed import Keyed
+from app.engine.tables.later import Later
 from app.engine.tables.matching import Cancellers, Matcher
-from app.engine.tables.recorded import Step, Steps
-from app.engine.tables.registry import FlushAsked, Head, Interest, Interests, Look, Registry, Wait
+from app.engine.tables.recorded import Step
+from app.engine.tables.registry import FlushAsked, Head, Interest, Interests, Look, Registry
+from app.engine.tables.run import Held, Run
+from app.engine.tables.runs import Runs
+from app.engine.tables.wait import Wait
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
 from app.engine.values.numbers import Numbers
 from app.engine.values.outgoing import Outgoing, Record
 from headgate.definition import Workflow
-from topics import keys
 from topics.asked import Ask
 from topics.commands import Batched
 from topics.envelope import Envelope
-
-
-class RunStatus(Enum):
-    """Where a run stands. A run that ended is no longer in the state: its result says how."""
-
-    RUNNING = "running"
-    """An attempt is in the runtime's hands."""
-    RETRYING = "retrying"
-    """The last attempt failed; the next one starts at `due_ms`. Its events are in the journal alone, once they are."""
-    WAITING = "waiting"
-    """It has open steps and nothing of it is executed; its function is in the runtime's memory."""
-    COLD = "cold"
-    """As waiting, but its function has to be called anew, and its events are in the journal alone."""
-    ASLEEP = "asleep"
-    """It is to go on, but its workflow is not loaded by this owner; its events are in the journal alone."""
-    WAKING = "waking"
-    """It is to go on or to be given up, and its events and steps are being read back."""
-    STUCK = "stuck"
-    """Its function no longer matches its steps: somebody must decide."""
-
-
-_RUNNING: Final = RunStatus.RUNNING
-"""To look a member up takes 0.1 us until Python 3.12, and runs are many."""
-
-
-class Held:
-    """An event that outlives its round: its body is an entity of its own, shared by all that still need it."""
-
-    __slots__ = ("_digest", "_weight", "envelope", "journaled", "number", "offset", "refs")
-
-    def __init__(self, envelope: Envelope, number: int = -1, *, offset: int = -1, journaled: bool = False) -> None:
-        self.envelope = envelope
-        self._digest: bytes | None = None
-        self._weight = -1
-        self.number = number
-        self.offset = offset
-        """Of its record, -1 while it has none."""
-        self.refs = 0
-        self.journaled = journaled
-
-    @classmethod
-    def fresh(cls, envelope: Envelope, digest: bytes) -> "Held":
-        """Return a new one, whose digest is known."""
-        made = cls(envelope)
-        made._digest = digest
-        return made
-
-    @property
-    def digest(self) -> bytes:
-        """The event's identity, made once."""
-        if self._digest is None:
-            self._digest = keys.digest_of(self.envelope)
-        return self._digest
-
-    @property
-    def weight(self) -> int:
-        """The event's weight: a look at all of its bytes, once."""
-        if self._weight < 0:
-            self._weight = self.envelope.weight
-        return self._weight
-
-
-class Run:
-    """One run of one workflow. Not frozen, for its cost: a hundred thousand a second are made and dropped."""
-
-    __slots__ = (
-        "attempt",
-        "deadline_ms",
-        "due_ms",
-        "events",
-        "held",
-        "id",
-        "journaled",
-        "key",
-        "lane",
-        "places",
-        "started_ms",
-        "status",
-        "steps",
-        "workflow",
-    )
-
-    def __init__(
-        self,
-        run_id: str,
-        workflow: Workflow,
-        events: tuple[Envelope, ...],
-        held: tuple[Held, ...] | None,
-        lane: "tuple[str, str | None] | None",
-        started_ms: int,
-    ) -> None:
-        self.id = run_id
-        self.workflow = workflow
-        self.events = events
-        self.held = held
-        self.lane = lane
-        self.key = events[0].key
-        self.attempt = 1
-        self.started_ms = started_ms
-        self.status = _RUNNING
-        self.due_ms = 0
-        self.deadline_ms: int | None = None
-        self.steps: Steps | None = None
-        self.places: array[int] | None = None
-        """While its events are in the journal alone: number and offset of each body, in turn."""
-        self.journaled = False
-
-    @classmethod
-    def asleep(cls, run_id: str, workflow: Workflow, lane: "tuple[str, str | None] | None", started_ms: int) -> "Run":
-        """Return a run that the journal holds, without its events and so without their key."""
-        run = cls.__new__(cls)
-        run.id, run.workflow, run.lane, run.started_ms = run_id, workflow, lane, started_ms
-        run.events, run.held, run.key = (), None, None
-        run.attempt, run.due_ms, run.deadline_ms, run.steps, run.places = 1, 0, None, None, array("q")
-        run.status, run.journaled = RunStatus.ASLEEP, True
-        return run
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unloaded:
-    """Stands for a workflow that this owner has not loaded, in runs that the journal gave back."""
-
-    id: str
-    version: str
-    timeout_seconds: float | None = None
-    max_retries: int = 0
-    cancel_on: tuple[str, ...] = ()
-    on_failure: str | None = None
-
-
-def is_unloaded(workflow: object) -> bool:
-    """Whether a run's workflow is only a stand-in: this owner has not loaded it since it took the run over."""
-    return type(workflow) is Unloaded
 
 
 class Pending:
@@ -295,7 +164,7 @@ class State:
     delivered: int = 0
     results_end: int = 0
     runs_end: int = 0
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: Runs = field(default_factory=Runs)
     running: int = 0
     waiting: int = 0
     """For how many things runs wait (app.engine.tables.room)."""
@@ -306,8 +175,6 @@ class State:
     """Bodies of the events that wait for a workflow's code, by its id. In memory there is nothing else of them."""
     falling: dict[str, int] = field(default_factory=dict)
     """How many events of a workflow will sleep once their round is journaled."""
-    dormant_bodies: dict[int, int] = field(default_factory=dict)
-    """How many runs whose events are not in memory need a body."""
     waking: dict[str, int] = field(default_factory=dict)
     """Workflows whose sleeping events are read back, and the first body that was not looked at yet."""
     rising: dict[str, Run] = field(default_factory=dict)
@@ -329,6 +196,10 @@ class State:
     recalled_bytes: int = 0
     """Weight of the events that were read back and wait in lanes."""
     timers: list[tuple[int, int, Timer, str, str | None]] = field(default_factory=list)
+    later: Later = field(default_factory=Later)
+    """Timers of steps and waits that are far away: those of what rests are armed by nobody again after a restart."""
+    later_ones: Later = field(default_factory=Later)
+    """All others that are far away."""
     timer_count: int = 0
     timers_fired: int = 0
     """Since the last commit."""

@@ -4,7 +4,10 @@ import heapq
 from collections.abc import Iterator
 from typing import Final
 
-from app.engine.tables.state import TIMERS_LEAST, RunStatus, State, Timer
+from app.engine.tables import resting
+from app.engine.tables.later import Later
+from app.engine.tables.run import RunStatus
+from app.engine.tables.state import TIMERS_LEAST, State, Timer
 
 
 def arm(state: State, due_ms: int, kind: Timer, name: str, group: str | None = None) -> None:
@@ -12,11 +15,19 @@ def arm(state: State, due_ms: int, kind: Timer, name: str, group: str | None = N
     and `group`.
     """
     state.timer_count += 1
-    heapq.heappush(state.timers, (due_ms, state.timer_count, kind, name, group))
-    if len(state.timers) >= state.timers_most:
+    if due_ms > state.now_ms + FAR_MS and len(name) < _LONGEST and len(group or "") < _LONGEST:
+        _later_of(state, kind).add((due_ms, state.timer_count, kind.value, name, group))
+    else:
+        heapq.heappush(state.timers, (due_ms, state.timer_count, kind, name, group))
+    if len(state.timers) + len(state.later) + len(state.later_ones) >= state.timers_most:
         _sweep(state)
 
 
+FAR_MS: Final = 60_000
+"""Timers that are further away are kept packed."""
+_LONGEST: Final = 8_000
+"""Of a name or group that is packed, in characters."""
+_KINDS: Final = {one.value: one for one in Timer}
 MOST_A_ROUND: Final = 5_000
 """Timers that fire in one round, so that its record batch stays below the limit; the others have their next round."""
 
@@ -24,6 +35,9 @@ MOST_A_ROUND: Final = 5_000
 def due(state: State) -> Iterator[tuple[int, Timer, str, str | None]]:
     """Take every timer that is due at the state's time, in the order of their times."""
     heap = state.timers
+    for later in (state.later, state.later_ones):
+        for due_ms, count, number, name, group in later.take(state.now_ms):
+            heapq.heappush(heap, (due_ms, count, _KINDS[number], name, group))
     while heap and heap[0][0] <= state.now_ms and state.timers_fired < MOST_A_ROUND:
         state.timers_fired += 1
         due_ms, _, kind, name, group = heapq.heappop(heap)
@@ -32,14 +46,28 @@ def due(state: State) -> Iterator[tuple[int, Timer, str, str | None]]:
 
 def next_due_ms(state: State) -> int | None:
     """Return when `apply` must be called though nothing else happens."""
-    return state.timers[0][0] if state.timers else None
+    near_ms = state.timers[0][0] if state.timers else None
+    times = [one for one in (near_ms, state.later.first_ms(), state.later_ones.first_ms()) if one is not None]
+    return min(times, default=None)
 
 
 def _sweep(state: State) -> None:
     """Drop what holds no more: a run that ended leaves its deadline behind, and that may be far away."""
     state.timers = [one for one in state.timers if _holds(state, one)]
     heapq.heapify(state.timers)
-    state.timers_most = max(TIMERS_LEAST, 2 * len(state.timers))
+    before = (state.later, state.later_ones)
+    state.later, state.later_ones = Later(), Later()
+    for later in before:
+        for due_ms, count, number, name, group in later:
+            kind = _KINDS[number]
+            if _holds(state, (due_ms, count, kind, name, group)):
+                _later_of(state, kind).add((due_ms, count, number, name, group))
+    left = len(state.timers) + len(state.later) + len(state.later_ones)
+    state.timers_most = max(TIMERS_LEAST, 2 * left)
+
+
+def _later_of(state: State, kind: Timer) -> Later:
+    return state.later if kind is Timer.STEP or kind is Timer.WAIT else state.later_ones
 
 
 def _holds(state: State, timer: tuple[int, int, Timer, str, str | None]) -> bool:
@@ -52,9 +80,12 @@ def _holds(state: State, timer: tuple[int, int, Timer, str, str | None]) -> bool
     if kind is Timer.SCHEDULE:
         followed = state.schedules.get(name)
         return followed is not None and followed.armed_ms == due_ms
-    run = state.runs.get(name)
+    run = state.runs.awake.get(name)
     if run is None:
-        return False
+        packed = state.runs.value_of(name) if state.runs.resting else None
+        if packed is None or kind is Timer.RETRY:
+            return False
+        return kind is Timer.DEADLINE or resting.may_be_due(packed, due_ms)
     if kind is Timer.STEP:
         step = None if run.steps is None or group is None else run.steps.open.get(group)
         return step is not None and step.due_ms == due_ms

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from app.engine.tables.registry import Head, Wait
+from app.engine.tables.registry import Head
 from app.engine.tables.state import State
+from app.engine.tables.wait import Wait
 from app.engine.waits import streams, waits
 from topics import asked, commands
 
@@ -17,7 +18,10 @@ def take_wait(state: State, found: dict[str, Any]) -> None:
     wait.open, wait.journaled = found["open"], True
     if one.stream:
         streams.restored(state, wait, found.get("flow"))
-    waits.add(state, waits.the_registry(state), wait)
+    registry = waits.the_registry(state)
+    waits.add(state, registry, wait)
+    if wait.open and wait.flow is None:
+        registry.waits.pack(wait)
 
 
 def take_head(state: State, found: dict[str, Any]) -> None:
@@ -38,7 +42,7 @@ def go_on(state: State, *, unknown_before_ms: int) -> None:
         return
     for head, _ in registry.heads:
         registry.arrivals.miss(head, unknown_before_ms)
-    for wait in registry.waits.values():
+    for wait in registry.waits.awake.values():
         if not wait.open:
             if waits.is_confirmed(state, registry, wait):
                 if wait.flow is None or streams.is_behind(wait):

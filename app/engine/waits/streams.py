@@ -15,8 +15,9 @@ sent, together with what comes meanwhile, the stream is open: what comes is sent
 from typing import Final
 
 from app.engine.tables.arrivals import order
-from app.engine.tables.registry import Flow, Offsets, Registry, Wait
+from app.engine.tables.registry import Registry
 from app.engine.tables.state import State
+from app.engine.tables.wait import Flow, Offsets, Wait
 from topics import asked, journal
 from topics.envelope import Envelope
 

@@ -12,8 +12,9 @@ from typing import Final
 
 from app.engine.tables import timers
 from app.engine.tables.arrivals import Arrivals, order
-from app.engine.tables.registry import Flow, Head, HeadKey, Registry, Wait, WaitsLook, at_places, wait_id
+from app.engine.tables.registry import Head, Registry, WaitsLook
 from app.engine.tables.state import State, Timer
+from app.engine.tables.wait import Flow, HeadKey, Wait, at_places, wait_id
 from app.engine.waits import flushes, streams
 from topics import asked, journal
 from topics.envelope import Envelope
@@ -83,17 +84,16 @@ def arrived(state: State, event: Envelope) -> None:
     if registry is None or not registry.arrivals.add(event):
         return
     open_: list[Wait] = []
-    for wait in at_places(registry.places, event):
-        if wait.takes(event):
-            if wait.flow is not None:
-                if streams.collects(wait):
-                    streams.collect(state, wait, event)
-                    if wait.open:
-                        registry.pouring[wait.id] = wait
-            elif wait.open:
-                open_.append(wait)
-            elif wait.found is not None:
-                wait.found.append(event)
+    for wait in registry.waits.met_by(event, max(0, MOST_A_ROUND - registry.settled)):
+        if wait.flow is not None:
+            if streams.collects(wait):
+                streams.collect(state, wait, event)
+                if wait.open:
+                    registry.pouring[wait.id] = wait
+        elif wait.open:
+            open_.append(wait)
+        elif wait.found is not None:
+            wait.found.append(event)
     _fan_out(state, registry, event, open_)
 
 
@@ -138,7 +138,7 @@ def _give_up(state: State, registry: Registry, wait: Wait) -> None:
             flushes.start(state, registry)
     elif wait.open:  # else once it is
         del registry.overdue[wait.id]
-        registry.due.append(wait)
+        registry.due[wait.id] = wait
 
 
 def work(state: State, registry: Registry) -> None:
@@ -148,19 +148,20 @@ def work(state: State, registry: Registry) -> None:
         if registry.waits.get(wait.id) is wait:
             _open(state, registry, wait)
     for event in list(registry.fans.values()):
-        open_ = [one for one in at_places(registry.places, event) if one.open and not one.asked.stream]
-        _fan_out(state, registry, event, [one for one in open_ if one.takes(event)])
+        if registry.settled >= MOST_A_ROUND:
+            break
+        met = registry.waits.met_by(event, MOST_A_ROUND - registry.settled)
+        _fan_out(state, registry, event, [one for one in met if one.open and not one.asked.stream])
     for wait in registry.pouring.values():
         _pour(state, registry, wait)
     registry.pouring.clear()
     registry.told = (state.events_offset, state.commands_offset)
     while registry.due and registry.settled < MOST_A_ROUND:
-        wait = registry.due.popleft()
-        if registry.waits.get(wait.id) is wait:
-            _remove(state, registry, wait)
-            registry.settled += 1
-            state.counters.expired += 1
-            state.ask(wait.source, asked.Expired(wait.asked.run, wait.asked.key, wait.asked.n))
+        wait = registry.due.pop(next(iter(registry.due)))
+        _remove(state, registry, wait)
+        registry.settled += 1
+        state.counters.expired += 1
+        state.ask(wait.source, asked.Expired(wait.asked.run, wait.asked.key, wait.asked.n))
 
 
 def backlog(state: State) -> bool:
@@ -183,8 +184,7 @@ def the_registry(state: State) -> Registry:
 
 
 def add(state: State, registry: Registry, wait: Wait) -> None:
-    registry.waits[wait.id] = wait
-    registry.places.setdefault(wait.place, {})[wait.id] = wait
+    registry.waits.add(wait)
     due_ms = deadline_due_ms(wait)
     if due_ms is not None:
         timers.arm(state, due_ms, Timer.WAIT, wait.id)
@@ -192,13 +192,10 @@ def add(state: State, registry: Registry, wait: Wait) -> None:
 
 def _remove(state: State, registry: Registry, wait: Wait) -> None:
     state.changed = True
-    del registry.waits[wait.id]
-    place = registry.places[wait.place]
-    del place[wait.id]
-    if not place:
-        del registry.places[wait.place]
+    registry.waits.remove(wait)
     _unblock(registry, wait)
     registry.overdue.pop(wait.id, None)
+    registry.due.pop(wait.id, None)
     registry.pouring.pop(wait.id, None)
     wait.open, wait.found = False, None
     state.touched_waits.pop(journal.wait_key(wait.id), None)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from app.engine.tables.state import Run, State
+from app.engine.tables.run import Run
+from app.engine.tables.state import State
 from app.engine.values.asks import EventCondition
 from topics import asked, keys
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from tests.simulation.people import COPIED
 from tests.simulation.plans import Op
 from tests.simulation.programs import TICK
@@ -74,7 +74,7 @@ class Logs:
             pump = worker.partitions.pump(number)
             assert pump is not None
             self.known[number] = pump.state.known
-            self.waiting |= pump.state.runs
+            self.waiting |= {one.id: one for one in pump.state.runs.values()}
             sim.journals.compare(pump.state, marks=False)
         if sim.problem is not None:
             raise sim.problem

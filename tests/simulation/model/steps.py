@@ -1,7 +1,7 @@
 """Steps: what each came to is what its function did, not before its time; what is over leaves nothing behind."""
 
 from app.engine.tables.room import TOO_MANY
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from tests.simulation.model.logs import Logs
 from tests.simulation.plans import ALWAYS
 from tests.simulation.rest import rests

@@ -24,9 +24,10 @@ from app.engine.inputs import (
 from app.engine.journal.commit import commit
 from app.engine.journal.entities import Entities, event_of
 from app.engine.journal.restore import restore
-from app.engine.runs import rising
+from app.engine.runs import atrest, rising
 from app.engine.starts import waking
-from app.engine.tables.state import Lane, Run, RunStatus, State, Timer, empty
+from app.engine.tables.run import Run, RunStatus
+from app.engine.tables.state import Lane, State, Timer, empty
 from app.engine.values.asks import Ask, Note
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
@@ -220,6 +221,7 @@ class Partition:
     def cool(self) -> None:
         """Let runs that wait for their next attempt leave memory."""
         rising.cool(self.state)
+        atrest.pack(self.state)
 
     def committed(self) -> Outgoing:
         """Close the round and return what it sends out; there must be something to journal."""
@@ -348,7 +350,7 @@ def canonical(state: State) -> dict[str, Any]:
             key: (one.active, [p.held.envelope for p in one.pending], _armed(one)) for key, one in state.lanes.items()
         },
         "asleep": {name: list(numbers) for name, numbers in state.asleep.items()},
-        "dormant": ({one.id: list(one.places[::2]) for one in state.runs.values() if one.places}, state.dormant_bodies),
+        "dormant": ({one.id: list(one.places[::2]) for one in state.runs.values() if one.places}, state.runs.bodies),
         "waking": (state.waking, list(state.rising), state.falling),
         "shared": sorted(state.shared),
         "held bytes": state.held_bytes,
@@ -416,8 +418,13 @@ def _armed(lane: Lane) -> int | None:
 
 def _live_timers(state: State) -> set[tuple[int, str, str, str]]:
     live: set[tuple[int, str, str, str]] = set()
-    for due_ms, _, kind, name, group in state.timers:
-        run, lane = state.runs.get(name), state.lanes.get((name, group))
+    far = [
+        (due_ms, count, Timer(kind), name, group)
+        for due_ms, count, kind, name, group in (*state.later, *state.later_ones)
+    ]
+    for due_ms, _, kind, name, group in [*state.timers, *far]:
+        run = next((one for one in state.runs.values() if one.id == name), None)
+        lane = state.lanes.get((name, group))
         holds = {
             Timer.RETRY: run is not None and run.status is RunStatus.RETRYING and run.due_ms == due_ms,
             Timer.DEADLINE: run is not None and run.deadline_ms == due_ms,

@@ -15,7 +15,9 @@ from app.engine import apply as engine
 from app.engine.inputs import CommandsRead, Delivered, EventsRead, Input, TimePassed
 from app.engine.journal.commit import commit
 from app.engine.journal.restore import restore
+from app.engine.runs import atrest
 from app.engine.steps import steps
+from app.engine.tables import timers
 from app.engine.tables.state import State, empty
 from app.engine.values.asks import EventCondition
 from app.engine.values.limits import Limits
@@ -92,7 +94,7 @@ class Place:
         behind = state.events_offset < len(self.logs["events"]) or state.commands_offset < len(self.logs["commands"])
         wanted = bool(state.lookbacks or self.lookback._looks) or flushes.question(state) is not None
         waiting = bool(self.given or self.undelivered or self.registering or waits.backlog(state) or state.scanning)
-        timer = bool(state.timers) and state.timers[0][0] <= state.now_ms
+        timer = (timers.next_due_ms(state) or state.now_ms + 1) <= state.now_ms
         return behind or wanted or waiting or timer
 
 
@@ -197,6 +199,7 @@ class World:
                     place.journal[key] = value
             if made.outgoing:
                 place.undelivered.append(made.outgoing)
+        atrest.pack(state)
         del place.registering[: len(before)]
         place.outcomes += place.uncommitted
         place.judging += [one for one in place.uncommitted if one[:3] in self.streams and one[3] is not None]

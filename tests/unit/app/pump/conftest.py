@@ -10,7 +10,7 @@ import pytest
 
 from app.engine.effects import After
 from app.engine.inputs import Ended, Happened
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.limits import Limits
 from app.kafka.log import Entry, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender

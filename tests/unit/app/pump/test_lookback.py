@@ -9,8 +9,9 @@ import pytest
 
 from app.engine.effects import Resolve
 from app.engine.inputs import CaughtUp, Input, LookedBack, StepAsked, WorkflowsLoaded
-from app.engine.tables.registry import FlushAsked, Interest, InterestLook, Look, Wait, WaitsLook
+from app.engine.tables.registry import FlushAsked, Interest, InterestLook, Look, WaitsLook
 from app.engine.tables.state import State, empty
+from app.engine.tables.wait import Wait
 from app.engine.values.asks import Await, EventCondition
 from app.engine.values.limits import Limits
 from app.kafka.log import Entry

@@ -112,7 +112,7 @@ async def test_an_error_of_the_log_ends_it(kit: Kit) -> None:
     async def fail(_records: Any) -> Any:
         raise LogError("gone")
 
-    kit.log.send = fail  # type: ignore[method-assign]
+    kit.log.send = fail  # type: ignore[assignment, method-assign]
     kit.run()
     assert kit.task is not None
     with pytest.raises(LogError, match="gone"):

@@ -9,7 +9,7 @@ import pytest
 
 from app.engine.effects import Go, Resolve, Rise
 from app.engine.inputs import Ended, Evicted, Failure, StepAsked, WorkflowsLoaded
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Ask, Await, EventCondition, Execute, Note, Outcome, Sleep
 from app.engine.values.limits import Limits
 from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord
@@ -441,7 +441,7 @@ async def test_runs_that_wait_for_their_next_attempt_take_no_room_and_come_back_
     await settle()
     assert sorted(one["events"][0]["id"] for one in room.values("results")) == sorted(f"e{n}" for n in range(20))
     assert {one["attempts"] for one in room.values("results")} == {2}
-    assert (state.run_bytes, state.runs, state.dormant_bodies) == (0, {}, {})
+    assert (state.run_bytes, list(state.runs), state.runs.bodies) == (0, [], {})
 
 
 async def test_what_is_new_has_every_other_round_while_much_wakes(room: Room) -> None:

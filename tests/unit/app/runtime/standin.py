@@ -9,7 +9,7 @@ import orjson
 
 from app.engine.effects import After, Go, Judge, Resolve, Rise
 from app.engine.inputs import Ended, Evicted, Failure, Happened, Judged, StepAsked, StepEnded
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.asks import KINDS, Execute, Fault, Invoke, Kind, Note, Outcome, Recorded
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits

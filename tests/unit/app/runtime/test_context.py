@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from app.engine.inputs import Happened, StepAsked
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.engine.values.asks import Kind, Note, Outcome, Recorded
 from app.engine.values.outgoing import Record
 from app.runtime.context import RunContext

@@ -1,12 +1,14 @@
 """Which runs leave memory while they wait, and how they are stopped and called again."""
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
 import pytest
 
 from app.engine.inputs import StepAsked
+from app.runtime.attempt import Attempt
 from headgate.errors import HeadgateError, Pause
 from tests.unit.app.runtime.standin import Engine, Engines, run_of, value
 
@@ -55,6 +57,30 @@ async def test_beyond_the_bound_the_run_that_waited_longest_is_dropped_and_goes_
             await first.resolve(key, value("there"))
     assert (await first.until_ended()).result == b'"there"'
     second.driver.cancel([second.run])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_what_was_dropped_leaves_nothing_to_the_cyclic_collector_which_looks_seldom(
+    engines: Engines, plain: bool
+) -> None:
+    async def patient(ctx: Any) -> None:
+        await ctx.step.suspend("wait")
+
+    def plainly(ctx: Any) -> None:
+        ctx.step.suspend("wait")
+
+    one = engines(plainly if plain else patient, limits={"suspended": 0})
+    gc.collect()
+    gc.disable()
+    try:
+        await one.start()
+        await one.until(lambda: one.evicted)
+        await asyncio.gather(*one.driver._runners)  # it unwinds
+        await asyncio.sleep(0)
+        left = [each for each in gc.get_objects() if isinstance(each, Attempt) and each.run is one.run]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 async def test_a_run_that_does_more_than_wait_is_not_dropped(engines: Engines) -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.tables.state import Run
+from app.engine.tables.run import Run
 from app.runtime import sending
 from app.runtime.limits import Misuse, StepLimit, StepLimits
 from tests.unit.app.engine.partition import NOW, event, flow

@@ -7,7 +7,7 @@ import pytest
 
 from app.engine.effects import Rise
 from app.engine.inputs import Ended, Failure
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Kind, Outcome, Recorded
 from app.engine.values.outgoing import Outgoing, Record
 from headgate import RetryLater
@@ -263,7 +263,7 @@ def test_a_run_that_takes_too_long_fails_and_its_attempt_is_stopped() -> None:
     assert summary(outgoing) == [(run, "failed", message)]
     assert results(outgoing)[0]["error"]["type"] == "WorkflowTimeout"
     assert [one["code"] for one in dead(outgoing)] == ["run_failed"]
-    assert (partition.state.runs, partition.state.running) == ({}, 0)
+    assert (len(partition.state.runs), partition.state.running) == (0, 0)
 
 
 def test_a_run_that_waits_for_its_next_attempt_is_over_at_its_deadline_too() -> None:
@@ -274,7 +274,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_over_at_its_deadline_too() -> 
     assert (effects.cancels, effects.starts) == ([], [])
     assert results(partition.committed())[0]["attempts"] == 1
     assert partition.wait(60_000) == []
-    assert (partition.state.runs, partition.state.running) == ({}, 0)
+    assert (len(partition.state.runs), partition.state.running) == (0, 0)
 
 
 def test_an_attempt_that_is_due_together_with_the_deadline_does_not_begin() -> None:

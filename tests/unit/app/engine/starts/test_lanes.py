@@ -42,8 +42,8 @@ def nothing_left(partition: Partition) -> bool:
     left = {"body", "run", "pending"} & kinds.keys()
     state = partition.state
     bytes_left = state.held_bytes + state.run_bytes + state.recalled_bytes
-    left_over = (state.runs, state.lanes, state.asleep, state.waking, state.shared, state.dormant_bodies)
-    return (left, bytes_left, state.running, *left_over) == (set(), 0, 0, {}, {}, {}, {}, {}, {})
+    left_over = (list(state.runs), state.lanes, state.asleep, state.waking, state.shared, state.runs.bodies)
+    return (left, bytes_left, state.running, *left_over) == (set(), 0, 0, [], {}, {}, {}, {}, {})
 
 
 # --- filters --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from app.engine.journal import snapshot
 from app.engine.journal.entities import Entities
 from app.engine.journal.restore import restore
 from app.engine.starts import schedules
-from app.engine.tables.state import RunStatus, policy_of
+from app.engine.tables.run import RunStatus
+from app.engine.tables.state import policy_of
 from headgate.definition import Workflow
 from tests.unit.app.engine.partition import (
     JOURNAL,

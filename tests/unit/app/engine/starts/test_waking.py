@@ -5,7 +5,7 @@ import pytest
 from app.engine.inputs import BodiesRead, Crowded, RunsRead
 from app.engine.runs import rising
 from app.engine.starts import waking
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Suspend
 from tests.unit.app.engine.partition import Partition, canonical, dead, event, flow, results, run_id, started
 from topics import commands
@@ -234,7 +234,7 @@ def test_what_is_retired_while_it_wakes_is_given_up_and_what_comes_back_meanwhil
     partition.recalls = True
     partition.give()
     assert sorted(one["code"] for one in dead(partition.committed())) == ["run_failed"] * 3 + ["workflow_retired"]
-    assert partition.state.dormant_bodies == {}
+    assert partition.state.runs.bodies == {}
 
 
 @pytest.mark.parametrize("most", [1, 2, 100])

@@ -8,7 +8,7 @@ from app.engine.effects import Rise
 from app.engine.inputs import EventsRead, Evicted
 from app.engine.runs import parents
 from app.engine.runs.parents import Parent
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Execute, Sleep, Suspend
 from tests.unit.app.engine.partition import (
     NOW,

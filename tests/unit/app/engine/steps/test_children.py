@@ -7,7 +7,7 @@ import pytest
 
 from app.engine.effects import Resolve, Rise
 from app.engine.inputs import Evicted
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Child, Fault, Invoke, Kind, Outcome, Recorded
 from app.engine.values.outgoing import Outgoing
 from tests.unit.app.engine.partition import (

@@ -9,7 +9,7 @@ from app.engine.effects import Effects, Judge, Resolve, Rise
 from app.engine.inputs import Evicted, Judged
 from app.engine.steps import conditions, steps
 from app.engine.tables.awaited import MOST_REFUSED
-from app.engine.tables.state import RunStatus
+from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Await, EventCondition, Fault, Sleep
 from app.engine.waits import wanted
 from tests.unit.app.engine.partition import NOW, Partition, canonical, event, facts, flow

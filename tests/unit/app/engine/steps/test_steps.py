@@ -13,7 +13,8 @@ from app.engine.journal.restore import restore
 from app.engine.runs import runs
 from app.engine.steps import steps
 from app.engine.tables import timers
-from app.engine.tables.state import RunStatus, policy_of
+from app.engine.tables.run import RunStatus
+from app.engine.tables.state import policy_of
 from app.engine.values.asks import Execute, Fault, Kind, Note, Outcome, Recorded, Sleep, Suspend
 from app.engine.values.outgoing import Record
 from tests.unit.app.engine.partition import NOW, Partition, canonical, event, facts, failure, flow, run_id, summary
@@ -253,7 +254,7 @@ def test_nothing_is_left_of_a_run_that_has_ended() -> None:
     partition.commit()
 
     assert partition.kinds() == {"out": partition.kinds()["out"], "known": 1, "head": 1}
-    assert (partition.state.runs, partition.state.running, partition.state.run_bytes) == ({}, 0, 0)
+    assert (len(partition.state.runs), partition.state.running, partition.state.run_bytes) == (0, 0, 0)
 
 
 # --- suspended ------------------------------------------------------------------------------------------------------
@@ -435,7 +436,7 @@ def test_the_deadline_of_a_run_ends_it_in_each_status(status: RunStatus, *, take
     message = "the run took longer than the 7200 s that timeout= of workflow 'charge' allows"
     assert found == [(run, "failed", message)]
     assert {"run", "step", "body"} & partition.kinds().keys() == set()
-    assert (partition.state.runs, partition.state.dormant_bodies, partition.state.run_bytes) == ({}, {}, 0)
+    assert (len(partition.state.runs), partition.state.runs.bodies, partition.state.run_bytes) == (0, {}, 0)
 
 
 @pytest.mark.parametrize("status", [one for one in IN_STATUS if one is not RunStatus.RUNNING])

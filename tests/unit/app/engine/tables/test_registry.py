@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.engine.tables.registry import Head, Interest, InterestLook, Interests, Wait, WaitsLook, at_places
+from app.engine.tables.registry import Head, Interest, InterestLook, Interests, WaitsLook
+from app.engine.tables.wait import Wait, at_places
 from tests.unit.app.engine.partition import NOW, event
 from tests.unit.app.engine.world import registry_of, topic_at
 from topics import asked, keys

@@ -1,4 +1,5 @@
-from app.engine.tables.state import Held, Lane, Pending, Unloaded, empty, policy_of
+from app.engine.tables.run import Held, Unloaded
+from app.engine.tables.state import Lane, Pending, empty, policy_of
 from app.engine.values.limits import Limits
 from tests.unit.app.engine.partition import event, flow
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 
 from app.engine.journal import snapshot, waiting
-from app.engine.tables.registry import Wait
 from app.engine.tables.state import policy_of
+from app.engine.tables.wait import Wait
 from app.engine.waits import waits
 from tests.unit.app.engine.world import NOW, Outcome, World, key_at, shown, topic_at
 from topics import journal, keys

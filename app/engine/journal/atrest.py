@@ -1,0 +1,123 @@
+"""What rests, as a snapshot has it: packed. Records that came after the snapshot have what they change thawed first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.engine.journal import commit
+from app.engine.tables import recorded, room
+from app.engine.tables.later import Later
+from app.engine.tables.openwaits import Waits
+from app.engine.tables.recorded import NOWHERE
+from app.engine.tables.run import Run
+from app.engine.tables.runs import Runs
+from app.engine.tables.state import State, Timer
+from topics import journal
+
+RUN_BYTES: Final = 160
+WAIT_BYTES: Final = 120
+TIMER_BYTES: Final = 80
+"""What a run, a wait, a timer take when they are packed."""
+_RUN: Final = b"run:"
+_STEP: Final = b"step:"
+_WAIT: Final = b"wait:"
+_KINDS: Final = (_RUN, _STEP, _WAIT)
+_TIMERS: Final = frozenset({Timer.STEP, Timer.WAIT})
+
+
+@dataclass(slots=True, kw_only=True)
+class AtRest:
+    """Runs and waits that were packed, and all timers of such. `waiting`: for how many things these runs wait."""
+
+    runs: Runs
+    waits: Waits
+    later: Later
+    near: list[tuple[int, int, int, str, str | None]]
+    """Timers that were not far away when the snapshot was made."""
+    waiting: int
+    keyed: dict[str, tuple[str, str]]
+    """Workflow and key of runs that an event may cancel."""
+
+    @property
+    def weight(self) -> int:
+        """What it takes in memory, by estimate."""
+        return self.runs.resting * RUN_BYTES + self.waits.resting * WAIT_BYTES + len(self.later) * TIMER_BYTES
+
+    def thawed(self, key: bytes) -> Run | None:
+        """Take out what the record of this key changes; return the run that it is about, if it was packed."""
+        if not key.startswith(_KINDS):
+            return None
+        if key.startswith(_WAIT):
+            wait = self.waits.get(key[len(_WAIT) :].decode(errors="replace"))
+            if wait is not None:  # what the record says counts, and nothing else
+                self.waits.remove(wait)
+                self.waits.idle.clear()
+            return None
+        name = key[len(_RUN) :] if key.startswith(_RUN) else key[len(_STEP) :].rpartition(b"#")[0]
+        run = self.runs.get(name.decode(errors="replace"))
+        if run is None or run.places is None or run.steps is None:
+            return None
+        del self.runs[run.id]
+        self.runs.idle.clear()
+        for number in run.places[::2]:
+            self.runs.bodies[number] -= 1
+            if not self.runs.bodies[number]:
+                del self.runs.bodies[number]
+        self.waiting -= sum(map(room.taken_by, run.steps.open.values()))
+        return run
+
+    def records(self, run: Run) -> list[tuple[bytes, bytes, int]]:
+        """Return the journal records of a run that was thawed, with the offsets of its steps."""
+        steps = run.steps
+        assert steps is not None
+        found = self.keyed.pop(run.id, None)
+        value = commit.run_value(run, 0, None if found is None else found[1])
+        made = [(journal.run_key(run.id), journal.encode(value), 0)]
+        open_ = {step.n: step for step in steps.open.values()}
+        size = steps.size
+        for n, place in enumerate(steps.places):
+            key = journal.step_key(run.id, n)
+            if n in open_:
+                made.append((key, recorded.value(open_[n], 0), place))
+            elif place != NOWHERE:
+                made.append((key, recorded.stub_of(size), place))
+                size = 0  # all of it counts once
+        return made
+
+
+def of(state: State) -> tuple[dict[str, Any], list[bytes]]:
+    """Return what rests: what is written as JSON, and blocks."""
+    runs, blocks = state.runs.packed()
+    parts = list(blocks)
+    awake = sum(
+        room.taken_by(step) for run in state.runs.awake.values() if run.steps for step in run.steps.open.values()
+    )
+    later, block = state.later.packed()
+    parts.append(block)
+    keyed = state.keyed
+    about: dict[str, Any] = {
+        "runs": runs,
+        "later": later,
+        "near": [
+            [due, count, kind.value, name, group] for due, count, kind, name, group in state.timers if kind in _TIMERS
+        ],
+        "waiting": state.waiting - awake,
+        "keyed": [[name, *place] for name, place in keyed.items() if name not in state.runs.awake],
+    }
+    if state.registry is not None:
+        about["waits"], pairs = state.registry.waits.packed()
+        parts.extend(block for pair in pairs for block in pair)
+    return about, parts
+
+
+def read(about: Mapping[str, Any], blocks: list[memoryview]) -> AtRest:
+    """Return what `of` was given. Raises ValueError, LookupError, TypeError."""
+    pairs = [(bytes(blocks[at]), blocks[at + 1]) for at in range(3, len(blocks), 2)]
+    return AtRest(
+        runs=Runs.restored(about["runs"], bytes(blocks[0]), blocks[1]),
+        waits=Waits.restored(about["waits"], pairs) if "waits" in about else Waits(),
+        later=Later.restored(about["later"], blocks[2]),
+        near=[(due, count, kind, name, group) for due, count, kind, name, group in about["near"]],
+        waiting=about["waiting"],
+        keyed={name: (workflow_id, key) for name, workflow_id, key in about["keyed"]},
+    )

@@ -1,0 +1,264 @@
+"""The waits at a registry (T) by id and by what meets them: those that change as they are, open ones packed.
+
+Whoever asks for a wait gets it unpacked, and so does an event those that take it; `app.engine.runs.atrest` packs them
+again after the round. A wait is found by the place where events look for it: its topic, or its pattern's head, and its
+event key.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from app.engine.tables.packed import KEY_BYTES, MOST_BYTES, Packed
+from app.engine.tables.texts import Texts, key_of
+from app.engine.tables.wait import Place, Wait, at_places, places_of
+from topics.asked import Wait as Asked
+from topics.envelope import Envelope
+from topics.keys import DIGEST_BYTES
+
+_MANY: Final = 64
+"""So many waits of one place are found one after the other."""
+_SPREAD_BITS: Final = 4
+
+
+class Waits:
+    """A mapping of ids to waits."""
+
+    __slots__ = ("_packed", "_places", "_texts", "awake", "idle", "places")
+
+    def __init__(self) -> None:
+        self.awake: dict[str, Wait] = {}
+        """All that are not packed."""
+        self.places: dict[Place, dict[str, Wait]] = {}
+        """These by place."""
+        self.idle: list[Wait] = []
+        """Some of these that may be packed."""
+        self._packed = Packed()
+        self._places = Places()
+        self._texts = Texts()
+
+    def get(self, name: str) -> Wait | None:
+        wait = self.awake.get(name)
+        return self._unpack(name) if wait is None and self._packed else wait
+
+    def __contains__(self, name: object) -> bool:
+        if name in self.awake:
+            return True
+        return bool(self._packed) and isinstance(name, str) and self._find(name) is not None
+
+    def __len__(self) -> int:
+        return len(self.awake) + len(self._packed)
+
+    def __iter__(self) -> Iterator[str]:
+        return (one.id for one in self.values())
+
+    def values(self) -> Iterator[Wait]:
+        """Yield all waits, to be looked at: what is changed in one that is packed is changed in a copy."""
+        yield from self.awake.values()
+        for _, value in self._packed:
+            yield _decode(value, self._texts)
+
+    def add(self, wait: Wait) -> None:
+        self.awake[wait.id] = wait
+        self.places.setdefault(wait.place, {})[wait.id] = wait
+
+    def remove(self, wait: Wait) -> None:
+        """Take out a wait that is not packed."""
+        del self.awake[wait.id]
+        place = self.places[wait.place]
+        del place[wait.id]
+        if not place:
+            del self.places[wait.place]
+
+    def met_by(self, event: Envelope, most: int | None = None) -> list[Wait]:
+        """Return the waits that take an event; of those that were packed not many more than `most`."""
+        found = [one for one in at_places(self.places, event) if one.takes(event)]
+        if not self._packed:
+            return found
+        names: dict[str, None] = {}
+        for place in places_of(event):
+            for key in self._places.of(_key_of(place)):
+                for value in self._packed.of(key):
+                    wait = _decode(value, self._texts)
+                    if wait.takes(event):
+                        names[wait.id] = None
+                if most is not None and len(names) > most:
+                    break
+        found.extend(wait for wait in map(self._unpack, names) if wait is not None)
+        return found
+
+    # --- those that are packed --------------------------------------------------------------------------------------
+
+    @property
+    def resting(self) -> int:
+        """How many are packed."""
+        return len(self._packed)
+
+    def pack(self, wait: Wait) -> None:
+        """Pack a wait that is open, unless it is too large for that."""
+        value = _encode(wait, self._texts)
+        if len(value) > MOST_BYTES:
+            return
+        key = key_of(wait.id)
+        self._packed.put(key, value)
+        self._places.add(_key_of(wait.place), key)
+        self.remove(wait)
+
+    def _find(self, name: str) -> tuple[bytes, Wait] | None:
+        for value in self._packed.of(key_of(name)):
+            wait = _decode(value, self._texts)
+            if wait.id == name:
+                return value, wait
+        return None
+
+    def _unpack(self, name: str) -> Wait | None:
+        found = self._find(name)
+        if found is None:
+            return None
+        value, wait = found
+        key = key_of(name)
+        self._packed.take(key, value)
+        self._places.remove(_key_of(wait.place), key)
+        self.add(wait)
+        self.idle.append(wait)
+        return wait
+
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def packed(self) -> tuple[dict[str, Any], list[tuple[bytes, bytes]]]:
+        """Return those that are packed: what is written as JSON, and pairs of blocks."""
+        about, places = self._places.packed()
+        return {"count": len(self._packed), "texts": self._texts.texts, "places": about}, [
+            self._packed.packed(),
+            places,
+        ]
+
+    @classmethod
+    def restored(cls, about: Mapping[str, Any], blocks: Sequence[tuple[bytes, bytes | memoryview]]) -> "Waits":
+        """Return what `packed` was made of. Raises ValueError, LookupError, TypeError."""
+        made = cls()
+        made._packed = Packed.restored(*blocks[0], about["count"])
+        made._places = Places.restored(about["places"], *blocks[1])
+        made._texts = Texts(about["texts"])
+        return made
+
+
+class Places:
+    """Keys of waits by keys of places. Many of one place are spread over many keys, by their own."""
+
+    __slots__ = ("_table", "_wide")
+
+    def __init__(self) -> None:
+        self._table = Packed()
+        self._wide: dict[bytes, list[int]] = {}
+        """Of places that have many: over how many keys they are spread (in bits), and how many waits they have."""
+
+    def add(self, place: bytes, wait: bytes) -> None:
+        wide = self._wide.get(place)
+        if wide is None:
+            self._table.put(place, wait)
+            if self._table.many(place, _MANY):
+                self._widen(place, 0)
+            return
+        self._table.put(_spread(place, wait, wide[0]), wait)
+        wide[1] += 1
+        if wide[1] > _MANY << wide[0]:
+            self._widen(place, wide[0])
+
+    def remove(self, place: bytes, wait: bytes) -> None:
+        wide = self._wide.get(place)
+        self._table.take(_spread(place, wait, 0 if wide is None else wide[0]), wait)
+        if wide is not None:
+            wide[1] -= 1
+            if not wide[1]:
+                del self._wide[place]
+
+    def of(self, place: bytes) -> Iterator[bytes]:
+        """Yield the waits of a place; nothing must change meanwhile."""
+        wide = self._wide.get(place)
+        for number in range(1 if wide is None else 1 << wide[0]):
+            yield from self._table.of(_moved(place, number))
+
+    def _widen(self, place: bytes, bits: int) -> None:
+        waits = list(self.of(place))
+        for wait in waits:
+            self._table.take(_spread(place, wait, bits), wait)
+        bits += _SPREAD_BITS
+        self._wide[place] = [bits, len(waits)]
+        for wait in waits:
+            self._table.put(_spread(place, wait, bits), wait)
+
+    def packed(self) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
+        wide = {place.hex(): one for place, one in self._wide.items()}
+        return {"count": len(self._table), "wide": wide}, self._table.packed()
+
+    @classmethod
+    def restored(cls, about: Mapping[str, Any], sizes: bytes, content: bytes | memoryview) -> "Places":
+        made = cls()
+        made._table = Packed.restored(sizes, content, about["count"])
+        made._wide = {bytes.fromhex(place): list(one) for place, one in about["wide"].items()}
+        return made
+
+
+def _spread(place: bytes, wait: bytes, bits: int) -> bytes:
+    return place if not bits else _moved(place, int.from_bytes(wait, "little") & ((1 << bits) - 1))
+
+
+def _moved(place: bytes, number: int) -> bytes:
+    if not number:
+        return place
+    moved = (int.from_bytes(place, "little") + number * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    return moved.to_bytes(KEY_BYTES, "little")
+
+
+def _key_of(place: Place) -> bytes:
+    pattern, text, event_key = place
+    return key_of(f"{pattern:d}{len(text)}{text}{'' if event_key is None else '=' + event_key}")
+
+
+def _encode(wait: Wait, texts: Texts) -> bytes:
+    one = wait.asked
+    before, digest = texts.id_of(one.run)
+    about: list[Any] = [
+        wait.source,
+        before,
+        texts.short(one.key),
+        texts.short(one.topic),
+        one.since_ms,
+        one.event_key,
+        texts.short(one.event_type),
+        one.deadline_ms,
+        one.n,
+        [seen.hex() for seen in one.seen],
+    ]
+    while about[-1] in (None, 0, []) and len(about) > _LEAST:
+        about.pop()
+    return digest + orjson.dumps(about)
+
+
+_LEAST: Final = 5
+_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 8, 0, ())
+
+
+def _decode(value: bytes, texts: Texts) -> Wait:
+    found: list[Any] = orjson.loads(memoryview(value)[DIGEST_BYTES:])
+    source, before, key, topic, since_ms, event_key, event_type, deadline_ms, n, seen = (
+        *found,
+        *_DEFAULTS[len(found) :],
+    )
+    asked = Asked(
+        run=texts.id(before, value[:DIGEST_BYTES]),
+        key=texts.text(key),
+        n=n,
+        topic=texts.text(topic),
+        event_key=event_key,
+        event_type=texts.full(event_type),
+        since_ms=since_ms,
+        deadline_ms=deadline_ms,
+        seen=tuple([bytes.fromhex(one) for one in seen]),
+        stream=False,
+    )
+    wait = Wait(asked, source)
+    wait.open = wait.journaled = True
+    return wait

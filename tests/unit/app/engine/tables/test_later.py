@@ -1,0 +1,58 @@
+"""Timers that are far away come back in their slots, as they were."""
+
+import random
+
+import pytest
+
+from app.engine.tables.later import SLOT_MS, Entry, Later
+
+
+def entries(seed: int, count: int = 300) -> list[Entry]:
+    chance = random.Random(seed)
+    names = ("run:1", "é", "", "x" * 300)
+    return [
+        (
+            chance.randrange(0, 20 * SLOT_MS),
+            n,
+            chance.randrange(6),
+            chance.choice(names),
+            chance.choice((None, "", "k")),
+        )
+        for n in range(count)
+    ]
+
+
+def test_each_comes_once_its_slot_has_begun() -> None:
+    later, given = Later(), entries(1)
+    for one in given:
+        later.add(one)
+
+    taken: list[Entry] = []
+    while (first_ms := later.first_ms()) is not None:
+        assert list(later.take(first_ms - 1)) == []
+        found = list(later.take(first_ms))
+        assert found
+        assert all(first_ms <= due_ms < first_ms + SLOT_MS for due_ms, *_ in found)
+        taken += found
+        assert len(later) == len(given) - len(taken)
+    assert sorted(taken, key=lambda one: one[1]) == given
+
+
+def test_it_comes_back_from_its_blocks() -> None:
+    later = Later()
+    for one in entries(2):
+        later.add(one)
+
+    again = Later.restored(*later.packed())
+
+    assert (list(again), len(again), again.first_ms()) == (list(later), len(later), later.first_ms())
+    assert list(again.take(10 * SLOT_MS)) == list(later.take(10 * SLOT_MS))
+    about, block = later.packed()
+    with pytest.raises(ValueError, match="do not add up"):
+        Later.restored(about, block + b"x")
+
+
+def test_nothing_is_there_at_first() -> None:
+    later = Later()
+
+    assert (len(later), later.first_ms(), list(later), list(later.take(1 << 40))) == (0, None, [], [])

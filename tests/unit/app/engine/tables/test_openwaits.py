@@ -1,0 +1,138 @@
+"""Waits are found by id and by what meets them, packed or not; and so many at one place that they are spread."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.engine.tables import openwaits
+from app.engine.tables.openwaits import Waits
+from app.engine.tables.wait import Wait
+from tests.unit.app.engine.partition import NOW, event, run_id
+from topics.asked import Wait as Asked
+
+
+def wait(number: int, topic: str = "orders/paid", **options: Any) -> Wait:
+    """An open wait."""
+    given: dict[str, Any] = {
+        "run": run_id("charge", event(number)),
+        "key": "paid",
+        "n": 0,
+        "topic": topic,
+        "event_key": None,
+        "event_type": None,
+        "since_ms": NOW,
+        "deadline_ms": None,
+        "seen": (),
+        "stream": False,
+    }
+    made = Wait(Asked(**(given | options)), source=number % 3)
+    made.open = made.journaled = True
+    return made
+
+
+def about(one: Wait) -> tuple[Any, ...]:
+    return one.id, one.asked, one.source, one.open, one.journaled, one.flow, one.found, one.place
+
+
+KINDS: tuple[dict[str, Any], ...] = (
+    {},
+    {"event_key": "k"},
+    {"event_key": ""},
+    {"topic": "orders/*", "event_type": "paid"},
+    {"topic": "orders/**", "event_key": "k", "deadline_ms": NOW + 5},
+    {"topic": "*/paid"},
+    {"run": "run-1", "n": 7, "seen": (b"\x01" * 12, b"\x02" * 12)},
+    {"key": "é" * 400, "since_ms": 0},
+)
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_a_wait_comes_back_as_it_was(options: dict[str, Any]) -> None:
+    waits, one = Waits(), wait(1, **options)
+    waits.add(one)
+    waits.pack(one)
+
+    assert (waits.awake, waits.places, waits.resting, len(waits)) == ({}, {}, 1, 1)
+    assert one.id in waits
+    assert [about(found) for found in waits.values()] == [about(one)]
+    found = waits.get(one.id)
+    assert found is not None
+    assert about(found) == about(one)
+    assert (waits.awake, waits.resting, waits.idle) == ({one.id: found}, 0, [found])
+    assert waits.get("other") is None
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_packed_waits_meet_what_others_meet(monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
+    if same:  # all ids and all places have one key
+        monkeypatch.setattr(openwaits, "key_of", lambda _text: b"the same")
+    for seed in range(30):
+        chance = random.Random(seed)
+        waits, model = Waits(), dict[str, Wait]()
+        for number in range(60):
+            made = wait(number, **chance.choice(KINDS[:6]), since_ms=NOW + chance.randrange(3))
+            waits.add(made)
+            model[made.id] = made
+            if chance.random() < 0.7:
+                waits.pack(made)
+            if chance.random() < 0.3:
+                name = chance.choice(sorted(model))
+                found = waits.get(name)
+                assert found is not None
+                waits.remove(found)
+                del model[name]
+                assert name not in waits
+            topic, key = chance.choice(("orders/paid", "orders/x", "a/paid")), chance.choice((None, "k", "", "o"))
+            came = event(1_000 + number, topic, key=key, at=NOW + chance.randrange(4), event_type="paid")
+            met = waits.met_by(came)
+            assert sorted(one.id for one in met) == sorted(name for name, one in model.items() if one.takes(came))
+            assert all(waits.awake[one.id] is one for one in met)
+            for one in met:
+                if chance.random() < 0.5:
+                    waits.pack(one)
+            assert len(waits) == len(model)
+            assert set(waits) == set(model)
+
+
+def many(count: int, *, pack: Callable[[Waits, Wait], None]) -> Waits:
+    waits = Waits()
+    for number in range(count):
+        made = wait(number)
+        waits.add(made)
+        pack(waits, made)
+    return waits
+
+
+def test_of_many_at_one_place_no_more_are_unpacked_than_are_wanted() -> None:
+    waits = many(2_000, pack=Waits.pack)
+
+    met = waits.met_by(event(9_999, "orders/paid"), 10)
+
+    assert 10 < len(met) < 30
+    assert (len(waits.awake), waits.resting) == (len(met), 2_000 - len(met))
+    assert len(waits.met_by(event(9_999, "orders/paid"))) == 2_000
+
+
+def test_many_at_one_place_are_spread_and_are_all_found_and_all_let_go() -> None:
+    waits = many(1_500, pack=Waits.pack)
+    largest = max(map(len, waits._places._table._buckets))
+
+    assert largest < 5_000
+    again = Waits.restored(*waits.packed())
+    for one in (waits, again):
+        found = one.met_by(event(9_999, "orders/paid"))
+        assert len({each.id for each in found}) == 1_500
+        for each in found:
+            one.remove(each)
+        assert (len(one), len(one._places._table), one._places._wide) == (0, 0, {})
+
+
+def test_one_that_is_too_large_stays_as_it_is() -> None:
+    waits, one = Waits(), wait(1, seen=tuple(bytes([n % 251] * 12) for n in range(3_000)))
+    waits.add(one)
+
+    waits.pack(one)
+
+    assert (waits.awake, waits.resting) == ({one.id: one}, 0)
