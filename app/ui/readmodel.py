@@ -38,7 +38,8 @@ TRIM_EVERY: Final = 5_000
 PACED_FROM: Final = 500
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
 GATHER_SECONDS: Final = 0.05
-"""After a smaller one the next may gather: to fetch and write records one by one costs more than all else here."""
+"""After a smaller one of facts the next may gather: to fetch and write them one by one costs more than all else here.
+Results are taken at once, so that a run that is told to be over has its result as a rule."""
 
 log = logs.get(__name__)
 Answer = TypeVar("Answer")
@@ -162,8 +163,10 @@ class ReadModel:
         async def take(records: Sequence[Record]) -> None:
             started = time.monotonic()
             await self._write(lambda: self._take(source, records))
-            paced = len(records) >= PACED_FROM
-            await asyncio.sleep(time.monotonic() - started if paced else GATHER_SECONDS)
+            if len(records) >= PACED_FROM:
+                await asyncio.sleep(time.monotonic() - started)
+            elif source is Source.RUNS:
+                await asyncio.sleep(GATHER_SECONDS)
 
         return take
 
