@@ -108,6 +108,21 @@ def draw_plan(random: Random, *, dated: bool, children: Mapping[str, Sequence[st
     )
 
 
+def nested(random: Random, plan: Plan) -> Plan:
+    """Return the plan with many waits for all of several, of which one takes what the others do."""
+
+    def made(op: Op) -> Op:
+        if op.kind not in ("event", "any", "all") or random.random() < 0.4:
+            return op
+        broad, judge = random.choice(("signals/*", "signals/**")), random.choice(("", "half"))
+        on = [On(topic=broad), On(topic="signals/a", judge=judge)]
+        random.shuffle(on)
+        return Op(kind="all", key=op.key, timeout=op.timeout, on=tuple(on))
+
+    groups = tuple(tuple(made(op) for op in group) for group in plan.groups)
+    return replace(plan, groups=groups, ops={op.key: op for group in groups for op in group})
+
+
 def _aimed(random: Random, groups: list[tuple[Op, ...]], children: Mapping[str, Sequence[str]]) -> list[tuple[Op, ...]]:
     """Give each step that resumes another one something to resume: of its own run, or of one that was started."""
     own = [op.key for group in groups for op in group if op.kind == "suspend"]

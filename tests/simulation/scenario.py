@@ -24,7 +24,7 @@ from tests.simulation.journals import Journals
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import SimNetwork, Weather
 from tests.simulation.people import People
-from tests.simulation.plans import SIGNALS, Plan
+from tests.simulation.plans import SIGNALS, Plan, nested
 from tests.simulation.rest import unrest
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Watch, Watched
@@ -107,6 +107,11 @@ class Scenario:
         """Whether its workflows start others, are cancelled, get stuck."""
         if self.family:
             self._make_family(apart_too)
+        nest = random.Random(f"nested in seed {seed}")
+        if self.durable and nest.random() < 0.2:
+            self.programs = [
+                one if one.plan is None else replace(one, plan=nested(nest, one.plan)) for one in self.programs
+            ]
         if self.durable:
             self.shape = shapes.crowded(self.shape, random.Random(f"crowd of seed {seed}"))
         self.plans: dict[str, Plan] = {one.id: one.plan for one in self.programs if one.plan is not None}
