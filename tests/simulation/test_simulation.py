@@ -17,7 +17,12 @@ ROOT = Path(__file__).parents[2]
 
 NEEDED = 300
 """Seeds within which each mutation must be noticed; most need fewer than ten."""
-RARE = {"pass-over-candidates": 312, "cancel-every-key": 315}
+RARE = {
+    "pass-over-candidates": 312,
+    "cancel-every-key": 315,
+    "children-forgotten": 464,
+    "keep-what-others-need": 937,
+}
 """Mutations that so few seeds notice that one of these is named."""
 
 
