@@ -1,4 +1,4 @@
-# Headgate. `make help` lists the targets; `make demo` and `make test` need Python 3.11+, make and git only.
+# Headgate. `make help` lists the targets; `make demo` and `make test` need Python 3.11 to 3.13, make and git only.
 SHELL := /bin/sh
 VENV  := .venv/bin
 SEEDS ?= 20000

@@ -5,10 +5,10 @@ set -eu
 lock=$1
 cd "$(dirname "$0")/.."
 
-new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
+new_enough='import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
 
 find_python() {
-    for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3.14 python3 python}; do
+    for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3 python}; do
         if command -v "$candidate" >/dev/null 2>&1 && "$candidate" -c "$new_enough" >/dev/null 2>&1; then
             echo "$candidate"
             return
@@ -17,14 +17,14 @@ find_python() {
 }
 
 if [ -e .venv ] && ! .venv/bin/python -c "$new_enough" >/dev/null 2>&1; then
-    echo "setup: .venv does not run, or its Python is older than 3.11; making it anew"
+    echo "setup: .venv does not run, or its Python is none of 3.11 to 3.13; making it anew"
     rm -rf .venv
 fi
 if [ ! -e .venv ]; then
     python=$(find_python)
     if [ -z "$python" ]; then
         found=$("${PYTHON:-python3}" --version 2>&1 || true)
-        echo "setup: Headgate needs Python 3.11 or newer; found: ${found:-none}." >&2
+        echo "setup: Headgate needs Python 3.11 to 3.13; found: ${found:-none}." >&2
         echo "setup: install one (for example the package python3.11 with python3.11-venv), or name it: make setup PYTHON=/path/to/python3.11" >&2
         exit 1
     fi

@@ -83,10 +83,10 @@ CATALOG: Final[Mapping[str, Topic]] = MappingProxyType(
             ),
             Topic(
                 name="commands",
-                meaning="What one partition asks of another, and what the gateway asks of the owners.",
+                meaning="What one partition asks of another.",
                 key="none; the partition is chosen explicitly",
                 record="a command (topics.commands)",
-                written_by="owners of partitions, gateway",
+                written_by="owners of partitions",
                 cleanup=Cleanup.DELETE,
                 retention_ms=7 * DAY_MS,
                 max_message_bytes=8 * MIB,

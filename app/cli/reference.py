@@ -25,6 +25,8 @@ Each setting has a default, and can be given in three places; the later one wins
 2. a variable of the environment: `HEADGATE_KAFKA_BOOTSTRAP=kafka-0:9092`;
 3. an option of the command line, where the command has one: `--kafka kafka-0:9092`.
 
+What is of one command alone, such as `--data` and `--kafka-port` of `headgate dev`, is an option and no setting.
+
 An unknown name or a wrong value, wherever it stands, ends the command with exit code 2 and a message that names the
 place and the nearest right name. Sizes may be written with KiB, MiB or GiB, lists with commas; `none` or an empty text
 takes away a value that may be absent. `headgate dev` starts from the defaults in the column *dev*, where there is one.

@@ -125,8 +125,8 @@ class Attempt:
             raise DuplicateStepKey(key, self._places[key], place)
         if len(self._places) >= self.limits.steps:
             raise StepLimit(
-                f"run {self.run.id!r} has more than {self.limits.steps} steps (limits.steps); publish an event and "
-                "go on in another workflow"
+                f"run {self.run.id!r} has more than {self.limits.steps} steps (limits.steps_per_run); publish an event "
+                "and go on in another workflow"
             )
         self._places[key] = place
 

@@ -274,10 +274,14 @@ class LimitSettings(Group):
     waits: Count = Field(
         default=2_000_000,
         description="Most events, times, decisions and children that runs wait for at once, over all partitions; each "
-        "has its share. One takes about 500 bytes of a worker's memory.",
+        "has its share. One takes about 200 bytes of a worker's memory, 1.4 KB in forms that are not packed.",
     )
     waits_per_run: Count = Field(default=1_000, description="Most of these that one run waits for.")
+    steps_per_run: Count = Field(default=1_000, description="Most steps of one run.")
     result_bytes: Bytes = Field(default=_MIB, description="Largest result of a run in bytes.")
+    run_bytes: Bytes = Field(
+        default=32 * _MIB, description="Most bytes that all steps of one run come to, and that its children get."
+    )
     round_events: Count = Field(default=2_000, description="Most events that a partition takes in one round.")
     round_bytes: Bytes = Field(
         default=8 * _MIB, description="Most memory that the events of one round may take, by estimate."

@@ -10,8 +10,8 @@ from app.settings.groups import FIELDS, GROUPS, PREFIX, variable
 from app.settings.problems import Given, Problem, unknown
 
 FILE_NAME: Final = "headgate.toml"
-# Variables that begin like a setting and are none: the settings file and the cache of jars.
-OTHER_VARIABLES: Final = frozenset({"HEADGATE_CONFIG", "HEADGATE_CACHE"})
+# Begins like a setting and is none: it says where the settings file is.
+OTHER_VARIABLES: Final = frozenset({"HEADGATE_CONFIG"})
 # What Kubernetes puts into every pod beside a Service named headgate or headgate-…
 _SERVICE_LINK: Final = re.compile(
     r"HEADGATE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"

@@ -69,8 +69,8 @@ def asked(state: State, given: inputs.StepAsked, effects: Effects) -> None:
         return  # it has ended meanwhile, and the function is told so
     if steps.asked >= state.limits.steps_per_run:
         message = (
-            f"run {run.id!r} has more than {state.limits.steps_per_run} steps (limits.steps); publish an event and go "
-            "on in another workflow"
+            f"run {run.id!r} has more than {state.limits.steps_per_run} steps (limits.steps_per_run); publish an event "
+            "and go on in another workflow"
         )
         runs.end(state, run, _FAILED, inputs.Failure("StepLimit", message, None), effects)
         return

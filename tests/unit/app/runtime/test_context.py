@@ -209,7 +209,7 @@ def test_a_run_may_have_so_many_steps() -> None:
     ctx.step.publish_event("a", topic="told", data=1)
     ctx.step.publish_event("b", topic="told", data=1)
 
-    with pytest.raises(StepLimit, match=r"has more than 2 steps \(limits.steps\)"):
+    with pytest.raises(StepLimit, match=r"has more than 2 steps \(limits.steps_per_run\)"):
         ctx.step.publish_event("c", topic="told", data=1)
     assert len(reported) == 2
 

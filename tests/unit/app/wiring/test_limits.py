@@ -41,6 +41,13 @@ def test_what_no_kafka_topic_is_called_is_not_allowed_whatever_the_patterns() ->
     assert [allowed(one) for one in names] == [True, True, False, False, False, False]
 
 
+def test_a_run_has_as_many_steps_and_bytes_as_the_settings_say_for_engine_and_author_alike() -> None:
+    given = settings(limits__steps_per_run=7, limits__run_bytes="3 KiB")
+    of_partition, of_steps = limits.of_partition(given), limits.of_steps(given)
+    assert (of_partition.steps_per_run, of_partition.run_bytes) == (7, 3_072)
+    assert (of_steps.steps, of_steps.run_bytes) == (7, 3_072)
+
+
 def test_a_window_is_in_milliseconds() -> None:
     assert limits.of_partition(settings(dedup__window_hours=0.5)).dedup_window_ms == 1_800_000
 

@@ -515,7 +515,7 @@ def test_a_run_with_too_many_steps_fails_in_words() -> None:
 
     assert [one.id for one in effects.cancels] == [run]
     ((_, how, message),) = summary(partition.committed())
-    assert (how, message.startswith(f"run {run!r} has more than 2 steps (limits.steps)")) == ("failed", True)
+    assert (how, message.startswith(f"run {run!r} has more than 2 steps (limits.steps_per_run)")) == ("failed", True)
 
 
 def test_a_result_that_is_too_large_fails_its_step() -> None:
