@@ -108,7 +108,7 @@ class Scenario:
         if self.family:
             self._make_family(apart_too)
         nest = random.Random(f"nested in seed {seed}")
-        if self.durable and nest.random() < 0.2:
+        if self.durable and nest.random() < 0.35:
             self.programs = [
                 one if one.plan is None else replace(one, plan=nested(nest, one.plan)) for one in self.programs
             ]

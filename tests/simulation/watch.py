@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 STEP: Final = b"step:"
 RUN: Final = b"run:"
-_LITERAL: Final = {"signals/*": ("signals/a", "signals/b"), "signals/**": ("signals/a/x", "signals/b")}
+_LITERAL: Final = {
+    "signals/*": ("signals/a", "signals/b"),
+    "signals/**": ("signals/a/x", "signals/b"),
+    "bells/*": ("bells/a", "bells/b"),
+}
 """Topics that meet a pattern."""
 UNJOURNALED: Final = ("publish", "uuid", "random")
 """Steps whose value is derived: their function goes on with it at once."""

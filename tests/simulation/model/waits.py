@@ -14,7 +14,11 @@ from topics.envelope import Envelope
 from topics.patterns import Pattern
 
 _FOREVER: Final = 1 << 62
-_NARROWER: Final = {"signals/*": ("signals/a", "signals/b"), "signals/**": ("signals/a", "signals/b", "signals/*")}
+_NARROWER: Final = {
+    "signals/*": ("signals/a", "signals/b"),
+    "signals/**": ("signals/a", "signals/b", "signals/*"),
+    "bells/*": ("bells/a",),
+}
 """What the patterns that programs wait for take besides themselves."""
 
 
