@@ -21,7 +21,6 @@ RARE = {
     "pass-over-candidates": 468,
     "cancel-every-key": 315,
     "children-forgotten": 464,
-    "keep-what-others-need": 937,
 }
 """Mutations that so few seeds notice that one of these is named."""
 
