@@ -71,30 +71,39 @@ def _nothing_starts(state: State, envelope: Envelope, workflow_id: str) -> None:
     parent, failed = parents.parent_of(envelope), handlers.failed_of(envelope)
     was_known = (parent is not None and parent.known) or (failed is not None and failed.known)
     unheard = workflow_id not in state.known and workflow_id not in state.retired
-    if was_known and unheard and _may_be_heard_of(state, workflow_id):
-        asleep.sleep(state, workflow_id, envelope, None)
-        return
     reason = f"no workflow {workflow_id!r} was known when the event came"
+    code = "no_such_workflow"
+    remedy = f"start a worker that loads {workflow_id!r}, then produce the event again with a new id"
+    if was_known and unheard:
+        refusal = _no_room(state, workflow_id)
+        if refusal is None:
+            asleep.sleep(state, workflow_id, envelope, None)
+            return
+        state.counters.overslept += 1
+        code, reason = "too_many_asleep", f"workflow {workflow_id!r} is not announced here yet, and {refusal} already"
+        remedy += f". Events for {_MOST_UNHEARD} such workflows may wait, and a tenth of limits.asleep_events in all"
     if failed is not None:
-        reason += f", which {failed.workflow!r} names in on_failure; run {failed.run!r} has failed"
+        reason += f"; {failed.workflow!r} names it in on_failure, and run {failed.run!r} has failed"
     letters.bury(
         state,
         (envelope,),
-        code="no_such_workflow",
+        code=code,
         reason=reason,
-        remedy=f"start a worker that loads {workflow_id!r}, then produce the event again with a new id",
+        remedy=remedy,
         run_id=None,
         workflow_id=workflow_id,
     )
 
 
-def _may_be_heard_of(state: State, workflow_id: str) -> bool:
-    """Whether one more event may sleep for a workflow that is not announced yet.
+def _no_room(state: State, workflow_id: str) -> str | None:
+    """Say why no more events may sleep for a workflow that is not announced yet; None: one more may.
 
     Its header says that it is, and anybody may write that: what sleeps in vain must not take all room.
     """
     unheard = {name for name in (*state.asleep, *state.falling) if name not in state.known}
     if workflow_id not in unheard and len(unheard) >= _MOST_UNHEARD:
-        return False
+        return f"events of this partition wait for {len(unheard)} such workflows"
     count = sum(len(state.asleep.get(name, ())) + state.falling.get(name, 0) for name in unheard)
-    return count < max(1, state.limits.asleep_events // _SHARE_OF_UNHEARD)
+    if count >= max(1, state.limits.asleep_events // _SHARE_OF_UNHEARD):
+        return f"{count} events of this partition wait for such workflows"
+    return None

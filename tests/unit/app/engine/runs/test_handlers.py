@@ -101,10 +101,10 @@ def test_an_owner_without_the_code_knows_the_handler() -> None:
     assert (told["run_id"], told["error"]["type"]) == (run, "WorkflowTimeout")
 
 
-def told_of(*workflows: Workflow) -> tuple[str, Envelope]:
+def told_of(*workflows: Workflow, offset: int = 0) -> tuple[str, Envelope]:
     """Return a run that failed, and the event for its handler."""
     partition = Partition(*workflows)
-    (run,) = partition.read(event(0))
+    (run,) = partition.read(event(offset))
     partition.fail(run, failure(final=True))
     (told,) = produced(partition.committed())
     return run, told
@@ -133,10 +133,28 @@ def test_a_handler_that_nobody_ever_announced_has_a_dead_letter_that_says_all() 
     (letter,) = dead(other.committed())
     assert (letter["code"], letter["workflow_id"]) == ("no_such_workflow", "told")
     assert letter["reason"] == (
-        f"no workflow 'told' was known when the event came, which 'charge' names in on_failure; run {run!r} has failed"
+        f"no workflow 'told' was known when the event came; 'charge' names it in on_failure, and run {run!r} has failed"
     )
     assert letter["remedy"] == "start a worker that loads 'told', then produce the event again with a new id"
     assert orjson.loads(letter["value"])["data"]["events"] == [event(0).payload()]
+
+
+def test_a_handler_that_was_known_and_finds_no_room_to_wait_is_no_unknown_one() -> None:
+    first, second = told_of(FLOW, TOLD), told_of(FLOW, TOLD, offset=1)
+    other = Partition(FLOW, asleep_events=10)
+    assert other.read(first[1], second[1]) == []
+    (letter,) = dead(other.committed())
+    assert (letter["code"], letter["workflow_id"]) == ("too_many_asleep", "told")
+    assert letter["reason"] == (
+        "workflow 'told' is not announced here yet, and 1 events of this partition wait for such workflows already; "
+        f"'charge' names it in on_failure, and run {second[0]!r} has failed"
+    )
+    assert letter["remedy"] == (
+        "start a worker that loads 'told', then produce the event again with a new id. Events for 100 such workflows "
+        "may wait, and a tenth of limits.asleep_events in all"
+    )
+    assert other.state.counters.overslept == 1
+    assert other.load(FLOW, TOLD) == [run_id("told", first[1])]
 
 
 @pytest.mark.parametrize("header", [b"", b"{}", b"[1]", b'["another:run","charge",true]', None])

@@ -214,7 +214,9 @@ def test_events_for_workflows_that_nobody_announces_leave_room_for_others(names:
     letters = dead(partition.committed())
     asleep = {name: len(numbers) for name, numbers in partition.state.asleep.items()}
     assert (sum(asleep.values()), len(asleep)) == ((200, 1) if names == 1 else (100, 100))
-    assert {one["code"] for one in letters} == {"no_such_workflow"}
+    waiting = "200 events of this partition wait" if names == 1 else "events of this partition wait for 100"
+    assert {one["code"] for one in letters} == {"too_many_asleep"}
+    assert all(f"is not announced here yet, and {waiting}" in one["reason"] for one in letters)
     assert len(letters) + sum(asleep.values()) == 1_000
 
     partition.read(*(event(1_000 + n, "orders/away") for n in range(1_500)))
