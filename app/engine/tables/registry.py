@@ -1,5 +1,6 @@
 """What a partition knows of waits, as registry of their topics and as home of events. Values and tables; no rules."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -83,7 +84,7 @@ class Interests:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Look:
+class Look(ABC):
     """A look-back that the pump carries out: over what came since, up to these offsets of `events` and `commands`."""
 
     number: int
@@ -94,12 +95,12 @@ class Look:
     commands_from: int = 0
     """From these on, 0: by `since_ms`."""
 
-    def wants(self, _event: Envelope) -> bool:
-        """Whether an event of this partition's that was read there, or was told, is to be given back."""
-        raise NotImplementedError
-
     notices = False
     """Whether also what other partitions told counts."""
+
+    @abstractmethod
+    def wants(self, event: Envelope) -> bool:
+        """Whether an event of this partition's that was read there, or was told, is to be given back."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
