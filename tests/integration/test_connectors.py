@@ -10,24 +10,10 @@ from connectors.base.closing import end
 from connectors.base.contract import Item, Received, Site
 from connectors.base.fleet.positions import Fenced, Positions
 from connectors.base.instance.events import Outgoing
-from connectors.base.kinds import registry
 from tests.integration.connecting import Installation, running, until
-from tests.unit.connectors.base.framed import Reads, kind_of
+from tests.unit.connectors.base.framed import Reads
 from topics import keys
 from topics.sources import Cursor, Spec, State, partition_of
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Reads], None]:
-    """Adds a kind of source that reads as a test says."""
-    kinds: dict[str, registry.Kind] = {}
-    known = registry.load
-    monkeypatch.setattr(registry, "load", lambda name: kinds[name] if name in kinds else known(name))
-
-    def add(name: str, reads: Reads) -> None:
-        kinds[name] = kind_of(reads, name)
-
-    return add
 
 
 async def counting(site: Site, _: int) -> AsyncIterator[Item]:

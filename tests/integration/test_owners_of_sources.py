@@ -3,29 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.kafka.embedded import EmbeddedKafka
 from connectors.base.contract import Item, Moved, NotConnected, Site
-from connectors.base.kinds import registry
 from tests.integration.connecting import Installation, running, until
 from tests.integration.odd_headers import write_odd
-from tests.unit.connectors.base.framed import Reads, kind_of
+from tests.unit.connectors.base.framed import Reads
 from topics.sources import Spec, configured, partition_of, state_topic
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Reads], None]:
-    """Adds a kind of source that reads as a test says."""
-    kinds: dict[str, registry.Kind] = {}
-    known = registry.load
-    monkeypatch.setattr(registry, "load", lambda name: kinds[name] if name in kinds else known(name))
-
-    def add(name: str, reads: Reads) -> None:
-        kinds[name] = kind_of(reads, name)
-
-    return add
 
 
 async def test_a_run_hears_of_each_state_of_its_source(
@@ -57,17 +42,8 @@ async def test_a_run_hears_of_each_state_of_its_source(
 
 
 async def test_whoever_asks_for_a_source_that_runs_already_hears_how_it_is(
-    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+    kafka: EmbeddedKafka, kafka_prefix: str, idle: list[str]
 ) -> None:
-    connections = []
-
-    async def idle(site: Site, number: int) -> AsyncIterator[Item]:
-        connections.append(site.epoch)
-        site.connected()
-        yield Moved(position=number)
-        await asyncio.get_running_loop().create_future()
-
-    scripted("idle", idle)
     place = Installation(kafka, kafka_prefix)
     connectors = place.process()
 
@@ -80,21 +56,12 @@ async def test_whoever_asks_for_a_source_that_runs_already_hears_how_it_is(
         await place.set_up(connectors, Spec(id="a", kind="idle", origin="run r2"))
         await until(lambda: told(2), what="the second as well", seconds=10)
 
-    assert len(connections) == 1
+    assert idle == ["a"]
 
 
 async def test_a_source_in_a_partition_where_it_does_not_belong_runs_nowhere_and_harms_nobody(
-    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+    kafka: EmbeddedKafka, kafka_prefix: str, idle: list[str]
 ) -> None:
-    read = []
-
-    async def idle(site: Site, number: int) -> AsyncIterator[Item]:
-        read.append(site.instance_id)
-        site.connected()
-        yield Moved(position=number)
-        await asyncio.get_running_loop().create_future()
-
-    scripted("idle", idle)
     place = Installation(kafka, kafka_prefix)
     connectors = place.process()
     home = partition_of("a", 16)
@@ -103,27 +70,18 @@ async def test_a_source_in_a_partition_where_it_does_not_belong_runs_nowhere_and
         spec = configured(Spec(id="a", kind="idle"))
         await connectors.publisher.write("triggers", b"a", spec.value, partition=(home + 1) % 16)
         await place.set_up(connectors, Spec(id="a", kind="idle"), Spec(id=other, kind="idle"))
-        await until(lambda: set(read) == {"a", other}, what="both run")
+        await until(lambda: set(idle) == {"a", other}, what="both run")
         await connectors.publisher.write("triggers", b"a", None, partition=(home + 1) % 16)
         await place.set_up(connectors, Spec(id=other, kind="idle", key="changed"))
-        await until(lambda: read.count(other) == 2, what="what was said later has been heard")
+        await until(lambda: idle.count(other) == 2, what="what was said later has been heard")
 
-        assert read.count("a") == 1
+        assert idle.count("a") == 1
         assert connectors.runner("a") is not None
 
 
 async def test_what_cannot_be_read_in_topics_of_ours_ends_no_process(
-    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+    kafka: EmbeddedKafka, kafka_prefix: str, idle: list[str]
 ) -> None:
-    read = []
-
-    async def idle(site: Site, number: int) -> AsyncIterator[Item]:
-        read.append(site.instance_id)
-        site.connected()
-        yield Moved(position=number)
-        await asyncio.get_running_loop().create_future()
-
-    scripted("idle", idle)
     place = Installation(kafka, kafka_prefix)
     name = next(name for number in range(1_000) if partition_of(name := f"s{number}", 16) == 0)
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
@@ -132,9 +90,9 @@ async def test_what_cannot_be_read_in_topics_of_ours_ends_no_process(
     connectors = place.process()
     async with running(connectors):
         await place.set_up(connectors, Spec(id=name, kind="idle"))
-        await until(lambda: read == [name], what="it runs")
+        await until(lambda: idle == [name], what="it runs")
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
             for topic in ("triggers", "actions"):
                 await write_odd(producer, place.prefix + topic, b"odd", key=b"odd")
         await place.set_up(connectors, Spec(id=name, kind="idle", key="changed"))
-        await until(lambda: read == [name, name], what="what was said later has been heard")
+        await until(lambda: idle == [name, name], what="what was said later has been heard")

@@ -19,13 +19,14 @@ from app.engine.runs import atrest
 from app.engine.steps import steps
 from app.engine.tables import timers
 from app.engine.tables.state import State, empty
+from app.engine.tables.wait import Wait
 from app.engine.values.asks import EventCondition
 from app.engine.values.limits import Limits
 from app.engine.values.outgoing import Outgoing
 from app.engine.waits import flushes, lookbacks, waits, wanted
 from app.kafka.log import LogRecord
 from app.pump import decode, lookback
-from topics import codec, keys
+from topics import asked, codec, keys
 from topics.envelope import Envelope
 
 NOW = 1_769_860_800_000
@@ -320,10 +321,27 @@ def topic_at(registry: int, partitions: int = 3, head: str = "approvals") -> str
     return next(name for name in names if keys.partition_of(name.encode(), partitions) == registry)
 
 
+def wait_for(topic: str = "approvals/42", *, source: int = 1, **changed: Any) -> Wait:
+    """A wait as the registry of its topic has it."""
+    fields: dict[str, Any] = {
+        "run": "flow:1",
+        "key": "approval",
+        "n": 0,
+        "topic": topic,
+        "event_key": None,
+        "event_type": None,
+        "since_ms": NOW,
+        "deadline_ms": None,
+        "seen": (),
+        "stream": False,
+    }
+    return Wait(asked.Wait(**(fields | changed)), source)
+
+
 def shown(place: Place) -> dict[str, Any]:
     """The entities of waits in a journal, for a look at them."""
     kinds = (b"wait:", b"head:", b"interest:", b"fan:")
     return {key.decode(): orjson.loads(value) for key, value in place.journal.items() if key.startswith(kinds)}
 
 
-__all__ = ["NOW", "Place", "World", "key_at", "lookbacks", "registry_of", "shown", "topic_at"]
+__all__ = ["NOW", "Place", "World", "key_at", "lookbacks", "registry_of", "shown", "topic_at", "wait_for"]

@@ -11,7 +11,6 @@ from app.engine.effects import Resolve
 from app.engine.inputs import CaughtUp, Input, LookedBack, StepAsked, WorkflowsLoaded
 from app.engine.tables.registry import FlushAsked, Interest, InterestLook, Look, WaitsLook
 from app.engine.tables.state import State, empty
-from app.engine.tables.wait import Wait
 from app.engine.values.asks import Await, EventCondition
 from app.engine.values.limits import Limits
 from app.kafka.log import Entry
@@ -21,6 +20,7 @@ from app.pump import lookback
 from app.pump.around import Bounds
 from app.pump.pump import Pump
 from tests.unit.app.engine.partition import event as an_event
+from tests.unit.app.engine.world import wait_for
 from tests.unit.app.pump.conftest import defined, event, settle
 from topics import asked, codec, commands, keys
 
@@ -96,7 +96,7 @@ def of_interest(logs: Logs, number: int = 1, since_ms: int = NOW, **changed: Any
 def of_waits(logs: Logs, *topics: str, number: int = 1, since_ms: int = NOW) -> WaitsLook:
     look = WaitsLook(number=number, since_ms=since_ms, **ends(logs))
     for n, topic in enumerate(topics):
-        look.join(Wait(asked.Wait("flow:1", "k", n, topic, None, None, since_ms, None, (), False), 1))
+        look.join(wait_for(topic, n=n, since_ms=since_ms))
     return look
 
 
@@ -308,7 +308,7 @@ async def test_a_command_that_came_again_tells_nothing_new(logs: Logs) -> None:
 
 def test_what_a_look_back_remembers_is_bounded_and_only_of_ids_that_producers_chose() -> None:
     look = WaitsLook(number=1, since_ms=NOW, events_end=1_000, commands_end=0)
-    look.join(Wait(asked.Wait("flow:1", "k", 0, "orders/created", None, None, NOW, None, (), False), 1))
+    look.join(wait_for("orders/created", since_ms=NOW))
     scan = lookback._Scan([look], Limits(partitions=1, dedup_ids=40))
     for offset in range(100):
         scan.add(an_event(offset), "events", offset)

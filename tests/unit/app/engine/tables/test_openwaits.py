@@ -10,24 +10,12 @@ from app.engine.tables import openwaits
 from app.engine.tables.openwaits import Waits
 from app.engine.tables.wait import Wait
 from tests.unit.app.engine.partition import NOW, event, run_id
-from topics.asked import Wait as Asked
+from tests.unit.app.engine.world import wait_for
 
 
 def wait(number: int, topic: str = "orders/paid", **options: Any) -> Wait:
     """An open wait."""
-    given: dict[str, Any] = {
-        "run": run_id("charge", event(number)),
-        "key": "paid",
-        "n": 0,
-        "topic": topic,
-        "event_key": None,
-        "event_type": None,
-        "since_ms": NOW,
-        "deadline_ms": None,
-        "seen": (),
-        "stream": False,
-    }
-    made = Wait(Asked(**(given | options)), source=number % 3)
+    made = wait_for(topic, source=number % 3, **({"run": run_id("charge", event(number)), "key": "paid"} | options))
     made.open = made.journaled = True
     return made
 

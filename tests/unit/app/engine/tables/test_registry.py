@@ -8,24 +8,8 @@ from app.engine.tables.registry import Head, Interest, InterestLook, Interests, 
 from app.engine.tables.wait import Wait, at_places
 from tests.unit.app.engine.partition import NOW, event
 from tests.unit.app.engine.world import registry_of, topic_at
-from topics import asked, keys
-
-
-def wait(topic: str = "approvals/42", **changed: Any) -> Wait:
-    fields: dict[str, Any] = {
-        "run": "flow:1",
-        "key": "approval",
-        "n": 0,
-        "topic": topic,
-        "event_key": None,
-        "event_type": None,
-        "since_ms": NOW,
-        "deadline_ms": None,
-        "seen": (),
-        "stream": False,
-    }
-    return Wait(asked.Wait(**(fields | changed)), 1)
-
+from tests.unit.app.engine.world import wait_for as wait
+from topics import keys
 
 SEEN = event(5, "approvals/42", id="seen")
 
