@@ -61,7 +61,10 @@ class TriggerProvider(ABC):
 
     @abstractmethod
     async def run(self, emit: Emit, position: Any) -> None:
-        """Read from `position` (None at the very beginning) and emit. Raises Disconnected or Failed; is cancelled."""
+        """Read from `position` (None at the very beginning) and emit. Raises Disconnected or Failed; is cancelled.
+
+        Rate limits, what is dropped by a source that does not wait, and when a silent link is dead, are its own.
+        """
 
     async def shutdown(self) -> None:
         """Close what is open. Nothing is emitted after it."""

@@ -61,7 +61,8 @@ class Config(Options):
         default="PLAINTEXT", description="How the brokers are spoken to, in Kafka's own words."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="SCRAM-SHA-512", description="How user and password are proven, with SASL."
+        default="SCRAM-SHA-512",
+        description="How user and password are proven, with SASL; not OAUTHBEARER, GSSAPI or the IAM of AWS.",
     )
     username: str | None = Field(default=None, description="User, with SASL.")
     password: SecretStr | None = Field(default=None, description="Password, with SASL.")

@@ -160,7 +160,11 @@ class Rest(Options):
     newest_first: bool = Field(
         default=False, description="Pages begin with the newest records: the first page without a new one is the last."
     )
-    rate: Rate | None = Field(default=None, description="Most requests; what the server says counts in any case.")
+    rate: Rate | None = Field(
+        default=None,
+        description="Most requests of each process, over all its sources with this host and credential; what the "
+        "server says counts in any case.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "Rest":

@@ -2,8 +2,9 @@
 
 Slack repeats what is not acknowledged within 3 s, under the same event id; an event is acknowledged once the broker has
 it, and not later than 2.5 s after it came. Interactions and commands are not promised to be repeated: whoever clicked
-sees an error then, and clicks again. What Slack wants an answer to within those 3 s cannot be served (options of a
-menu, errors of a view); everything else is answered at the `response_url` of the event, or with `views.open`.
+sees an error then, and clicks again; so it is for some seconds while the source moves to another process. What Slack
+wants an answer to within those 3 s cannot be served (options of a menu, errors of a view); everything else is answered
+at the `response_url` of the event, or with `views.open`.
 
 The data of an event is Slack's payload without its tokens. The `response_url` stays in it, as answers need it: for half
 an hour whoever reads the event can post there.
