@@ -81,6 +81,7 @@ def main() -> int:
             workers_by_side=given.workers,
             events_by_side=given.events,
             durable_sides=tuple(given.durable_sides),
+            waiting=given.waiting,
         )
         kept = processes.children()
         try:
@@ -136,6 +137,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=_numbers, default={}, help="worker processes by side, e.g. headgate=2,quix=2")
     parser.add_argument("--events", type=_numbers, default={}, help="events by side, e.g. headgate=100000")
+    parser.add_argument("--waiting", type=int, metavar="N", help="how many runs wait (1000000; quick: 20000)")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker that runs already (default: an embedded one)")
     parser.add_argument("--kafka-port", type=int, help="port of the embedded broker (default: a free one)")
     parser.add_argument("--out", type=Path, help="folder of the results (benchmarks/results; quick: a temporary one)")

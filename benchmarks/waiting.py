@@ -43,7 +43,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
 
 
 def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
-    count = min(QUICK if given.quick else WAITING, running.side.most_waiting)
+    count = min(given.waiting or (QUICK if given.quick else WAITING), running.side.most_waiting)
     fresh_before = durable.throughput(running, given)["per_second"]
     before, all_before = rss_mb(running), all_mb(running)
     reader = diary.Reader(running.diary)
