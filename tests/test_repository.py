@@ -77,7 +77,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/engine/values/limits.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),
     "app/kafka/answers.py": ("reads what a broker has, as it comes", "tests/integration/test_answers.py"),
     "app/kafka/appender.py": ("appends under claims, which need a broker", "tests/integration/test_fence.py"),
-    "app/kafka/batches.py": ("what brokers answer, from them", "tests/integration/test_foreign_records.py"),
     "app/kafka/chunks.py": ("Faust's consumer needs a broker", "tests/integration/test_faust_app.py"),
     "app/kafka/journal.py": ("one suite for the log of Kafka and its twin", "tests/contract/test_log.py"),
     "app/kafka/lenient.py": ("records that only foreign clients write", "tests/integration/test_foreign_records.py"),

@@ -1,6 +1,7 @@
 """Record batches of a fetch to committed records. The records are the compiled ones of aiokafka's parser."""
 
 from collections import deque
+from itertools import takewhile
 from struct import Struct
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ UNPACKED_BYTES: Final = 16 * 1024 * 1024
 """A compressed batch that may become larger is never unpacked."""
 TOGETHER_BYTES: Final = 3 * 1024 * 1024
 """What the compressed batches of one partition in one answer may become together, if they are several."""
+LAST_OFFSET: Final = 2**63 - 1
 _HEAD: Final = Struct(">qi")
 _CHECK: Final = Struct(">bI")
 _CHECK_AT: Final = 16
@@ -26,32 +28,36 @@ _RECORDS_AT: Final = 61
 """Where the records of a batch begin (format 2)."""
 
 
-def committed(data: bytes, aborted: list[tuple[int, int]], position: int) -> tuple[list[Any], int]:
-    """Return the committed records from `position` on, and the offset to fetch after them, markers included.
+def committed(
+    data: bytes, aborted: list[tuple[int, int]], position: int, end: int = LAST_OFFSET
+) -> tuple[list[Any], int]:
+    """Return the committed records of `[position, end)`, and the offset to fetch after them, markers included.
 
     `aborted`: (producer id, first offset) of the aborted transactions in `data`. A compressed batch that cannot be
     unpacked, or not within bounds, is one Unreadable. Raises CorruptRecordException.
     """
     try:
-        return _unpacked(data, MemoryRecords(data), aborted, position)
+        return _unpacked(data, MemoryRecords(data), aborted, position, end)
     except UnicodeDecodeError:  # a header's name is no UTF-8
-        return _unpacked(data, LenientRecords(data), aborted, position)
+        return _unpacked(data, LenientRecords(data), aborted, position, end)
 
 
-def plain(data: bytes, position: int) -> tuple[list[Any], int]:
+def plain(data: bytes, position: int, end: int = LAST_OFFSET) -> tuple[list[Any], int]:
     """Like `committed`, of all records that are in no transaction, whatever becomes of those that are in one."""
     try:
-        return _unpacked(data, MemoryRecords(data), None, position)
+        return _unpacked(data, MemoryRecords(data), None, position, end)
     except UnicodeDecodeError:  # a header's name is no UTF-8
-        return _unpacked(data, LenientRecords(data), None, position)
+        return _unpacked(data, LenientRecords(data), None, position, end)
 
 
-def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]] | None, position: int) -> tuple[list[Any], int]:
+def _unpacked(
+    data: bytes, batches: Any, aborted: list[tuple[int, int]] | None, position: int, end: int
+) -> tuple[list[Any], int]:
     found: list[Any] = []
     waiting = deque(sorted(aborted or (), key=lambda one: one[1]))
     gone: set[int] = set()
     at = size = 0
-    while batches.has_next():
+    while position < end and batches.has_next():
         batch = batches.next_batch()
         start, at = at, at + _HEAD.size + _HEAD.unpack_from(data, at)[1]
         if not _is_sound(batch, data, start, at):
@@ -74,10 +80,11 @@ def _unpacked(data: bytes, batches: Any, aborted: list[tuple[int, int]] | None, 
                 size += length
             else:
                 records = batch
-            if batch.base_offset >= position:
+            if batch.base_offset >= position and batch.next_offset <= end:
                 found.extend(records)
             else:
-                found.extend(record for record in records if record.offset >= position)
+                until_end = takewhile(lambda record: record.offset < end, records)
+                found.extend(record for record in until_end if record.offset >= position)
         # The batch's own end: compaction may have taken its last records.
         position = max(position, batch.next_offset)
     return found, position

@@ -26,7 +26,10 @@ from app.kafka.requests import Asked, Fetch, Fetched, Produce, Produced, Request
 
 Answer = TypeVar("Answer")
 
-FETCH_BYTES: Final = 16 * 1024 * 1024
+FETCH_BYTES: Final = 4 * 1024 * 1024
+FEW_BYTES: Final = 64 * 1024
+RECORD_BYTES: Final = 1024
+"""Few records are asked for in few bytes, with so many for each: a broker would send all that come after them too."""
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 PAUSE_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 5.0
@@ -254,20 +257,20 @@ class Wire:
         """
         position = start
         while position < end:
+            most = min(most_bytes, FEW_BYTES + (end - position) * RECORD_BYTES)
             try:
-                records, position = await self._fetch(topic, partition, position, most_bytes, transactions=transactions)
+                records, position = await self._fetch(topic, partition, position, end, most, transactions=transactions)
             except OffsetGone:
                 first, _ = await self.bounds(topic, partition)
                 if first <= position:
                     raise
                 position = first
                 continue
-            wanted = [one for one in records if one.offset < end]
-            if wanted:
-                yield wanted
+            if records:
+                yield records
 
     async def _fetch(
-        self, topic: str, partition: int, position: int, most_bytes: int, *, transactions: bool
+        self, topic: str, partition: int, position: int, end: int, most_bytes: int, *, transactions: bool
     ) -> tuple[list[LogRecord], int]:
         async def ask() -> tuple[list[LogRecord], int]:
             asked = [Asked(topic, partition, position)]
@@ -282,9 +285,9 @@ class Wire:
             if not one.data:
                 return [], position
             if transactions:
-                found, after = batches.committed(one.data, one.aborted, position)
+                found, after = batches.committed(one.data, one.aborted, position, end)
             else:
-                found, after = batches.plain(one.data, position)
+                found, after = batches.plain(one.data, position, end)
             return [_record(one) for one in found], after
 
         return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)

@@ -1,16 +1,19 @@
 """Connections of a wire, opened by a stand-in for aiokafka's `create_conn`: some brokers take one and say nothing."""
 
 import asyncio
+import struct
 from collections import Counter
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiokafka import client
 from aiokafka.structs import BrokerMetadata
 
 from app.kafka import wire
-from app.kafka.requests import Fetch, Produce
+from app.kafka.encoder import record_batch
+from app.kafka.log import Entry, Producer
+from app.kafka.requests import Fetch, Fetched, Produce
 from app.kafka.wire import Wire
 
 SILENT, GOOD = 1, 2
@@ -96,3 +99,38 @@ async def test_those_that_ask_one_broker_at_once_share_its_connection(brokers: B
     await asyncio.gather(*(one.append_to(GOOD, APPEND) for _ in range(5)), one.fetch_from(GOOD, FETCH))
     await asyncio.gather(*(one._client.ready(GOOD) for _ in range(5)))
     assert brokers.opened == {f"broker{GOOD}": 3}  # appends, fetches, and aiokafka's own
+
+
+class Holding(Line):
+    """Answers each fetch with what it asks for: batches of four records, one at least."""
+
+    asked: ClassVar[list[tuple[int, int]]] = []
+
+    async def ask(self, request: Any) -> list[Any]:
+        (one,), most = request._asked, request._partition_bytes
+        self.asked.append((one.offset, most))
+        data = b""
+        for first in range(one.offset - one.offset % 4, 400, 4):
+            batch = record_batch(Producer(7, 0), first, [Entry(b"k", bytes(20_000))] * 4, 1)
+            if data and len(data) + len(batch) > most:
+                break
+            data += struct.pack(">q", first) + batch[8:]
+        return [Fetched(one.topic, one.partition, 0, [], data)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "most"),
+    [(10, 11, wire.FEW_BYTES + wire.RECORD_BYTES), (10, 30, wire.FEW_BYTES + 20 * wire.RECORD_BYTES)],
+)
+async def test_a_few_records_are_asked_for_in_a_few_bytes_and_all_of_them_come(
+    one: Wire, monkeypatch: pytest.MonkeyPatch, start: int, end: int, most: int
+) -> None:
+    monkeypatch.setattr(wire, "Line", Holding)
+    monkeypatch.setattr(Holding, "asked", [])
+    monkeypatch.setattr(one, "leader", lambda _topic, _partition: GOOD)
+
+    found = [each.offset async for few in one.read("journal", 0, start, end, transactions=False) for each in few]
+
+    assert found == list(range(start, end))
+    assert Holding.asked[0] == (start, most)
+    assert all(bytes_ <= most for _, bytes_ in Holding.asked)
