@@ -82,6 +82,7 @@ class AtRest:
             elif place != NOWHERE:
                 made.append((key, recorded.stub_of(size), place))
                 size = 0  # all of it counts once
+        steps.open.clear()  # these refer to all
         return made
 
 

@@ -278,6 +278,7 @@ def _forget_steps(state: State, run: Run) -> None:
     for step in steps.open.values():
         state.waiting -= room.taken_by(step)
         withdraw(state, run, step)
+    steps.open.clear()  # these refer to all: else they live until the cyclic collector looks
     steps.over = True
     state.removed.extend(journal.step_key(run.id, n) for n, place in enumerate(steps.places) if place != NOWHERE)
     state.rising.pop(run.id, None)

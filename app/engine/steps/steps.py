@@ -138,7 +138,7 @@ def judged(state: State, given: inputs.Judged, effects: Effects) -> None:
     if not condition.judging or not condition.candidates:
         return
     condition.judging = False
-    envelope = condition.candidates.popleft()
+    envelope = condition.candidates.pop(0)
     if given.passed and conditions.is_free(run, step, given.condition, envelope):
         asked_for = conditions.await_of(step).conditions[given.condition]
         assert isinstance(asked_for, EventCondition)

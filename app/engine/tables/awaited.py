@@ -1,6 +1,5 @@
 """How far a step that waits for conditions has come: values, and their form in the journal. Used by `steps`."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,7 +18,7 @@ class Condition:
     over: bool = False
     """It was met, it expired, or it is not wanted any more."""
     expired: bool = False
-    candidates: deque[Envelope] = field(default_factory=deque)
+    candidates: list[Envelope] = field(default_factory=list)
     """Matches that the author's filter has not judged yet."""
     judging: bool = False
     """Whether the runtime has the first of them."""
@@ -89,7 +88,7 @@ def restored(found: list[dict[str, Any]]) -> Progress:
                 met="met" in one,
                 over=one.get("over", False),
                 expired=one.get("expired", False),
-                candidates=deque(commands.event_of(raw) for raw in one.get("candidates", ())),
+                candidates=[commands.event_of(raw) for raw in one.get("candidates", ())],
                 owed=one.get("owed", 0),
                 refused=one.get("refused", 0),
                 since_ms=one["since"],

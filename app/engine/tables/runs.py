@@ -106,6 +106,8 @@ class Runs:
         if alone:
             for number in run.places[::2]:
                 del self.bodies[number]
+        if run.steps is not None:  # each open one refers to all: else they live until the cyclic collector looks
+            run.steps.open.clear()
         return True
 
     def _unpack(self, run_id: str) -> Run | None:

@@ -1,5 +1,6 @@
 """Runs and waits at rest are packed after their round, and whatever happens to one finds it as if it were not."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from app.engine.effects import Rise
 from app.engine.inputs import Evicted
 from app.engine.runs import atrest, renewal
+from app.engine.tables.recorded import Step
 from app.engine.tables.run import RunStatus
 from app.engine.tables.texts import key_of
 from app.engine.values.asks import Ask, Await, Child, EventCondition, Execute, Invoke, Outcome, Sleep, Suspend
@@ -92,6 +94,27 @@ def test_a_run_at_rest_is_packed_and_nothing_of_it_is_lost(
     assert partition.state.runs.bodies == {0: 1}
     atrest.pack(partition.state)
     assert (partition.state.runs.awake, partition.state.runs.bodies) == ({}, {})
+
+
+@pytest.mark.parametrize("how", ["packed", "unpacked", "over"])
+def test_what_leaves_memory_leaves_nothing_behind_for_the_cyclic_collector(how: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        partition, run = parked(ASKS["event"], timeout=3_600)
+        if how == "unpacked":
+            partition.state.runs.get(run)
+            atrest.pack(partition.state)
+        elif how == "over":
+            partition.wait(HOUR)
+            partition.commit()
+            partition.give()
+            partition.commit()
+            partition.after.clear()
+        assert len(partition.state.runs.awake) == 0
+        assert [one.key for one in gc.get_objects() if isinstance(one, Step) and one.steps.run_id == run] == []
+    finally:
+        gc.enable()
 
 
 def test_what_is_met_while_it_rests_goes_on_with_the_event_and_its_own() -> None:
