@@ -23,6 +23,9 @@ SLICE_EVENTS: Final = 500
 SLICE_BYTES: Final = 1024 * 1024
 TURN_RECORDS: Final = 200
 """Records that are decoded in one go: the rounds of all partitions of the worker go on between."""
+TURN_MS: Final = 50
+MOST_TURNS: Final = 20
+"""One more time as many for each `TURN_MS` that those took: while they are many, a look-back gets its share."""
 MOST_IDS: Final = 250_000
 """Ids that a scan remembers, some 130 bytes each. An event that comes again after as many others is given again."""
 TAIL_RECORDS: Final = 16
@@ -32,10 +35,19 @@ TAIL_RECORDS: Final = 16
 class LookBack:
     """Serves one partition's engine; `note` takes what was found."""
 
-    def __init__(self, state: State, log: PartitionLog, note: Callable[[Input], None], *, event_bytes: int) -> None:
+    def __init__(
+        self,
+        state: State,
+        log: PartitionLog,
+        note: Callable[[Input], None],
+        *,
+        event_bytes: int,
+        now_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._state = state
         self._log = log
         self._note = note
+        self._now_ms = now_ms
         self._event_bytes = min(event_bytes, MOST_BYTES)
         self._looks: list[Look] = []
         self._question = self._answered = 0
@@ -103,15 +115,24 @@ class LookBack:
             reading = cast(AsyncGenerator[list[LogRecord], None], self._log.read(topic, start, end))
             async with aclosing(reading):
                 async for records in reading:
-                    for at in range(0, len(records), TURN_RECORDS):
-                        for one in records[at : at + TURN_RECORDS]:
+                    at, turn = 0, TURN_RECORDS
+                    while at < len(records):
+                        for one in records[at : at + turn]:
                             self._look_at(scan, topic, one)
-                        await asyncio.sleep(0)
+                        at += turn
+                        turn = await self._let_others()
                         if scan.size >= SLICE_EVENTS or scan.bytes >= SLICE_BYTES:
                             await self._give(scan)
                     await self._ends()
         for number, arrivals in scan.take():
             self._note(LookedBack(number, arrivals, done=True))
+
+    async def _let_others(self) -> int:
+        """Let the rounds go on; return how many records are looked at after that."""
+        before_ms = self._now_ms()
+        await asyncio.sleep(0)
+        took_ms = max(0, self._now_ms() - before_ms)
+        return TURN_RECORDS * min(MOST_TURNS, 1 + took_ms // TURN_MS)
 
     async def _give(self, scan: "_Scan") -> None:
         self._round.clear()

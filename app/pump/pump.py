@@ -102,7 +102,7 @@ class Pump:
             linger_seconds=bounds.facts_linger_seconds,
             parked=state.parked,
         )
-        self._lookback = LookBack(state, log, self._note, event_bytes=bounds.event_bytes)
+        self._lookback = LookBack(state, log, self._note, event_bytes=bounds.event_bytes, now_ms=clock.now_ms)
         for outgoing in deliver_again:
             self.delivery.offer(outgoing)
 

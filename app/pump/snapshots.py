@@ -26,6 +26,8 @@ class Snapshots:
     def __init__(self, folder: Path, *, name: str) -> None:
         self._folder = folder
         self._name = name
+        self._reading = asyncio.Lock()
+        """One is read at a time: until it is taken apart, each is in memory twice."""
 
     def _file(self, partition: int) -> Path:
         return self._folder / f"{self._name}{partition}.snapshot"
@@ -55,16 +57,22 @@ class Snapshots:
         self, partition: int, *, policy: DedupPolicy, journal_id: str, now_ms: int, most_bytes: int | None = None
     ) -> Snapshot | None:
         """Return the partition's snapshot with at most `most_bytes` of bodies, None when there is none that counts."""
-        try:
-            content = await asyncio.to_thread(self._file(partition).read_bytes)
-        except OSError:
-            return None
-        try:
-            found = snapshot.decode(content, policy, most_bytes=most_bytes)
-        except (snapshot.Damaged, ValueError, LookupError, TypeError) as error:
-            log.warning("snapshot_ignored", partition=partition, reason=str(error))
+        async with self._reading:
+            found = await self._read(partition, policy, most_bytes)
+        if found is None:
             return None
         if found.about["journal"] != journal_id or now_ms - found.about["at"] > MOST_AGE_MS:
             log.info("snapshot_void", partition=partition)
             return None
         return found
+
+    async def _read(self, partition: int, policy: DedupPolicy, most_bytes: int | None) -> Snapshot | None:
+        try:
+            content = await asyncio.to_thread(self._file(partition).read_bytes)
+        except OSError:
+            return None
+        try:
+            return snapshot.decode(content, policy, most_bytes=most_bytes)
+        except (snapshot.Damaged, ValueError, LookupError, TypeError) as error:
+            log.warning("snapshot_ignored", partition=partition, reason=str(error))
+            return None

@@ -83,6 +83,6 @@ def at_rest(state: State) -> bool:
         registry is None
         or (
             all(one.open for one in registry.waits.values())
-            and not (registry.opening or registry.blocked or registry.overdue or registry.flush)
+            and not (registry.opening or registry.waits.blocked or registry.overdue or registry.flush)
         )
     )

@@ -310,6 +310,8 @@ class Scenario:
                 mock.patch.object(commit, "_TAIL_IDS", self.shape.tail_ids),
                 mock.patch.object(recall, "SCAN_BYTES", self.shape.scan_bytes),
                 mock.patch.object(waits, "MOST_A_ROUND", self.shape.a_round),
+                mock.patch.object(waits, "MOST_UNBLOCKED", self.shape.a_round),
+                mock.patch.object(waits, "MOST_LOOKED_FOR", self.shape.a_round),
                 mock.patch.object(parked, "MOST", self.most_parked),
                 mock.patch.object(lookback, "SLICE_EVENTS", self.shape.slice_events),
                 mock.patch.object(runtime_threads, "concurrent", threads.CONCURRENT),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.engine.inputs import WorkflowsLoaded
@@ -68,6 +69,7 @@ class SimSnapshots(Snapshots):
     """Snapshots on a disk that outlives its worker's process."""
 
     def __init__(self, disk: dict[str, bytes]) -> None:
+        super().__init__(Path("snapshots"), name="")
         self._disk = disk
 
     def _file(self, partition: int) -> Any:

@@ -26,7 +26,7 @@ from app.engine.tables.state import State
 from app.engine.values.numbers import Numbers
 from topics import commands, journal
 
-_MAGIC: Final = b"headgate-snapshot-4\n"
+_MAGIC: Final = b"headgate-snapshot-5\n"
 _CHECKSUM_BYTES: Final = 16
 _BODY: Final = b"body:"
 

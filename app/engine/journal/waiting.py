@@ -23,7 +23,7 @@ def write(state: State, gone: set[bytes], fresh: list[Entity], batch: list[Entit
         (batch if anew else fresh).append(entity)
         if isinstance(one, Wait):
             one.journaled = True
-            if one.open and one.flow is None and state.registry is not None:
+            if one.flow is None and one.found is None and state.registry is not None:
                 state.registry.waits.idle.append(one)
     state.touched_waits.clear()
     if state.registry is not None:

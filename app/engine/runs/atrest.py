@@ -62,9 +62,11 @@ def _is_alone(state: State, run: Run) -> bool:
 
 
 def _is_quiet(state: State, wait: Wait) -> bool:
-    """Whether a wait is open, and nothing is on its way to it."""
+    """Whether a wait is open or blocked, and nothing is on its way to it."""
     registry = state.registry
-    if registry is None or not wait.open or not wait.journaled or wait.flow is not None or wait.found is not None:
+    if registry is None or not wait.journaled or wait.flow is not None or wait.found is not None:
+        return False
+    if not wait.open and not registry.waits.is_blocked(wait):
         return False
     on_its_way = wait.id in registry.overdue or wait.id in registry.due
     return not on_its_way and journal.wait_key(wait.id) not in state.touched_waits

@@ -1,18 +1,18 @@
-"""The waits at a registry (T) by id and by what meets them: those that change as they are, open ones packed.
+"""The waits at a registry (T) by id and by what meets them: those that change as they are, others packed.
 
 Whoever asks for a wait gets it unpacked, and so does an event those that take it; `app.engine.runs.atrest` packs them
-again after the round. A wait is found by the place where events look for it: its topic, or its pattern's head, and its
-event key.
+again after the round. An open wait is found by the place where events look for it: its topic, or its pattern's head,
+and its event key; a blocked one, which no event meets yet, by its head.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
 from app.engine.tables.packed import KEY_BYTES, MOST_BYTES, Packed
 from app.engine.tables.texts import Texts, key_of
-from app.engine.tables.wait import Place, Wait, at_places, places_of
+from app.engine.tables.wait import HeadKey, Place, Wait, at_places, places_of
 from topics.asked import Wait as Asked
 from topics.envelope import Envelope
 from topics.keys import DIGEST_BYTES
@@ -20,12 +20,14 @@ from topics.keys import DIGEST_BYTES
 _MANY: Final = 64
 """So many waits of one place are found one after the other."""
 _SPREAD_BITS: Final = 4
+_STALE: Final = 1024
+"""So many keys of blocked waits that are none any more are not worth looking for."""
 
 
 class Waits:
     """A mapping of ids to waits."""
 
-    __slots__ = ("_packed", "_places", "_texts", "awake", "idle", "places")
+    __slots__ = ("_aside", "_aside_count", "_packed", "_places", "_texts", "awake", "blocked", "idle", "places")
 
     def __init__(self) -> None:
         self.awake: dict[str, Wait] = {}
@@ -34,6 +36,11 @@ class Waits:
         """These by place."""
         self.idle: list[Wait] = []
         """Some of these that may be packed."""
+        self.blocked: dict[HeadKey, dict[str, Wait]] = {}
+        """Those of `awake` that are not confirmed, by their head."""
+        self._aside: dict[HeadKey, bytearray] = {}
+        """Keys of packed ones that are not confirmed, end to end; also of some that are not there any more."""
+        self._aside_count = 0
         self._packed = Packed()
         self._places = Places()
         self._texts = Texts()
@@ -65,6 +72,7 @@ class Waits:
 
     def remove(self, wait: Wait) -> None:
         """Take out a wait that is not packed."""
+        self.unblock(wait)
         del self.awake[wait.id]
         place = self.places[wait.place]
         del place[wait.id]
@@ -88,6 +96,57 @@ class Waits:
         found.extend(wait for wait in map(self._unpack, names) if wait is not None)
         return found
 
+    # --- those that are blocked -------------------------------------------------------------------------------------
+
+    def block(self, wait: Wait) -> None:
+        """Note that a wait which is not packed is not confirmed."""
+        self.blocked.setdefault(wait.head, {})[wait.id] = wait
+
+    def unblock(self, wait: Wait) -> None:
+        blocked = self.blocked.get(wait.head)
+        if blocked is not None and blocked.pop(wait.id, None) is not None and not blocked:
+            del self.blocked[wait.head]
+
+    def is_blocked(self, wait: Wait) -> bool:
+        return wait.id in self.blocked.get(wait.head, ())
+
+    def blocked_by_head(self) -> dict[HeadKey, int]:
+        """Return how many keys there are of packed ones, for each head with any that are not confirmed."""
+        return dict.fromkeys(self.blocked, 0) | {head: len(keys) // KEY_BYTES for head, keys in self._aside.items()}
+
+    def unpack_blocked(self, head: HeadKey, most: int, wanted: Callable[[Wait], bool]) -> tuple[list[Wait], int]:
+        """Look at `most` keys of packed ones that are not confirmed, the oldest first; unpack those that are wanted.
+
+        Return them, blocked still, and how many keys were looked at. The others are the newest from now on.
+        """
+        keys = self._aside.get(head, bytearray())
+        found: list[Wait] = []
+        looked = 0
+        while looked < most and keys:
+            key = bytes(keys[:KEY_BYTES])
+            del keys[:KEY_BYTES]
+            looked += 1
+            waits = [_decode(value, self._texts) for value in self._packed.of(key)]
+            waits = [one for one in waits if not one.open and one.head == head]
+            names = [one.id for one in waits if wanted(one)]
+            if len(names) < len(waits):
+                keys += key
+            found.extend(wait for wait in map(self._unpack, names) if wait is not None)
+        if not keys:
+            self._aside.pop(head, None)
+        return found, looked
+
+    def _set_aside(self, head: HeadKey, key: bytes) -> None:
+        keys = self._aside.setdefault(head, bytearray())
+        keys += key
+        self._aside_count += 1
+        if len(keys) > 2 * KEY_BYTES * (self._aside_count + _STALE):
+            each = dict.fromkeys(bytes(keys[at : at + KEY_BYTES]) for at in range(0, len(keys), KEY_BYTES))
+            keys[:] = b"".join([one for one in each if self._holds_blocked(one)])
+
+    def _holds_blocked(self, key: bytes) -> bool:
+        return any(not _decode(value, self._texts).open for value in self._packed.of(key))
+
     # --- those that are packed --------------------------------------------------------------------------------------
 
     @property
@@ -96,13 +155,16 @@ class Waits:
         return len(self._packed)
 
     def pack(self, wait: Wait) -> None:
-        """Pack a wait that is open, unless it is too large for that."""
+        """Pack a wait that is open or blocked, unless it is too large for that."""
         value = _encode(wait, self._texts)
         if len(value) > MOST_BYTES:
             return
         key = key_of(wait.id)
         self._packed.put(key, value)
-        self._places.add(_key_of(wait.place), key)
+        if wait.open:
+            self._places.add(_key_of(wait.place), key)
+        else:
+            self._set_aside(wait.head, key)
         self.remove(wait)
 
     def _find(self, name: str) -> tuple[bytes, Wait] | None:
@@ -119,8 +181,12 @@ class Waits:
         value, wait = found
         key = key_of(name)
         self._packed.take(key, value)
-        self._places.remove(_key_of(wait.place), key)
         self.add(wait)
+        if wait.open:
+            self._places.remove(_key_of(wait.place), key)
+        else:
+            self._aside_count -= 1
+            self.block(wait)
         self.idle.append(wait)
         return wait
 
@@ -128,11 +194,15 @@ class Waits:
 
     def packed(self) -> tuple[dict[str, Any], list[tuple[bytes, bytes]]]:
         """Return those that are packed: what is written as JSON, and pairs of blocks."""
-        about, places = self._places.packed()
-        return {"count": len(self._packed), "texts": self._texts.texts, "places": about}, [
-            self._packed.packed(),
-            places,
-        ]
+        places, blocks = self._places.packed()
+        about = {
+            "count": len(self._packed),
+            "texts": self._texts.texts,
+            "places": places,
+            "blocked": self._aside_count,
+            "aside": [[*head, len(keys)] for head, keys in self._aside.items()],
+        }
+        return about, [self._packed.packed(), blocks, (b"", b"".join(self._aside.values()))]
 
     @classmethod
     def restored(cls, about: Mapping[str, Any], blocks: Sequence[tuple[bytes, bytes | memoryview]]) -> "Waits":
@@ -141,6 +211,11 @@ class Waits:
         made._packed = Packed.restored(*blocks[0], about["count"])
         made._places = Places.restored(about["places"], *blocks[1])
         made._texts = Texts(about["texts"])
+        made._aside_count = about["blocked"]
+        at, keys = 0, blocks[2][1]
+        for head, pattern, size in about["aside"]:
+            made._aside[head, pattern] = bytearray(keys[at : at + size])
+            at += size
         return made
 
 
@@ -231,6 +306,7 @@ def _encode(wait: Wait, texts: Texts) -> bytes:
         one.deadline_ms,
         one.n,
         [seen.hex() for seen in one.seen],
+        int(not wait.open),
     ]
     while about[-1] in (None, 0, []) and len(about) > _LEAST:
         about.pop()
@@ -238,12 +314,12 @@ def _encode(wait: Wait, texts: Texts) -> bytes:
 
 
 _LEAST: Final = 5
-_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 8, 0, ())
+_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 8, 0, (), 0)
 
 
 def _decode(value: bytes, texts: Texts) -> Wait:
     found: list[Any] = orjson.loads(memoryview(value)[DIGEST_BYTES:])
-    source, before, key, topic, since_ms, event_key, event_type, deadline_ms, n, seen = (
+    source, before, key, topic, since_ms, event_key, event_type, deadline_ms, n, seen, blocked = (
         *found,
         *_DEFAULTS[len(found) :],
     )
@@ -260,5 +336,5 @@ def _decode(value: bytes, texts: Texts) -> Wait:
         stream=False,
     )
     wait = Wait(asked, source)
-    wait.open = wait.journaled = True
+    wait.open, wait.journaled = not blocked, True
     return wait

@@ -20,7 +20,7 @@ def take_wait(state: State, found: dict[str, Any]) -> None:
         streams.restored(state, wait, found.get("flow"))
     registry = waits.the_registry(state)
     waits.add(state, registry, wait)
-    if wait.open and wait.flow is None:
+    if wait.flow is None:  # one that is not open is looked at again once all are there
         registry.waits.pack(wait)
 
 
@@ -48,4 +48,6 @@ def go_on(state: State, *, unknown_before_ms: int) -> None:
                 if wait.flow is None or streams.is_behind(wait):
                     waits.look_back(state, registry, wait)
             else:
-                registry.blocked.setdefault(wait.head, {})[wait.id] = wait
+                registry.waits.block(wait)
+    registry.unblocking = registry.waits.blocked_by_head()
+    waits.go_on_with_blocked(state, registry)

@@ -21,6 +21,10 @@ from topics.envelope import Envelope
 
 MOST_A_ROUND: Final = 5_000
 """Waits that open or end in one round, so that its record batch stays below the limit; the rest has the next one."""
+MOST_UNBLOCKED: Final = 2_000
+"""Waits that were packed while they were blocked and are unpacked for one round."""
+MOST_LOOKED_FOR: Final = 50_000
+"""Waits for which the log is looked through at once: these are not packed meanwhile."""
 MET_BYTES: Final = 2_048
 """So much of an event that meets a wait counts as one more of them: it is in the record of each."""
 
@@ -38,7 +42,7 @@ def asked_for(state: State, one: asked.Wait, source: int) -> None:
     add(state, registry, wait)
     state.touched_waits[journal.wait_key(wait.id)] = wait
     if not is_confirmed(state, registry, wait):
-        registry.blocked.setdefault(wait.head, {})[wait.id] = wait
+        registry.waits.block(wait)
         _need(state, registry, wait)
     else:
         look_back(state, registry, wait)
@@ -72,10 +76,9 @@ def confirmed(state: State, one: asked.Confirmed, source: int) -> None:
     state.touched_waits[journal.head_key(one.head, pattern=one.pattern)] = head
     if head.confirmed_ms(state.limits.partitions) == before:
         return
-    for key in [key for key in registry.blocked if head.key in _covering(key)]:
-        for wait in [one for one in registry.blocked[key].values() if is_confirmed(state, registry, one)]:
-            _unblock(registry, wait)
-            look_back(state, registry, wait)
+    blocked = registry.waits.blocked_by_head()
+    registry.unblocking.update({key: count for key, count in blocked.items() if head.key in _covering(key)})
+    go_on_with_blocked(state, registry)
 
 
 def arrived(state: State, event: Envelope) -> None:
@@ -143,6 +146,7 @@ def _give_up(state: State, registry: Registry, wait: Wait) -> None:
 
 def work(state: State, registry: Registry) -> None:
     """Open what can be opened and end what must end, as many as a round takes."""
+    go_on_with_blocked(state, registry)
     while registry.opening and registry.settled < MOST_A_ROUND:
         wait = registry.opening.popleft()
         if registry.waits.get(wait.id) is wait:
@@ -167,7 +171,42 @@ def work(state: State, registry: Registry) -> None:
 def backlog(state: State) -> bool:
     """Whether a round was too small for all that was to be opened or ended."""
     registry = state.registry
-    return registry is not None and bool(registry.opening or registry.fans or registry.due)
+    if registry is None:
+        return False
+    return bool(registry.opening or registry.fans or registry.due) or _most_unblocked(state, registry) > 0
+
+
+def go_on_with_blocked(state: State, registry: Registry) -> None:
+    """Look back for waits that are confirmed meanwhile. Of packed ones for a few: each is unpacked until it is open."""
+
+    def wanted(wait: Wait) -> bool:
+        return is_confirmed(state, registry, wait)
+
+    waits = registry.waits
+    while (most := _most_unblocked(state, registry)) > 0:
+        key, left = next(iter(registry.unblocking.items()))
+        awake = [one for one in waits.blocked.get(key, {}).values() if wanted(one)]
+        found, looked = waits.unpack_blocked(key, min(left, most), wanted)
+        if 0 < looked < left:
+            registry.unblocking[key] = left - looked
+        else:
+            del registry.unblocking[key]
+        for wait in (*found, *awake):
+            waits.unblock(wait)
+            look_back(state, registry, wait)
+        if looked == most:
+            state.changed = True  # others have their turn while the round is appended
+            return
+        if found:
+            return
+
+
+def _most_unblocked(state: State, registry: Registry) -> int:
+    """Return how many packed waits may be looked at now."""
+    if not registry.unblocking or len(registry.opening) >= MOST_UNBLOCKED:
+        return 0
+    looks = [one for one in (*state.lookbacks, *state.scanning.values()) if isinstance(one, WaitsLook)]
+    return min(MOST_UNBLOCKED, MOST_LOOKED_FOR - sum([len(one.waits) for one in looks]))
 
 
 def deadline_due_ms(wait: Wait) -> int | None:
@@ -193,7 +232,6 @@ def add(state: State, registry: Registry, wait: Wait) -> None:
 def _remove(state: State, registry: Registry, wait: Wait) -> None:
     state.changed = True
     registry.waits.remove(wait)
-    _unblock(registry, wait)
     registry.overdue.pop(wait.id, None)
     registry.due.pop(wait.id, None)
     registry.pouring.pop(wait.id, None)
@@ -201,12 +239,6 @@ def _remove(state: State, registry: Registry, wait: Wait) -> None:
     state.touched_waits.pop(journal.wait_key(wait.id), None)
     if wait.journaled:
         state.removed.append(journal.wait_key(wait.id))
-
-
-def _unblock(registry: Registry, wait: Wait) -> None:
-    blocked = registry.blocked.get(wait.head)
-    if blocked is not None and blocked.pop(wait.id, None) is not None and not blocked:
-        del registry.blocked[wait.head]
 
 
 def _covering(key: HeadKey) -> tuple[HeadKey, ...]:

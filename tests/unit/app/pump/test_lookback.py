@@ -318,3 +318,30 @@ def test_what_a_look_back_remembers_is_bounded_and_only_of_ids_that_producers_ch
         if offset % 10 == 9:
             assert len(scan.take()[0][1]) == 5
         assert len(scan._seen) <= 40
+
+
+@pytest.mark.parametrize(("busy_ms", "turns"), [(0, 10), (60, 6), (100_000, 2)])
+async def test_while_others_take_long_a_look_back_looks_at_more_in_its_turn(
+    logs: Logs, busy_ms: int, turns: int
+) -> None:
+    now = [0]
+
+    def now_ms() -> int:
+        now[0] += busy_ms
+        return now[0]
+
+    logs.log = MemoryLog(0, cluster=logs.cluster, sender=MemorySender(logs.cluster), fetch_records=2_000)
+    served = lookback.LookBack(logs.state, logs.log, logs.noted.append, event_bytes=10_000, now_ms=now_ms)
+    waited = 0
+
+    async def let_others() -> int:
+        nonlocal waited
+        waited += 1
+        return await type(served)._let_others(served)
+
+    served._let_others = let_others  # type: ignore[method-assign] # counted
+    for number in range(2_000):
+        logs.event(number, "orders")
+    await served._scan([of_interest(logs)])
+
+    assert waited == turns

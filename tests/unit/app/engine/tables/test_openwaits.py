@@ -124,3 +124,84 @@ def test_one_that_is_too_large_stays_as_it_is() -> None:
     waits.pack(one)
 
     assert (waits.awake, waits.resting) == ({one.id: one}, 0)
+
+
+def blocked(waits: Waits, number: int, **options: Any) -> Wait:
+    made = wait(number, **options)
+    made.open = False
+    waits.add(made)
+    waits.block(made)
+    waits.pack(made)
+    return made
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_a_blocked_wait_comes_back_as_it_was_and_blocked(options: dict[str, Any]) -> None:
+    waits = Waits()
+    one = blocked(waits, 1, **options)
+
+    again = Waits.restored(*waits.packed())
+    for each in (waits, again):
+        assert (each.awake, each.blocked, each.resting, each.blocked_by_head()) == ({}, {}, 1, {one.head: 1})
+        found = each.get(one.id)
+        assert found is not None
+        assert about(found) == about(one)
+        assert each.blocked == {one.head: {one.id: found}}
+        each.remove(found)
+        assert (each.blocked, len(each)) == ({}, 0)
+        assert each.unpack_blocked(one.head, 5, lambda _: True) == ([], 1)
+        assert each.blocked_by_head() == {}
+
+
+def test_no_event_unpacks_a_blocked_wait() -> None:
+    waits = Waits()
+    one = blocked(waits, 1)
+
+    assert waits.met_by(event(5, "orders/paid", at=NOW + 1)) == []
+    assert (waits.resting, one.id in waits) == (1, True)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_blocked_waits_are_looked_at_a_few_at_a_time_and_those_that_are_not_wanted_stay(
+    monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    if same:
+        monkeypatch.setattr(openwaits, "key_of", lambda _text: b"the same")
+    waits = Waits()
+    made = [blocked(waits, number, since_ms=NOW + number % 2) for number in range(10)]
+    other = blocked(waits, 10, topic="a/b")
+    waits.add(opened := wait(11))
+    waits.pack(opened)
+    head = made[0].head
+
+    found: list[Wait] = []
+    looked = 0
+    while looked < 10:
+        few, keys = waits.unpack_blocked(head, 3, lambda one: one.asked.since_ms == NOW)
+        assert keys <= 3
+        assert len(few) <= (3 if not same else 5)
+        found += few
+        looked += keys
+
+    assert sorted(one.id for one in found) == sorted(one.id for one in made if one.asked.since_ms == NOW)
+    assert waits.blocked == {head: {one.id: one for one in found}}
+    assert all(waits.awake[one.id] is one for one in found)
+    assert (waits.resting, other.id in waits) == (7, True)
+    left, _ = waits.unpack_blocked(head, 100, lambda _: True)
+    assert sorted(one.id for one in left) == sorted(one.id for one in made if one.asked.since_ms != NOW)
+    assert waits.blocked_by_head() == {head: 0, other.head: 1}
+
+
+def test_blocked_waits_that_are_gone_leave_little_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openwaits, "_STALE", 4)
+    waits = Waits()
+    stays = blocked(waits, 0)
+    for number in range(1, 500):
+        blocked(waits, number)
+        found = waits.get(wait(number).id)
+        assert found is not None
+        waits.remove(found)
+        assert waits.blocked_by_head()[stays.head] <= 12
+
+    (left,), _ = waits.unpack_blocked(stays.head, 100, lambda _: True)
+    assert left.id == stays.id

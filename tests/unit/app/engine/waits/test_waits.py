@@ -1,7 +1,7 @@
 """Waits meet their events: in every order of what can happen, whoever is replaced in between, once."""
 
 from collections.abc import Callable
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 from random import Random
 from typing import Any, Final
 
@@ -566,3 +566,66 @@ def test_the_next_owner_has_the_waits_heads_and_interests_as_they_were() -> None
         assert waiting.entities(place.state) == before
         assert not place.state.orphans
         assert all(wait.open for wait in (place.state.registry.waits.values() if place.state.registry else ()))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_waits_that_are_not_confirmed_are_packed_and_go_on_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, restart: bool
+) -> None:
+    monkeypatch.setattr(waits, "MOST_UNBLOCKED", 3)
+    monkeypatch.setattr(waits, "MOST_LOOKED_FOR", 4)
+    topic = topic_at(1)
+    world = World()
+    registry = world.places[1]
+    world.places[2].held = {1}  # its confirmation does not come
+    world.produce(2, topic, "early", key=key_at(2))
+    for number in range(20):
+        world.register(0, topic, run=f"flow:{number}", key="ok", since=NOW + number % 2)
+    world.register(0, topic, run="flow:gone", key="ok")
+    for _ in range(3):
+        for number in (0, 2, 1):
+            world.round(number)
+    found = registry.state.registry
+    assert found is not None
+    assert (found.waits.awake, found.waits.resting, world.outcomes) == ({}, 21, [])
+    world.withdraw(0, topic, run="flow:gone", key="ok")
+    if restart:
+        registry.restart()
+
+    left = [21]
+    world.places[2].held.clear()
+    for _ in range(60):
+        for number in (0, 2, 1):
+            world.round(number)
+        found = registry.state.registry
+        assert found is not None
+        left.append(found.waits.resting)
+    world.settle()
+
+    assert sorted(world.outcomes) == sorted((f"flow:{number}", "ok", 0, "early") for number in range(20))
+    assert max(before - after for before, after in pairwise(left)) <= 5  # the one that was withdrawn among them
+    assert (found.waits.awake, found.waits.resting, found.waits.blocked_by_head()) == ({}, 0, {})
+
+
+def test_waits_that_are_confirmed_meet_what_comes_while_they_are_packed_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "MOST_UNBLOCKED", 1)
+    topic = topic_at(1)
+    world = World()
+    world.places[2].held = {1}
+    for number in range(9):
+        world.register(0, topic, run=f"flow:{number}", key="ok", deadline=NOW + 60_000 if number % 3 else None)
+    for _ in range(3):
+        for number in (0, 2, 1):
+            world.round(number)
+    world.places[2].held.clear()
+    for number in (2, 1, 1):
+        world.round(number)
+    found = world.places[1].state.registry
+    assert found is not None
+    assert len(found.waits.blocked_by_head())
+
+    world.produce(0, topic, "late", key=key_at(0))
+    world.wait(120_000)
+    world.settle()
+
+    assert sorted(world.outcomes) == sorted((f"flow:{number}", "ok", 0, "late") for number in range(9))
