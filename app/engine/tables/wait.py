@@ -1,6 +1,7 @@
 """A wait as the registry of its topic (T) has it in memory."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from topics import keys
 from topics.asked import Wait as Asked
@@ -45,10 +46,7 @@ class Wait:
         self.id = wait_id(asked.run, asked.key, asked.n)
         self.source = source
         """Partition of its run."""
-        pattern = Pattern.parse(asked.topic)
-        self.pattern = None if pattern.is_literal else pattern
-        head = head_of(asked.topic)
-        self.head: HeadKey = ("" if "*" in head else head, self.pattern is not None)
+        self.pattern, self.head = _place_of(asked.topic)
         self.seen = frozenset(asked.seen)
         self.open = False
         """Whether whatever came before was looked at: from then on the next event that matches meets it."""
@@ -79,6 +77,14 @@ class Wait:
         elif not self.pattern.matches(event.topic):
             return False
         return not self.seen or keys.digest_of(event) not in self.seen
+
+
+@lru_cache(maxsize=1_024)
+def _place_of(topic: str) -> tuple[Pattern | None, HeadKey]:
+    """Return the pattern that a topic is, if it is one, and its head: many waits are for one topic."""
+    pattern = Pattern.parse(topic)
+    head = head_of(topic)
+    return None if pattern.is_literal else pattern, ("" if "*" in head else head, not pattern.is_literal)
 
 
 Place = tuple[bool, str, str | None]
