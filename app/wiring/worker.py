@@ -4,7 +4,6 @@ Called by `headgate worker` and, through it, by `headgate dev`.
 """
 
 import asyncio
-import ctypes
 import gc
 import time
 import uuid
@@ -37,7 +36,7 @@ from app.pump.takeover import Owner
 from app.runtime import loader
 from app.runtime.driver import Driver
 from app.settings import Settings
-from app.wiring import limits
+from app.wiring import allocator, limits
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock
 from app.wiring.presence import Presence
@@ -49,10 +48,6 @@ COMMIT_SECONDS: Final = 2.0
 INBOXES_BYTES: Final = 32 * 1024 * 1024
 """Of all partitions together: what is fetched and waits for its round."""
 FACTS_LINGER_SECONDS: Final = 0.01
-M_TRIM_THRESHOLD: Final = -1  # of malloc.h, as the two below
-M_MMAP_THRESHOLD: Final = -3
-M_ARENA_MAX: Final = -8
-LARGE_BYTES: Final = 4 * 1024 * 1024
 RELOAD_SECONDS: Final = 0.5
 STANDBY_FETCH_BYTES: Final = 256 * 1024
 _COUNTED: Final = (
@@ -149,6 +144,7 @@ class _Worker:
             tasks.append(asyncio.create_task(self._watch_assignment(app, ready, server), name="assignment"))
             tasks.append(asyncio.create_task(self._show_progress(app), name="progress"))
             tasks.append(asyncio.create_task(reach.watch(), name="reach"))
+            tasks.append(asyncio.create_task(allocator.trim_now_and_then(), name="allocator"))
             if self._standby is not None:
                 tasks.append(asyncio.create_task(self._standby.run(), name="standby"))
             tasks.append(asyncio.create_task(self._presence.keep(), name="presence"))
@@ -354,7 +350,7 @@ async def run(
     reload: bool = False,
 ) -> None:
     """Work until `stop`. Raises what must end the process: nothing that was not journaled was acknowledged or sent."""
-    _tune_allocator()
+    allocator.tune()
     try:
         await _Worker(settings, paths, reload=reload).run(stop, ready)
     except Exception as error:
@@ -382,17 +378,6 @@ def _held_up(fetching: Fetching) -> str:
 def _snapshots(settings: Settings) -> Snapshots | None:
     folder = settings.worker.data
     return None if folder is None else Snapshots(folder, name=f"{settings.kafka.prefix}journal.")
-
-
-def _tune_allocator() -> None:
-    """Give large buffers back to the system when they are freed: glibc would keep hundreds of megabytes of them."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return  # another libc, which needs no telling
-    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-    mallopt(M_TRIM_THRESHOLD, LARGE_BYTES)
-    mallopt(M_ARENA_MAX, 2)
 
 
 def _tune_collector() -> None:
