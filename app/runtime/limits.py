@@ -21,7 +21,7 @@ class StepLimits:
     retry_base_ms: int = 1_000
     retry_max_ms: int = 60_000
     """Those of the engine's limits, which decide: here they are for the log alone."""
-    suspended: int = 10_000
+    suspended: int = 2_000
     """Runs of a worker that are kept in memory though they only wait; those above are called again when they go on."""
     send_allowed: Callable[[str], bool] = lambda _topic: False
     """Which Kafka topics `ctx.step.send` may name: as the engine's `reply_allowed`."""

@@ -116,7 +116,7 @@ class WorkerSettings(Group):
         description="Threads for workflows that are plain functions, and as many for steps that are.",
     )
     suspended: int = Field(
-        default=10_000,
+        default=2_000,
         ge=1,
         description="Waiting runs whose functions stay in memory; those above are called again when they go on.",
     )
