@@ -8,6 +8,7 @@ import pytest
 
 from app.engine.journal import waiting
 from app.engine.tables.arrivals import Arrivals
+from app.engine.tables.openwaits import Waits
 from app.engine.tables.registry import Head, Interest, Interests, Registry, WaitsLook
 from app.engine.tables.state import State
 from app.engine.tables.wait import Wait
@@ -60,6 +61,11 @@ def _confirmed_first() -> Any:
 def _one_confirmation() -> Any:
     """A wait opens once anybody has confirmed (step 5)."""
     return mock.patch.object(Head, "confirmed_ms", lambda one, _: max(one.confirmed.values(), default=None))
+
+
+def _packed_and_forgotten() -> Any:
+    """A wait that is packed before it is confirmed does not go on when it is (step 5)."""
+    return mock.patch.object(Waits, "blocked_by_head", lambda one: dict.fromkeys(one.blocked, 0))
 
 
 def _registry_does_not_look_back() -> Any:
@@ -255,6 +261,7 @@ LEFT_OUT: Final[Mapping[str, Patch]] = {
         _look_back_not_resumed,
         _confirmed_first,
         _one_confirmation,
+        _packed_and_forgotten,
         _registry_does_not_look_back,
         _memory_is_whole,
         _not_kept_meanwhile,
