@@ -97,8 +97,8 @@ def park(running: Running, reader: diary.Reader, kind: Kind, run: str, count: in
 
 
 def settle(running: Running) -> None:
-    """Wait until the workers have finished what the last wait left to do: a second with little CPU, at most 30."""
-    for _ in range(30):
+    """Wait until the workers have finished what the last wait left to do: a second with little CPU, at most 120."""
+    for _ in range(120):
         before = sum(processes.usage(worker.pid).cpu_seconds for worker in running.workers())
         time.sleep(1)
         after = sum(processes.usage(worker.pid).cpu_seconds for worker in running.workers())
