@@ -17,6 +17,8 @@ from app.kafka.requests import Request
 _SIZE: Final = struct.Struct(">i")
 _HEADER: Final = struct.Struct(">ihhih")
 _SMALL_BYTES: Final = 64 * 1024
+KEPT_BYTES: Final = 9 * 1024 * 1024
+"""A buffer up to this is used again, until an answer comes that is small: then there is no backlog."""
 LARGEST_ANSWER_BYTES: Final = 256 * 1024 * 1024
 """A larger one is no answer of Kafka's."""
 
@@ -37,8 +39,10 @@ class Line(asyncio.BufferedProtocol):
         self._small = bytearray(_SMALL_BYTES)
         self._held = 0
         """Bytes in `_small` that belong to no whole answer yet."""
-        self._large: bytearray | None = None
+        self._large: memoryview | None = None
         self._filled = 0
+        self._spare = bytearray()
+        """What the last large answer was read into, for the next one: a new one of 8 MB costs as much as reading it."""
         self._watch: asyncio.TimerHandle | None = None
         self._connection = connection  # its stream would close the socket when it is collected
         connection._read_task.cancel()
@@ -80,7 +84,7 @@ class Line(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 asyncio's signature
         if self._large is not None:
-            return memoryview(self._large)[self._filled :]
+            return self._large[self._filled :]
         return memoryview(self._small)[self._held :]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -88,7 +92,9 @@ class Line(asyncio.BufferedProtocol):
             self._filled += nbytes
             if self._filled == len(self._large):
                 whole, self._large = self._large, None
-                self._answered(memoryview(whole))
+                self._answered(whole)  # it is decoded there and then: nothing refers to it afterwards
+                if len(self._spare) > KEPT_BYTES:
+                    self._spare = bytearray()
             return
         held, at, small = self._held + nbytes, 0, self._small
         while held - at >= _SIZE.size:
@@ -99,6 +105,8 @@ class Line(asyncio.BufferedProtocol):
             if held - at - _SIZE.size < size:
                 break
             at += _SIZE.size
+            if self._spare:
+                self._spare = bytearray()
             self._answered(memoryview(small)[at : at + size])
             at += size
         self._held = held - at
@@ -108,7 +116,9 @@ class Line(asyncio.BufferedProtocol):
             (size,) = _SIZE.unpack_from(small, 0)
             if size > _SMALL_BYTES - _SIZE.size:
                 self._filled = self._held - _SIZE.size
-                self._large = bytearray(size)
+                if size > len(self._spare):
+                    self._spare = bytearray(size)
+                self._large = memoryview(self._spare)[:size]
                 self._large[: self._filled] = small[_SIZE.size : self._held]
                 self._held = 0
 

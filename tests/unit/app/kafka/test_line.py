@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import errors
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from app.kafka.line import LARGEST_ANSWER_BYTES, Line
@@ -80,6 +80,7 @@ async def test_request_carries_size_api_correlation_and_client() -> None:
     bodies=some.lists(some.integers(0, 200_000), min_size=1, max_size=4),
     cut=some.sampled_from([1, 3, 7, 4_096, 65_536, 70_000, 10**9]),
 )
+@example(bodies=[150_000, 90_000, 200_000, 5, 120_000], cut=65_536)  # large ones share a buffer
 def test_answers_come_whole_and_in_order_whatever_pieces_they_are_sent_in(bodies: list[int], cut: int) -> None:
     contents = [bytes([at]) * size for at, size in enumerate(bodies)]
     stream = b"".join(framed(at + 1, one) for at, one in enumerate(contents))
