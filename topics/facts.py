@@ -83,11 +83,12 @@ def result_value(
     attempts: int,
 ) -> bytes:
     """Return the value of a result record; `result_json` is what the function returned, as JSON (b"null" for none)."""
-    if len(events) == 1:  # nearly always, and 0.1 us cheaper than the comprehension's own frame
+    if error is None and len(events) == 1:  # nearly always, and in half the time
         event = events[0]
-        positions = [{"id": event[0], "topic": event[3], "partition": event[11], "offset": event[12]}]
-    else:
-        positions = _positions(events)
+        before, place = _frame(workflow_id, workflow_version, status, event[3], event[11])
+        after = _ends(started_at_ms, finished_at_ms, attempts)
+        known = (_dumps(run_id), before, result_json, _dumps(event[0]), place, event[12], _dumps(key), after)
+        return b'{"run_id":%b%b%b,"error":null,"events":[{"id":%b%b%d}],"key":%b%b' % known
     return b"%b" % _dumps(
         {
             "run_id": run_id,
@@ -96,13 +97,27 @@ def result_value(
             "status": status,
             "result": _Fragment(result_json),
             "error": error,
-            "events": positions,
+            "events": _positions(events),
             "key": key,
             "started_at": rfc3339(started_at_ms),
             "finished_at": rfc3339(finished_at_ms),
             "attempts": attempts,
         }
     )
+
+
+@lru_cache(maxsize=4096)
+def _frame(workflow_id: str, version: str, status: str, topic: str, partition: int) -> tuple[bytes, bytes]:
+    """Return what stands in a result between the run's id and what the function returned, and behind an event's id."""
+    about = _dumps({"workflow_id": workflow_id, "workflow_version": version, "status": status})
+    place = _dumps({"topic": topic, "partition": partition})
+    return b',%b,"result":' % about[1:-1], b',%b,"offset":' % place[1:-1]
+
+
+@lru_cache(maxsize=4096)
+def _ends(started_at_ms: int, finished_at_ms: int, attempts: int) -> bytes:
+    times = {"started_at": rfc3339(started_at_ms), "finished_at": rfc3339(finished_at_ms), "attempts": attempts}
+    return b",%b" % _dumps(times)[1:]
 
 
 class SharedHeaders(NamedTuple):

@@ -20,21 +20,23 @@ def event(offset: int = 17) -> Envelope:
     return decode(value, None, [], partition=3, offset=offset, timestamp_ms=AT, max_bytes=None)
 
 
+FIELDS: dict[str, Any] = {
+    "run_id": RUN,
+    "workflow_id": "charge",
+    "workflow_version": "2",
+    "status": facts.RunStatus.COMPLETED,
+    "result_json": b'{"ok": true}',
+    "error": None,
+    "events": [event()],
+    "key": "c-7",
+    "started_at_ms": AT,
+    "finished_at_ms": AT + 1000,
+    "attempts": 1,
+}
+
+
 def result(**given: Any) -> Any:
-    fields: dict[str, Any] = {
-        "run_id": RUN,
-        "workflow_id": "charge",
-        "workflow_version": "2",
-        "status": facts.RunStatus.COMPLETED,
-        "result_json": b'{"ok": true}',
-        "error": None,
-        "events": [event()],
-        "key": "c-7",
-        "started_at_ms": AT,
-        "finished_at_ms": AT + 1000,
-        "attempts": 1,
-    }
-    return orjson.loads(facts.result_value(**(fields | given)))
+    return orjson.loads(facts.result_value(**(FIELDS | given)))
 
 
 def test_a_result_has_the_promised_fields() -> None:
@@ -51,6 +53,28 @@ def test_a_result_has_the_promised_fields() -> None:
         "finished_at": "2026-01-31T12:00:01.123Z",
         "attempts": 1,
     }
+
+
+@pytest.mark.parametrize("text", ["c-7", "", 'a "quoted" \\ one', "caf\u00e9 \u540d\n\x00", "%b %d {} 100%"])
+def test_the_result_of_one_event_is_written_as_json_is_whatever_its_texts_are(text: str) -> None:
+    one = event()._replace(id=text or "x", topic=text or "x", partition=-1, offset=2**40)
+    given = {"workflow_id": text, "workflow_version": text, "key": text or None, "attempts": 3}
+    written = facts.result_value(**(FIELDS | given | {"events": [one], "result_json": b'{"a": "%b"}'}))
+    assert written == orjson.dumps(
+        {
+            "run_id": RUN,
+            "workflow_id": text,
+            "workflow_version": text,
+            "status": "completed",
+            "result": orjson.Fragment(b'{"a": "%b"}'),
+            "error": None,
+            "events": [{"id": one.id, "topic": one.topic, "partition": -1, "offset": 2**40}],
+            "key": text or None,
+            "started_at": AT_TEXT,
+            "finished_at": "2026-01-31T12:00:01.123Z",
+            "attempts": 3,
+        }
+    )
 
 
 def test_the_result_of_a_batch_names_each_of_its_events() -> None:
