@@ -54,26 +54,25 @@ def record_batch(
     parts: list[bytes] = []
     add = parts.extend
     shared: SharedHeaders | None = None
-    before = between = b""
-    around = 0
+    of_key = before = between = b""
+    key_bytes = id_bytes = trace_bytes = around = 0
     for at, one in enumerate(entries):
         key, value, headers = one[0], one[1], one[2]
         # A record begins with its attributes and its distance to the first timestamp, which are 0.
         if type(headers) is ResultHeaders and key is not None and value is not None:
-            if headers.shared is not shared:
-                shared = headers.shared
-                before = varints[len(headers)] + join(map(_header, shared.first)) + _text("ce_id")
-                between = _header(shared.time) + _text("traceparent")
-                around = len(before) + len(between) + 2
             run_id = headers.run_id
             trace = headers.traceparent
-            key_bytes, value_bytes, id_bytes, trace_bytes = len(key), len(value), len(run_id), len(trace)
-            place, of_key, of_value = varints[at], varints[key_bytes], varints[value_bytes]
-            of_id, of_trace = varints[id_bytes], varints[trace_bytes]
-            size = around + len(place) + len(of_key) + len(of_value) + len(of_id) + len(of_trace)
-            size += key_bytes + value_bytes + id_bytes + trace_bytes
-            add((varints[size], b"\0\0", place, of_key, key, of_value, value))
-            add((before, of_id, run_id, between, of_trace, trace))
+            lengths = key_bytes == len(key) and id_bytes == len(run_id) and trace_bytes == len(trace)
+            if headers.shared is not shared or not lengths:  # nearly always those of the one before
+                shared = headers.shared
+                key_bytes, id_bytes, trace_bytes = len(key), len(run_id), len(trace)
+                of_key = varints[key_bytes]
+                before = varints[len(headers)] + join(map(_header, shared.first)) + _text("ce_id") + varints[id_bytes]
+                between = _header(shared.time) + _text("traceparent") + varints[trace_bytes]
+                around = 2 + len(of_key) + key_bytes + len(before) + id_bytes + len(between) + trace_bytes
+            place, of_value = varints[at], varints[len(value)]
+            size = varints[around + len(place) + len(of_value) + len(value)]
+            add((size, b"\0\0", place, of_key, key, of_value, value, before, run_id, between, trace))
         else:
             encoded = map(_header, headers)
             record = join((b"\0\0", varints[at], _bytes(key), _bytes(value), varints[len(headers)], *encoded))

@@ -8,6 +8,7 @@ from app.engine.runs.runs import result_record
 from app.engine.values.outgoing import Result
 from app.kafka.encoder import record_batch
 from app.kafka.log import Entry, Producer
+from topics.facts import ResultHeaders
 
 CLAIMED = Producer(4711, 12)
 NOW = 1_769_860_800_123
@@ -25,6 +26,12 @@ def finished(number: int, workflow_id: str = "charge", at_ms: int = NOW, parent:
     return result_record(f"{workflow_id}:{number:024x}", workflow_id, "completed", b'{"n":%d}' % number, at_ms, parent)
 
 
+def _renamed(result: Result, run_id: bytes) -> Result:
+    _, value, headers, parent = result
+    assert isinstance(headers, ResultHeaders)
+    return run_id, value, ResultHeaders(headers.shared, run_id, parent), parent
+
+
 @pytest.mark.parametrize(
     "entries",
     [
@@ -40,6 +47,7 @@ def finished(number: int, workflow_id: str = "charge", at_ms: int = NOW, parent:
             id="results that share less",
         ),
         pytest.param([finished(1), Entry(b"k", b"v"), finished(2)], id="results among others"),
+        pytest.param([finished(1), _renamed(finished(2), b"x" * 70), finished(3)], id="results with ids of any length"),
     ],
 )
 def test_a_batch_is_what_aiokafka_builds(entries: list[Entry | Result]) -> None:
