@@ -43,7 +43,8 @@ class Inbox:
         start = size = 0
         for at, one in enumerate(records):
             value = one.value
-            weight = len(value) + COMMA_BYTES * value.count(b",") if value else 0
+            # Counted up to the last one, which memrchr finds: behind it there may be a long text.
+            weight = len(value) + COMMA_BYTES * value.count(b",", 0, value.rfind(b",") + 1) if value else 0
             if one.key:
                 weight += len(one.key)
             for name, raw in one.headers:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from app.kafka.log import LogRecord
 from app.pump.inbox import CHUNK_BYTES, Inbox
-from topics.envelope import HEADER_BYTES
+from topics.envelope import COMMA_BYTES, HEADER_BYTES
 
 
 def chunk(*offsets: int, size: int = 10) -> Sequence[LogRecord]:
@@ -64,6 +66,13 @@ def test_key_and_headers_weigh_as_well() -> None:
     inbox = Inbox(0, most_bytes=1)
     inbox.offer([LogRecord(0, 0, b"key", None, (("name", b"content"), ("none", None)))])
     assert inbox.take()[1] == 3 + 4 + 7 + 4 + 2 * HEADER_BYTES
+
+
+@pytest.mark.parametrize("value", [b"[1,2,3]", b'{"a":[,],"note":"' + b"x" * 90 + b'"}', b",", b",x", b"x,", b"x", b""])
+def test_each_comma_weighs_wherever_it_is(value: bytes) -> None:
+    inbox = Inbox(0, most_bytes=1)
+    inbox.offer([LogRecord(0, 0, None, value, ())])
+    assert inbox.take()[1] == len(value) + value.count(b",") * COMMA_BYTES
 
 
 def test_records_of_many_headers_are_cut_into_chunks() -> None:
