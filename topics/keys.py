@@ -54,7 +54,12 @@ def event_digest(source: str, key: str | None, event_id: str, *, explicit: bool 
 
 def digest_of(event: Envelope) -> bytes:
     """Return `event_digest` of an envelope."""
-    return event_digest(event[1], event[5], event[0], explicit=event[2])
+    key = event[5]
+    if key is None or event[1] or not event[2]:
+        return event_digest(event[1], key, event[0], explicit=event[2])
+    hashed = _EMPTY.copy()  # as `event_digest` does, for most events
+    hashed.update(f"0,{len(key)},{key}{event[0]}".encode())
+    return hashed.digest()
 
 
 def run_id(workflow_id: str, digest: bytes) -> str:

@@ -69,6 +69,13 @@ def test_two_events_share_a_digest_only_if_source_key_and_id_are_equal(
     assert (digests[0] == digests[1]) == (one == other)
 
 
+@given(identities)
+def test_the_digest_of_an_event_is_that_of_its_source_key_and_id(identity: tuple[str, str | None, str, bool]) -> None:
+    source, key, event_id, explicit = identity
+    one = event(b'{"topic": "a", "data": 1}')._replace(source=source, key=key, id=event_id, explicit=explicit)
+    assert keys.digest_of(one) == keys.event_digest(source, key, event_id, explicit=explicit)
+
+
 def test_an_id_that_looks_like_one_of_ours_is_another_event() -> None:
     ours = event(b'{"topic": "a", "data": 1}')
     imitated = event(b'{"topic": "a", "data": 1, "id": "5-17"}')
