@@ -70,13 +70,16 @@ class Held:
 class Fetching:
     """Positions of the inputs and the polls for them. Used by one task at a time, which alone may `seek`."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, *, answer_bytes: int = ANSWER_BYTES, partition_bytes: int = PARTITION_BYTES) -> None:
+        """`answer_bytes`, `partition_bytes`: of one answer; a single larger batch still comes through (KIP-74)."""
         self._wire = wire
+        self._answer_bytes, self._partition_bytes = answer_bytes, partition_bytes
         self._positions: dict[Where, int] = {}
         self._handed: dict[Where, int] = {}
         """The offset after the last record that was handed over."""
         self._served: dict[Where, int] = {}
         """When a partition was last handed over, in turns: those that waited longest are asked for first."""
+        self._ends: dict[Where, int] = {}
         self._turn = 0
         self._polls: dict[int, asyncio.Task[list[Fetched]]] = {}
         self._moved: set[int] = set()
@@ -94,6 +97,7 @@ class Fetching:
         self._positions = dict(positions)
         self._handed = dict(positions)
         self._served.clear()
+        self._ends.clear()
         self._moved.clear()
         self._lost.clear()
         self._missing.clear()
@@ -104,10 +108,21 @@ class Fetching:
         now = asyncio.get_running_loop().time()
         return {where: one for where, one in sorted(self._held.items()) if now - one.since >= HELD_SECONDS}
 
-    async def some(self, wanted: Collection[Where], *, crowded: bool, timeout: float) -> list[Found]:
+    def position(self, where: Where) -> int:
+        """Return what comes next in a partition: after all that was handed over, and markers behind it."""
+        return self._positions[where]
+
+    def end(self, where: Where) -> int:
+        """Return where a partition ended when a broker said so, and its position if that is later."""
+        return max(self._ends.get(where, 0), self._positions[where])
+
+    async def some(
+        self, wanted: Collection[Where], *, crowded: bool, timeout: float, ahead: bool = True
+    ) -> list[Found]:
         """Return what there is of `wanted` as soon as there is any; nothing after `timeout` seconds.
 
-        `crowded`: a partition was left out of `wanted` for a moment. Raises LogError, KafkaError.
+        `crowded`: a partition was left out of `wanted` for a moment. Without `ahead` nothing more is asked for until
+        the next call: who comes late on purpose gets more at once. Raises LogError, KafkaError.
         """
         self._poll(wanted, crowded=crowded)
         polls = self._polls
@@ -125,7 +140,8 @@ class Fetching:
                     self._refused(node, one)
                 else:
                     self._take(one, found)
-        self._poll(wanted, crowded=crowded)  # the broker collects while these are handled
+        if ahead:
+            self._poll(wanted, crowded=crowded)  # the broker collects while these are handled
         return found
 
     async def close(self) -> None:
@@ -139,6 +155,7 @@ class Fetching:
         if position is None:
             return
         self._missing.pop(where, None)
+        self._ends[where] = one.end
         if not one.data:
             self._hold(where, one)
             return
@@ -223,7 +240,7 @@ class Fetching:
             for one in lost:
                 await self._find(one)
             return []
-        request = Fetch(asked, wait_ms=wait_ms, most_bytes=ANSWER_BYTES, partition_bytes=PARTITION_BYTES)
+        request = Fetch(asked, wait_ms=wait_ms, most_bytes=self._answer_bytes, partition_bytes=self._partition_bytes)
         try:
             return await self._wire.fetch_from(node, request)
         except errors.KafkaError as error:

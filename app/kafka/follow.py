@@ -8,14 +8,13 @@ stopped would show yesterday's world for ever.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition, errors
+from aiokafka import errors
 
-from app.kafka.fetching import Fetching
+from app.kafka.fetching import Fetching, Found
 from app.kafka.log import LogError, Unreadable
 from app.kafka.wire import Wire
 from app.observe import logs
@@ -23,10 +22,10 @@ from connectors.base.closing import close
 
 POLL_SECONDS: Final = 0.5
 MOST_RECORDS: Final = 2_000  # handed over at once
-FETCH_BYTES: Final = 8 * 1024 * 1024  # of one answer; a single larger batch still comes through (KIP-74)
-PARTITION_BYTES: Final = 1024 * 1024
-# aiokafka's own fetch task asks about twice a second; when it has not heard anything for so long, something is wrong
-# that it does not report, and only a new consumer helps.
+FETCH_BYTES: Final = 1024 * 1024
+"""Of one answer: its records are made of it in one turn of the loop, while nothing else is done."""
+PARTITION_BYTES: Final = 256 * 1024
+# A fetch is answered twice a second at least; when nothing was for so long, only new connections may help.
 STALE_SECONDS: Final = 30.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -35,7 +34,7 @@ log = logs.get(__name__)
 
 
 class Record(Protocol):
-    """What a follower hands over; aiokafka's ConsumerRecord is one. `timestamp` is in milliseconds since 1970."""
+    """What a follower hands over. `timestamp` is in milliseconds since 1970."""
 
     @property
     def partition(self) -> int: ...
@@ -51,9 +50,8 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Patient:
-    """A record that aiokafka's consumer would not read."""
+class _Read(NamedTuple):
+    """A record as it was read."""
 
     partition: int
     offset: int
@@ -179,26 +177,20 @@ class Follower:
         """Follow until cancelled. Raises what is not cured by trying again: refused access, a replaced topic."""
         pause = FIRST_PAUSE_SECONDS
         while True:
-            consumer = AIOKafkaConsumer(
-                **self._client,
-                enable_auto_commit=False,
-                auto_offset_reset="none",  # a lost range is named, never skipped silently
-                isolation_level="read_committed",
-                fetch_max_bytes=FETCH_BYTES,
-                max_partition_fetch_bytes=PARTITION_BYTES,
-            )
+            wire = Wire(self._client)
+            fetching = Fetching(wire, answer_bytes=FETCH_BYTES, partition_bytes=PARTITION_BYTES)
             try:
-                await consumer.start()
-                await self._place(consumer)
+                await wire.start()
+                await self._place(wire, fetching)
                 pause = FIRST_PAUSE_SECONDS
-                self._retrying(await self._read(consumer))
+                self._retrying(await self._read(wire, fetching))
             except (errors.KafkaError, OSError, TopicMissingError, LogError) as error:
                 if not _cured_by_trying_again(error):
                     raise
                 self._retrying(str(error) or type(error).__name__)
             finally:
                 self._attached = False
-                await close(consumer.stop())
+                await close(_end(fetching, wire))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -210,28 +202,32 @@ class Follower:
 
     # ---- attaching -----------------------------------------------------------------------------------------------
 
-    async def _place(self, consumer: AIOKafkaConsumer) -> None:
-        partitions = await _partitions(consumer, self.topic)
+    async def _place(self, wire: Wire, fetching: Fetching) -> None:
+        if not await wire.has(self.topic):
+            raise TopicMissingError(self.topic)
+        await wire.know([self.topic])
+        numbers = range(wire.partitions_of(self.topic))
         identity = await self._identify(self.topic) if self._identify else None
-        beginning, end = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        bounds = await asyncio.gather(*(wire.bounds(self.topic, number, committed=True) for number in numbers))
         state = TopicState(
             topic=self.topic,
             identity=identity,
-            beginning={tp.partition: offset for tp, offset in beginning.items()},
-            end={tp.partition: offset for tp, offset in end.items()},
+            beginning={number: first for number, (first, _) in zip(numbers, bounds, strict=True)},
+            end={number: end for number, (_, end) in zip(numbers, bounds, strict=True)},
         )
         wanted = await self._attach(state)
         self._identity = identity
-        consumer.assign(partitions)
-        self._positions = self._starts(state, wanted)
-        for tp in partitions:
-            consumer.seek(tp, self._positions[tp.partition])
+        self._go_to(fetching, self._starts(state, wanted))
         now = time.time()
         self._read_until = {p: self._read_until.get(p, now) for p in state.end}
         self._ends = dict(state.end)
         self._targets = self._targets or dict(state.end)
         self._heard_at, self._attached, self.last_error = now, True, None
-        self._observe(consumer)
+        self._observe(fetching)
+
+    def _go_to(self, fetching: Fetching, positions: dict[int, int]) -> None:
+        self._positions = positions
+        fetching.seek({(self.topic, partition): position for partition, position in positions.items()})
 
     def _starts(self, state: TopicState, wanted: Mapping[int, int]) -> dict[int, int]:
         starts = {}
@@ -256,62 +252,27 @@ class Follower:
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> str:
-        """Hand records over until only a new consumer helps; return why."""
+    async def _read(self, wire: Wire, fetching: Fetching) -> str:
+        """Hand records over until only a new connection helps; return why."""
+        where = [(self.topic, partition) for partition in self._positions]
         while True:
-            try:
-                fetched = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=MOST_RECORDS)
-            except UnicodeDecodeError:
-                # It reads no record with such a header, and none that come after it.
-                await self._read_patiently()
-                return "a record has a header whose name is not UTF-8"
-            if fetched:
-                await self._take([record for records in fetched.values() for record in records])
-                for tp, records in fetched.items():
-                    self._read_until[tp.partition] = records[-1].timestamp / 1000
-            for tp in consumer.assignment():
-                self._positions[tp.partition] = await consumer.position(tp)
-            self._observe(consumer)
-            if not fetched and self._heard_at is not None and time.time() - self._heard_at > STALE_SECONDS:
+            # Nothing is asked for ahead: an owner that takes its time gets more at once, which costs all less.
+            found = await fetching.some(where, crowded=False, timeout=POLL_SECONDS, ahead=False)
+            records = [record for one in found for record in _readable(one)]
+            for at in range(0, len(records), MOST_RECORDS):
+                await self._take(records[at : at + MOST_RECORDS])
+            for one in found:
+                self._read_until[one.partition] = one.records[-1].timestamp / 1000
+            self._positions = {partition: fetching.position((self.topic, partition)) for _, partition in where}
+            self._heard_at = time.time() - (asyncio.get_running_loop().time() - wire.contact.heard)
+            self._observe(fetching)
+            if not found and time.time() - self._heard_at > STALE_SECONDS:
                 return f"Kafka has not answered for {STALE_SECONDS:.0f} s"
 
-    async def _read_patiently(self) -> None:
-        """Hand over what comes next in each partition, whatever the names of its headers."""
-        wire = Wire(self._client)
-        fetching = Fetching(wire)
-        try:
-            await wire.start()
-            await wire.know([self.topic])
-            where = [(self.topic, partition) for partition in self._positions]
-            fetching.seek({one: self._positions[one[1]] for one in where})
-            waiting = {one for one in where if self._positions[one[1]] < (await wire.bounds(*one))[1]}
-            while waiting:
-                answers = await fetching.some(where, crowded=False, timeout=POLL_SECONDS)
-                if not answers:
-                    return
-                for found in answers:
-                    await self._take([one for one in map(partial(_patient, found.partition), found.records) if one])
-                    self._positions[found.partition] = found.records[-1].offset + 1
-                    self._read_until[found.partition] = found.records[-1].timestamp / 1000
-                    waiting.discard((found.topic, found.partition))
-        finally:
-            await fetching.close()
-            await wire.close()
-
-    def _observe(self, consumer: AIOKafkaConsumer) -> None:
-        heard: list[int] = []
-        for tp in consumer.assignment():
-            end = consumer.highwater(tp)
-            if end is not None:
-                self._ends[tp.partition] = max(end, self._positions[tp.partition])
-            heard.append(consumer.last_poll_timestamp(tp) or 0)
-        oldest = min(heard, default=0)
-        if oldest:
-            self._heard_at = oldest / 1000
+    def _observe(self, fetching: Fetching) -> None:
+        self._ends = {p: max(end, fetching.end((self.topic, p))) for p, end in self._ends.items()}
         if self._newest is not None and sum(self._ends.values()) - sum(self._positions.values()) > 2 * self._newest:
-            self._positions = newest_of(self._positions, self._ends, self._newest)
-            for tp in consumer.assignment():
-                consumer.seek(tp, self._positions[tp.partition])
+            self._go_to(fetching, newest_of(self._positions, self._ends, self._newest))
         if not self.is_caught_up and all(self._positions.get(p, 0) >= end for p, end in self._targets.items()):
             self._caught_up.set()
 
@@ -328,24 +289,23 @@ def newest_of(positions: Mapping[int, int], ends: Mapping[int, int], count: int)
     }
 
 
-def _patient(partition: int, record: Any) -> Record | None:
-    if isinstance(record, Unreadable):
-        log.warning("record_passed_over", partition=partition, offset=record.offset, reason=record.reason)
-        return None
-    headers = tuple(record.headers)
-    return _Patient(partition, record.offset, record.timestamp, record.key, record.value, headers)
+def _readable(found: Found) -> Iterator[Record]:
+    for one in found.records:
+        if isinstance(one, Unreadable):
+            log.warning("record_passed_over", partition=found.partition, offset=one.offset, reason=one.reason)
+        else:
+            yield _Read(found.partition, one.offset, one.timestamp, one.key, one.value, one.headers)
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    # A consumer without subscription and assignment knows no topic; its client can ask for all of them.
-    found = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
-    if not found:
-        raise TopicMissingError(topic)
-    return [TopicPartition(topic, partition) for partition in sorted(found)]
+async def _end(fetching: Fetching, wire: Wire) -> None:
+    await fetching.close()
+    await wire.close()
 
 
-def _cured_by_trying_again(error: Exception) -> bool:
-    """OffsetOutOfRange is cured by attaching again: the owner then learns what is missing."""
+def _cured_by_trying_again(error: BaseException) -> bool:
+    """A topic that is another one is cured by attaching again: the owner then learns of it."""
+    if isinstance(error, LogError) and isinstance(error.__cause__, errors.KafkaError):
+        error = error.__cause__
     if isinstance(error, errors.KafkaError):
         return bool(error.retriable) or isinstance(error, errors.OffsetOutOfRangeError | errors.KafkaTimeoutError)
     return not isinstance(error, PermissionError)

@@ -3,7 +3,7 @@
 Requests that arrive while a batch is on its way gather in the next one, without a timer (linger 0): one request alone
 pays no wait, and a thousand at once share a batch. A batch has one future, not one per record.
 
-What a caller must know of time: aiokafka's idempotent producer repeats a batch until Kafka answers. A caller gets its
+What a caller must know of time: the idempotent producer below repeats a batch until Kafka answers. A caller gets its
 answer within `timeout_seconds` all the same, but what it wrote may still land; equal ids make a repetition safe. Once a
 partition has acknowledged nothing for that long, new events for it are refused at once, so that memory stays bounded.
 """
@@ -12,12 +12,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer, errors
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka import errors
 
+from app.kafka.unfenced import Builder, Unfenced
 from app.observe import logs
+from connectors.base.closing import close
 from topics import keys
 
 BATCH_BYTES: Final = 900 * 1024  # below the 1,048,588 that a broker takes by default
@@ -28,7 +30,6 @@ SWEEP_SECONDS: Final = 0.25
 PROBE_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
-CLOSE_SECONDS: Final = 5.0
 
 Headers = Sequence[tuple[str, bytes]]
 # key, id, value, headers of one event
@@ -71,25 +72,13 @@ class _Waiter:
             self.future.set_exception(error)
 
 
-class _Builder(BatchBuilder):  # type: ignore[misc]
-    """A batch that takes no more records from the moment at which aiokafka counts them for the sequence.
-
-    aiokafka itself closes a batch only when it writes the request, a turn of the event loop later: a record appended
-    in between would be missing in the sequence, and the broker would refuse all that follows.
-    """
-
-    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
-        self.close()
-        super()._set_producer_state(producer_id, producer_epoch, base_sequence)
-
-
 class _Batch:
-    """Records of one partition that travel together. It takes more of them until aiokafka puts it on its way."""
+    """Records of one partition that travel together. It takes more of them until it is on its way."""
 
     __slots__ = ("builder", "lane", "opened_at", "size_bytes", "waiters")
 
     def __init__(self, lane: "_Lane", opened_at: float) -> None:
-        self.builder = _Builder(BATCH_BYTES, 0)
+        self.builder = Builder(BATCH_BYTES, 0)
         self.lane, self.opened_at, self.size_bytes = lane, opened_at, 0
         self.waiters: list[_Waiter] = []
 
@@ -104,7 +93,7 @@ class _Batch:
 
 
 class _Lane:
-    """The batches of one partition that aiokafka has not taken yet, in order, and the last one it took."""
+    """The batches of one partition that are not on their way yet, in order, and the last one that was opened."""
 
     __slots__ = ("last", "partition", "pending_bytes", "queued", "task")
 
@@ -122,7 +111,7 @@ class EventProducer:
         self.topic = topic
         self._client = client
         self._timeout = timeout_seconds
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Unfenced | None = None
         self._lanes: list[_Lane] = []
         self._undelivered: dict[_Batch, None] = {}  # in the order in which they were opened
         self._waiting: deque[_Waiter] = deque()
@@ -169,12 +158,12 @@ class EventProducer:
             return self.last_error
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                metadata = await producer.client.fetch_all_metadata()
+                there = await producer.has(self.topic)
         except TimeoutError:
             return f"Kafka did not answer within {PROBE_SECONDS:.0f} s"
         except (errors.KafkaError, OSError) as error:
             return f"{type(error).__name__}: {error}"
-        if self.topic not in metadata.topics():
+        if not there:
             return f"topic {self.topic} does not exist; create it with `headgate topics apply`"
         return None
 
@@ -232,7 +221,7 @@ class EventProducer:
         return batch
 
     async def _hand_over(self, lane: _Lane) -> None:
-        """Give aiokafka the lane's batches in order. It holds one per partition; the next waits until that is sent."""
+        """Send the lane's batches in order, the next one once the one before it is acknowledged."""
         producer = self._producer
         if producer is None:
             return  # given up before this began
@@ -247,7 +236,7 @@ class EventProducer:
             if not lane.queued or lane.queued[0] is not batch:
                 return  # given up in the meantime
             lane.queued.popleft()
-            sent.add_done_callback(lambda done, batch=batch: self._sent(batch, done))
+            sent.add_done_callback(partial(self._sent, batch))
         lane.task = None
 
     def _handed_over(self, task: "asyncio.Task[None]") -> None:
@@ -260,6 +249,8 @@ class EventProducer:
         if batch not in self._undelivered:
             return
         if done.cancelled() or error is not None:
+            if error is not None and not isinstance(error, errors.KafkaError | OSError):
+                self._unknown = error
             self._fail(error or asyncio.CancelledError())
             return
         del self._undelivered[batch]
@@ -305,13 +296,9 @@ class EventProducer:
         pause = FIRST_PAUSE_SECONDS
         while True:
             self._failed.clear()
-            producer = AIOKafkaProducer(
-                **self._client, enable_idempotence=True, acks="all", linger_ms=0, max_batch_size=BATCH_BYTES
-            )
+            producer = Unfenced(self._client)
             try:
-                await producer.start()
-                partitions = await producer.partitions_for(self.topic)
-                self._lanes = [_Lane(partition) for partition in range(len(partitions))]
+                self._lanes = [_Lane(partition) for partition in range(await producer.start(self.topic))]
                 self._producer, self.last_error = producer, None
                 pause = FIRST_PAUSE_SECONDS
                 await self._failed.wait()
@@ -327,17 +314,6 @@ class EventProducer:
             finally:
                 self._producer = None
                 self._give_up("the gateway stopped or its connection was closed")
-                await _close(producer)
+                await close(producer.close())
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-
-
-async def _close(producer: AIOKafkaProducer) -> None:
-    """Close without waiting for what Kafka does not acknowledge: nobody waits for it any more."""
-    stopping = asyncio.ensure_future(producer.stop())
-    _, late = await asyncio.wait([stopping], timeout=CLOSE_SECONDS)
-    if late:
-        # Its sender repeats for ever while it has a client; without one it ends.
-        await producer.client.close()
-        stopping.cancel()
-        await asyncio.wait([stopping])

@@ -127,6 +127,10 @@ class Wire:
             line.close()
         await self._client.close()
 
+    async def has(self, topic: str) -> bool:
+        """Ask whether a topic is there. Asked for it by its name, many a broker would create it."""
+        return bool((await self._client.fetch_all_metadata()).partitions_for_topic(topic))
+
     async def know(self, topics: Sequence[str]) -> None:
         """Learn where the partitions of `topics` are, once for all that follows."""
         await self._client.set_topics(topics)
@@ -192,21 +196,19 @@ class Wire:
         else:
             self.contact.failed(ANY_NODE, errors.NodeNotReadyError())
 
-    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """Return the first offset that is kept and the one after the last record or marker."""
-        return (
-            await self._offset(topic, partition, _EARLIEST),
-            await self._offset(topic, partition, _LATEST),
-        )
+    async def bounds(self, topic: str, partition: int, *, committed: bool = False) -> tuple[int, int]:
+        """Return the first offset that is kept and the one after the last record or marker, or `committed` one."""
+        first = await self._offset(topic, partition, _EARLIEST)
+        return first, await self._offset(topic, partition, _LATEST, committed=committed)
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is as late as that, or else the end."""
         found = await self._offset(topic, partition, timestamp_ms)
         return found if found >= 0 else await self._offset(topic, partition, _LATEST)
 
-    async def _offset(self, topic: str, partition: int, when: int) -> int:
+    async def _offset(self, topic: str, partition: int, when: int, *, committed: bool = False) -> int:
         async def ask() -> int:
-            request = OffsetRequest(-1, 0, [(topic, [(partition, when)])])
+            request = OffsetRequest(-1, int(committed), [(topic, [(partition, when)])])
             reply = await self._to_leader(topic, partition, request)
             _, error_code, *rest = reply.topics[0][1][0]
             _raise(error_code)
@@ -227,9 +229,7 @@ class Wire:
         for node, numbers in by_node.items():
             request = OffsetRequest(-1, 0, [(topic, [(number, _LATEST) for number in numbers])])
             try:
-                if not await self._client.ready(node):
-                    continue
-                reply: Any = await self._client.send(node, request)
+                reply = await self._to(node, request)
             except errors.KafkaError as error:
                 if not may_work_later(error):
                     raise LogError(f"the ends of {topic}: {type(error).__name__}: {error}") from error
@@ -292,8 +292,8 @@ class Wire:
 
         return await self.patiently(f"records of {topic}-{partition} from offset {position}", ask)
 
-    async def init_producer(self, transactional_id: str) -> Producer:
-        """Return the id and the bumped epoch of `transactional_id`; an open transaction of it is aborted first."""
+    async def init_producer(self, transactional_id: str | None) -> Producer:
+        """Return id and bumped epoch of `transactional_id`, its open transaction aborted first; a new id for none."""
 
         async def ask() -> Producer:
             request = InitProducerIdRequest(transactional_id, TRANSACTION_TIMEOUT_MS)
@@ -301,7 +301,7 @@ class Wire:
             _raise(reply.error_code)
             return Producer(reply.producer_id, reply.producer_epoch)
 
-        return await self.patiently(f"a producer id for {transactional_id}", ask)
+        return await self.patiently(f"a producer id for {transactional_id or 'this process'}", ask)
 
     async def abort_empty(self, transactional_id: str, producer: Producer, topics: Sequence[tuple[str, int]]) -> None:
         """Add `topics` (name, partition) to an empty transaction of `producer` and abort it. Markers follow later."""
@@ -323,12 +323,16 @@ class Wire:
         await self.patiently(f"the end of {transactional_id}", end)
 
     async def _to_leader(self, topic: str, partition: int, request: Any) -> Any:
-        node = self.leader(topic, partition)
-        if not await self._client.ready(node):
+        return await self._to(self.leader(topic, partition), request)
+
+    async def _to(self, node: int | None, request: Any) -> Any:
+        if node is None or not await self._client.ready(node):
             raise errors.NodeNotReadyError(f"node {node}")
         return await self._client.send(node, request)
 
-    async def _to_coordinator(self, transactional_id: str, request: Any) -> Any:
+    async def _to_coordinator(self, transactional_id: str | None, request: Any) -> Any:
+        if transactional_id is None:
+            return await self._to(self._client.get_random_node(), request)
         node = await self._client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
         if not await self._client.ready(node, group=ConnectionGroup.COORDINATION):
             raise errors.NodeNotReadyError(f"node {node}")

@@ -100,6 +100,26 @@ async def test_records_come_with_where_the_ones_before_them_ended(polls: Fetchin
     assert told(await wait) == [("events", [14], 14)]
 
 
+async def test_who_comes_late_on_purpose_has_nothing_asked_for_meanwhile(polls: Fetching, brokers: Brokers) -> None:
+    polls.seek({EVENTS: 10})
+    wait = asyncio.create_task(polls.some([EVENTS], crowded=False, timeout=5.0, ahead=False))
+    _, answer = await brokers.next()
+    answer.set_result([records(EVENTS, 10, 2)])
+    assert told(await wait) == [("events", [10, 11], 10)]
+    await asyncio.sleep(0)
+    assert (brokers.asked.empty(), polls.position(EVENTS)) == (True, 12)
+
+
+async def test_a_partition_ends_where_the_broker_said_or_later(polls: Fetching, brokers: Brokers) -> None:
+    polls.seek({EVENTS: 10})
+    assert polls.end(EVENTS) == 10
+    wait = some(polls, EVENTS)
+    _, answer = await brokers.next()
+    answer.set_result([records(EVENTS, 10)._replace(stable=15, end=15)])
+    await wait
+    assert (polls.position(EVENTS), polls.end(EVENTS)) == (11, 15)
+
+
 async def test_answer_of_before_a_seek_moves_nothing_after_it(polls: Fetching, brokers: Brokers) -> None:
     polls.seek({EVENTS: 100, COMMANDS: 0})
     wait = some(polls, EVENTS, COMMANDS)

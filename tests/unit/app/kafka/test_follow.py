@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from aiokafka import errors
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from app.kafka import follow
+from app.kafka.contact import Contact
 from app.kafka.follow import (
     Follower,
     Lag,
@@ -20,6 +22,8 @@ from app.kafka.follow import (
     _cured_by_trying_again,
     newest_of,
 )
+from app.kafka.log import LogError
+from app.kafka.requests import Fetch, Fetched
 
 OLD, NEW = TopicIdentity(cluster_id="c", topic_id="1"), TopicIdentity(cluster_id="c", topic_id="2")
 
@@ -93,6 +97,13 @@ def test_without_word_from_kafka_the_age_grows() -> None:
     assert one.lag().seconds == pytest.approx(300, abs=5)
 
 
+def caused_by(error: Exception) -> LogError:
+    """What the wire makes of an error that it does not try again."""
+    made = LogError(str(error))
+    made.__cause__ = error
+    return made
+
+
 @pytest.mark.parametrize(
     ("error", "cured"),
     [
@@ -106,28 +117,37 @@ def test_without_word_from_kafka_the_age_grows() -> None:
         (errors.TopicAuthorizationFailedError(), False),
         (errors.CorruptRecordException(), False),
         (PermissionError(), False),
+        (LogError("the topic was made anew"), True),
+        (caused_by(errors.RequestTimedOutError()), True),
+        (caused_by(errors.TopicAuthorizationFailedError()), False),
     ],
 )
 def test_what_trying_again_does_not_cure_ends_the_follower(error: Exception, cured: bool) -> None:
     assert _cured_by_trying_again(error) is cured
 
 
-async def test_a_client_that_cancels_itself_at_its_end_ends_no_follower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """aiokafka's stop awaits tasks that it has cancelled, and may raise their CancelledError."""
+class Away:
+    """A Wire whose brokers are away, and whose client cancels itself at its end, as aiokafka's may."""
+
+    tries: asyncio.Queue[int]
+
+    def __init__(self, _config: Any) -> None:
+        pass
+
+    async def start(self) -> None:
+        self.tries.put_nowait(1)
+        raise errors.KafkaConnectionError("away")
+
+    async def close(self) -> None:
+        raise asyncio.CancelledError
+
+
+async def test_brokers_that_are_away_and_a_client_that_cancels_itself_end_no_follower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tries = asyncio.Queue[int]()
-
-    class Away:
-        def __init__(self, **_: Any) -> None:
-            pass
-
-        async def start(self) -> None:
-            tries.put_nowait(1)
-            raise errors.KafkaConnectionError("away")
-
-        async def stop(self) -> None:
-            raise asyncio.CancelledError
-
-    monkeypatch.setattr(follow, "AIOKafkaConsumer", Away)
+    monkeypatch.setattr(Away, "tries", tries, raising=False)
+    monkeypatch.setattr(follow, "Wire", Away)
     monkeypatch.setattr(follow, "FIRST_PAUSE_SECONDS", 0.0)
     following = asyncio.create_task(follower().run())
     asked = asyncio.create_task(tries.get())
@@ -140,3 +160,91 @@ async def test_a_client_that_cancels_itself_at_its_end_ends_no_follower(monkeypa
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following
+
+
+class Topic:
+    """A Wire over one topic of two partitions, which answers each fetch with what a test gives it."""
+
+    def __init__(self, *, there: bool = True) -> None:
+        self.there = there
+        self.known: list[str] = []
+        self.contact = Contact()
+        self.asked: asyncio.Queue[tuple[list[int], asyncio.Future[list[Fetched]]]] = asyncio.Queue()
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def has(self, _topic: str) -> bool:
+        return self.there
+
+    async def know(self, topics: list[str]) -> None:
+        self.known += topics
+
+    def partitions_of(self, _topic: str) -> int:
+        return 2
+
+    def leader(self, _topic: str, _partition: int) -> int:
+        return 0
+
+    async def bounds(self, _topic: str, partition: int, *, committed: bool) -> tuple[int, int]:
+        assert committed, "what is not decided yet is not waited for"
+        return 0, (3, 0)[partition]
+
+    async def fetch_from(self, _node: int, request: Fetch) -> list[Fetched]:
+        answer: asyncio.Future[list[Fetched]] = asyncio.get_running_loop().create_future()
+        await self.asked.put(([one.offset for one in request._asked], answer))
+        return await answer
+
+
+def some(partition: int, first: int, count: int, end: int) -> Fetched:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1_000_000)
+    for number in range(count):
+        builder.append(number, 1, b"key", b"%d" % (first + number), [])
+    return Fetched("t", partition, 0, [], first.to_bytes(8, "big") + bytes(builder.build())[8:], end, end)
+
+
+async def test_the_next_records_are_asked_for_once_its_owner_has_taken_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, taken, go_on = Topic(), asyncio.Queue[list[tuple[int, int]]](), asyncio.Semaphore(0)
+    monkeypatch.setattr(follow, "Wire", lambda _config: topic)
+
+    async def take(records: Sequence[Record]) -> None:
+        taken.put_nowait([(one.partition, one.offset) for one in records])
+        await go_on.acquire()
+
+    one = Follower("t", client={}, take=take)
+    following = asyncio.create_task(one.run())
+    try:
+        async with asyncio.timeout(5):
+            asked, answer = await topic.asked.get()
+            assert (asked, one.lag().records, one.is_caught_up) == ([0, 0], 3, False)
+            answer.set_result([some(0, 0, 2, 5), some(1, 0, 1, 1)])
+            assert await taken.get() == [(0, 0), (0, 1), (1, 0)]
+            assert topic.asked.empty()
+            assert one.lag().records == 3, "what is not taken is behind"
+            go_on.release()
+            asked, answer = await topic.asked.get()
+            assert sorted(asked) == [1, 2]
+            assert one.lag().partitions == {0: 3, 1: 0}
+            answer.set_result([some(0, 2, 3, 5)])
+            go_on.release()
+            await one.caught_up()
+            assert one.lag().records == 0
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+
+
+async def test_a_topic_that_is_not_there_is_not_asked_for_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers create what is asked for, as they are set by default."""
+    topic = Topic(there=False)
+    monkeypatch.setattr(follow, "Wire", lambda _config: topic)
+    one = follower()
+    following = asyncio.create_task(one.run())
+    async with asyncio.timeout(5):
+        while one.last_error is None:  # noqa: ASYNC110 nobody tells
+            await asyncio.sleep(0)
+    assert "headgate topics apply" in one.last_error
+    assert topic.known == []
+    following.cancel()
+    await asyncio.wait({following})

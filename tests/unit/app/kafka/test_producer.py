@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka import errors
 
 from app.kafka import producer
+from app.kafka.log import Producer
 from app.kafka.producer import EventProducer, MaybeAccepted, NotAccepted, Outgoing
 from topics import keys
 
@@ -15,7 +16,7 @@ PARTITIONS = 4
 
 
 class Twin:
-    """aiokafka's producer in memory: it takes one batch per partition and acknowledges when the test says so."""
+    """The producer below in memory: it takes one batch per partition and acknowledges when the test says so."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, Any, asyncio.Future[None]]] = []
@@ -30,7 +31,7 @@ class Twin:
 
     def acknowledge(self) -> None:
         for _, builder, done in self.sent:
-            builder._set_producer_state(1, 0, 0)
+            builder.close()
             if not done.done():
                 done.set_result(None)
 
@@ -45,7 +46,7 @@ def connected() -> Callable[[], tuple[EventProducer, Twin]]:
 
     def connect() -> tuple[EventProducer, Twin]:
         events, twin = EventProducer("events", client={}, timeout_seconds=10), Twin()
-        events._producer = twin
+        events._producer = cast(Any, twin)
         events._lanes = [producer._Lane(partition) for partition in range(PARTITIONS)]
         return events, twin
 
@@ -78,7 +79,7 @@ async def test_requests_share_a_batch_until_it_is_on_its_way(connected: Any) -> 
     third = asyncio.create_task(events.produce([event("c", key="k")]))
     await turn()
     assert [builder.record_count() for _, builder, _ in twin.sent] == [3]
-    twin.sent[0][1]._set_producer_state(1, 0, 0)  # aiokafka counts it now
+    twin.sent[0][1].sent_by(Producer(1, 0), 0)
     fourth = asyncio.create_task(events.produce([event("d", key="k")]))
     await turn()
     assert [builder.record_count() for _, builder, _ in twin.sent] == [3, 1]
@@ -122,7 +123,7 @@ async def test_a_failed_batch_may_have_been_accepted_and_the_connection_begins_a
     assert (events.pending_bytes, events._failed.is_set()) == (0, True)
 
 
-async def test_what_aiokafka_does_not_take_fails_as_well(connected: Any) -> None:
+async def test_a_batch_that_is_not_taken_fails_as_well(connected: Any) -> None:
     events, twin = connected()
     twin.refuse = errors.ProducerClosed()
     with pytest.raises(MaybeAccepted):
