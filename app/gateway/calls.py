@@ -25,6 +25,9 @@ ROUTE: Final = "/api/v1/workflows/{workflow_id}/call"
 _BEFORE, _AFTER = ROUTE.split("{workflow_id}")
 USUAL_WAIT: Final = "10s"
 LONGEST_SECONDS: Final = 60.0
+FIRST_LOOK_SECONDS: Final = 0.1
+"""After which a call with an Idempotency-Key asks the read model whether the run ended before. As a rule its result
+comes sooner: to look it up for each call cost as much as all else of it."""
 SOURCE: Final = "headgate/gateway"
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?", re.ASCII)
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
@@ -95,14 +98,8 @@ async def call_workflow(
             listening.cancel()
         # Whoever listens or not: the run starts before anything is answered. The producer has its own patience.
         await _produce(request, given, topic, data, event_id=event_id)
-        if given.idempotency_key is not None:
-            ended = await gateway.read_model.run(run_id)
-            if ended is not None and b'"result":' in ended[0]:
-                return Response(ended[0], media_type=JSON)
-        await asyncio.wait({expected.result, over}, return_when=asyncio.FIRST_COMPLETED)
-        if expected.result.done():
-            return Response(expected.result.result(), media_type=JSON)
-    return _started(run_id)
+        result = await _result(gateway, run_id, expected.result, over, again=given.idempotency_key is not None)
+    return _started(run_id) if result is None else Response(result, media_type=JSON)
 
 
 @router.post(
@@ -133,6 +130,27 @@ async def cancel_run(request: Request, run_id: str) -> Response:
 async def retry_run(request: Request, run_id: str) -> Response:
     """Let a stuck run go on, by the code that is loaded now. One that is not stuck stays as it is."""
     return await _ask(request, run_id, reserved.RETRY, run_id, empty=True)
+
+
+async def _result(
+    gateway: Any, run_id: str, heard: "asyncio.Future[bytes]", over: "asyncio.Future[None]", *, again: bool
+) -> bytes | None:
+    """Return the run's result as soon as it is heard, None when waiting is over. With `again` it may have ended before
+    anybody listened: what is not heard soon is looked up, now and then, for the read model may be behind.
+    """
+    pause = FIRST_LOOK_SECONDS if again else None
+    waiting: set[asyncio.Future[Any]] = {heard, over}
+    while True:
+        done, _ = await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        if heard in done:
+            return heard.result()
+        if done or pause is None:
+            return None
+        ended = await gateway.read_model.run(run_id)
+        if ended is not None and b'"result":' in ended[0]:
+            record: bytes = ended[0]
+            return record
+        pause *= 4
 
 
 async def _ask(request: Request, run_id: str, topic: str, key: str | None, *, empty: bool) -> Response:

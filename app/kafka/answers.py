@@ -45,6 +45,8 @@ class Answers:
         self._listening = asyncio.Event()
         self._reached: dict[Where, int] = {}
         """What comes next, as long as somebody waits: after an error it is read from there."""
+        self.told: dict[int, int] = {}
+        """The offset after the last result that was read, by partition: callers may know of all before it."""
         self._count = 0
 
     @contextmanager
@@ -101,7 +103,8 @@ class Answers:
                         for future in self._waiting.pop(record.key, ()):
                             if not future.done():
                                 future.set_result(record.value)
-                    self._reached[found.topic, found.partition] = found.records[-1].offset + 1
+                    after = found.records[-1].offset + 1
+                    self._reached[found.topic, found.partition] = self.told[found.partition] = after
                 if self._count:
                     idle_since = None
                 elif idle_since is None:
@@ -109,6 +112,7 @@ class Answers:
                 elif loop.time() - idle_since > LINGER_SECONDS:
                     self._wanted.clear()
                     self._reached.clear()
+                    self.told.clear()
                     return
         finally:
             self._listening.clear()  # before anything is waited for: who comes now has to wait for the next reading

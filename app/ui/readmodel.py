@@ -6,6 +6,7 @@ the same transactions as what it read. The gateway answers from it; pages will. 
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -17,13 +18,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import orjson
 
 from app.observe import logs
 from app.ui import file, schema
-from app.ui.taken import Record, array_of, is_understood
+from app.ui.taken import Record, array_of, lasting, understood
 
 MOST_RUNS: Final = 100_000
 """Runs kept; the oldest go first."""
@@ -35,11 +36,13 @@ MOST_BYTES: Final = 512 * 1024 * 1024
 SQLite's log comes on top: the volume has twice as much (helm/headgate)."""
 TRIM_EVERY: Final = 5_000
 """Records between two looks at what is too old or too much; with large ones an eighth of the bound on bytes."""
-PACED_FROM: Final = 500
+PACED_FROM: Final = 1_000
 """Records in a batch from which on the writer rests as long as it worked: at most half of a processor."""
-GATHER_SECONDS: Final = 0.05
-"""After a smaller one of facts the next may gather: to fetch and write them one by one costs more than all else here.
-Results are taken at once, so that a run that is told to be over has its result as a rule."""
+GATHER_SECONDS: Final = 0.2
+"""After a smaller one the next may gather, unless somebody asks for what is in it: to fetch and write results and facts
+one by one costs more than all else that a gateway does."""
+REACH_SECONDS: Final = 1.0
+"""How long who asks waits for results that this process has told of already, or that the run's facts tell of."""
 
 log = logs.get(__name__)
 Answer = TypeVar("Answer")
@@ -98,6 +101,14 @@ class Bounds:
     size_bytes: int = MOST_BYTES
 
 
+class _Run(NamedTuple):
+    """A run as it is kept."""
+
+    summary: Mapping[str, Any]
+    record: bytes | None
+    facts: Sequence[bytes]
+
+
 class ReadModel:
     """One file, one writer thread, one reader thread. Close it after its followers have ended."""
 
@@ -107,11 +118,12 @@ class ReadModel:
         *,
         bounds: Bounds = Bounds(),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         """Open `path`, or a temporary file. Raises ReadModelInUse; a file that cannot be read is made anew."""
         self._temporary = Path(tempfile.mkdtemp(prefix="headgate-readmodel-")) if path is None else None
         self.path = path or Path(str(self._temporary)) / "readmodel.sqlite"
-        self._bounds, self._now = bounds, now
+        self._bounds, self._now, self._gather_seconds = bounds, now, gather_seconds
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = file.locked(self.path)
         self._writing = file.opened(self.path)
@@ -120,10 +132,20 @@ class ReadModel:
         self._reader = ThreadPoolExecutor(1, "readmodel-reader")
         self._since_trim = self._bytes_since_trim = 0
         self._followers: Sequence[Followed] = ()
+        self._told: Mapping[int, int] = {}
+        self._taken: dict[int, int] = {}
+        """Where reading results goes on, by partition."""
+        self._grew = asyncio.Event()
+        self._asking = 0
+        self._hurry = asyncio.Event()
 
     def watch(self, followers: Sequence[Followed]) -> None:
         """Take the lag from these."""
         self._followers = followers
+
+    def keep_up_with(self, told: Mapping[int, int]) -> None:
+        """Answer once results before these offsets are in, by partition, as they are when something is asked."""
+        self._told = told
 
     def freshness(self) -> Mapping[str, Any]:
         """How old what is shown may be: records and seconds behind Kafka, and whether it is still being rebuilt."""
@@ -153,7 +175,10 @@ class ReadModel:
         """The `attach` of the follower of `source`: where to go on, after dropping what came from another topic."""
 
         async def attach(state: TopicState) -> Mapping[int, int]:
-            return await self._write(lambda: self._attach(source, state))
+            positions = await self._write(lambda: self._attach(source, state))
+            if source is Source.RESULTS:
+                self._taken = dict(positions)
+            return positions
 
         return attach
 
@@ -163,10 +188,14 @@ class ReadModel:
         async def take(records: Sequence[Record]) -> None:
             started = time.monotonic()
             await self._write(lambda: self._take(source, records))
+            if source is Source.RESULTS:
+                self._taken |= {record.partition: record.offset + 1 for record in records}
+                self._grew.set()
+                self._grew = asyncio.Event()
             if len(records) >= PACED_FROM:
                 await asyncio.sleep(time.monotonic() - started)
-            elif source is Source.RUNS:
-                await asyncio.sleep(GATHER_SECONDS)
+            else:
+                await _within(self._gather_seconds, self._hurry.wait())
 
         return take
 
@@ -201,11 +230,15 @@ class ReadModel:
 
     def _take(self, source: Source, records: Sequence[Record]) -> None:
         positions = {record.partition: record.offset + 1 for record in records}
-        batch = array_of([record for record in records if is_understood(record)])
+        found = understood(records)
+        batch = array_of([record for record, _ in found])
         with self._writing as db:
             for statement in _STATEMENTS[source]:
                 db.execute(statement, (batch,))
-            db.execute(schema.FORGET_STEPS)
+            if source is Source.RUNS and (rest := lasting(found)):
+                of_steps = array_of(rest)
+                for statement in _OF_STEPS:
+                    db.execute(statement, (of_steps,))
             db.executemany(
                 "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
                 [(source, partition, offset) for partition, offset in positions.items()],
@@ -265,28 +298,66 @@ class ReadModel:
             given += _read_cursor(cursor)
         where = f"WHERE {' AND '.join(wheres)} " if wheres else ""
         query = f"{schema.SUMMARY} {where}ORDER BY at DESC, run_id DESC LIMIT ?"
+        await self._reach()
         rows = await self._read(lambda: self._reading.execute(query, (*given, limit + 1)).fetchall())
         following = None if len(rows) <= limit else _cursor(rows[limit - 1])
         return [_summary(row) for row in rows[:limit]], following
 
     async def run(self, run_id: str) -> tuple[bytes, Sequence[bytes]] | None:
         """One run: its result's record, or its summary while it goes on; and its facts, oldest first."""
-        return await self._read(lambda: self._run(run_id))
+        await self._reach()
+        found = await self._read(lambda: self._run(run_id))
+        if found is not None and found.record is None and found.summary["status"] in _OVER:
+            await self._hurrying(self._result_of(run_id))
+            found = await self._read(lambda: self._run(run_id))
+        if found is None:
+            return None
+        return (orjson.dumps(found.summary) if found.record is None else found.record), found.facts
 
-    def _run(self, run_id: str) -> tuple[bytes, Sequence[bytes]] | None:
+    def _run(self, run_id: str) -> "_Run | None":
         db = self._reading
         row = db.execute(f"{schema.SUMMARY} WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             return None
         (record,) = db.execute("SELECT record FROM run WHERE run_id = ?", (run_id,)).fetchone() or (None,)
         facts = db.execute("SELECT record FROM fact WHERE run_id = ? ORDER BY at, part, off", (run_id,)).fetchall()
-        return (orjson.dumps(_summary(row)) if record is None else record.encode()), [one.encode() for (one,) in facts]
+        return _Run(_summary(row), None if record is None else record.encode(), [one.encode() for (one,) in facts])
 
     async def dead_letters(self, *, limit: int = 50) -> Sequence[bytes]:
         """Dead letters as Kafka has them, newest first."""
         query = "SELECT record FROM dead_letter ORDER BY at DESC, part DESC, off DESC LIMIT ?"
         rows = await self._read(lambda: self._reading.execute(query, (limit,)).fetchall())
         return [record.encode() for (record,) in rows]
+
+    async def _reach(self) -> None:
+        """Wait for the results that were told of until now."""
+        told = {part: offset for part, offset in self._told.items() if self._taken.get(part, 0) < offset}
+        if told:
+            await self._hurrying(self._results_until(told))
+
+    async def _results_until(self, told: Mapping[int, int]) -> None:
+        while any(self._taken.get(part, 0) < offset for part, offset in told.items()):
+            await self._grew.wait()
+
+    async def _result_of(self, run_id: str) -> None:
+        """Wait for the result of a run that its facts say is over: it comes by another topic."""
+        query = "SELECT record IS NOT NULL FROM run WHERE run_id = ?"
+        while True:
+            grew = self._grew
+            if await self._read(lambda: self._reading.execute(query, (run_id,)).fetchone()) == (1,):
+                return
+            await grew.wait()
+
+    async def _hurrying(self, waiting: Awaitable[None]) -> None:
+        """Wait while nothing gathers; within bounds, for Kafka may be away."""
+        self._asking += 1
+        self._hurry.set()
+        try:
+            await _within(REACH_SECONDS, waiting)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._hurry.clear()
 
     async def _write(self, work: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
@@ -295,16 +366,19 @@ class ReadModel:
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
 
+_OVER: Final = frozenset({"completed", "failed", "rejected", "cancelled"})
 _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
     Source.RESULTS: (schema.TAKE_RESULTS,),
-    Source.RUNS: (
-        schema.TAKE_FACTS,
-        schema.TAKE_RUNS_OF_FACTS,
-        schema.TAKE_STEPS,
-        schema.TAKE_STATUS_OF_STEPS,
-    ),
+    Source.RUNS: (schema.TAKE_FACTS, schema.TAKE_RUNS_OF_FACTS),
     Source.DEAD_LETTERS: (schema.TAKE_DEAD_LETTERS,),
 }
+_OF_STEPS: Final = (schema.TAKE_STEPS, schema.TAKE_STATUS_OF_STEPS, schema.FORGET_STEPS)
+
+
+async def _within(seconds: float, waiting: Awaitable[Any]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await waiting
 
 
 def _summary(row: Sequence[Any]) -> dict[str, Any]:

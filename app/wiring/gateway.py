@@ -121,6 +121,7 @@ class _Parts:
         ]
         model.watch(self._history)
         self._answers = Answers(self._topic("results"), client=client)
+        model.keep_up_with(self._answers.told)
         self._app = server.build(
             server.Gateway(
                 settings=settings.gateway,

@@ -62,6 +62,40 @@ async def test_results_and_dead_letters_are_shown_with_no_record_behind(
         assert (await client.get("/api/v1/runs/w:9")).status_code == 404
 
 
+async def test_a_run_whose_call_was_answered_is_there_for_whoever_asks_next(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    """Its result is heard at once; the read model, which has just taken another one, gathers for a while."""
+    settings = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(settings)
+    async with running(settings) as client, producing(settings) as producer:
+        await ready(client)
+        announcement = orjson.dumps({"id": "w", "triggers": [], "has_filter": False})
+        await producer.send_and_wait(f"{kafka_prefix}workflows", announcement, b"w")
+
+        async def announced() -> bool:
+            return len((await client.get("/api/v1/workflows")).json()["workflows"]) == 1
+
+        async def waiting() -> bool:
+            return "headgate_gateway_requests_in_flight 1.0" in (await client.get("/metrics")).text
+
+        await until(announced)
+        for number in range(5):
+            given = {"idempotency-key": f"order-{number}"}
+            started = await client.post("/api/v1/workflows/w/call?wait=0", json=number, headers=given)
+            run_id = started.json()["run_id"]
+            calling = asyncio.create_task(client.post("/api/v1/workflows/w/call?wait=30s", json=number, headers=given))
+            await until(waiting)
+            for one in (f"w:{number}", run_id):
+                value = result(one, f"2099-01-01T00:00:0{number}.000Z", result={"n": number})
+                await producer.send_and_wait(f"{kafka_prefix}results", value, one.encode(), partition=0)
+            assert (await calling).json()["result"] == {"n": number}
+            shown = await client.get(f"/api/v1/runs/{run_id}")
+            assert (shown.status_code, shown.json().get("run", {}).get("run_id")) == (200, run_id)
+            listed_runs = (await client.get("/api/v1/runs")).json()["runs"]
+            assert run_id in [one["run_id"] for one in listed_runs]
+
+
 async def test_a_restart_goes_on_and_a_deleted_file_is_rebuilt(
     kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ class MemoryReadModel:
     records: dict[str, tuple[bytes, list[bytes]]] = field(default_factory=dict)
     letters: list[bytes] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
     state: dict[str, Any] = field(
         default_factory=lambda: {"behind_records": 0, "behind_seconds": 0.0, "rebuilding": False}
     )
@@ -64,6 +65,7 @@ class MemoryReadModel:
         return self.summaries[: asked["limit"]], "more" if len(self.summaries) > asked["limit"] else None
 
     async def run(self, run_id: str) -> tuple[bytes, Sequence[bytes]] | None:
+        self.looked.append(run_id)
         return self.records.get(run_id)
 
     async def dead_letters(self, *, limit: int) -> Sequence[bytes]:

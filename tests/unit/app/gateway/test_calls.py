@@ -79,6 +79,32 @@ async def test_a_repeated_call_of_a_run_that_has_ended_gets_its_result(serve: An
         assert (again.status_code, again.content) == (200, RESULT)
 
 
+async def test_a_repeated_call_is_answered_once_the_read_model_has_the_result(
+    serve: Any, announced: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "FIRST_LOOK_SECONDS", 0.001)
+    async with serve() as served, asyncio.timeout(10):
+        await served.workflows.take([announced("charge")])
+        given = JSON | {"idempotency-key": "order-7"}
+        asked = asyncio.create_task(
+            served.client.post("/api/v1/workflows/charge/call?wait=60s", content=b"1", headers=given)
+        )
+        while len(served.read_model.looked) < 2:  # noqa: ASYNC110 nobody tells
+            await asyncio.sleep(0)
+        served.read_model.records[served.read_model.looked[0]] = (RESULT, [])
+        answer = await asked
+        assert (answer.status_code, answer.content) == (200, RESULT)
+
+
+async def test_a_call_whose_result_is_heard_asks_no_read_model(serve: Any, announced: Any) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        served.answers.results["charge"] = RESULT
+        given = JSON | {"idempotency-key": "order-7"}
+        answer = await served.client.post("/api/v1/workflows/charge/call", content=b"1", headers=given)
+        assert (answer.status_code, served.read_model.looked) == (200, [])
+
+
 async def test_a_workflow_that_nobody_announced_is_not_called(serve: Any) -> None:
     async with serve() as served:
         answer = await served.client.post("/api/v1/workflows/charge/call", content=b"1", headers=JSON)
