@@ -34,7 +34,9 @@ def patience(request: Request, *, seconds: float, stopping: asyncio.Event) -> It
     try:
         yield over
     finally:
-        for one in (*timers, *watching):
+        for timer in timers:
+            timer.cancel()
+        for one in watching:
             one.cancel()
 
 

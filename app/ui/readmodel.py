@@ -239,6 +239,7 @@ class ReadModel:
                 of_steps = array_of(rest)
                 for statement in _OF_STEPS:
                     db.execute(statement, (of_steps,))
+                db.execute(schema.FORGET_STEPS)
             db.executemany(
                 "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
                 [(source, partition, offset) for partition, offset in positions.items()],
@@ -372,7 +373,7 @@ _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
     Source.RUNS: (schema.TAKE_FACTS, schema.TAKE_RUNS_OF_FACTS),
     Source.DEAD_LETTERS: (schema.TAKE_DEAD_LETTERS,),
 }
-_OF_STEPS: Final = (schema.TAKE_STEPS, schema.TAKE_STATUS_OF_STEPS, schema.FORGET_STEPS)
+_OF_STEPS: Final = (schema.TAKE_STEPS, schema.TAKE_STATUS_OF_STEPS)
 
 
 async def _within(seconds: float, waiting: Awaitable[Any]) -> None:
