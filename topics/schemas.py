@@ -162,7 +162,17 @@ DEAD_LETTER: Final[Schema] = _object(
         "workflow_id": _TEXT_OR_NULL,
         "at": _TIME,
         "omitted": _object(
-            {"key": _COUNT, "value": _COUNT, "headers": _COUNT},
+            {
+                "key": _COUNT,
+                "value": _COUNT,
+                "headers": _COUNT,
+                "value_sha256": {
+                    "type": "string",
+                    "pattern": "^[0-9a-f]{64}$",
+                    "description": "of a value that the topic of dead letters was too small for",
+                },
+            },
+            optional=("value_sha256",),
             description="bytes of key and value and the number of headers of an original too large to be here in full",
         ),
     },

@@ -12,6 +12,7 @@ from typing import Any, Final
 from app.gateway import events
 from app.gateway.errors import Problem
 from app.gateway.hooks import PREFIX, Hook, Made
+from app.gateway.letters import Letters
 from app.gateway.limits import Body, InFlight, TokenBucket, rate_limited
 from app.gateway.metrics import Metrics
 from app.gateway.sources import Sources
@@ -53,6 +54,7 @@ class Endpoint:
 
     def __init__(self, around: Around) -> None:
         self._around = around
+        self._letters = Letters(around.letters)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         hook, made = self._found(scope["path"])
@@ -168,7 +170,7 @@ class Endpoint:
     async def _produce(self, outgoing: Sequence[Outgoing], letters: Sequence[Record], where: str) -> None:
         try:
             if letters:
-                await self._around.letters.produce([(one.key, where, one.value, one.headers) for one in letters])
+                await self._letters.write(letters, where)
             if outgoing:
                 await self._around.producer.produce(outgoing)
         except NotAccepted as error:

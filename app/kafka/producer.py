@@ -54,6 +54,10 @@ class MaybeAccepted(ProduceError):
     """The answer of Kafka is missing: all, some or none of the request was written or will be."""
 
 
+class TooLarge(MaybeAccepted):
+    """Kafka refused a batch of it: its topic takes smaller ones only."""
+
+
 class _Waiter:
     """One request, which waits for the batches that its events went into."""
 
@@ -265,14 +269,15 @@ class EventProducer:
         """A batch that failed leaves a hole in the sequence, which the broker refuses from then on: begin anew."""
         self.last_error = f"{type(error).__name__}: {error}"
         log.warning("produce_failed", topic=self.topic, reason=self.last_error)
-        self._give_up(self.last_error)
+        kind = TooLarge if isinstance(error, errors.MessageSizeTooLargeError) else MaybeAccepted
+        self._give_up(self.last_error, kind)
         self._producer = None
         self._failed.set()
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str, kind: type[MaybeAccepted] = MaybeAccepted) -> None:
         for batch in self._undelivered:
             for waiter in batch.waiters:
-                waiter.fail(MaybeAccepted(f"Kafka did not acknowledge: {reason}.", retry_after_seconds=1))
+                waiter.fail(kind(f"Kafka did not acknowledge: {reason}.", retry_after_seconds=1))
         self._undelivered.clear()
         self._idle.set()
         self._pending_bytes = 0

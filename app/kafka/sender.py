@@ -11,12 +11,17 @@ from typing import Any, Final
 from aiokafka import errors
 
 from app.engine.values.outgoing import Record
-from app.kafka.log import LogError, Refused
+from app.kafka.log import LogError, Refusal, Refused
 from app.kafka.outward import Outward, check_metadata_task, closed, in_time, made_producer, outcome
-from topics import keys
+from app.observe import logs
+from topics import facts, keys, letters
 
 _SEND_SECONDS: Final = 120.0
 """Until a record that Kafka neither takes nor refuses stops the worker: as long as Java's producer has patience."""
+_LETTERS: Final = "dlq"
+_TOO_LARGE: Final = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+
+log = logs.get(__name__)
 
 
 class Sender:
@@ -27,6 +32,8 @@ class Sender:
         self._producer = made_producer(config, idempotent=True)
         self._outward = Outward(config, place=self._partition)
         self._turn = 0
+        self._letters_apart = False
+        """Whether the topic of dead letters has refused a batch: that left a hole in the sequence of the producer."""
 
     async def start(self) -> None:
         await self._producer.start()
@@ -47,11 +54,53 @@ class Sender:
         return await self._outward.send(foreign) if foreign else []
 
     async def _send(self, records: Sequence[Record]) -> None:
-        sending = [(record, await self._begin(record)) for record in records]
-        await asyncio.wait([future for _, future in sending], timeout=_SEND_SECONDS)
+        buried = [one for one in records if self._letters_apart and one.topic == _LETTERS]
+        sending = [
+            (record, await self._begin(record)) for record in records if not any(record is one for one in buried)
+        ]
+        if sending:
+            await asyncio.wait([future for _, future in sending], timeout=_SEND_SECONDS)
         for record, failed in [(record, outcome(future, _SEND_SECONDS)) for record, future in sending]:
-            if failed is not None:
+            if failed is None:
+                continue
+            if not (record.topic == _LETTERS and self._is_of_the_letters(failed)):
                 raise self._unsent(record, failed)
+            buried.append(record)
+        if buried:
+            await self._bury(buried)
+
+    def _is_of_the_letters(self, failed: BaseException) -> bool:
+        """Whether a dead letter was refused because their topic takes smaller batches than it is made for."""
+        if isinstance(failed, _TOO_LARGE):
+            if not self._letters_apart:
+                log.error(
+                    "dead_letters_too_large",
+                    topic=self._prefix + _LETTERS,
+                    remedy="raise max.message.bytes of the topic: `headgate topics check` prints the command; until "
+                    "then what is too large is written without its value",
+                )
+            self._letters_apart = True
+            return True
+        return self._letters_apart and isinstance(failed, errors.OutOfOrderSequenceNumber)
+
+    async def _bury(self, buried: Sequence[Record]) -> None:
+        """Write dead letters by the other producer, each that is too large without its original. Raises LogError."""
+        topic = self._prefix + _LETTERS
+        whole = [Record(topic, None, one.key, one.value, one.headers, foreign=True) for one in buried]
+        large = self._too_large(await self._outward.send(whole))
+        short = [letters.shortened(_letter(one)) for one in large]
+        left = [Record(topic, None, one.key, one.value, tuple(one.headers), foreign=True) for one in short]
+        for one in self._too_large(await self._outward.send(left)) if left else ():
+            told = letters.in_log(_letter(one))
+            log.error("dead_letter_not_written", topic=topic, size_bytes=len(one.value or b""), **told)
+
+    def _too_large(self, refused: Sequence[Refused]) -> list[Record]:
+        """Return those that are too large for their topic. Raises LogError when one was refused for anything else."""
+        for one in refused:
+            if one.why is not Refusal.TOO_LARGE:
+                away = errors.KafkaTimeoutError if one.why is Refusal.AWAY else errors.KafkaError
+                raise self._unsent(one.record, away(f"it is {one.why.value}"))
+        return [one.record for one in refused]
 
     async def _begin(self, record: Record) -> "asyncio.Future[Any]":
         """Hand a record to the producer. Raises LogError."""
@@ -74,7 +123,8 @@ class Sender:
         return sending
 
     def _unsent(self, record: Record, error: BaseException) -> LogError:
-        words = f"{self._prefix}{record.topic}: a record was not acknowledged: {type(error).__name__}: {error}"
+        topic = record.topic if record.foreign else self._prefix + record.topic
+        words = f"{topic}: a record was not acknowledged: {type(error).__name__}: {error}"
         found = LogError(words)
         found.__cause__ = error
         return found
@@ -94,3 +144,8 @@ class Sender:
         """
         known = self._producer.client.cluster.partitions_for_topic(topic)
         return len(known) if known else len(await in_time(self._producer.partitions_for(topic), _SEND_SECONDS))
+
+
+def _letter(record: Record) -> facts.Record:
+    """Return a dead letter as whoever made it had it."""
+    return facts.Record(record.key, record.value or b"", [(name, raw or b"") for name, raw in record.headers])

@@ -1,14 +1,16 @@
 """The publisher of connectors on a real broker: everything that it says is durable is there."""
 
+import asyncio
 from dataclasses import replace
 
+import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.kafka.embedded import EmbeddedKafka
-from connectors.base.contract import Received
-from connectors.base.instance.events import Maker, Outgoing, TooLargeForKafka
+from connectors.base.contract import Received, Unreadable
+from connectors.base.instance.events import Maker, NotAnEvent, Outgoing, TooLargeForKafka
 from tests.integration.connecting import Installation
 from topics.sources import Spec
 
@@ -52,3 +54,30 @@ async def test_what_is_too_large_for_the_topic_is_told_and_everything_else_is_th
 
     assert [large] == list(raised.value.events)
     assert {event["data"] for event in await place.events()} == set(range(500))
+
+
+async def test_dead_letters_above_the_limit_of_their_topic_are_written_without_the_value_and_the_rest_whole(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    place = Installation(kafka, kafka_prefix, partitions=1)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    limit = {"max.message.bytes": "20000"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{kafka_prefix}dlq", limit)])
+    await admin.close()
+    publisher = place.process().publisher
+    maker = Maker(Spec(id="src", kind="k", topic="t"), max_bytes=1024 * 1024)
+    why = NotAnEvent(code="source_unreadable", reason="why", remedy="what to do")
+    letters = [
+        maker.dead_letter(Unreadable(id=str(number), reason="why", raw=b"%d" % number * size), why, at_ms=1)
+        for number, size in enumerate([9_000, 9_000, 50_000, 9_000, 9_000])
+    ]
+    await asyncio.gather(publisher.publish([], letters[:3]), publisher.publish([outgoing(1, "a")], letters[3:]))
+    await publisher.close()
+
+    assert [event["data"] for event in await place.events()] == [1]
+    written = [orjson.loads(record.value) for record in await place.records("dlq")]
+    assert {one["value"] or one["omitted"]["value"] for one in written} == {
+        *(f"{number}" * 9_000 for number in (0, 1, 3, 4)),
+        50_000,
+    }

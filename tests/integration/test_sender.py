@@ -1,9 +1,11 @@
 """Records that a worker sends unfenced: what is silent is not missing."""
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -15,6 +17,7 @@ from app.kafka.log import LogError, Refusal, Refused
 from app.kafka.wire import is_away
 from app.settings import KafkaSettings
 from tests.integration.owners import partition, read
+from topics import facts
 
 
 def _record(topic: str, *, foreign: bool) -> Record:
@@ -153,6 +156,69 @@ async def test_what_a_foreign_topic_refuses_is_returned_and_what_it_takes_is_wri
     async with AIOKafkaConsumer(small, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
         values = [(await consumer.getone()).value for _ in range(16)]
     assert Counter(values) == Counter([one.value for one in taken] * 2)
+
+
+def _letter(value: bytes, number: int) -> Record:
+    key, encoded, headers = facts.dead_letter(
+        code="run_failed",
+        reason="why",
+        remedy="what to do",
+        source_topic="events",
+        partition=0,
+        offset=number,
+        timestamp_ms=0,
+        key=b"k",
+        value=value,
+        headers=(),
+        at_ms=0,
+    )
+    return Record("dlq", None, key, encoded, tuple(headers))
+
+
+async def test_dead_letters_above_the_limit_of_their_topic_are_written_without_the_value_and_the_rest_whole(
+    kafka: EmbeddedKafka, kafka_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    limit = {"max.message.bytes": "20000"}
+    await admin.create_topics([NewTopic(f"{kafka_prefix}dlq", 1, 1, topic_configs=limit)])
+    await admin.close()
+    made = await _sender(kafka, kafka_prefix)
+    values = [b"%d" % number * (50_000 if number == 2 else 9_000) for number in range(5)]
+    for turn in range(2):  # nothing is out of order after the refusal
+        several = [_letter(value, 10 * turn + number) for number, value in enumerate(values)]
+        both = await asyncio.gather(made.send(several[:3]), made.send(several[3:]))  # as two partitions do
+        assert [list(one) for one in both] == [[], []]
+    await made.close()
+    found = {}
+    async with AIOKafkaConsumer(
+        f"{kafka_prefix}dlq", bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
+    ) as consumer:
+        for letter in [orjson.loads((await consumer.getone()).value) for _ in range(10)]:
+            found[letter["source"]["offset"]] = letter
+    texts = [value.decode() if number != 2 else None for number, value in enumerate(values)]
+    assert [found[number]["value"] for number in (0, 1, 2, 3, 4, 10, 11, 12, 13, 14)] == texts * 2
+    assert found[12]["omitted"] == {
+        "key": 1,
+        "value": 50_000,
+        "headers": 0,
+        "value_sha256": hashlib.sha256(values[2]).hexdigest(),
+    }
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == ["dead_letters_too_large"]
+
+
+async def test_dead_letter_that_fits_in_no_form_is_told_in_the_log_and_stops_nothing(
+    kafka: EmbeddedKafka, kafka_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(f"{kafka_prefix}dlq", 1, 1, topic_configs={"max.message.bytes": "200"})])
+    await admin.close()
+    made = await _sender(kafka, kafka_prefix)
+    assert await made.send([_letter(b"x" * 1_000, 7)]) == []
+    await made.close()
+    told = [one for one in caplog.records if one.message == "dead_letter_not_written"]
+    assert [one.fields["source"]["offset"] for one in told] == [7]  # type: ignore[attr-defined]
 
 
 async def test_a_topic_that_no_client_could_ask_for_is_refused_and_others_are_found(

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from connectors.base.instance.events import Outgoing, TooLargeForKafka
 from connectors.base.logs import warn
 from topics import keys
 from topics.facts import Record
+from topics.letters import in_log, shortened
 
 BATCH_BYTES: Final = 900 * 1024
 """Below the 1,048,588 that a broker takes by default; one larger event travels alone."""
@@ -60,6 +62,11 @@ class Publisher:
         self._counts: dict[str, int] = {}
         self._pause = FIRST_PAUSE_SECONDS
         self._batch_bytes = BATCH_BYTES
+        self._letter_bytes: float = math.inf
+        """Size from which on a dead letter alone was too large for the topic of dead letters."""
+        self._are_letters_alone = False
+        """Whether dead letters travel one by one, since a batch of them was too large: it tells which of them is."""
+        self._one_letter = asyncio.Lock()
         self.last_error: str | None = "Kafka has not been reached yet"
 
     async def publish(self, events: Sequence[Outgoing], letters: Sequence[Record] = ()) -> None:
@@ -68,11 +75,12 @@ class Publisher:
         Raises TooLargeForKafka once everything else is acknowledged.
         """
         refused: list[Outgoing] = []
-        while events or letters:
+        left = list(letters)
+        while events or left:
             link = None
             try:
                 link = await self._connected()
-                events, letters, failed = await self._send(link, events, letters, refused)
+                events, failed = await self._send(link, events, left, refused)
                 if failed is not None:
                     raise failed
             except (errors.KafkaError, OSError) as error:
@@ -127,9 +135,12 @@ class Publisher:
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     async def _send(
-        self, link: _Link, events: Sequence[Outgoing], letters: Sequence[Record], refused: list[Outgoing]
-    ) -> tuple[Sequence[Outgoing], Sequence[Record], BaseException | None]:
-        """Send everything; return what has to be sent again, and why. `refused` gets what is too large for Kafka."""
+        self, link: _Link, events: Sequence[Outgoing], letters: list[Record], refused: list[Outgoing]
+    ) -> tuple[Sequence[Outgoing], BaseException | None]:
+        """Send everything; return which events have to be sent again, and why; `letters` keeps those that have to.
+
+        `refused` gets the events that are too large for Kafka.
+        """
         count = await self._count(link, "events")
         by_partition: dict[int, list[Outgoing]] = {}
         for event in events:
@@ -140,7 +151,7 @@ class Publisher:
         outcomes = await asyncio.gather(*jobs, return_exceptions=True)
         failed = [outcome for outcome in outcomes if outcome is not None]
         if not failed:
-            return (), (), None
+            return (), None
         again = [
             event
             for its, outcome in zip(by_partition.values(), outcomes, strict=False)
@@ -148,7 +159,7 @@ class Publisher:
             if outcome is not None and not any(event is one for one in refused)
         ]
         for_good = [one for one in failed if not _is_cured_by_trying_again(one)]
-        return again, letters if letters and outcomes[-1] is not None else (), (for_good or failed)[0]
+        return again, (for_good or failed)[0]
 
     async def _send_events(
         self, link: _Link, partition: int, events: Sequence[Outgoing], refused: list[Outgoing]
@@ -171,9 +182,39 @@ class Publisher:
             # What a broker refuses leaves a hole in the sequence.
             raise errors.OutOfOrderSequenceNumber(f"the topic's max.message.bytes is too small: {error}") from error
 
-    async def _send_letters(self, link: _Link, letters: Sequence[Record]) -> None:
+    async def _send_letters(self, link: _Link, letters: list[Record]) -> None:
+        """Send dead letters and take them out of the list; one that is too large for its topic without its original."""
+        if self._are_letters_alone:
+            async with self._one_letter:
+                while letters:
+                    if (fits := self._fitting(letters[0])) is not None:
+                        await self._deliver_letters(link, [fits])
+                    del letters[0]
+        else:
+            await self._deliver_letters(link, letters)
+            letters.clear()
+
+    async def _deliver_letters(self, link: _Link, letters: Sequence[Record]) -> None:
         topic, send = f"{self._prefix}dlq", link.producer.send
-        await link.delivered([await send(topic, one.value, key=one.key, headers=one.headers) for one in letters])
+        try:
+            await link.delivered([await send(topic, one.value, key=one.key, headers=one.headers) for one in letters])
+        except _TOO_LARGE as error:
+            if self._are_letters_alone:
+                self._letter_bytes = min(self._letter_bytes, *map(_size, letters))
+            else:
+                self._are_letters_alone = True
+                warn("dead_letters_too_large", topic=topic, remedy="raise max.message.bytes of the topic")
+            raise errors.OutOfOrderSequenceNumber(f"the topic's max.message.bytes is too small: {error}") from error
+
+    def _fitting(self, letter: Record) -> Record | None:
+        """Return a dead letter as its topic takes it, as far as is known; None: not at all, so the log tells of it."""
+        if _size(letter) < self._letter_bytes:
+            return letter
+        short = shortened(letter)
+        if _size(short) < self._letter_bytes:
+            return short
+        warn("dead_letter_not_written", topic=f"{self._prefix}dlq", size_bytes=_size(short), **in_log(short))
+        return None
 
     async def _count(self, link: _Link, topic: str) -> int:
         count = self._counts.get(topic)
@@ -249,6 +290,10 @@ def _batches(
         its.append(event)
     batch.close()
     yield batch, its
+
+
+def _size(letter: Record) -> int:
+    return len(letter.key or b"") + len(letter.value)
 
 
 _TOO_LARGE: Final = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)

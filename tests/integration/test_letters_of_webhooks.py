@@ -1,0 +1,58 @@
+"""Dead letters of webhooks on a broker whose topic for them is too small."""
+
+import asyncio
+
+import orjson
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from app.gateway.letters import Letters
+from app.kafka.embedded import EmbeddedKafka
+from app.kafka.producer import EventProducer, ProduceError
+from connectors.base.closing import end
+from tests.integration.connecting import Installation, until
+from topics import facts
+
+
+async def test_a_dead_letter_above_the_limit_of_its_topic_is_there_without_its_value_after_some_repetitions(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    place = Installation(kafka, kafka_prefix)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    limit = {"max.message.bytes": "20000"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{kafka_prefix}dlq", limit)])
+    await admin.close()
+    producer = EventProducer(f"{kafka_prefix}dlq", client=place.client, timeout_seconds=10)
+    letters, running = Letters(producer), asyncio.create_task(producer.run())
+    several = [_letter(b"%d" % number * size) for number, size in enumerate([9_000, 50_000])]
+
+    async def is_taken() -> bool:
+        try:
+            await letters.write(several, "hook")
+        except ProduceError:  # the sender hears 503, and delivers again
+            return False
+        return True
+
+    await until(is_taken, what="it is taken")
+    await producer.drain(10)
+    await end([running])
+
+    written = [orjson.loads(record.value) for record in await place.records("dlq")]
+    assert {one["value"] or one["omitted"]["value"] for one in written} == {"0" * 9_000, 50_000}
+
+
+def _letter(value: bytes) -> facts.Record:
+    return facts.dead_letter(
+        code="filter_failed",
+        reason="why",
+        remedy="what to do",
+        source_topic="headgate/sources/hook",
+        partition=-1,
+        offset=-1,
+        timestamp_ms=0,
+        key=None,
+        value=value,
+        headers=(),
+        at_ms=0,
+    )
