@@ -189,7 +189,11 @@ class ConnectorSettings(Group):
         "that begin with `HEADGATE_` never.",
     )
     session_timeout_seconds: float = Field(
-        default=6, ge=6, le=1800, description="Seconds of silence until the sources of a process go to the others."
+        default=6,
+        ge=6,
+        le=1800,
+        description="Seconds of silence until the sources of a process go to the others; half of it while another "
+        "process joins or leaves.",
     )
     dwell_seconds: float = Field(
         default=300,

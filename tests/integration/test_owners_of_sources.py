@@ -41,6 +41,28 @@ async def test_a_run_hears_of_each_state_of_its_source(
     assert {event["topic"] for event in await place.events()} == {state_topic("a")}
 
 
+async def test_a_new_owner_does_not_go_on_with_the_pause_of_the_one_before(
+    kafka: EmbeddedKafka, kafka_prefix: str, scripted: Callable[[str, Reads], None]
+) -> None:
+    tried = []
+
+    async def down(site: Site, _number: int) -> AsyncIterator[Item]:
+        tried.append(site.epoch)
+        if tried:
+            raise NotConnected("it is down", retry_after_seconds=86_400)
+        yield Moved(position=0)
+
+    scripted("down", down)
+    place = Installation(kafka, kafka_prefix)
+    first, second = place.process("p1"), place.process("p2")
+    async with running(first) as stops:
+        await place.set_up(first, Spec(id="a", kind="down", reconnect={"base_seconds": 3_600, "max_seconds": 3_600}))
+        await until(lambda: len(tried) == 1, what="the first has tried")
+        async with running(second):
+            stops[0].set()
+            await until(lambda: len(tried) == 2, what="the second tries at once")
+
+
 async def test_whoever_asks_for_a_source_that_runs_already_hears_how_it_is(
     kafka: EmbeddedKafka, kafka_prefix: str, idle: list[str]
 ) -> None:

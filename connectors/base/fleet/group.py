@@ -1,7 +1,7 @@
 """The consumer group over `triggers`: which partitions this process owns, what is in them, and until when.
 
 A process that was frozen, or that Kafka cannot reach, may no longer own what it thinks it does. So it has a lease: the
-broker's last word, not older than the session time-out. Nothing is published without it.
+broker's last word, not older than the group's patience with a silent member. Nothing is published without it.
 """
 
 import asyncio
@@ -23,9 +23,21 @@ from connectors.base.fleet.refusals import FOR_GOOD
 from connectors.base.logs import warn
 
 HEARTBEAT_SECONDS: Final = 1.0
+REBALANCE_SHARE: Final = 0.5
+"""Part of the session time-out for which the group waits, when somebody has come or gone, until all have said that they
+are there still, and then until all have asked for their shares.
+
+Who has asked to join is not counted as silent before that is over, and its session begins anew then: a process that
+dies amidst a rebalance would be missed for twice the session time-out if the group waited as long as for heartbeats.
+"""
 POLL_SECONDS: Final = 0.25
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+def rebalance_seconds(session_seconds: float) -> float:
+    """Return for how long the group waits for a silent member while it is amidst a rebalance."""
+    return session_seconds * REBALANCE_SHARE
 
 
 class Read(Protocol):
@@ -41,6 +53,7 @@ class Lease:
     """The broker's word that this process is a member of the group, and until when it counts."""
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`seconds` is the shortest time after which the group gives to others what a silent member has."""
         self._seconds, self._clock = seconds, clock
         self.now = clock
         self._until = 0.0
@@ -140,7 +153,7 @@ class Group:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             session_timeout_ms=int(self._session_seconds * 1000),
-            rebalance_timeout_ms=int(self._session_seconds * 1000),
+            rebalance_timeout_ms=int(rebalance_seconds(self._session_seconds) * 1000),
             heartbeat_interval_ms=int(HEARTBEAT_SECONDS * 1000),
             partition_assignment_strategy=(self._assignor(),),
         )
@@ -198,7 +211,8 @@ class Group:
         async def heard() -> bool:
             asked_at = self._lease.now()
             fine: bool = await beat()
-            if fine:
+            # Amidst a rebalance it is answered as well, but the group's patience has begun before it was asked.
+            if fine and not coordinator._rejoin_needed_fut.done():
                 self._lease.renew(asked_at)
             return fine
 

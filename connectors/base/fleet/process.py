@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from connectors.base.closing import end
 from connectors.base.fleet.actions import Actions, told
-from connectors.base.fleet.group import Group, Lease
+from connectors.base.fleet.group import Group, Lease, rebalance_seconds
 from connectors.base.fleet.knocks import Knocks
 from connectors.base.fleet.owner import Owner
 from connectors.base.fleet.positions import Positions
@@ -69,7 +69,7 @@ class Connectors:
         self._process = process
         self.metrics = SourceMetrics()
         self.publisher = Publisher(prefix=process.prefix, client=process.client)
-        self.lease = Lease(process.session_seconds)
+        self.lease = Lease(rebalance_seconds(process.session_seconds))
         self._owners: dict[int, tuple[Owner, asyncio.Task[None]]] = {}
         self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
         self._gone: list[str] = []

@@ -23,7 +23,7 @@ from app.kafka.embedded import EmbeddedKafka
 from tests.e2e.aside import Aside
 from tests.e2e.fleet import roster
 from tests.e2e.fleet.account import right, show, summary
-from tests.e2e.fleet.blows import Fleet, order
+from tests.e2e.fleet.blows import KINDS, Fleet, order
 from tests.e2e.fleet.world import Place
 from tests.e2e.service import Service
 from tests.peers.programs import PEERS, free_port, pubsub_server, running
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, folder: Path, console: Console) -> dict[str
             if away_at is not None and time.monotonic() > away_at:
                 away_at = None
                 fleet.take_broker_away(options.away)
-            blows = blows or order(chance)
+            blows = blows or order(chance, options.blows)
             what = blows.pop()
             fleet.strike(what)
             say(f"{len(fleet.blows):3} {what}")
@@ -89,6 +89,7 @@ def main() -> int:
     parser.add_argument("--away", type=float, default=60.0, help="seconds that the broker is away, once; 0: never")
     parser.add_argument("--load", type=float, default=1.0, help="times the rate that each source has by itself")
     parser.add_argument("--only", nargs="+", choices=roster.IDS, default=roster.IDS, metavar="ID", help="these sources")
+    parser.add_argument("--blows", nargs="+", choices=KINDS, default=tuple(KINDS), metavar="BLOW", help="these blows")
     parser.add_argument("--save", type=Path, help="file for the counts as JSON")
     parser.add_argument("--folder", type=Path, help="for data and logs, kept (default: temporary)")
     options = parser.parse_args()

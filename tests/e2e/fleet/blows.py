@@ -37,6 +37,11 @@ class Blow:
     at: float
     sources: tuple[str, ...]
 
+    @property
+    def holds_up(self) -> bool:
+        """Whether a takeover that goes on has to begin anew, or to wait."""
+        return self.what in HOLD_UP
+
 
 class Fleet:
     """Two processes of connectors, a gateway and a worker, each replaced when it ends, as a supervisor would."""
@@ -310,11 +315,20 @@ KINDS: Final[Mapping[str, Callable[[Fleet], None]]] = {
     "credentials given back": Fleet.revoke,
     "sources edited": Fleet.edit,
 }
+HOLD_UP: Final = frozenset(
+    {
+        "connectors killed",
+        "both connectors killed",
+        "connectors stopped",
+        "owner frozen past its session",
+        "broker away",
+    }
+)
 SHARES: Final[Mapping[str, int]] = {"connectors killed": 8, "gateway killed": 2, "credentials given back": 2}
 """How often each comes before any begins again; those that are not here come once."""
 
 
-def order(chance: random.Random) -> list[str]:
-    """Return the next blows."""
-    kinds = [kind for kind in KINDS for _ in range(SHARES.get(kind, 1))]
+def order(chance: random.Random, only: Collection[str] = KINDS) -> list[str]:
+    """Return the next blows, of these kinds."""
+    kinds = [kind for kind in KINDS if kind in only for _ in range(SHARES.get(kind, 1))]
     return chance.sample(kinds, len(kinds))

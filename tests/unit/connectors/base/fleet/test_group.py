@@ -11,7 +11,8 @@ from aiokafka import TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.protocol.group import SyncGroupRequest
 
-from connectors.base.fleet.group import Group, Lease, _Listener
+from app.settings import Settings
+from connectors.base.fleet.group import HEARTBEAT_SECONDS, Group, Lease, _Listener, rebalance_seconds
 
 
 class Clock:
@@ -142,6 +143,41 @@ async def test_who_was_frozen_amidst_a_rebalance_has_no_lease_by_the_old_answer(
     await _Listener(group).on_partitions_assigned({TopicPartition("triggers", 3)})
 
     assert (frozenset({3}), held) == (group.partitions, lease.held)
+
+
+async def test_an_answer_that_a_rebalance_has_begun_renews_no_lease() -> None:
+    """The group's patience began before it was asked: it may be over while such a lease still held."""
+    clock = Clock()
+    lease = Lease(3.0, clock=clock)
+    group = made(lease)
+    rejoin: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def answered() -> bool:
+        return True
+
+    coordinator = SimpleNamespace(_send_req=None, _do_heartbeat=answered, reset_generation=None)
+    coordinator._rejoin_needed_fut = rejoin
+    group._beat_with(SimpleNamespace(_coordinator=coordinator))
+    held = []
+    for now in (100.0, 104.0):
+        clock.now = now
+        await coordinator._do_heartbeat()
+        held.append(lease.held)
+        if not rejoin.done():
+            rejoin.set_result(None)
+
+    assert [True, False] == held
+
+
+def test_a_takeover_has_time_left_when_a_process_dies_whenever_it_may() -> None:
+    """10 s are promised; what follows the group's word takes about 1.5 s on a busy machine."""
+    session = Settings.load({}, environ={}).connectors.session_timeout_seconds
+    rebalance = rebalance_seconds(session)
+    at_rest = session
+    amidst_a_rebalance = 2 * rebalance + HEARTBEAT_SECONDS  # it has asked to join, and then for no share
+    assert max(at_rest, amidst_a_rebalance) + HEARTBEAT_SECONDS <= 10 - 1.5
+    # Who is heard of once a second is not given up for being late once.
+    assert rebalance >= 2 * HEARTBEAT_SECONDS
 
 
 class Consumer:
