@@ -146,6 +146,26 @@ async def test_a_message_whose_reader_died_comes_again_under_its_id(aws: Place) 
     assert site.notes["redelivered"] == 1
 
 
+async def test_moto_gives_a_message_to_the_long_poll_of_a_reader_that_has_gone(aws: Place) -> None:
+    """So after a kill -9 the next owner waits for a visibility, and for nothing else."""
+    form = {"Action": "ReceiveMessage", "QueueUrl": aws.url, "WaitTimeSeconds": "20", "VisibilityTimeout": "2"}
+    sign = f"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/{REGION}/sqs/aws4_request"
+    async with ClientSession(headers={"Authorization": sign}) as gone:
+        asked = asyncio.ensure_future(gone.post(aws.url, data=form))
+        await asyncio.wait({asked}, timeout=1.0)
+        assert not asked.done()
+        asked.cancel()
+        await asyncio.wait({asked})
+    sent = await aws.sqs.send_message(QueueUrl=aws.url, MessageBody="a")
+    await aws.until(lambda waiting, hidden: (waiting, hidden) == (0, 1))
+    site = here()
+    async with reading(sqs.Source(sqs.Config.model_validate(aws.config), site), site) as one:
+        event = await one.event()
+        await aws.empties()
+
+    assert (event.id, event.data["received_count"]) == (sent["MessageId"], 2)
+
+
 async def test_a_message_stays_hidden_though_kafka_takes_longer_than_its_visibility(aws: Place) -> None:
     await aws.sqs.send_message(QueueUrl=aws.url, MessageBody="a")
     site = here()

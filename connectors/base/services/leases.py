@@ -111,7 +111,7 @@ class Leases:
     # ---- what a reader calls ---------------------------------------------------------------------------------------
 
     def take(self, handle: str, *, since: float, group: str | None = None, size_bytes: int = 0) -> Lease:
-        """Begin a lease. `since` is the time at which the request was made that brought the message."""
+        """Begin a lease. `since` is the time since which the queue hides the message, at the latest known to us."""
         if handle in self._held:
             self._forget(self._held[handle])
         lease = Lease(handle=handle, group=group, size_bytes=size_bytes, until=since + self._seconds)

@@ -36,7 +36,7 @@ class SubscriptionOptions(GoogleOptions):
     """How a subscription is read."""
 
     lease: Seconds = Field(
-        default=60,
+        default=20,
         ge=10,
         le=600,
         description="How long Pub/Sub lends a message; extended in time while it waits for Kafka, so it is how long "

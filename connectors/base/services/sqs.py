@@ -19,6 +19,9 @@ AT_ONCE: Final = 10
 """Most messages in one request, by SQS."""
 LONG_POLL_SECONDS: Final = 20
 _PATIENCE_SECONDS: Final = LONG_POLL_SECONDS + 15
+_LATE: Final = 0.25
+"""The part of a message's visibility that its way to us may have taken: it is hidden since SQS gave it, and when that
+was within a long poll nobody says."""
 _SLOWEST_EMPTY_SECONDS: Final = 1.0
 _CONTENT_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 """The deduplication id that SQS makes of a body where its sender gave none: equal bodies are not equal messages."""
@@ -28,11 +31,11 @@ class QueueOptions(AwsOptions):
     """What is read from a queue."""
 
     visibility: Seconds = Field(
-        default=60,
+        default=20,
         ge=2,
         le=43_200,
         description="How long SQS hides a message that was read; extended in time while it waits for Kafka, "
-        "so it is how long others wait for the messages of a process that died.",
+        "so it is how long others wait for the messages of a process that died. It goes before the queue's own.",
     )
     max_in_flight: int = Field(
         default=1000,
@@ -114,8 +117,9 @@ class Queue:
                 f"queue {self.name}: the answer is none of SQS ({type(error).__name__})", reason="protocol"
             ) from error
         taken = []
+        given = max(since, self._site.monotonic() - _LATE * self._options.visibility)
         for one in received:
-            lease = leases.take(one.handle, since=since, group=one.group, size_bytes=len(one.body))
+            lease = leases.take(one.handle, since=given, group=one.group, size_bytes=len(one.body))
             taken.append((replace(one, ack=partial(leases.done, lease)), lease))
         again = sum(one.received_count > 1 for one in received)
         if again:

@@ -104,6 +104,21 @@ async def test_a_message_stays_hidden_as_long_as_it_waits(sqs: Sqs, clock: Clock
     assert one.received_count == 1
 
 
+async def test_what_comes_at_the_end_of_a_long_poll_is_not_extended_at_once(sqs: Sqs, clock: Clock) -> None:
+    async with aclosing(reader(sqs, clock, visibility=20).messages()) as messages:
+        waiting = asyncio.ensure_future(anext(messages))
+        await until(lambda: len(sqs.asked("ReceiveMessage")) == 2)
+        clock.advance(19)
+        await sqs.send("a")
+        one = await waiting
+        await until(lambda: len(sqs.asked("ReceiveMessage")) == 3)
+        assert sqs.asked("ChangeMessageVisibilityBatch") == []
+        await clock.pass_time(5)  # half of it, less what its way to us may have taken
+        await until(lambda: sqs.messages["m1"].hidden_until == 19 + 5 + 20)
+        await one.ack()
+        await until(lambda: not sqs.messages)
+
+
 async def test_messages_of_a_group_come_in_order_and_one_that_is_lost_stops_it(sqs: Sqs, clock: Clock) -> None:
     for text in ("1", "2", "3"):
         await sqs.send(text, system={"MessageGroupId": "g"})
