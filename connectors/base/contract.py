@@ -278,6 +278,10 @@ class Site(Protocol):
         """Raise Refused for a file or folder of this machine that sources may not read."""
         ...
 
+    def may_use(self, variable: str) -> bool:
+        """Whether sources may use an environment variable of this process, also one that a client finds by itself."""
+        ...
+
     def connected(self) -> None:
         """The link stands: the status says so, and back-off begins anew once it has lived or delivered."""
         ...

@@ -89,6 +89,9 @@ class Standing:
     def permit(self, path: str) -> None:
         self._around.folders.permit(path)
 
+    def may_use(self, variable: str) -> bool:
+        return self._around.environment.may_be_named(variable)
+
     def connected(self) -> None:
         self._watched.connected()
 

@@ -44,13 +44,12 @@ class StrangersError(DeclarationError):
 
     def __init__(self, file: Path, there: Sequence[str]) -> None:
         names = ", ".join(there[:5]) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
-        remedy = (
-            "Give the setting connectors.declared_by, a name for this deployment, or the file another name; if they are"
-            f" this file's of before, take them out first: headgate connectors remove {there[0]}"
-        )
         super().__init__(
             file,
-            f"another file of this name has set up {names}, and none of it is here, so nothing was changed. {remedy}",
+            f"another file of this name has set up {names}, and none of it is here: this one would take all of it out, "
+            "so nothing was changed. If they are another deployment's, give this one a name "
+            "(HEADGATE_CONNECTORS_DECLARED_BY=NAME, the setting connectors.declared_by) or its file another name. If "
+            "they are this file's of before, start it once with `sources: []`, which takes them out, and then as it is",
         )
         self.there = there
 

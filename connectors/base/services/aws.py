@@ -1,8 +1,9 @@
 """AWS for `sqs`, `sns` and `s3`: clients of aiobotocore under the egress policy, and its errors in our words.
 
 Credentials are those of the options, else those that the process's environment has: variables, shared files, web
-identity and container roles. The metadata service of an EC2 instance is asked only where the options say
-`instance_role` and the egress policy allows its address: nobody gets a machine's role by accident.
+identity and container roles; none of these where sources may not use AWS_ACCESS_KEY_ID. The metadata service of an EC2
+instance is asked only where the options say `instance_role` and the egress policy allows its address: nobody gets a
+machine's role by accident.
 """
 
 import re
@@ -19,9 +20,12 @@ from connectors.base.contract import NotConnected, Refused, Site
 from connectors.base.options import Field, Options, Url
 from connectors.base.reach.egress import literal_address, plain_host
 
+OF_ENVIRONMENT: Final = "AWS_ACCESS_KEY_ID"
+"""Stands for all credentials of the environment: who may use this variable may use them, from wherever they come."""
 METADATA: Final = ("169.254.169.254", 80)
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
+_INSTANCE: Final = "iam-role"
 _LOCAL_REGION: Final = "us-east-1"
 _REGION_OF_HOST: Final = re.compile(
     r"(?:[a-z0-9-]+\.)+?([a-z]{2,5}(?:-[a-z]+)+-\d{1,2})\.amazonaws\.(?:com|com\.cn|eu)", re.ASCII
@@ -55,7 +59,9 @@ class AwsOptions(Options):
     )
     endpoint_url: Url | None = Field(default=None, description="Another address than that of AWS, of an emulator, say.")
     access_key_id: str | None = Field(
-        default=None, description="Access key; by default the environment's credentials are used."
+        default=None,
+        description="Access key; by default the environment's credentials are used, which all sources share, unless "
+        f"the setting connectors.secret_names leaves out {OF_ENVIRONMENT}.",
     )
     secret_access_key: SecretStr | None = Field(default=None, description="Its secret.")
     session_token: SecretStr | None = Field(default=None, description="Session token of temporary credentials.")
@@ -133,6 +139,15 @@ class Aws:
             await context.__aexit__(None, None, None)
 
     async def _only_allowed_credentials(self, session: Any) -> None:
+        if not self._site.may_use(OF_ENVIRONMENT):
+            if not self._options.instance_role:
+                raise Refused(
+                    "sources may not use the environment's credentials for AWS; give access_key_id and "
+                    f"secret_access_key, or name {OF_ENVIRONMENT} in the setting connectors.secret_names",
+                    reason="credentials",
+                )
+            providers = session.get_component("credential_provider")
+            providers.providers = [one for one in providers.providers if one.METHOD == _INSTANCE]
         if self._options.instance_role:
             await self._site.resolve(*METADATA)
         else:  # also for a profile whose credential_source is Ec2InstanceMetadata

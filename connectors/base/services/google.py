@@ -2,8 +2,8 @@
 
 Tokens are made by hand of a service account's key (RFC 7523) or of a user's refresh token (RFC 6749): it is one
 request, and libraries would send it outside the egress policy, to whatever address the key names. Credentials are those
-of the options, else the file of GOOGLE_APPLICATION_CREDENTIALS. The metadata service of a machine or a pod is asked
-only where the options say `instance_role` and the egress policy allows its address.
+of the options, else the file of GOOGLE_APPLICATION_CREDENTIALS, if sources may use that variable. The metadata service
+of a machine or a pod is asked only where the options say `instance_role` and the egress policy allows its address.
 """
 
 import base64
@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from connectors.base.contract import NotConnected, Refused, Site
 from connectors.base.options import Field, Options, Url
 
+OF_ENVIRONMENT: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 METADATA_URL: Final = "http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token"
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"
 TOKEN_SECONDS: Final = 3600
@@ -45,7 +46,8 @@ class GoogleOptions(Options):
     credentials: SecretStr | None = Field(
         default=None,
         description="Key of a service account as JSON, as Google gives it, or credentials of a user; by default the "
-        "file that the environment names (GOOGLE_APPLICATION_CREDENTIALS).",
+        f"file that the environment names ({OF_ENVIRONMENT}), which all sources share, unless the setting "
+        "connectors.secret_names leaves it out.",
     )
     instance_role: bool = Field(
         default=False,
@@ -211,7 +213,15 @@ class Google:
     async def _credentials(self, doing: str) -> Mapping[str, Any] | None:
         if self._options.credentials is not None:
             text = self._options.credentials.get_secret_value().encode()
-        elif path := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        elif path := os.environ.get(OF_ENVIRONMENT):
+            if not self._site.may_use(OF_ENVIRONMENT):
+                if self._options.instance_role:
+                    return None
+                raise Refused(
+                    f"{doing}: sources may not use the file of {OF_ENVIRONMENT}; give the option credentials, or name "
+                    "the variable in the setting connectors.secret_names",
+                    reason="credentials",
+                )
             try:
                 text = await self._site.in_thread(Path(path).read_bytes)
             except OSError as error:

@@ -60,6 +60,9 @@ class StandIn:
         if path in self.forbidden:
             raise Refused(f"{path!r} is forbidden in this test", reason="forbidden_path")
 
+    def may_use(self, variable: str) -> bool:
+        return variable not in self.forbidden
+
     def connected(self) -> None:
         self.connections += 1
         self.is_connected.set()

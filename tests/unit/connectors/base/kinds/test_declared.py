@@ -200,9 +200,10 @@ def test_a_file_that_has_nothing_of_what_its_name_has_set_up_is_another_one(tmp_
     with pytest.raises(StrangersError) as raised:
         check_strangers([spec], theirs, files=files)
     assert str(raised.value) == (
-        f"{path}: another file of this name has set up x, y, and none of it is here, so nothing was changed. Give the "
-        "setting connectors.declared_by, a name for this deployment, or the file another name; if they are this file's "
-        "of before, take them out first: headgate connectors remove x"
+        f"{path}: another file of this name has set up x, y, and none of it is here: this one would take all of it "
+        "out, so nothing was changed. If they are another deployment's, give this one a name "
+        "(HEADGATE_CONNECTORS_DECLARED_BY=NAME, the setting connectors.declared_by) or its file another name. If they "
+        "are this file's of before, start it once with `sources: []`, which takes them out, and then as it is"
     )
     check_strangers([spec], theirs | {"a": spec}, files=files)  # one of them is here
     check_strangers([], theirs, files=files)  # a file without sources takes out what it had

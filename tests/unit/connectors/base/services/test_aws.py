@@ -147,6 +147,30 @@ async def test_credentials_of_the_environment_are_taken_anew_for_each_client(
     assert signed == ["AKIDONE", "AKIDTWO"]
 
 
+async def test_credentials_that_sources_may_not_use_are_not_looked_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Else whoever sets up a source could send requests that are signed with the process's role wherever he wants."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDPROCESS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    marker = tmp_path / "marker"
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {marker}\n")
+    site = Standing("127.0.0.0/8", "169.254.169.254")
+    site.forbidden.add("AWS_ACCESS_KEY_ID")
+    with pytest.raises(
+        Refused, match=r"give access_key_id .*, or name AWS_ACCESS_KEY_ID in .*connectors\.secret_names"
+    ):
+        await ask(site, f"http://{server.at}", **NO_KEYS)
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://{server.at}/no-metadata-here")
+    with pytest.raises(Refused, match="there are no credentials"):
+        await ask(site, f"http://{server.at}", **NO_KEYS, instance_role=True)
+    assert [one.path for one in server.requests if not one.path.startswith("/no-metadata-here")] == []
+    assert not marker.exists()
+
+    await ask(site, f"http://{server.at}")
+    assert "Credential=AKIDEXAMPLE/" in server.requests[-1].headers["Authorization"]
+
+
 async def test_without_credentials_the_source_is_refused_and_the_metadata_service_not_asked(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,6 +179,21 @@ async def test_the_environment_may_name_a_file(
     assert await call(api(server, site)) == {"ok": True}
 
 
+async def test_a_file_that_sources_may_not_use_is_not_read(
+    server: Server, site: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever sets up a source could have the process's token sent to an endpoint of his own."""
+    file = tmp_path / "key.json"
+    file.write_text(server.service_account())
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    site.forbidden.add("GOOGLE_APPLICATION_CREDENTIALS")
+    with pytest.raises(Refused, match=r"give the option credentials, or name .*connectors\.secret_names"):
+        await call(api(server, site))
+    assert (server.paths, server.forms) == ([], [])
+
+    assert await call(api(server, site, credentials=server.service_account())) == {"ok": True}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
