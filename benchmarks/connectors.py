@@ -103,6 +103,7 @@ def _round(given: plan.Plan, stack: ExitStack, label: str) -> Round:
             "HEADGATE_CONNECTORS_ALLOW": "127.0.0.0/8",
             "HEADGATE_CONNECTORS_FOLDERS": "/",
             "HEADGATE_GATEWAY_TOKEN": gateway.TOKEN,
+            "HOOK_SECRET": SECRET,
         },
     )
     stage.prepare()
@@ -322,7 +323,7 @@ def _hooks(given: plan.Plan, number: int) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         one = _round(given, stack, f"webhook{number}")
         metrics_port = catalog.free_port()
-        options = {"provider": "github", "secret": SECRET}
+        options = {"provider": "github", "secret": "{{ env.HOOK_SECRET }}"}
         declared = _connectors(one, stack, "webhook", options, metrics_port)
         catalog.wait_until_ready(declared, metrics_port)
         port = catalog.free_port()

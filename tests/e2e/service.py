@@ -294,9 +294,9 @@ class Service:
         self.processes.append(process)
         return process
 
-    def gateway(self, port: int = 0) -> Gateway:
+    def gateway(self, port: int = 0, **settings: str) -> Gateway:
         """Start a gateway; by default at a port that is free."""
-        gateway = Gateway("gateway", ["gateway", "--port", str(port)], self._env, self.folder)
+        gateway = Gateway("gateway", ["gateway", "--port", str(port)], self._with(settings), self.folder)
         self.processes.append(gateway)
         return gateway
 

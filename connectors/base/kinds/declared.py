@@ -21,7 +21,7 @@ import yaml
 from pydantic import ValidationError
 
 from connectors.base.backoff import Reconnect
-from connectors.base.kinds import mistakes, registry
+from connectors.base.kinds import mistakes, registry, unnamed
 from connectors.base.texts import filters, secrets, templates
 from topics.sources import FIELDS, Spec, Unsuitable, is_source_id, made_of
 
@@ -156,7 +156,10 @@ class UnsuitableSource(ValueError):
 
 
 def check(spec: Spec) -> None:
-    """Raise UnsuitableSource for what can be seen without its secrets: kind, options, filter, templates, reconnect."""
+    """Raise UnsuitableSource for what can be seen without its secrets: kind, options, filter, templates, reconnect.
+
+    A secret that stands in the options themselves is refused as well: they are written as they are.
+    """
     try:
         kind = registry.load(spec.kind)
         Reconnect.model_validate(spec.reconnect)
@@ -176,6 +179,8 @@ def check(spec: Spec) -> None:
         words = mistakes.in_options(error, kind, counts=lambda place: not secrets.names(_at(spec.options, place)))
         if words:
             raise UnsuitableSource(words) from None
+    for found in unnamed.find(kind.config, spec.options):
+        raise UnsuitableSource(str(found))
 
 
 def _at(options: Any, path: Sequence[Any]) -> Any:

@@ -1,7 +1,7 @@
 """`{{ env.NAME }}` and `{{ file.NAME }}` in options become what they stand for, where the source runs.
 
-What is in Kafka, in files and in errors names secrets, and never has one. A file is looked for in one folder (setting
-`connectors.secrets`), so that options can never read any other file.
+What is in Kafka, in files and in errors names secrets, and never has one (`base.kinds.unnamed` sees to that). A file is
+looked for in one folder (setting `connectors.secrets`), so that options can never read any other file.
 """
 
 import base64

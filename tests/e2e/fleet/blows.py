@@ -61,6 +61,7 @@ class Fleet:
         self._port = gateway_port
         self._topics = {name: f"{TOPIC}/{name}" for name in worlds}
         self._file = service.folder / "sources" / "sources.yaml"
+        self._secrets = service.folder / "secrets"
         self._edits = 0
         self._names = 0
         self._write()
@@ -94,13 +95,13 @@ class Fleet:
     def _started(self) -> Connectors:
         """Start one, under a name that none had before."""
         self._names += 1
-        return self._service.connectors(f"c{self._names}", self._file)
+        return self._service.connectors(f"c{self._names}", self._file, connectors_secrets=str(self._secrets))
 
     def _started_worker(self) -> Worker:
         return self._service.start("w0", flows=FLOW)
 
     def _started_gateway(self) -> Gateway:
-        return self._service.gateway(self._port)
+        return self._service.gateway(self._port, connectors_secrets=str(self._secrets))
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and read results."""
@@ -279,7 +280,8 @@ class Fleet:
 
     def _write(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        sources = [one.declared(self._topics[name]) for name, one in self.worlds.items()]
+        self._secrets.mkdir(exist_ok=True)
+        sources = [one.declared(self._topics[name], self._secrets) for name, one in self.worlds.items()]
         being_written = self._file.with_suffix(".new")
         being_written.write_text(json.dumps({"sources": sources}))  # which is YAML too
         being_written.replace(self._file)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from connectors.base.contract import Delivery
-from connectors.base.kinds import registry
+from connectors.base.kinds import registry, unnamed
 from tests.contract.outside import Outside
 
 
@@ -58,13 +58,17 @@ class World(Outside):
         """Whether nothing of it may be lost or doubled."""
         return self.promise is not Delivery.BEST_EFFORT
 
-    def declared(self, topic: str) -> dict[str, Any]:
-        """Return its source as a file has it."""
+    def declared(self, topic: str, secrets: Path) -> dict[str, Any]:
+        """Return its source as a file has it: what is secret in it is in files of a folder."""
+        found = unnamed.find(registry.load(self.kind).config, self.options)
+        names = {text: f"{self.id}-{number}" for number, text in enumerate(sorted({one.text for one in found}))}
+        for text, name in names.items():
+            (secrets / name).write_text(text)
         return {
             "id": self.id,
             "kind": self.kind,
             "topic": topic,
-            "options": dict(self.options),
+            "options": _named(dict(self.options), names),
             "reconnect": {"base_seconds": 0.2, "max_seconds": 1, "failed_seconds": 2},
         }
 
@@ -91,3 +95,11 @@ class World(Outside):
     def details(self) -> Mapping[str, Any]:
         """Return what else was counted here."""
         return {}
+
+
+def _named(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _named(inner, names) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(inner, names) for inner in value]
+    return f"{{{{ file.{names[value]} }}}}" if isinstance(value, str) and value in names else value

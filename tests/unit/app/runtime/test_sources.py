@@ -71,6 +71,22 @@ def test_connect_waits_for_the_owners_word_and_waits_follow_each_other() -> None
         assert result.result == [expected, {"n": 1}, {"n": 2}]
 
 
+@workflow(trigger_on_event="go")
+async def tells_a_secret(ctx: Any, payload: Any) -> Any:
+    options = {"url": "https://a.example/s", "headers": {"Authorization": "Bearer canary-0123456789"}}
+    return await ctx.sources.connect("c", "http-stream", options=options)
+
+
+def test_a_secret_in_clear_sets_up_nothing_and_is_written_nowhere() -> None:
+    with Service(tells_a_secret) as service:
+        service.send("go", {}, id="1")
+
+        [letter] = service.dead_letters()
+        assert "/options/headers/Authorization: a secret stands here in clear" in str(letter)
+        written = [service.records(topic) for topic in ("journal", "triggers", "results", "runs", "dlq")]
+        assert (written[1], "canary" in str(written)) == ([], False)
+
+
 def test_events_from_before_the_wait_are_not_missed() -> None:
     with Service(uses) as service:
         service.send("go", {})
