@@ -73,11 +73,17 @@ def read(value: Any, configured: str) -> str | None:
 
 def with_user(moved: str, configured: str) -> str:
     """Return the new address with the user and password of the configured one, where the origin is the same."""
-    old, new = urlsplit(configured), urlsplit(moved)
-    user, at, host = old.netloc.rpartition("@")
-    if not at or (old.scheme, host.lower()) != (new.scheme, new.netloc.lower()):
+    new = urlsplit(moved)
+    user, at, host = urlsplit(configured).netloc.rpartition("@")
+    if not at or not same_origin(moved, configured):
         return moved
     return urlunsplit(new._replace(netloc=f"{user}@{host}"))
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Whether two URLs lead to one server: scheme, host and port are written alike."""
+    first, second = urlsplit(plain(one)), urlsplit(plain(other))
+    return (first.scheme, first.netloc.lower()) == (second.scheme, second.netloc.lower())
 
 
 def _longest(new: str, at: int, known: str) -> tuple[int, int]:

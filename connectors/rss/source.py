@@ -8,14 +8,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 
 from connectors.base import contract
 from connectors.base.contract import Delivery, Ended, Item, Moved, NotConnected, Received, Refused
-from connectors.base.options import Field, Options, Seconds, Url
+from connectors.base.options import Field, Options, Seconds, SecretStr, Url
 from connectors.rss import address, entries, jsonfeed, markup, memory
 from connectors.rss.entries import Entry, Feed, NotAFeed
 from connectors.rss.markup import TakesTooLong
@@ -38,6 +38,7 @@ _ACCEPT: Final = (
 )
 _MAX_AGE: Final = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})', re.ASCII | re.IGNORECASE)
 _LATER: Final = frozenset({408, 425, 429})
+_CONDITIONS: Final = frozenset({"if-none-match", "if-modified-since"})
 
 
 class Config(Options):
@@ -46,6 +47,11 @@ class Config(Options):
     model_config = ConfigDict(validate_by_name=True)
 
     url: Url = Field(description="Address of the feed: RSS, Atom or JSON Feed.")
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Headers of the request, such as Authorization. They go to the server of `url` alone, and not to "
+        "another one that the feed has moved to.",
+    )
     interval: Seconds = Field(
         default=900.0,
         description="Pause between two polls, such as `15m`. It is longer where the feed asks for that "
@@ -68,6 +74,13 @@ class Config(Options):
         default=False,
         description="Make events of the entries that the first poll finds. Otherwise it only notes them.",
     )
+
+    @model_validator(mode="after")
+    def _conditions_are_ours(self) -> Self:
+        for name in self.headers:
+            if name.lower() in _CONDITIONS:
+                raise ValueError(f"the header {name} is set by the source itself; leave it out")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,14 +173,14 @@ class Source:
         return answered, feed
 
     async def _fetch(self, known: Memory | None) -> _Answered:
-        headers = {"Accept": _ACCEPT}
+        conditions = {}
         if known is not None and known.etag is not None:
-            headers["If-None-Match"] = known.etag
+            conditions["If-None-Match"] = known.etag
         if known is not None and known.last_modified is not None:
-            headers["If-Modified-Since"] = known.last_modified
+            conditions["If-Modified-Since"] = known.last_modified
         url = self._config.url if self._moved is None else address.with_user(self._moved, self._config.url)
-        async with self._site.http.request("GET", url, headers=headers) as answer:
-            self._check(answer, conditional=len(headers) > 1)
+        async with self._site.http.request("GET", url, headers=self._headers(url) | conditions) as answer:
+            self._check(answer, conditional=bool(conditions))
             return _Answered(
                 url=answer.url,
                 moved_to=answer.moved_to,
@@ -175,6 +188,13 @@ class Source:
                 retry_after_seconds=answer.retry_after(),
                 body=None if answer.status == 304 else await answer.body(MAX_BODY_BYTES),
             )
+
+    def _headers(self, url: str) -> dict[str, str]:
+        """Return the headers that do not change; those of the options only for the server that they are meant for."""
+        if not address.same_origin(url, self._config.url):
+            return {"Accept": _ACCEPT}
+        given = {name: value.get_secret_value() for name, value in self._config.headers.items()}
+        return given if any(name.lower() == "accept" for name in given) else {"Accept": _ACCEPT, **given}
 
     def _check(self, answer: contract.Answer, *, conditional: bool) -> None:
         """Raise for a status that brings no feed."""
@@ -185,7 +205,8 @@ class Source:
         if status == 410:
             raise Ended(f"{message}: the feed is gone for good")
         if 400 <= status < 500 and status not in _LATER:
-            raise Refused(f"{message}; check the address", reason=f"http_{status}")
+            what = "credentials" if status in (401, 403) else "address"
+            raise Refused(f"{message}; check the {what}", reason=f"http_{status}")
         wait = max(answer.retry_after() or 0.0, self._patience())
         raise NotConnected(message, reason=f"http_{status}", retry_after_seconds=wait)
 

@@ -17,7 +17,11 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PERMANENT: Final = frozenset({301, 308})
 _UNREADABLE: Final = (ValueError, IndexError)
 """What yarl raises for what is no URL; the second for `http://u@[]@`."""
-_SECRET_NAME: Final = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token", re.IGNORECASE)
+_PUBLIC: Final = re.compile(
+    r"accept(-[a-z]+)?|cache-control|pragma|user-agent|range|last-event-id|if-(none-match|modified-since|match|range)",
+    re.IGNORECASE,
+)
+"""Headers that another origin gets as well. What others of a user's mean, nobody knows: they may be secrets."""
 _OURS: Final = re.compile(
     r"connection|content-length|keep-alive|te|trailer|transfer-encoding|upgrade|sec-websocket-(accept|extensions|key|version)",
     re.IGNORECASE,
@@ -103,10 +107,10 @@ class Going:
             self.moved_to = str(self.url.with_fragment(None))
 
     def _leave(self, before: URL) -> None:
-        """Another origin gets no secrets: no headers that look like it, and no body."""
+        """Another origin gets no secrets: no headers but those that are none for certain, and no body."""
         if self.json is not None or self.data is not None:
             message = f"{named(before)} redirects a request with a body to {self.where()}; ask there if that is right"
             raise Refused(message, reason="redirected")
         for name in list(self.headers):
-            if _SECRET_NAME.search(name) or name.lower() == "host":
+            if _PUBLIC.fullmatch(name) is None:
                 self.headers.popall(name, None)

@@ -25,7 +25,8 @@ class Feed(Outside):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"url": f"http://reader:{SECRET}@{self._at}/feed?key={SECRET}", "interval": 0.02}
+        url = f"http://reader:{SECRET}@{self._at}/feed?key={SECRET}"
+        return {"url": url, "headers": {"X-Api-Key": SECRET}, "interval": 0.02}
 
     async def happen(self, number: int) -> None:
         pass
@@ -40,7 +41,8 @@ class Feed(Outside):
         self._lets_in = True
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if not self._lets_in or request.headers.get("Authorization") != _LOGIN:
+        proofs = request.headers.get("Authorization"), request.headers.get("X-Api-Key")
+        if not self._lets_in or proofs != (_LOGIN, SECRET):
             return web.Response(status=401)
         tag = f'"{self.happened}"'
         if request.headers.get("If-None-Match") == tag:

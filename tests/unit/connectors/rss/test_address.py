@@ -62,3 +62,11 @@ def test_user_and_password_go_to_the_same_origin_only() -> None:
     for other in ("http://a.example/atom", "https://b.example/atom", "https://a.example:444/atom"):
         assert address.with_user(other, configured) == other
     assert address.with_user("https://a.example/atom", "https://a.example/feed") == "https://a.example/atom"
+
+
+def test_a_server_is_the_same_by_scheme_host_and_port() -> None:
+    configured = "https://me:pw@a.example/feed"
+
+    assert address.same_origin("https://A.example/atom?x=1", configured)
+    for other in ("http://a.example/feed", "https://b.example/feed", "https://a.example:444/feed"):
+        assert not address.same_origin(other, configured)

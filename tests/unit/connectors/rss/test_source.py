@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import ValidationError
 
 from connectors.base.contract import Ended, Moved, NotConnected, Received, Refused
 from connectors.base.reach.egress import Policy
@@ -282,6 +283,48 @@ async def test_a_feed_that_moved_for_good_is_asked_at_its_new_address_also_after
         assert await poll(publisher, site) == ["b"]
 
     assert [one.path for one in publisher.asked] == ["/feed", "/new", "/new"]
+
+
+async def test_headers_of_the_options_are_sent_with_every_poll(publisher: Publisher) -> None:
+    publisher.headers["ETag"] = '"1"'
+    async with standing() as site:
+        for _ in range(2):
+            await poll(publisher, site, headers={"Authorization": "Bearer canary", "accept": "text/xml"})
+
+    asked = [one.headers for one in publisher.asked]
+    assert [("Bearer canary", ["text/xml"], None), ("Bearer canary", ["text/xml"], '"1"')] == [
+        (one["Authorization"], one.getall("Accept"), one.get("If-None-Match")) for one in asked
+    ]
+    assert "canary" not in json.dumps(site.position)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_headers_of_the_options_do_not_follow_a_feed_to_another_server(publisher: Publisher, status: int) -> None:
+    other = Publisher()
+    headers = {"Authorization": "Bearer canary", "X-Reader": "canary"}
+    async with serving(other.answer) as other.host, standing() as site:
+        publisher.places["/feed"] = (status, other.url("/new"))
+        for _ in range(3):
+            await poll(publisher, site, headers=headers)
+
+    assert all(one.headers["X-Reader"] == "canary" for one in publisher.asked)
+    assert 3 == len(other.asked)
+    assert not any("canary" in str(one.headers) for one in other.asked)
+
+
+async def test_headers_of_the_options_follow_a_feed_within_its_server(publisher: Publisher) -> None:
+    publisher.places["/feed"] = (301, "/new")
+    async with standing() as site:
+        for _ in range(2):
+            await poll(publisher, site, headers={"Authorization": "Bearer canary"})
+
+    assert ["/feed", "/new", "/new"] == [one.path for one in publisher.asked]
+    assert {"Bearer canary"} == {one.headers["Authorization"] for one in publisher.asked}
+
+
+def test_conditions_are_set_by_the_source_alone() -> None:
+    with pytest.raises(ValidationError, match="If-None-Match is set by the source itself"):
+        Config.model_validate({"url": "https://a.example/", "headers": {"If-None-Match": "x"}})
 
 
 @pytest.mark.parametrize("status", [302, 303, 307])

@@ -26,7 +26,7 @@ def test_a_misspelt_name_is_told_before_what_is_missing_for_it() -> None:
 
 
 def test_a_name_that_is_like_none_is_told_with_those_there_are() -> None:
-    names = "url, interval, immediate, maxItems, emit_existing"
+    names = "url, headers, interval, immediate, maxItems, emit_existing"
     assert f"/options/x: there is no such field; there are {names}; {KINDS}" == told(
         "rss", {"url": "https://example.com", "x": 1}
     )

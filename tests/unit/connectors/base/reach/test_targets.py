@@ -120,7 +120,16 @@ def test_a_redirect_within_the_origin_keeps_everything() -> None:
 )
 def test_a_redirect_to_another_origin_leaves_secrets_behind(location: str) -> None:
     secrets = dict.fromkeys(
-        ["Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "PRIVATE-TOKEN", "X-Session-Id", "Host"],
+        [
+            "Authorization",
+            "Cookie",
+            "Proxy-Authorization",
+            "X-Api-Key",
+            "PRIVATE-TOKEN",
+            "X-Session-Id",
+            "X-Feed",
+            "Host",
+        ],
         "s3cret",
     )
     asked = going(headers={**secrets, "Accept": "text/html", "If-None-Match": '"1"'})
