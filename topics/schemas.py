@@ -287,7 +287,7 @@ ACTION: Final[Schema] = _object(
 
 _PROBLEM: Final = _object(
     {"kind": {"enum": ["transient", "permanent"]}, "reason": _TEXT, "message": _TEXT, "at": _TIME},
-    description="what went wrong last; without secrets",
+    description="what went wrong, and when; without secrets",
 )
 SOURCE: Final[Schema] = _object(
     {
@@ -300,12 +300,13 @@ SOURCE: Final[Schema] = _object(
         "connected_at": _TIME_OR_NULL,
         "last_event_at": _TIME_OR_NULL,
         "last_byte_at": _TIME_OR_NULL,
-        "events_received": {**_COUNT, "description": "counts are since this owner began"},
+        "events_received": {**_COUNT, "description": "counts, last event, byte and error are since this owner began"},
         "events_filtered": _COUNT,
         "dead_letters": _COUNT,
         "reconnect_attempts": {**_COUNT, "description": "since it was connected last"},
         "next_retry_at": _TIME_OR_NULL,
-        "error": {"anyOf": [_PROBLEM, {"type": "null"}]},
+        "error": {"anyOf": [_PROBLEM, {"type": "null"}], "description": "what is wrong now"},
+        "last_error": {"anyOf": [_PROBLEM, {"type": "null"}], "description": "what went wrong last, over or not"},
         "position": {**_TEXT_OR_NULL, "description": "its position as JSON, cut short"},
         "notes": {"type": "object", "additionalProperties": _COUNT, "description": "what its kind counts by itself"},
         "delivery": {"enum": ["exactly-once", "at-least-once", "best-effort", ""]},

@@ -285,7 +285,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a source was, by its owner. Times are milliseconds since 1970; counts are since this owner began."""
+    """How a source was, by its owner. Times are milliseconds since 1970.
+
+    Counts, its last event, byte and error are since this owner began; its position is not.
+    """
 
     id: str
     kind: str
@@ -303,6 +306,9 @@ class Status:
     reconnect_attempts: int = 0
     next_retry_at_ms: int | None = None
     error: Problem | None = None
+    """What is wrong now."""
+    last_error: Problem | None = None
+    """What went wrong last, be it over or not."""
     position: str | None = None
     """The position as JSON, cut short."""
     notes: Mapping[str, int] = field(default_factory=dict)
@@ -310,12 +316,6 @@ class Status:
 
     def to_record(self) -> dict[str, Any]:
         """As it is written and shown: times in RFC 3339."""
-        error = self.error and {
-            "kind": self.error.kind,
-            "reason": self.error.reason,
-            "message": self.error.message,
-            "at": rfc3339(self.error.at_ms),
-        }
         return {
             "id": self.id,
             "kind": self.kind,
@@ -331,7 +331,8 @@ class Status:
             "dead_letters": self.dead_letters,
             "reconnect_attempts": self.reconnect_attempts,
             "next_retry_at": _time(self.next_retry_at_ms),
-            "error": error,
+            "error": _problem(self.error),
+            "last_error": _problem(self.last_error),
             "position": self.position,
             "notes": dict(self.notes),
             "delivery": self.delivery,
@@ -342,6 +343,17 @@ class Status:
 def status_told(status: Status) -> Record:
     """Return the record of `sources`."""
     return Record(status.id.encode(), orjson.dumps(status.to_record()), _JSON)
+
+
+def _problem(problem: Problem | None) -> dict[str, Any] | None:
+    if problem is None:
+        return None
+    return {
+        "kind": problem.kind,
+        "reason": problem.reason,
+        "message": problem.message,
+        "at": rfc3339(problem.at_ms),
+    }
 
 
 def _time(at_ms: int | None) -> str | None:

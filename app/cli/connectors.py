@@ -112,6 +112,8 @@ def run(files: tuple[Path, ...]) -> None:
 def status(ids: tuple[str, ...], *, json: bool) -> int:
     """Show how each source is, as its owner said last: connected or not, since when, what came, what went wrong.
 
+    With IDs, everything that is known of them: also last byte, last error, next retry and position.
+
     Exits with 1 when an ID is not known, a source has failed, or no process runs the sources.
 
     \b
@@ -132,6 +134,11 @@ def status(ids: tuple[str, ...], *, json: bool) -> int:
         click.echo(
             "No sources. Declare some in a file: `headgate connectors sources.yaml` or `headgate dev sources.yaml`."
         )
+    elif ids:
+        for number, one in enumerate(shown):
+            if number:
+                click.echo()
+            output.fields(_block(one))
     elif shown:
         columns = ("source", "kind", "state", "since", "last event", "events", "attempts", "owner", "problem")
         output.table(columns, [_row(one) for one in shown])
@@ -244,3 +251,40 @@ def _row(one: "Listed") -> tuple[Any, ...]:
         status.get("owner"),
         one.problem,
     )
+
+
+def _block(one: "Listed") -> dict[str, Any]:
+    """Return everything about a source, by what people call it."""
+    from topics.sources import webhook_path
+
+    status = one.status
+    return {
+        "source": one.id,
+        "kind": one.kind,
+        "state": one.state,
+        "since": status.get("since"),
+        "problem": one.problem or None,
+        "last error": _problem(status.get("last_error")),
+        "connected at": status.get("connected_at"),
+        "last event": status.get("last_event_at"),
+        "last byte": status.get("last_byte_at"),
+        "attempts": status.get("reconnect_attempts"),
+        "next retry": status.get("next_retry_at"),
+        "position": status.get("position"),
+        "events": status.get("events_received"),
+        "filtered": status.get("events_filtered"),
+        "dead letters": status.get("dead_letters"),
+        "notes": status.get("notes") or None,
+        "delivery": status.get("delivery") or None,
+        "topic": one.spec.topic or f"{one.id}/{{{{ type }}}}",
+        "path": webhook_path(one.spec),
+        "set up by": one.spec.origin or None,
+        "owner": status.get("owner") or None,
+        "updated at": status.get("updated_at"),
+    }
+
+
+def _problem(told: Any) -> str | None:
+    if not isinstance(told, dict):
+        return None
+    return f"{told.get('at')}: {told.get('message')} ({told.get('kind')}, {told.get('reason')})"

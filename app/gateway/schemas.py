@@ -85,12 +85,15 @@ class Source(BaseModel):
     connected_at: str | None
     last_event_at: str | None
     last_byte_at: str | None
-    events_received: int = Field(description="Since its owner began; of a webhook by this gateway.")
+    events_received: int = Field(
+        description="Since its owner began, as last event, byte and error; of a webhook by this gateway."
+    )
     events_filtered: int
     dead_letters: int
     reconnect_attempts: int
     next_retry_at: str | None
-    error: SourceError | None
+    error: SourceError | None = Field(description="What is wrong now.")
+    last_error: SourceError | None = Field(description="What went wrong last since its owner began, over or not.")
     position: str | None = Field(description="How far it has read, as JSON, cut short.")
     notes: dict[str, int] = Field(description="What its kind counts by itself, such as `missed` or `signature_wrong`.")
     delivery: str = Field(description="exactly-once, at-least-once or best-effort.")

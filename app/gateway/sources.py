@@ -35,6 +35,7 @@ _EMPTY: Final[Mapping[str, Any]] = {
     "reconnect_attempts": 0,
     "next_retry_at": None,
     "error": None,
+    "last_error": None,
     "position": None,
     "notes": {},
     "delivery": "",

@@ -75,6 +75,58 @@ def test_status_says_how_each_source_is(run: Run, kafka: EmbeddedKafka, kafka_pr
     assert "unknown" in run("connectors", "status", "new")
 
 
+def test_status_of_an_id_is_a_block_with_everything(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    status = Status(
+        id="feed",
+        kind="rss",
+        state=State.BACKING_OFF,
+        since_ms=1_000,
+        updated_at_ms=9_000,
+        owner="c0",
+        connected_at_ms=500,
+        last_event_at_ms=2_000,
+        last_byte_at_ms=3_000,
+        events_received=7,
+        reconnect_attempts=2,
+        next_retry_at_ms=5_000,
+        error=Problem(kind="transient", reason="http_503", message="HTTP 503", at_ms=4_000),
+        last_error=Problem(kind="transient", reason="http_503", message="HTTP 503", at_ms=4_000),
+        position='{"seen":["a"]}',
+        delivery="exactly-once",
+    )
+    write(kafka, kafka_prefix, Spec(id="feed", kind="rss", origin="file a.yaml", paused=True), status)
+    write(kafka, kafka_prefix, Spec(id="new", kind="cron"))
+
+    both = run("connectors", "status", "feed", "new", code=1).split("\n\n")
+    first = dict(line.split("  ", 1) for line in both[0].splitlines())
+    shown = {name: text.strip() for name, text in first.items()}
+    assert {
+        "source": "feed",
+        "kind": "rss",
+        "state": "unknown",
+        "since": "1970-01-01T00:00:01.000Z",
+        "problem": "no process runs it, it was backing off last: start `headgate connectors`",
+        "last error": "1970-01-01T00:00:04.000Z: HTTP 503 (transient, http_503)",
+        "connected at": "1970-01-01T00:00:00.500Z",
+        "last event": "1970-01-01T00:00:02.000Z",
+        "last byte": "1970-01-01T00:00:03.000Z",
+        "attempts": "2",
+        "next retry": "1970-01-01T00:00:05.000Z",
+        "position": '{"seen":["a"]}',
+        "events": "7",
+        "filtered": "0",
+        "dead letters": "0",
+        "notes": "-",
+        "delivery": "exactly-once",
+        "topic": "feed/{{ type }}",
+        "path": "-",
+        "set up by": "file a.yaml",
+        "owner": "c0",
+        "updated at": "1970-01-01T00:00:09.000Z",
+    } == shown
+    assert both[1].startswith("source        new\n")
+
+
 def test_what_the_last_process_said_is_not_how_a_source_is(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
     """All processes that ran it are gone, whatever they said."""
     status = Status(id="a", kind="rss", state=State.CONNECTED, since_ms=0, updated_at_ms=0, owner="c0")

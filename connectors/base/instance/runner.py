@@ -95,6 +95,8 @@ class Runner:
 
     async def _run(self) -> None:
         if self.spec.paused:
+            with suppress(secrets.UnknownSecret):  # they are masked where its position is shown
+                self._resolved()
             self.watched.enter(State.PAUSED)
             await self._rest(None)
         policy = Reconnect()
@@ -144,10 +146,7 @@ class Runner:
             kind = registry.load(spec.kind)
             if kind.make is None:
                 raise Refused(f"sources of kind {spec.kind!r} are received by the gateway; nothing runs here")
-            options, found = secrets.resolve(
-                spec.options, environment=self._around.environment, folder=self._around.secrets_folder
-            )
-            self._secrets = secrets.shapes(found)
+            options = self._resolved()
             maker = Maker(spec, max_bytes=self._around.event_bytes)
             return kind.make(kind.config.model_validate(options), site), maker
         except ValidationError as error:
@@ -161,6 +160,16 @@ class Runner:
             warn("source_not_made", source=spec.id, kind=spec.kind, exception=trace)
             message = f"the kind {spec.kind!r} fails on these options with {type(error).__name__}; the log says where"
             raise Refused(message, reason="options") from None
+
+    def _resolved(self) -> Any:
+        """Return the options with their secrets; from now on these are masked. Raises UnknownSecret."""
+        options, found = secrets.resolve(
+            self.spec.options, environment=self._around.environment, folder=self._around.secrets_folder
+        )
+        self._secrets = secrets.shapes(found)
+        if self._cursor is not None:
+            self.watched.stands_at(self.position)
+        return options
 
     async def _keep(self, source: Source, maker: Maker, backoff: Backoff, policy: Reconnect) -> None:
         """Connect again and again. Returns when the source is to be made anew."""

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -92,7 +92,7 @@ class Watched:
         self.enter(State.STARTING)
 
     def connected(self) -> None:
-        """The link stands."""
+        """The link stands. What was wrong before stays its last error: a link that breaks again and again shows."""
         self._connected_since = self._clock()
         self._status = replace(
             self._status, connected_at_ms=self._now(), reconnect_attempts=0, next_retry_at_ms=None, error=None
@@ -116,16 +116,14 @@ class Watched:
         reason = self._metrics.bounded("reason", reason)
         self._metrics.reconnects.labels(self.provider, reason).inc()
         self._status = replace(
-            self._status,
-            reconnect_attempts=attempts,
-            next_retry_at_ms=self._now() + int(pause * 1000),
-            error=self._problem("transient", reason, message),
+            self._status, reconnect_attempts=attempts, next_retry_at_ms=self._now() + int(pause * 1000)
         )
+        self._go_wrong("transient", reason, message)
         self.enter(State.BACKING_OFF)
 
     def ended(self, message: str) -> None:
         """The source has said that there is no more."""
-        self._status = replace(self._status, error=self._problem("permanent", "ended", message))
+        self._go_wrong("permanent", "ended", message)
         self.enter(State.PAUSED)
 
     def failed(self, reason: str, message: str, again_in_seconds: float | None) -> None:
@@ -133,7 +131,8 @@ class Watched:
         reason = self._metrics.bounded("reason", reason)
         self._metrics.reconnects.labels(self.provider, reason).inc()
         again = None if again_in_seconds is None else self._now() + int(again_in_seconds * 1000)
-        self._status = replace(self._status, error=self._problem("permanent", reason, message), next_retry_at_ms=again)
+        self._status = replace(self._status, next_retry_at_ms=again)
+        self._go_wrong("permanent", reason, message)
         self.enter(State.FAILED)
 
     def enter(self, state: State) -> None:
@@ -175,6 +174,10 @@ class Watched:
             for one in batch:
                 self._acked.observe(now - one.at)
 
+    def stands_at(self, position: Any) -> None:
+        """This is its position, since somebody of before."""
+        self._position = position
+
     def at_position(self, position: Any) -> None:
         """Its position moved."""
         self._position = position
@@ -193,10 +196,11 @@ class Watched:
             except KeyError:
                 continue
 
-    def _problem(self, kind: Any, reason: str, message: str) -> Problem:
+    def _go_wrong(self, kind: Literal["transient", "permanent"], reason: str, message: str) -> None:
         # What others have written may hold halves of surrogate pairs, which no record can.
         message = message[:SHOWN_ERROR_CHARS].encode(errors="replace").decode()
-        return Problem(kind=kind, reason=reason, message=message, at_ms=self._now())
+        problem = Problem(kind=kind, reason=reason, message=message, at_ms=self._now())
+        self._status = replace(self._status, error=problem, last_error=problem)
 
     def _shown(self, position: Any) -> str:
         text = self.masked(orjson.dumps(position).decode())

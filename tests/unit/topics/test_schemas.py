@@ -25,6 +25,7 @@ STATUS = sources.Status(
     connected_at_ms=1,
     next_retry_at_ms=3,
     error=sources.Problem(kind="transient", reason="http_503", message="a.example answered 503", at_ms=1),
+    last_error=sources.Problem(kind="transient", reason="http_503", message="a.example answered 503", at_ms=1),
     notes={"missed": 2},
     delivery="exactly-once",
 )

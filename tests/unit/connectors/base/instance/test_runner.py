@@ -512,6 +512,23 @@ async def test_no_secret_is_in_a_status_or_a_log(scripted: Use, caplog: pytest.L
     assert "*** is wrong" in str(framed.watched.status)
 
 
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_new_owner_shows_the_position_at_once_and_without_secrets(scripted: Use, paused: bool) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        site.connected()
+        await asyncio.Event().wait()
+        yield event(1)
+
+    scripted(reads)
+    cursor = Cursor(position={"next": "/after/canary-123"}, epoch="e", kind="scripted")
+    given = spec(options={"token": "{{ env.T }}"}, paused=paused)
+    framed = Framed(given, cursor=cursor, environment={"T": "canary-123"})
+    async with running(framed):
+        await until(lambda: framed.watched.state is (State.PAUSED if paused else State.CONNECTED))
+
+        assert framed.watched.status.position == '{"next":"/after/***"}'
+
+
 async def test_a_position_that_is_too_large_fails_the_source_and_not_the_process(scripted: Use) -> None:
     from topics.sources import Unsuitable
 

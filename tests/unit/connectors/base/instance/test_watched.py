@@ -1,12 +1,13 @@
 """How one source is, as its status and its metrics say."""
 
+import orjson
 from prometheus_client import generate_latest
 
 from connectors.base.contract import Moved, Received
 from connectors.base.instance.buffer import Read
 from connectors.base.instance.watched import SHOWN_POSITION_CHARS, Watched
 from connectors.base.metrics import MOST_LABELS, SourceMetrics
-from topics.sources import Spec, State, status_told
+from topics.sources import Problem, Spec, State, status_told
 
 
 class Clock:
@@ -59,13 +60,38 @@ def test_a_life_is_told_from_start_to_failure() -> None:
     assert value("triggers_source_connected", {"provider": "rss", "instance": "s"}) == 0
 
 
-def test_a_new_connection_forgets_what_was_wrong_before() -> None:
-    watched, _ = made(Clock())
+def test_with_a_new_connection_nothing_is_wrong_and_what_was_wrong_last_still_shows() -> None:
+    clock = Clock()
+    watched, _ = made(clock)
+    watched.failed("odd", "it is odd", None)
+    clock.now = 1_001.0
     watched.backing_off("closed", "it closed", 3, 4.0)
+    last = Problem(kind="transient", reason="closed", message="it closed", at_ms=1_001_000)
+    assert (last, last) == (watched.status.error, watched.status.last_error)
+    clock.now = 1_005.0
     watched.connected()
 
     status = watched.status
-    assert (None, 0, None) == (status.error, status.reconnect_attempts, status.next_retry_at_ms)
+    assert (None, last) == (status.error, status.last_error)
+    assert (0, None) == (status.reconnect_attempts, status.next_retry_at_ms)
+    shown = orjson.loads(status_told(status).value or b"")
+    assert (None, "it closed", "1970-01-01T00:16:41.000Z") == (
+        shown["error"],
+        shown["last_error"]["message"],
+        shown["last_error"]["at"],
+    )
+
+
+def test_a_position_of_before_is_no_move_of_it() -> None:
+    clock = Clock()
+    watched, metrics = made(clock)
+    clock.now += 60
+    watched.stands_at({"n": 5})
+    watched.measure(0)
+
+    assert watched.status.position == '{"n":5}'
+    labels = {"provider": "rss", "instance": "s"}
+    assert metrics.registry.get_sample_value("triggers_position_age_seconds", labels) == 60
 
 
 def test_positions_alone_are_no_events() -> None:
