@@ -121,7 +121,7 @@ def _halves_lost() -> Any:
     def grow(self: Packed) -> None:
         before(self)
         self._count -= self._buckets[-1].count(b"[")
-        self._buckets[-1] = bytearray()
+        self._buckets[-1] = b""
 
     return mock.patch.object(Packed, "_grow", grow)
 
