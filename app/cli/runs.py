@@ -88,6 +88,9 @@ def show(run_id: str, *, json: bool) -> int:
     what it waits for, since when and until when, and the events that it received or published. A function that is
     executed for the first time is told of when it ends.
 
+    A run is known as long as headgate.runs keeps what happened to it (30 days): one that waits for longer may not be
+    shown after a gateway's index was made anew, though it goes on, and can be resumed and cancelled.
+
     \b
     Examples:
       headgate runs show on_order_created:4f1c0ffee0ddba11decade00

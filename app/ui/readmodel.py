@@ -14,8 +14,7 @@ import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
@@ -24,16 +23,9 @@ import orjson
 
 from app.observe import logs
 from app.ui import file, schema
+from app.ui.bounds import USUAL, Bounds, Trimming
 from app.ui.taken import Record, array_of, lasting, understood
 
-MOST_RUNS: Final = 100_000
-"""Runs kept; the oldest go first."""
-MOST_DEAD_LETTERS: Final = 10_000
-MOST_AGE: Final = timedelta(days=7)
-"""As long as headgate.results keeps them."""
-MOST_BYTES: Final = 512 * 1024 * 1024
-"""Of the file, as far as it is used. Above it the oldest tenth goes, again and again. It never gets smaller again, and
-SQLite's log comes on top: the volume has twice as much (helm/headgate)."""
 TRIM_EVERY: Final = 5_000
 """Records between two looks at what is too old or too much; with large ones an eighth of the bound on bytes."""
 PACED_FROM: Final = 1_000
@@ -91,16 +83,6 @@ class Followed(Protocol):
     def lag(self) -> Lag: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What is kept."""
-
-    runs: int = MOST_RUNS
-    dead_letters: int = MOST_DEAD_LETTERS
-    age: timedelta = MOST_AGE
-    size_bytes: int = MOST_BYTES
-
-
 class _Run(NamedTuple):
     """A run as it is kept."""
 
@@ -116,7 +98,7 @@ class ReadModel:
         self,
         path: Path | None,
         *,
-        bounds: Bounds = Bounds(),
+        bounds: Bounds = USUAL,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         gather_seconds: float = GATHER_SECONDS,
     ) -> None:
@@ -127,6 +109,7 @@ class ReadModel:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = file.locked(self.path)
         self._writing = file.opened(self.path)
+        self._trimming = Trimming(self._writing, bounds)
         self._reading = file.connected(self.path)
         self._writer = ThreadPoolExecutor(1, "readmodel-writer")
         self._reader = ThreadPoolExecutor(1, "readmodel-reader")
@@ -221,9 +204,9 @@ class ReadModel:
                 case Source.RESULTS:
                     db.execute("DELETE FROM run WHERE record IS NOT NULL")
                 case Source.RUNS:
-                    db.execute("DELETE FROM run WHERE record IS NULL")
                     db.execute("DELETE FROM fact")
                     db.execute("DELETE FROM step")
+                    db.execute("DELETE FROM run WHERE record IS NULL")
                 case Source.DEAD_LETTERS:
                     db.execute("DELETE FROM dead_letter")
             db.execute("DELETE FROM position WHERE topic = ?", (source,))
@@ -250,34 +233,9 @@ class ReadModel:
             self._since_trim = self._bytes_since_trim = 0
             self.trim()
 
-    # ---- bounds --------------------------------------------------------------------------------------------------
-
     def trim(self) -> None:
         """Drop what is too old or too much. Called by the writer."""
-        bounds = self._bounds
-        oldest = (self._now() - bounds.age).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        with self._writing as db:
-            for table, most in (("run", bounds.runs), ("fact", bounds.runs), ("dead_letter", bounds.dead_letters)):
-                if table != "dead_letter":  # few, bounded by number, and still wanted when they are old
-                    # What waits may do so for years, and is what people look for.
-                    db.execute(f"DELETE FROM {table} WHERE at < ? AND run_id NOT IN ({schema.WAITING})", (oldest,))
-                db.execute(f"DELETE FROM {table} WHERE seq <= (SELECT max(seq) FROM {table}) - ?", (most,))
-            db.execute("DELETE FROM step WHERE run_id NOT IN (SELECT run_id FROM run WHERE record IS NULL)")
-        while self._used_bytes() > bounds.size_bytes:
-            with self._writing as db:
-                dropped = 0
-                for table in ("run", "fact", "dead_letter"):
-                    tenth = f"SELECT seq FROM {table} ORDER BY seq LIMIT (SELECT (count(*) + 9) / 10 FROM {table})"
-                    dropped += db.execute(f"DELETE FROM {table} WHERE seq IN ({tenth})").rowcount
-            if not dropped:
-                return
-
-    def _used_bytes(self) -> int:
-        pages, free, size = (
-            self._writing.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
+        self._trimming.trim(self._now())
 
     # ---- what the gateway asks -----------------------------------------------------------------------------------
 
@@ -373,7 +331,7 @@ _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
     Source.RUNS: (schema.TAKE_FACTS, schema.TAKE_RUNS_OF_FACTS),
     Source.DEAD_LETTERS: (schema.TAKE_DEAD_LETTERS,),
 }
-_OF_STEPS: Final = (schema.TAKE_STEPS, schema.TAKE_STATUS_OF_STEPS)
+_OF_STEPS: Final = (schema.TAKE_RUNS_OF_STEPS, schema.TAKE_STEPS, schema.TAKE_STATUS_OF_STEPS)
 
 
 async def _within(seconds: float, waiting: Awaitable[Any]) -> None:

@@ -6,7 +6,7 @@ by row, a busy event loop would keep the writer waiting 5 ms for each.
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the tables below; a file with another one is thrown away and rebuilt from Kafka."""
 
 TABLES: Final = """
@@ -21,8 +21,14 @@ CREATE TABLE run (
     workflow_id TEXT, workflow_version TEXT, status TEXT, event_key TEXT,
     started_at TEXT, finished_at TEXT, attempts INTEGER, error_type TEXT, error_message TEXT,
     at TEXT NOT NULL,
-    record TEXT
+    record TEXT,
+    goes_on INTEGER AS (
+        record IS NULL AND coalesce(status IN ('running', 'waiting', 'retrying', 'stuck'), false)
+    ) VIRTUAL
 );
+-- What is bounded is found here without a look at what is not: a million may wait while results come and go.
+CREATE INDEX run_over ON run (at) WHERE goes_on = 0;
+CREATE INDEX run_going_on ON run (at) WHERE goes_on = 1;
 CREATE INDEX run_by_time ON run (at, run_id);
 CREATE INDEX run_by_workflow ON run (workflow_id, at, run_id);
 CREATE INDEX run_by_status ON run (status, at, run_id);
@@ -37,6 +43,13 @@ CREATE TABLE step (
     run_id TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (run_id, key)
 ) WITHOUT ROWID;
 CREATE INDEX step_by_state ON step (state) WHERE state = 'finished';
+CREATE TRIGGER run_ended AFTER UPDATE ON run WHEN OLD.goes_on = 1 AND NEW.goes_on = 0 BEGIN
+    DELETE FROM step WHERE run_id = OLD.run_id;
+END;
+CREATE TRIGGER run_dropped AFTER DELETE ON run BEGIN
+    DELETE FROM fact WHERE run_id = OLD.run_id;
+    DELETE FROM step WHERE run_id = OLD.run_id;
+END;
 CREATE TABLE dead_letter (
     seq INTEGER PRIMARY KEY, part INTEGER NOT NULL, off INTEGER NOT NULL,
     at TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (part, off)
@@ -99,6 +112,18 @@ ON CONFLICT (run_id) DO UPDATE SET
 WHERE run.record IS NULL AND excluded.at >= run.at
 """
 
+# Of a run whose start is no longer kept, or was passed over, is known what its later facts say.
+TAKE_RUNS_OF_STEPS: Final = """
+INSERT INTO run (run_id, workflow_id, status, at)
+SELECT json_extract(value, '$[2].run_id'), json_extract(value, '$[2].workflow_id'), 'running',
+       min(json_extract(value, '$[2].at'))
+FROM json_each(?)
+WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].at') = 'text'
+  AND json_type(value, '$[2].step') = 'text' AND json_type(value, '$[2].fact') = 'text'
+GROUP BY 1
+ON CONFLICT (run_id) DO NOTHING
+"""
+
 # The last fact about a step says how it is: the columns beside max() are those of its row.
 TAKE_STEPS: Final = """
 INSERT INTO step (run_id, key, state)
@@ -111,8 +136,8 @@ SELECT run_id, key, state FROM (
     WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].step') = 'text'
       AND json_extract(value, '$[2].fact') IN ('step_waiting', 'step_retried', 'step_finished')
     GROUP BY 1, 2
-)
-WHERE true
+) AS told
+WHERE EXISTS (SELECT 1 FROM run WHERE run.run_id = told.run_id AND run.goes_on = 1)
 ON CONFLICT (run_id, key) DO UPDATE SET state = excluded.state
 """
 
@@ -149,7 +174,46 @@ WHERE json_type(value, '$[2].at') = 'text' AND json_type(value, '$[2].code') = '
 ON CONFLICT (part, off) DO NOTHING
 """
 
-WAITING: Final = "SELECT run_id FROM run WHERE record IS NULL AND status IN ('waiting', 'stuck')"
+# ---- what is dropped, and when (ReadModel.trim) ----
+
+COUNT_GOING_ON: Final = "SELECT count(*) FROM run WHERE goes_on = 1"
+COUNT_OVER: Final = "SELECT count(*) FROM run WHERE goes_on = 0"
+
+DROP_OLDER: Final = "DELETE FROM run WHERE goes_on = 0 AND at < ?"
+# One that runs and was silent for so long has ended while facts were passed over.
+DROP_SILENT: Final = "DELETE FROM run WHERE status = 'running' AND record IS NULL AND at < ?"
+
+# All but the newest.
+DROP_OVER: Final = (
+    "DELETE FROM run WHERE seq IN (SELECT seq FROM run WHERE goes_on = 0 ORDER BY at DESC LIMIT -1 OFFSET ?)"
+)
+
+# So many of the oldest.
+DROP_OLDEST_OVER: Final = "DELETE FROM run WHERE seq IN (SELECT seq FROM run WHERE goes_on = 0 ORDER BY at LIMIT ?)"
+DROP_OLDEST_GOING_ON: Final = "DELETE FROM run WHERE seq IN (SELECT seq FROM run WHERE goes_on = 1 ORDER BY at LIMIT ?)"
+
+DROP_DEAD_LETTERS: Final = "DELETE FROM dead_letter WHERE seq <= (SELECT max(seq) FROM dead_letter) - ?"
+
+# Of those between two places; what goes on keeps its own.
+DROP_FACTS: Final = """
+DELETE FROM fact WHERE seq > ? AND seq <= ?
+  AND NOT EXISTS (SELECT 1 FROM run WHERE run.run_id = fact.run_id AND run.goes_on = 1)
+"""
+
+# Runs of which something was told after a place, and more than so many facts are kept.
+TALKATIVE: Final = """
+SELECT run_id FROM (SELECT DISTINCT run_id FROM fact NOT INDEXED WHERE seq > ?) AS told
+WHERE EXISTS (SELECT 1 FROM fact WHERE fact.run_id = told.run_id LIMIT 1 OFFSET ?)
+"""
+
+# The oldest of one run but for the newest; not how it began, nor what its open steps wait for.
+DROP_FACTS_OF_RUN: Final = """
+DELETE FROM fact WHERE seq IN (
+    SELECT seq FROM fact WHERE run_id = :run_id ORDER BY at DESC, part DESC, off DESC LIMIT -1 OFFSET :most
+) AND json_extract(record, '$.fact') <> 'run_started' AND NOT EXISTS (
+    SELECT 1 FROM step WHERE step.run_id = :run_id AND step.key = json_extract(fact.record, '$.step')
+)
+"""
 
 SUMMARY: Final = """
 SELECT run_id, workflow_id, workflow_version, status, event_key, started_at, finished_at, attempts, error_type,

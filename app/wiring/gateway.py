@@ -19,7 +19,7 @@ from app.kafka.producer import EventProducer
 from app.observe import logs
 from app.observe.health import Check, Report
 from app.settings import Settings, require_gateway_token
-from app.ui import readmodel
+from app.ui import bounds, readmodel
 from app.wiring import explaining
 from connectors.base.fleet.publisher import Publisher
 from connectors.base.texts.secrets import Variables
@@ -104,9 +104,9 @@ class _Parts:
         self._publisher = Publisher(prefix=settings.kafka.prefix, client=client)
         self._telling = telling.Telling(set_up, self._publisher)
         newest = {
-            readmodel.Source.RESULTS: readmodel.MOST_RUNS,
-            readmodel.Source.RUNS: readmodel.MOST_RUNS,
-            readmodel.Source.DEAD_LETTERS: readmodel.MOST_DEAD_LETTERS,
+            readmodel.Source.RESULTS: bounds.MOST_RUNS,
+            readmodel.Source.RUNS: bounds.MOST_FACTS_READ,
+            readmodel.Source.DEAD_LETTERS: bounds.MOST_DEAD_LETTERS,
         }
         self._history = [
             Follower(

@@ -12,7 +12,7 @@ import yaml
 
 from app.gateway import server
 from app.settings import FIELDS, Settings, variable
-from app.ui import readmodel
+from app.ui import bounds
 from app.wiring import gateway as gateway_parts
 from connectors.base.kinds import declared
 from topics.catalog import SOURCE_PARTITIONS
@@ -149,7 +149,8 @@ def test_what_a_read_only_root_needs_is_mounted(rendered: Rendered, file: str) -
     for component, template in pods(rendered[file]):
         volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
         mounts = {mount["mountPath"]: mount["name"] for mount in container(rendered[file], component)["volumeMounts"]}
-        assert volumes[mounts["/tmp"]] == {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}
+        size = "4Gi" if component == "gateway" else "1Gi"
+        assert volumes[mounts["/tmp"]] == {"name": "tmp", "emptyDir": {"sizeLimit": size}}
         claimed = {"data"} if component == "worker" and file == "production" else set()
         assert set(mounts.values()) == set(volumes) | claimed
 
@@ -461,8 +462,9 @@ def test_only_what_asks_for_a_token_is_led_to_from_outside(rendered: Rendered) -
 
 def test_a_volume_holds_the_read_model_and_what_comes_on_top(rendered: Rendered) -> None:
     volumes = pod(rendered["minimal"], "gateway")["spec"]["volumes"]
-    assert next(one for one in volumes if one["name"] == "tmp")["emptyDir"] == {"sizeLimit": "1Gi"}
-    assert 2 * readmodel.MOST_BYTES <= 2**30
+    assert next(one for one in volumes if one["name"] == "tmp")["emptyDir"] == {"sizeLimit": "4Gi"}
+    most_bytes = bounds.MOST_BYTES + bounds.MOST_GOING_ON * bounds.GOING_ON_BYTES
+    assert most_bytes + bounds.MOST_BYTES <= 4 * 2**30
 
 
 def test_by_default_nothing_is_opened_to_the_outside(rendered: Rendered) -> None:

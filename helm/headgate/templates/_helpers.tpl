@@ -147,7 +147,7 @@ HEADGATE_{{ upper $group }}_{{ upper $field }}: {{ if kindIs "slice" $value }}{{
 {{- define "headgate.commonVolumes" -}}
 - name: tmp
   emptyDir:
-    sizeLimit: 1Gi
+    sizeLimit: {{ .tmpSize | default "1Gi" }}
 {{- with .Values.secrets.kafkaCa }}
 {{- if .existingSecret }}
 - name: kafka-ca

@@ -13,8 +13,9 @@ import orjson
 import pytest
 
 from app.ui import file, readmodel, schema
+from app.ui.bounds import GOING_ON_BYTES, Bounds
 from app.ui.file import ReadModelInUse
-from app.ui.readmodel import Bounds, ReadModel, Source
+from app.ui.readmodel import ReadModel, Source
 from topics.told import Listener
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -228,7 +229,7 @@ async def test_a_run_is_listed_by_what_its_steps_do(opened: Open, told: list[Any
         for batch in [[one] for one in records] if apart else [records]:
             await take(model, Source.RUNS, *batch)
         found, _ = await model.runs()
-        assert [(one["run_id"], one["status"]) for one in found] == [("w:1", status)]
+        assert [one["status"] for one in found if one["run_id"] == "w:1"] == [status]
         assert await listed(model, status=status) == ["w:1"]
         listener = Listener()
         for one in records:
@@ -434,13 +435,119 @@ async def test_an_old_run_that_waits_stays_with_its_facts_until_it_is_over(opene
         assert model._writing.execute("SELECT count(*) FROM fact").fetchone() == (0,)
 
 
+def waiting(*run_ids: str, offset: int = 0, **fields: Any) -> list[Record]:
+    """Return the facts of runs that began and wait for a decision."""
+    return [
+        one
+        for n, run_id in enumerate(run_ids)
+        for one in (
+            fact("run_started", run_id, when=-200, offset=offset + 2 * n),
+            fact("step_waiting", run_id, when=-200, offset=offset + 2 * n + 1, step="a", **fields),
+        )
+    ]
+
+
+@pytest.mark.parametrize("last", ["step_waiting", "step_retried", "run_stuck", "run_resumed"])
+async def test_a_run_that_goes_on_stays_with_its_facts_however_many_others_end(opened: Open, last: str) -> None:
+    async with opened(runs=3) as model:
+        await take(model, Source.RUNS, *waiting("w:on"), fact(last, "w:on", when=-199, offset=2, step="a"))
+        status = (await model.runs())[0][0]["status"]
+        for n in range(10):
+            told = [
+                fact(name, f"w:{n}", when=n, offset=3 + 2 * n + place, status="completed")
+                for place, name in enumerate(("run_started", "run_finished"))
+            ]
+            await take(model, Source.RUNS, *told)
+            await take(model, Source.RESULTS, result(f"w:{n}", finished=n, offset=n))
+            await model._write(model.trim)
+        assert await listed(model) == ["w:9", "w:8", "w:7", "w:on"]
+        assert await listed(model, status=status) == ["w:on"]
+        assert len((await model.run("w:on"))[1]) == 3
+        assert [len((await model.run(f"w:{n}"))[1]) for n in (7, 8, 9)] == [0, 1, 2]
+
+
+async def test_a_run_that_waited_long_is_among_the_newest_when_it_ends(opened: Open) -> None:
+    async with opened(runs=3) as model:
+        await take(model, Source.RUNS, *waiting("w:on"))
+        await take(model, Source.RESULTS, *(result(f"w:{n}", finished=n, offset=n) for n in range(10)))
+        await take(model, Source.RUNS, fact("run_finished", "w:on", when=11, offset=2, status="completed"))
+        await take(model, Source.RESULTS, result("w:on", finished=11, offset=10))
+        await model._write(model.trim)
+        assert await listed(model) == ["w:on", "w:9", "w:8"]
+        assert model._writing.execute("SELECT * FROM step").fetchall() == []
+
+
+async def test_of_runs_that_go_on_the_oldest_go_above_a_bound_of_their_own(opened: Open) -> None:
+    async with opened(going_on=2) as model:
+        await take(model, Source.RESULTS, result("w:over", finished=-300))
+        for n in range(4):
+            told = [fact("run_started", f"w:{n}", when=n, offset=2 * n), fact("step_waiting", f"w:{n}", when=n,
+                    offset=2 * n + 1, step="a")]  # fmt: skip
+            await take(model, Source.RUNS, *told)
+        await model._write(model.trim)
+        assert await listed(model) == ["w:3", "w:2", "w:over"]
+        counts = model._writing.execute("SELECT (SELECT count(*) FROM fact), (SELECT count(*) FROM step)")
+        assert counts.fetchone() == (4, 2)
+
+
+async def test_of_one_run_that_tells_much_its_start_and_what_it_waits_for_are_kept(opened: Open) -> None:
+    async with opened(facts_of_run=5) as model:
+        await take(model, Source.RUNS, *waiting("w:1"), *waiting("w:2", offset=2))
+        for n in range(20):
+            await take(model, Source.RUNS, fact("step_finished", "w:1", when=n, offset=4 + n, step=f"s{n}"))
+            await model._write(model.trim)
+        _, facts = await model.run("w:1")
+        steps = [orjson.loads(one).get("step", "") for one in facts]
+        assert steps == ["", "a", "s15", "s16", "s17", "s18", "s19"]
+        assert len((await model.run("w:2"))[1]) == 2
+
+
+async def test_a_run_whose_start_is_not_kept_is_known_by_its_later_facts(opened: Open) -> None:
+    async with opened() as model:
+        await take(model, Source.RUNS, fact("step_waiting", "w:1", when=1, offset=7, step="a"))
+        found, _ = await model.runs(status="waiting")
+        assert [(one["run_id"], one["workflow_id"], one["started_at"]) for one in found] == [("w:1", "w", None)]
+
+
+async def test_large_results_take_no_place_from_runs_that_go_on(opened: Open) -> None:
+    async with opened(size_bytes=400_000) as model:
+        await take(model, Source.RUNS, *waiting(*(f"w:on{n}" for n in range(20))))
+        records = [result(f"w:{n:03}", finished=n, offset=n, result="x" * 10_000) for n in range(100)]
+        await take(model, Source.RESULTS, *records)
+        await model._write(model.trim)
+        assert model._trimming.used_bytes() <= 400_000 + 20 * GOING_ON_BYTES
+        assert len(await listed(model, status="waiting")) == 20
+        assert len((await model.run("w:on0"))[1]) == 2
+        assert 5 < len(await listed(model, status="completed", limit=500)) < 40
+
+
+async def test_runs_that_go_on_are_bounded_in_bytes_as_well(opened: Open) -> None:
+    async with opened(size_bytes=400_000) as model:
+        await take(model, Source.RESULTS, result("w:over"))
+        runs = [f"w:{n:02}" for n in range(80)]
+        await take(model, Source.RUNS, *waiting(*runs, data="x" * 20_000))
+        await model._write(model.trim)
+        assert model._trimming.used_bytes() <= 400_000 + 80 * GOING_ON_BYTES
+        assert 5 < len(await listed(model, limit=500)) < 40
+
+
+async def test_facts_of_runs_that_ended_while_it_was_away_go_after_a_restart(opened: Open) -> None:
+    async with opened(runs=2) as model:
+        await take(model, Source.RUNS, *waiting("w:1", "w:2"))
+        await model._write(model.trim)
+    async with opened(runs=2) as model:
+        await take(model, Source.RESULTS, *(result(f"w:{n}", finished=n, offset=n) for n in range(1, 5)))
+        await model._write(model.trim)
+        assert model._writing.execute("SELECT count(*) FROM fact").fetchone() == (0,)
+
+
 async def test_the_file_is_bounded_in_bytes(opened: Open) -> None:
     async with opened(size_bytes=400_000) as model:
         records = [result(f"w:{n:03}", finished=n, offset=n, result="x" * 10_000) for n in range(100)]
         await take(model, Source.RESULTS, *records)
         await model._write(model.trim)
         kept = await listed(model, limit=500)
-        assert model._used_bytes() <= 400_000
+        assert model._trimming.used_bytes() <= 400_000
         assert 5 < len(kept) < 40
         assert kept[0] == "w:099"
 
