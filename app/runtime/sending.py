@@ -7,7 +7,7 @@ from app.engine.tables.run import Run
 from app.engine.values.outgoing import Record
 from app.runtime import fragments
 from app.runtime.limits import Misuse, StepLimit, StepLimits, checked_text
-from topics import codec, foreign, keys
+from topics import causation, codec, foreign, keys
 from topics.malformed import shown
 
 
@@ -31,7 +31,7 @@ def event_record(
         source=f"headgate/{run.workflow.id}",
         traceparent=trace_of(run),
     )
-    headers.append(("causation_id", run.id.encode()))
+    headers.extend(causation.headers(run.id, run.events[0].id, key))
     # Counted as its reader will count it, or an event that was taken here would be a dead letter there.
     _check_size(run, limits, f"the event of step {key!r}", record_key, value, headers)
     home = keys.home(event_key, event_id, limits.partitions)
@@ -67,7 +67,8 @@ def foreign_record(
         checked_text(name, f"the name of a header of step {key!r}")
     named = {name: _bytes(one, f"the header {name!r} of step {key!r}") for name, one in names.items()}
     named.setdefault("traceparent", trace_of(run).encode())
-    named.setdefault("causation_id", run.id.encode())
+    for name, content in causation.headers(run.id, run.events[0].id, key):
+        named.setdefault(name, content)
     pairs = list(named.items())
     _check_size(run, limits, f"the record of step {key!r}", record_key, value, pairs)
     return Record(topic, None, record_key, value, tuple(pairs), foreign=True)

@@ -13,7 +13,7 @@ from app.engine.runs import handlers
 from tests.replay import history as histories
 from tests.replay import scenarios
 from tests.replay.history import Player
-from topics import journal
+from topics import causation, journal
 
 CASES = [
     (name, number)
@@ -69,7 +69,8 @@ def _without_later(field: Any) -> Any:
     """A record's headers without those that are written since some histories were."""
     if not isinstance(field, list):
         return field
-    return [one for one in field if not (isinstance(one, list) and one[:1] == [handlers.HEADER])]
+    later = (handlers.HEADER, causation.STEP, causation.EVENT)
+    return [one for one in field if not (isinstance(one, list) and one and one[0] in later)]
 
 
 def _without_start(field: Any) -> Any:

@@ -11,7 +11,7 @@ import orjson
 from app.engine.tables.run import Run, is_unloaded
 from app.engine.tables.state import State
 from app.engine.values.outgoing import Record
-from topics import codec, keys
+from topics import causation, codec, keys
 from topics.envelope import Envelope
 from topics.reserved import START, start_topic
 
@@ -82,7 +82,7 @@ def _record(state: State, run: Run, workflow_id: str, data: dict[str, Any]) -> R
         source=f"headgate/{run.workflow.id}",
         traceparent=keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :]),
     )
-    headers.append(("causation_id", run.id.encode()))
+    headers.extend(causation.headers(run.id, run.events[0].id, None))
     headers.append((HEADER, orjson.dumps([run.id, run.workflow.id, workflow_id in state.known])))
     if len(value) + sum(len(name) + len(content) for name, content in headers) > state.limits.event_bytes:
         return None

@@ -17,7 +17,7 @@ from app.engine.tables.run import Run
 from app.engine.tables.state import State
 from app.engine.values.asks import Child, Fault, Invoke, Outcome
 from app.engine.values.outgoing import Record
-from topics import codec, facts, keys
+from topics import causation, codec, facts, keys
 from topics.reserved import start_topic
 
 _COMPLETED: Final = facts.RunStatus.COMPLETED.value
@@ -94,7 +94,7 @@ def _event(state: State, run: Run, step: Step, n: int, child: Child, *, waits: b
         source=_source(run),
         traceparent=keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :]),
     )
-    headers.append(("causation_id", run.id.encode()))
+    headers.extend(causation.headers(run.id, run.events[0].id, step.key))
     known = child.workflow_id in state.known
     headers.append(parents.header(parents.Parent(state.partition, run.id, step.key, n, waits, known)))
     home = keys.home(None, event_id, state.limits.partitions)

@@ -143,6 +143,8 @@ async def test_publishing_reports_the_record_and_returns_the_id_to_async_and_pla
         "source": b"headgate/charge",
         "traceparent": b"00-0af7651916cd43dd8448eb211c80319c-0123456789abcdef-01",
         "causation_id": RUN.encode(),
+        "causation_step": b"tell",
+        "causation_event": event(3).id.encode(),
     }
     assert (record_of(second).key, record_of(second).partition) == (b"c-1", keys.partition_of(b"c-1", 8))
 

@@ -30,16 +30,22 @@ def test_a_record_is_sent_as_it_was_given(value: Any, written: bytes | None) -> 
         None,
         b"k",
         written,
-        (("a", b"x"), ("b", b"\x00"), ("traceparent", trace), ("causation_id", RUN.encode())),
+        (
+            ("a", b"x"),
+            ("b", b"\x00"),
+            ("traceparent", trace),
+            ("causation_id", RUN.encode()),
+            ("causation_step", b"ask"),
+            ("causation_event", event(3).id.encode()),
+        ),
         True,
     )
 
 
 def test_an_author_may_set_every_header() -> None:
-    assert dict(send(headers={"traceparent": "mine", "causation_id": "too"}).headers) == {
-        "traceparent": b"mine",
-        "causation_id": b"too",
-    }
+    own = {"traceparent": "mine", "causation_id": "too", "causation_step": "and", "causation_event": "this"}
+
+    assert dict(send(headers=own).headers) == {name: value.encode() for name, value in own.items()}
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,9 @@ def test_a_child_that_nobody_waits_for_is_known_by_its_run_id_before_it_begins()
     assert [(one.id, one.topic, one.source, one.key, one.data) for one in events] == [
         (f"{run}#{n}:go", "headgate/start/child", "headgate/parent", None, {"n": 1}) for n in (0, 1)
     ]
-    assert dict(events[0].raw_headers)["causation_id"] == run.encode()
+    told = dict(events[0].raw_headers)
+    assert [told["causation_id"], told["causation_step"]] == [run.encode(), b"go"]
+    assert told["causation_event"] == partition.run(run).events[0].id.encode()
     started = partition.read(*events)
     assert orjson.loads(found.value or b"") == started == [run_id("child", one) for one in events]
     partition.complete(*started)
