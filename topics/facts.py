@@ -25,6 +25,8 @@ LETTER_BYTES: Final = 5 * 1024 * 1024
 """Of a dead letter as JSON, and its key. Within the journal its JSON is text, and still fits (`topics.journal`)."""
 REASON_CHARS: Final = 16 * 1024
 """Of a dead letter's reason, which may quote what it is about."""
+MOST_CHILDREN: Final = 100
+"""Run ids of a step's children that its facts name; all of them are counted."""
 
 
 class RunStatus(StrEnum):
@@ -66,6 +68,13 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes
     headers: list[tuple[str, bytes]]
+
+
+class Children(NamedTuple):
+    """The runs that a step started: how many, and the ids of the first `MOST_CHILDREN`, in their order."""
+
+    total: int
+    run_ids: Sequence[str]
 
 
 def result_value(
@@ -247,11 +256,12 @@ def step_waiting(
     until_ms: int | None,
     data_json: bytes | None = None,
     events_since_ms: Sequence[int] = (),
+    children: Children | None = None,
 ) -> Record:
     """Return the fact that step `key` waits for `what`; `until_ms` None for as long as it takes.
 
     `data_json` is what the author shows to whoever decides. `events_since_ms`: of each event that it waits for, in
-    their order, from which append time on it counts.
+    their order, from which append time on it counts. `children` are the runs that it started.
     """
     until = None if until_ms is None else rfc3339(until_ms)
     details: dict[str, Any] = {"step": key, "kind": kind, "what": what, "since": rfc3339(since_ms), "until": until}
@@ -259,6 +269,8 @@ def step_waiting(
         details["data"] = _Fragment(data_json)
     if events_since_ms:
         details["events_since"] = [rfc3339(one) for one in events_since_ms]
+    if children is not None:
+        details |= _shown_children(children)
     return _run_fact(RunFact.STEP_WAITING, run_id, workflow_id, at_ms, details)
 
 
@@ -307,10 +319,11 @@ def step_finished(
     attempts: int,
     error: dict[str, Any] | None,
     received: Sequence[Envelope] = (),
+    children: Children | None = None,
 ) -> Record:
     """Return the fact that a step has come to something: a value, or `error`; `received` are the events it waited for.
 
-    One that received none does not mention them.
+    One that received none, or started no runs (`children`), does not mention them.
     """
     details: dict[str, Any] = {
         "step": key,
@@ -324,7 +337,13 @@ def step_finished(
     }
     if received:
         details["events"] = _positions(received)
+    if children is not None:
+        details |= _shown_children(children)
     return _run_fact(RunFact.STEP_FINISHED, run_id, workflow_id, at_ms, details)
+
+
+def _shown_children(children: Children) -> dict[str, Any]:
+    return {"children": list(children.run_ids), "children_count": children.total}
 
 
 def _readable(raw: bytes | None) -> tuple[str | None, str | None]:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from topics import sources
+from topics.facts import MOST_CHILDREN
 
 Schema = Mapping[str, Any]
 
@@ -67,6 +68,15 @@ RESULT: Final[Schema] = _object(
 _FACT: Final = {"run_id": _RUN_ID, "workflow_id": _TEXT, "at": _TIME}
 _STEP_FACT: Final = {**_FACT, "step": {**_TEXT, "description": "the step's key"}}
 _STEP: Final = {"kind": _TEXT, "what": _TEXT}
+_CHILDREN: Final = {
+    "children": {
+        "type": "array",
+        "items": _RUN_ID,
+        "maxItems": MOST_CHILDREN,
+        "description": f"ids of the runs that the step started, in their order, of more than {MOST_CHILDREN} the first",
+    },
+    "children_count": {**_COUNT, "description": "how many runs the step started"},
+}
 _TIME_OR_NULL: Final[Schema] = {"oneOf": [_TIME, {"type": "null"}]}
 RUN_FACT: Final[Schema] = {
     "description": "what happened to a run that outlives one batch",
@@ -106,8 +116,9 @@ RUN_FACT: Final[Schema] = {
                     "items": _TIME,
                     "description": "of each event that it waits for, from which append time on it counts",
                 },
+                **_CHILDREN,
             },
-            optional=("data", "events_since"),
+            optional=("data", "events_since", *_CHILDREN),
         ),
         _object(
             {
@@ -139,8 +150,9 @@ RUN_FACT: Final[Schema] = {
                 "attempts": _COUNT,
                 "error": _ERROR_OR_NULL,
                 "events": {**_EVENTS, "description": "the events that the step waited for and received"},
+                **_CHILDREN,
             },
-            optional=("events",),
+            optional=("events", *_CHILDREN),
         ),
     ],
 }

@@ -81,6 +81,7 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     Of a function that is being executed for the first time nothing is told yet. `queued_ms` is from when the step was
     asked for until its last attempt began, `took_ms` from then to its end; `received` are the events that it waited
     for, `refused` the first of those that its filter refused, `published` is the id of the event that it published.
+    `children` are the ids of the first runs that it started, `children_count` says how many it started.
     """
     found: dict[str, dict[str, Any]] = {}
     over = False
@@ -88,7 +89,9 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
         over = over or fact.get("fact") == RunFact.FINISHED
         key = fact.get("step")
         if isinstance(key, str) and str(fact.get("fact")) in _READERS:
-            step = found.setdefault(key, dict.fromkeys(_FIELDS) | {"step": key, "received": [], "refused": []})
+            step = found.setdefault(
+                key, dict.fromkeys(_FIELDS) | {"step": key, "received": [], "refused": [], "children": []}
+            )
             _READERS[str(fact["fact"])](step, fact)
     if over:  # nothing waits any more
         for step in found.values():
@@ -99,6 +102,7 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
 _FIELDS: Final = (
     "step", "kind", "what", "state", "asked_at", "started_at", "finished_at", "queued_ms", "took_ms", "attempts",
     "waits_for", "since", "until", "retry_at", "error", "received", "refused", "published", "events_since",
+    "children", "children_count",
 )  # fmt: skip
 
 
@@ -113,7 +117,7 @@ def _waiting(step: dict[str, Any], fact: Fact) -> None:
         "since": fact.get("since"),
         "until": fact.get("until"),
         "events_since": fact.get("events_since"),
-    }
+    } | _children(fact)
 
 
 def _refused(step: dict[str, Any], fact: Fact) -> None:
@@ -149,9 +153,14 @@ def _finished(step: dict[str, Any], fact: Fact) -> None:
         "retry_at": None,
         "error": error,
         "received": fact.get("events") or [],
-    }
+    } | _children(fact)
     if kind == "note" and str(what).startswith(_PUBLISHES) and error is None:
         step["published"] = keys.published_event_id(str(fact.get("run_id")), step["step"])
+
+
+def _children(fact: Fact) -> dict[str, Any]:
+    """Return the runs that the step started, where the fact tells of them."""
+    return {name: fact[name] for name in ("children", "children_count") if fact.get(name)}
 
 
 def _between(start: Any, end: Any) -> int | None:

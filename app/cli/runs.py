@@ -85,8 +85,9 @@ def show(run_id: str, *, json: bool) -> int:
     """Show one run: its events, its steps, its result or error, and what happened on the way.
 
     Of a step: how long it was queued (from when it was asked for until its last attempt began) and how long it took,
-    what it waits for, since when and until when, and the events that it received or published. A function that is
-    executed for the first time is told of when it ends.
+    what it waits for, since when and until when, and the events that it received or published, and the runs that it
+    started: of a parent that waits, one of these holds it up. A function that is executed for the first time is told of
+    when it ends.
 
     A run is known as long as headgate.runs keeps what happened to it (30 days): one that waits for longer may not be
     shown after a gateway's index was made anew, though it goes on, and can be resumed and cancelled.
@@ -298,6 +299,9 @@ def _about(step: Mapping[str, Any]) -> str:
         parts.append("received " + ", ".join(str(one.get("id")) for one in _objects(step["received"])))
     if step.get("refused"):
         parts.append("its filter refused " + ", ".join(str(one.get("id")) for one in _objects(step["refused"])))
+    if started := step.get("children"):
+        more = f" (the first of {step.get('children_count')})" if len(started) != step.get("children_count") else ""
+        parts.append("started " + ", ".join(map(str, started)) + more)
     if step.get("published"):
         parts.append(f"published {step['published']}")
     error = step.get("error")

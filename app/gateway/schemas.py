@@ -170,6 +170,8 @@ class Step(BaseModel):
     received: list[dict[str, Any]] = Field(description="The events that it waited for: id, topic, partition, offset.")
     refused: list[dict[str, Any]] = Field(description="The first events that its filter refused.")
     published: str | None = Field(description="Id of the event that it published.")
+    children: list[str] = Field(description="Ids of the runs that it started, of more than 100 the first.")
+    children_count: int | None = Field(description="How many runs it started.")
     events_since: list[str] | None = Field(
         description="Of each event that it waits for, from which append time on it counts."
     )

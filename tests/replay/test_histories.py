@@ -86,6 +86,7 @@ def _without_details(field: Any) -> Any:
         return field
     if field.startswith('{"fact":"step_retried"'):
         return re.sub(r',"kind":"run","what":"(?:[^"\\]|\\.)*","asked_at":"[^"]*"\}$', "}", field)
+    field = re.sub(r',"children":\[[^\]]*\],"children_count":[0-9]+\}$', "}", field)
     return re.sub(r',"events":\[[^\]]*\]\}$', "}", field)
 
 

@@ -35,8 +35,7 @@ def begin(state: State, run: Run, step: Step, ask: Invoke, effects: Effects) -> 
         return
     state.outgoing.records.extend(records)
     if not ask.wait:
-        run_ids = [_run_id(run, step, n, child) for n, child in enumerate(ask.children)]
-        ends.end(state, run, step, Outcome(orjson.dumps(run_ids)), effects)
+        ends.end(state, run, step, Outcome(orjson.dumps(run_ids(run, step, ask))), effects)
         return
     # What they were given is in their events from now on.
     step.ask = Invoke(
@@ -59,6 +58,11 @@ def ended(state: State, run: Run, step: Step, n: int, status: str, value: bytes,
         ends.end(state, run, step, Outcome(b"[" + b",".join(there) + b"]"), effects)
     else:
         ends.touch(state, step)
+
+
+def run_ids(run: Run, step: Step, ask: Invoke, most: int | None = None) -> list[str]:
+    """Return the ids of the runs that the step starts, of the first `most`."""
+    return [_run_id(run, step, n, child) for n, child in enumerate(ask.children[:most])]
 
 
 def _too_large(state: State, records: Sequence[Record]) -> str | None:

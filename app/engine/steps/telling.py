@@ -1,11 +1,12 @@
 """What `headgate.runs` is told of steps: that one waits, is tried again, has come to something. Used by `commit`."""
 
 from app.engine.runs import runs
+from app.engine.steps import children
 from app.engine.tables import awaited
 from app.engine.tables.recorded import Step
 from app.engine.tables.run import Run
 from app.engine.tables.state import State
-from app.engine.values.asks import Suspend
+from app.engine.values.asks import Invoke, Suspend
 from topics import facts
 
 
@@ -21,6 +22,7 @@ def waiting(state: State, run: Run, step: Step) -> None:
         until_ms=step.until_ms,
         data_json=step.ask.data if isinstance(step.ask, Suspend) else None,
         events_since_ms=() if step.wait is None else awaited.since_ms(step.wait, step.ask),
+        children=_children(run, step),
     )
     runs.tell(state, told)
 
@@ -58,5 +60,14 @@ def finished(state: State, run: Run, step: Step) -> None:
         attempts=step.attempts,
         error=None if fault is None else facts.error_of(fault.type, fault.message),
         received=() if step.wait is None else awaited.events(step.wait),
+        children=_children(run, step) if fault is None or step.children is not None else None,
     )
     runs.tell(state, told)
+
+
+def _children(run: Run, step: Step) -> facts.Children | None:
+    """Return the runs that the step has started: derived, so that they are known before they begin."""
+    ask = step.ask
+    if not isinstance(ask, Invoke):
+        return None
+    return facts.Children(len(ask.children), children.run_ids(run, step, ask, facts.MOST_CHILDREN))

@@ -99,6 +99,7 @@ RECORDS = [
             attempts=0,
             error=None,
             received=[EVENT],
+            children=facts.Children(101, [RUN]),
         ).value,
     ),
     (
@@ -163,7 +164,7 @@ RECORDS = [
 ]
 
 
-OPTIONAL = {"step_retried": {"kind", "what", "asked_at"}, "step_finished": {"events"}}
+OPTIONAL = {"step_retried": {"kind", "what", "asked_at"}, "step_finished": {"events", "children", "children_count"}}
 """What older records of these facts do not have."""
 
 

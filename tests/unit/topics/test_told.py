@@ -75,6 +75,21 @@ def test_a_run_is_doing_what_its_facts_say(told: list[Any], status: str) -> None
     assert listener.status == status
 
 
+def test_a_step_tells_of_the_runs_that_it_started_also_when_they_are_over() -> None:
+    children = facts.Children(101, ["ship:0a", "ship:0b"])
+    about: dict[str, Any] = {"key": "all", "kind": "invoke", "what": "batch_invoke ship (101)"}
+    times: dict[str, Any] = {"asked_at_ms": AT, "started_at_ms": AT, "finished_at_ms": AT, "attempts": 0, "error": None}
+    open_ = read(facts.step_waiting(**HEAD, **about, at_ms=AT, since_ms=AT, until_ms=None, children=children))
+    over = read(facts.step_finished(**HEAD, **about, **times, at_ms=AT, children=children))
+    of_before = {name: value for name, value in over.items() if not name.startswith("children")}
+
+    for told in ([open_], [over], [open_, over], [open_, of_before]):
+        [step] = steps_of(told)
+        assert (step["children"], step["children_count"]) == (["ship:0a", "ship:0b"], 101)
+    [step] = steps_of([of_before])
+    assert (step["children"], step["children_count"]) == ([], None)
+
+
 def test_a_step_that_waits_says_for_what_since_when_and_until_when() -> None:
     [step] = steps_of([STARTED, waiting("paid?", AT + 60_000)])
     assert {name: value for name, value in step.items() if value not in (None, [])} == {

@@ -17,6 +17,7 @@ from tests.unit.app.engine.partition import (
     commanded,
     dead,
     event,
+    facts,
     failure,
     flow,
     of_topic,
@@ -101,6 +102,29 @@ def test_a_parent_that_waits_is_told_when_all_children_have_ended() -> None:
     )
     assert resolved(partition) == [Outcome(expected)]
     assert partition.run(run).status is RunStatus.RUNNING
+
+
+def test_a_parent_that_waits_tells_which_runs_it_waits_for() -> None:
+    partition, run = parent()
+    partition.ask(run, "go", invoke(*["child"] * 101))
+    committed = partition.committed()
+    started = partition.read(*produced(committed))
+
+    waiting = next(one for one in facts(committed) if one["fact"] == "step_waiting")
+    assert waiting["children"] == started[:100]
+    assert waiting["children_count"] == 101
+    partition.complete(*started)
+    finished = next(one for one in facts(partition.committed()) if one["fact"] == "step_finished")
+    assert (finished["children"], finished["children_count"]) == (started[:100], 101)
+
+
+def test_children_that_could_not_be_started_are_none_of_the_steps() -> None:
+    partition, run = parent()
+    partition.ask(run, "go", Invoke(children=(Child(workflow_id="child", payload=b"7" * 2_000_000),), wait=True))
+
+    finished = next(one for one in facts(partition.committed()) if one["fact"] == "step_finished")
+    assert finished["error"]["type"] == "StepLimit"
+    assert "children" not in finished
 
 
 def test_what_children_came_to_before_a_takeover_is_not_lost() -> None:
