@@ -8,11 +8,13 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 from app.engine import apply as engine
 from app.engine.effects import Effects, Rise
 from app.engine.inputs import (
     BodiesRead,
+    CaughtUp,
     CommandsRead,
     Delivered,
     Ended,
@@ -20,24 +22,30 @@ from app.engine.inputs import (
     Evicted,
     Failure,
     Input,
+    Judged,
+    LookedBack,
     RunsRead,
     StepAsked,
     StepEnded,
+    Unparked,
     WorkflowsLoaded,
 )
 from app.engine.journal.commit import commit
 from app.engine.journal.entities import Entities, event_of
 from app.engine.journal.restore import restore
-from app.engine.runs import rising, runs
+from app.engine.runs import atrest, rising, runs
 from app.engine.starts import waking
 from app.engine.steps import steps
+from app.engine.tables.registry import Look
 from app.engine.tables.state import State, empty
-from app.engine.values.asks import Ask, Await, Child, Execute, Invoke, Kind, Note, Sleep, Suspend
+from app.engine.values.asks import Ask, Await, Child, EventCondition, Execute, Invoke, Kind, Note, Sleep, Suspend
 from app.engine.values.known import Definition
 from app.engine.values.limits import Limits
 from app.engine.values.outgoing import Outgoing, Record
+from app.engine.waits import flushes, lookbacks, waits
 from headgate.definition import Workflow, workflow
-from topics import commands, journal
+from topics import asked, commands, journal, keys
+from topics.envelope import Envelope
 
 FOLDER: Final = Path(__file__).parent / "histories"
 Step = dict[str, Any]
@@ -79,6 +87,10 @@ class Player:
 
     def give(self, step: Step) -> list[str]:
         """Give one step; return the ids of the runs that start."""
+        with mock.patch.object(waits, "MOST_A_ROUND", self._history.get("waits_a_round", waits.MOST_A_ROUND)):
+            return self._give(step)
+
+    def _give(self, step: Step) -> list[str]:
         starts = self._started(engine.apply(self.state, list(self._inputs(step)), step["now"]))
         for run in step.get("mended", []):
             assert runs.retry_stuck(self.state, run)
@@ -86,14 +98,41 @@ class Player:
             effects = Effects()
             assert steps.resume(self.state, run, key, value.encode(), effects)
             starts += self._started(effects)
-        while (read := self._recalled()) is not None:
-            starts += self._started(engine.apply(self.state, [read], step["now"]))
+        while read := self._read():
+            starts += self._started(engine.apply(self.state, read, step["now"]))
         return starts
 
     def _started(self, effects: Effects) -> list[str]:
         risen = [one for one in effects.after if isinstance(one, Rise)]
         self.told.update({one.run.id: {step.key for step in one.recorded} for one in risen})
         return [one.id for one in (*effects.starts, *(one.run for one in risen))]
+
+    def _read(self) -> list[Input]:
+        """Return what the pump reads beside the rounds, if anything of that is wanted."""
+        question = flushes.question(self.state)
+        if question is not None:
+            return [CaughtUp(question, self.state.events_offset, self.state.commands_offset)]
+        if self.state.lookbacks:
+            return [LookedBack(one.number, self._found(one), done=True) for one in lookbacks.take(self.state)]
+        read = self._recalled()
+        return [] if read is None else [read]
+
+    def _found(self, look: Look) -> list[Envelope]:
+        """Look back over the events and commands that the history has."""
+        given = self._history["steps"]
+        own = [commands.event_of(raw) for step in given for raw in step.get("events", ())]
+        found = [
+            one
+            for one in own
+            if look.events_from <= one.offset < look.events_end
+            and keys.home_of(one, self._history["partitions"]) == self._history["partition"]
+        ]
+        told = [commands.decode(one.encode()) for step in given for one in step.get("commands", ())]
+        for command in told[look.commands_from : look.commands_end]:
+            found.extend(command.events)
+            if look.notices:
+                found.extend(one.event for one in command.asks if isinstance(one, asked.Notice))
+        return list({keys.digest_of(one): one for one in reversed(found) if look.wants(one)}.values())[::-1]
 
     def _recalled(self) -> Input | None:
         if wanted := rising.wanted(self.state, 100):
@@ -127,6 +166,7 @@ class Player:
                 if key in made.placed:
                     made.placed[key].offset = len(self.log)
             self.log.append(value or b"")
+        atrest.pack(self.state)
         return {
             "journal": [[key.decode(), None if value is None else value.decode()] for key, value in written],
             "sent": shown(made.outgoing),
@@ -157,19 +197,34 @@ class Player:
             yield StepAsked(run, attempt, key, f"{kind} {key}", ask_of(Kind(kind), about))
         for run, attempt, key, value, failure in step.get("step_ended", []):
             yield StepEnded(run, attempt, key, value and value.encode(), failure and Failure(**failure))
+        for run, attempt, key, condition, passed in step.get("judged", []):
+            yield Judged(run, attempt, key, condition, passed)
         if "evicted" in step:
             yield Evicted(step["evicted"])
         if "delivered" in step:
-            yield Delivered(*step["delivered"])
+            parked = {int(number): foreign(topic) for number, topic in step.get("parked", {}).items()}
+            round_, results_end, runs_end = step["delivered"]
+            yield Delivered(round_, results_end, runs_end, parked)
+        if "unparked" in step:
+            yield Unparked(step["unparked"])
+
+
+def foreign(topic: str) -> Record:
+    return Record(topic, None, b"k", b'{"n":1}', (("causation_id", b"r"),), foreign=True)
 
 
 def ask_of(kind: Kind, about: Any) -> Ask:
     if kind is Kind.NOTE:
-        return Note(about.encode())
+        return Note(b"null", (foreign(about["send"]),)) if isinstance(about, dict) else Note(about.encode())
     if kind is Kind.SLEEP:
         return Sleep(until_ms=about)
     if kind is Kind.SUSPEND:
-        return Suspend(data=b'{"who":"you"}', deadline_ms=about)
+        given = about if isinstance(about, dict) else {"deadline_ms": about}
+        return Suspend(data=b'{"who":"you"}', **given)
+    if kind is Kind.AWAIT and isinstance(about, dict):
+        wanted = [one if isinstance(one, dict) else Sleep(until_ms=one) for one in about["conditions"]]
+        conditions = tuple(EventCondition(**one) if isinstance(one, dict) else one for one in wanted)
+        return Await(conditions=conditions, need=about["need"], deadline_ms=about["deadline_ms"])
     if kind is Kind.AWAIT:
         return Await(conditions=tuple(Sleep(until_ms=one) for one in about), need=len(about), deadline_ms=None)
     if kind is Kind.INVOKE:

@@ -1,83 +1,11 @@
-"""What was recorded, as it was made to happen. A new history is a new function here; `history.py` writes its file."""
+"""What was recorded, as it was made to happen. A new history is a new function; `history.py` writes its file."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.replay.history import Player
-from topics import codec, commands, journal, keys
-
-START: Final = 1_769_860_800_000
-
-
-class Recording:
-    """A history in the making."""
-
-    def __init__(
-        self, *workflows: tuple[list[Any], list[Any]], partitions: int = 1, inputs: int = 2, **limits: Any
-    ) -> None:
-        self.history: dict[str, Any] = {
-            "format": journal.FORMAT,
-            "inputs": inputs,
-            "partition": 0,
-            "partitions": partitions,
-            "limits": limits,
-            "workflows": [list(one) for one in workflows],
-            "steps": [],
-        }
-        self.player = Player(self.history)
-        self.now = START
-        self.offset = 0
-        self.load(0)
-
-    def step(self, *, after_ms: int = 10, **step: Any) -> list[str]:
-        self.now += after_ms
-        given = {"now": self.now} | step
-        self.history["steps"].append(given)
-        return self.player.give(given)
-
-    def load(self, number: int, **retired: int) -> list[str]:
-        return self.step(load=number, retired=retired)
-
-    def raw(self, topic: str, data: Any, *, partition: int = 0, **more: Any) -> dict[str, Any]:
-        key, value, headers = codec.produce_form(topic, data, **more)
-        self.offset += 1
-        envelope = codec.decode(
-            value, key, headers, partition=partition, offset=self.offset, timestamp_ms=self.now, max_bytes=None
-        )
-        return commands.raw_event(envelope)
-
-    def events(self, *events: dict[str, Any]) -> list[str]:
-        return self.step(events=list(events))
-
-    def come_back(self) -> list[str]:
-        """Let the events that the last commit sent out be read."""
-        sent = self.history["steps"][-1]["commit"]["sent"]["records"]
-        found = []
-        for topic, partition, key, value, headers in sent:
-            if topic == "events":
-                self.offset += 1
-                place = {"p": partition, "o": self.offset, "t": self.now}
-                found.append(place | {"key": key, "value": value, "headers": headers})
-        return self.events(*found)
-
-    def end(self, *runs: str, result: str | None = '{"ok":true}', failure: dict[str, Any] | None = None) -> list[str]:
-        attempts = [self.player.state.runs[run].attempt for run in runs]
-        ended = [
-            [run, attempt, None if failure else result, failure] for run, attempt in zip(runs, attempts, strict=True)
-        ]
-        return self.step(ended=ended)
-
-    def commit(self) -> None:
-        found = self.player.commit()
-        if found is not None:
-            self.history["steps"].append({"commit": found})
-
-    def done(self) -> dict[str, Any]:
-        self.history["end"] = sorted(key.decode().split(":")[0] for key in self.player.entities)
-        return self.history
-
-
-FAILS = {"type": "ValueError", "message": "no luck", "traceback": "Traceback …"}
+from tests.replay import scenarios_of_waits as of_waits
+from tests.replay.recording import FAILS, START, Recording
+from topics import commands, keys
 
 
 def retries_and_published_events() -> dict[str, Any]:
@@ -380,4 +308,7 @@ ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "1-schedules-and-downtime": schedules_and_downtime,
     "2-durable-steps": durable_steps,
     "2-children-and-cancels": children_and_cancels,
+    "2-waits-for-events": of_waits.waits_for_events,
+    "2-waits-between-partitions": of_waits.waits_between_partitions,
+    "2-parked-records": of_waits.parked_records,
 }
