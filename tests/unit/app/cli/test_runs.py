@@ -148,6 +148,12 @@ STEPS = [
     STEP
     | {"step": "ok?", "kind": "suspend", "what": "suspend", "state": "open", "waits_for": "suspend"}
     | {"since": "then", "until": "soon"},
+    STEP
+    | {"step": "all", "kind": "invoke", "what": "batch_invoke_and_wait ship (101)", "state": "open"}
+    | {"waits_for": "b", "since": "then", "children": ["ship:1", "ship:2"], "children_count": 101},
+    STEP
+    | {"step": "one", "kind": "invoke", "what": "invoke ship (1)", "state": "done", "queued_ms": 0, "took_ms": 0}
+    | {"attempts": 0, "children": ["ship:3"], "children_count": 1},
     STEP | {"step": "nap", "kind": "sleep", "what": "sleep", "state": "open", "waits_for": "sleep", "since": "then"},
 ]
 
@@ -163,6 +169,9 @@ def test_steps_are_shown_with_what_became_of_them(answers: Callable[[object], li
         "paid?   await    done      0 ms    20 ms  0         wait; received e1, e2\n"
         "ship    run      retrying  -       -      1         ship; E: no\\x1b, again at later\n"
         "ok?     suspend  open      -       -      -         suspend; since then until soon\n"
+        "all     invoke   open      -       -      -         batch_invoke_and_wait ship (101); since then; "
+        "started ship:1, ship:2 (the first of 101)\n"
+        "one     invoke   done      0 ms    0 ms   0         invoke ship (1); started ship:3\n"
         "nap     sleep    open      -       -      -         sleep; since then\n"
         "\n"
         "at    fact         what\n"
