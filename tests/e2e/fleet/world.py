@@ -29,6 +29,8 @@ class World(Outside):
     id: ClassVar[str]
     peer: ClassVar[str]
     """Whose program is at the other end."""
+    more: ClassVar[Mapping[str, Any]] = {}
+    """Options of its source beside those of the contract, or instead of them."""
     per_second: ClassVar[float] = 5.0
     is_prompt: ClassVar[bool] = True
     """Whether blows wait until it has gone on: some peers hide for long what a dead owner was given."""
@@ -68,7 +70,7 @@ class World(Outside):
             "id": self.id,
             "kind": self.kind,
             "topic": topic,
-            "options": _named(dict(self.options), names),
+            "options": _named({**self.options, **self.more}, names),
             "reconnect": {"base_seconds": 0.2, "max_seconds": 1, "failed_seconds": 2},
         }
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Set
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import asyncpg
 from redis.asyncio import Redis
@@ -22,10 +22,7 @@ class Sqlite(World, poll.Sqlite):
     peer = "SQLite"
     per_second = 10.0
     can_revoke = True
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {**super().options, "interval": "200ms"}
+    more: ClassVar = {"interval": "200ms"}
 
 
 class Postgres(World):
@@ -78,10 +75,7 @@ class Files(World, file.Folder):
     peer = "a folder of this machine"
     per_second = 4.0
     can_revoke = True
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {**super().options, "interval": 1, "emit_existing": True}
+    more: ClassVar = {"interval": 1, "emit_existing": True}
 
 
 class Records(World, kafka.Topic):

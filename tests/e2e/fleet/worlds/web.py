@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -32,10 +32,7 @@ class Items(World, poll.Rest):
     per_second = 10.0
     can_revoke = True
     page = 50
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {**super().options, "interval": "200ms"}
+    more: ClassVar = {"interval": "200ms"}
 
 
 class Feed(World, rss.Feed):
@@ -46,10 +43,7 @@ class Feed(World, rss.Feed):
     per_second = 2.0
     can_revoke = True
     newest = 600
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return {**super().options, "interval": "500ms", "emit_existing": True}
+    more: ClassVar = {"interval": "500ms", "emit_existing": True}
 
 
 class Socket(World, websocket.Service):
