@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.unit.connectors.base.reach.test_http import certificate
+from tests.unit.connectors.certificates import certificate
 
 PASSWORD: Final = "s3cret"
 

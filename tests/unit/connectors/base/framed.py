@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from connectors.base.closing import end
-from connectors.base.contract import Delivery, Item, Refused, Site
+from connectors.base.contract import Delivery, Item, Received, Refused, Site
 from connectors.base.instance.events import Outgoing
 from connectors.base.instance.runner import Runner
 from connectors.base.instance.site import Around
@@ -25,6 +25,9 @@ from topics.sources import Cursor, Spec
 
 Reads = Callable[[Site, int], AsyncIterator[Item]]
 """Called for each connection, with its number."""
+Use = Callable[[Reads], None]
+FAST: Final = {"base_seconds": 0.01, "max_seconds": 0.1}
+"""Pauses between connections."""
 
 
 class Config(Options):
@@ -130,7 +133,7 @@ def kind_of(reads: Reads, name: str = "scripted") -> registry.Kind:
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Reads], None]]:
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Use]:
     """Makes the kind `scripted` read as a test says."""
 
     def use(reads: Reads) -> None:
@@ -147,3 +150,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Reads], None
 
 def spec(**fields: Any) -> Spec:
     return Spec(id="src", kind="scripted", **fields)
+
+
+def event(number: int, **fields: Any) -> Received:
+    return Received(id=f"id{number}", event_type="made", data={"n": number}, **fields)
+
+
+async def for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
