@@ -41,6 +41,9 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 def command(workflow: str, data: str | None, *, wait: float, idempotency_key: str | None, json: bool) -> int:
     """Start a run of WORKFLOW over the gateway, whatever its triggers, and print its result.
 
+    A filter of it is asked as for every event: where it refuses the call, there is no run. A workflow that gathers
+    batches is not called.
+
     JSON is the data of the event that it gets, null without; with `-` it is read from standard input. A run that takes
     longer than --wait goes on, and its id is printed. Exit code 1: it failed, was rejected or cancelled.
 
@@ -65,6 +68,11 @@ def command(workflow: str, data: str | None, *, wait: float, idempotency_key: st
         return Exit.FAILED
     if json:
         output.echo_json(found)
+    elif status == ACCEPTED and found.get("filter_decides"):
+        click.echo(
+            f"{output.one_line(found.get('run_id'))} goes on, unless the filter of {output.one_line(workflow)} refused "
+            f"the call; `headgate explain {output.one_line(found.get('event_id'))}` says which."
+        )
     elif status == ACCEPTED:
         click.echo(f"{output.one_line(found.get('run_id'))} goes on; `headgate runs show` has its result.")
     else:

@@ -4,6 +4,7 @@ is durable before the answer, and any Kafka client can do the same.
 
 import asyncio
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Annotated, Any, Final, Protocol
 from urllib.parse import quote
@@ -77,16 +78,14 @@ async def call_workflow(
     """
     seconds = _seconds(wait)
     gateway = request.app.state.gateway
-    if gateway.workflows.get(workflow_id) is None:
-        remedy = "GET /api/v1/workflows lists those that are known; a worker that loads it announces it."
-        raise not_found("workflow", workflow_id, remedy)
+    filtered = _filtered(gateway.workflows.get(workflow_id), workflow_id)
     given, data = await _body(request, empty=False)
     topic = reserved.start_topic(workflow_id)
     event_id = _event_id(given, topic)
     run_id = keys.run_id(workflow_id, keys.event_digest(SOURCE, None, event_id))
     if not seconds or gateway.flight.waiting >= MOST_WAITING:
         await _produce(request, given, topic, data, event_id=event_id)
-        return _started(run_id)
+        return _started(run_id, event_id, filtered=filtered)
     with (
         gateway.flight.wait(),
         patience(request, seconds=seconds, stopping=gateway.stopping) as over,
@@ -99,7 +98,9 @@ async def call_workflow(
         # Whoever listens or not: the run starts before anything is answered. The producer has its own patience.
         await _produce(request, given, topic, data, event_id=event_id)
         result = await _result(gateway, run_id, expected.result, over, again=given.idempotency_key is not None)
-    return _started(run_id) if result is None else Response(result, media_type=JSON)
+    if result is not None:
+        return Response(result, media_type=JSON)
+    return _started(run_id, event_id, filtered=filtered)
 
 
 @router.post(
@@ -241,9 +242,28 @@ async def _produce(
         raise events.unavailable("kafka_no_answer", message, remedy, error.retry_after_seconds) from error
 
 
-def _started(run_id: str) -> Response:
+def _filtered(announced: Mapping[str, Any] | None, workflow_id: str) -> bool:
+    """Say whether a filter, which only workers have, decides on the call. Raises Problem where it cannot be called."""
+    if announced is None:
+        remedy = "GET /api/v1/workflows lists those that are known; a worker that loads it announces it."
+        raise not_found("workflow", workflow_id, remedy)
+    size = announced.get("batch_size")
+    if type(size) is int and size > 1:
+        raise Problem(
+            422,
+            "workflow_batched",
+            f"Workflow {workflow_id!r} gathers up to {size} events for one run, whose id is that of its first: a call "
+            "would wait for a run that there may never be.",
+            remedy=f"Send the event to POST /api/v1/events on the topic {reserved.start_topic(workflow_id)!r}, which "
+            "joins the batch, or call a workflow of batch_size=1.",
+        )
+    return bool(announced.get("has_filter"))
+
+
+def _started(run_id: str, event_id: str, *, filtered: bool) -> Response:
     address = f"/api/v1/runs/{quote(run_id, safe=':')}"
-    return Response(orjson.dumps({"run_id": run_id, "run": address}), 202, {"Location": address}, JSON)
+    said = {"run_id": run_id, "run": address, "event_id": event_id, "filter_decides": filtered}
+    return Response(orjson.dumps(said), 202, {"Location": address}, JSON)
 
 
 def _seconds(text: str) -> float:

@@ -139,6 +139,8 @@ class Result(BaseModel):
 class Started(BaseModel):
     run_id: str
     run: str = Field(description="Path of the run, also in the header Location.")
+    event_id: str = Field(description="Of the event that starts it; `GET /api/v1/events/{id}/explain` tells of it.")
+    filter_decides: bool = Field(description="Whether the workflow's filter has yet to say whether there is a run.")
 
 
 class Taken(BaseModel):

@@ -79,6 +79,15 @@ def test_a_run_that_takes_longer_is_named(answers: Answers) -> None:
     assert asked == [("/api/v1/workflows/charge/call?wait=0ms", None, {}, 0.0)]
 
 
+def test_a_run_that_a_filter_may_have_refused_is_named_with_its_event(answers: Answers) -> None:
+    answers(202, {"run_id": "charge:1", "run": "/api/v1/runs/charge:1", "event_id": "e7", "filter_decides": True})
+    result = run("charge", "--wait", "0")
+    assert (result.return_value, result.stdout) == (
+        0,
+        "charge:1 goes on, unless the filter of charge refused the call; `headgate explain e7` says which.\n",
+    )
+
+
 @pytest.mark.parametrize("status", ["failed", "rejected", "cancelled"])
 def test_a_run_that_did_not_complete_ends_with_1(answers: Answers, status: str) -> None:
     answers(200, RESULT | {"status": status, "error": {"type": "ValueError", "message": "no"}})

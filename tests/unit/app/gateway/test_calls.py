@@ -44,9 +44,35 @@ async def test_a_run_that_takes_longer_is_told_by_its_address(serve: Any, announ
         run_id = keys.run_id("charge", keys.digest_of(decoded(served)))
         address = f"/api/v1/runs/{run_id}"
         assert answer.status_code == 202
-        assert answer.json() == {"run_id": run_id, "run": address}
+        event_id = decoded(served).id
+        assert answer.json() == {"run_id": run_id, "run": address, "event_id": event_id, "filter_decides": False}
         assert answer.headers["location"] == address
         assert served.answers.waiting == []
+
+
+@pytest.mark.parametrize("wait", ["0", "10ms"])
+async def test_a_call_whose_run_a_filter_may_refuse_says_so_and_names_its_event(
+    serve: Any, announced: Callable[..., Any], wait: str
+) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge", has_filter=True)])
+        answer = await served.client.post(f"/api/v1/workflows/charge/call?wait={wait}", content=b"1", headers=JSON)
+        assert answer.status_code == 202
+        assert (answer.json()["filter_decides"], answer.json()["event_id"]) == (True, decoded(served).id)
+
+
+@pytest.mark.parametrize("wait", ["0", "10ms"])
+async def test_a_workflow_that_gathers_batches_is_not_called(
+    serve: Any, announced: Callable[..., Any], wait: str
+) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge", batch_size=2)])
+        answer = await served.client.post(f"/api/v1/workflows/charge/call?wait={wait}", content=b"1", headers=JSON)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (422, "workflow_batched")
+        assert "'charge' gathers up to 2 events" in error["message"]
+        assert "'headgate/start/charge'" in error["remedy"]
+        assert served.producer.written == []
 
 
 async def test_a_call_that_waits_for_nothing_asks_nobody(serve: Any, announced: Callable[..., Any]) -> None:
