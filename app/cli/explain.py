@@ -40,7 +40,8 @@ def command(event_id: str, *, since_ms: int, json: bool) -> int:
 
     Where it landed and where its home is; whether it is a duplicate, or no event at all; for each announced workflow
     its run, or why there is none; and the runs that waited on its topic. EVENT_ID is the id that its producer gave it,
-    or its place, `<partition>-<offset>`, which is found at once. Ids are looked for in what is not older than --since.
+    or its place, `<partition>-<offset>`, which is found at once. Ids are looked for in what is not older than --since;
+    of runs that waited, only those are seen that began to wait since then, or since a minute before the event.
     Several events of one id, with other keys or sources, are explained one by one.
 
     \b
@@ -124,6 +125,10 @@ def _print(answer: dict[str, Any]) -> None:
         click.echo()
         rows = [(one["run_id"], one["step"], one["became"], one["why"]) for one in answer["waits"]]
         output.table(("waiting run", "step", "became", "why"), rows, widest=_WIDEST_WHY)
+    click.echo(
+        f"\nRuns that began to wait before {answer['waits_from']} were not looked at; a longer --since, such as 30d, "
+        "looks further back."
+    )
 
 
 def _place(place: dict[str, Any]) -> str:

@@ -217,6 +217,7 @@ class ExplainedEvent(BaseModel):
     dead_letters: list[dict[str, Any]]
     workflows: list[ExplainedWorkflow] = Field(description="Every announced workflow.")
     waits: list[ExplainedWait] = Field(description="Of runs that waited on its topic then.")
+    waits_from: str = Field(description="Runs that began to wait before were not looked at; `since` looks further.")
 
 
 class MalformedRecord(BaseModel):

@@ -49,6 +49,8 @@ class Evidence:
     results: Sequence[Object] = ()
     facts: Mapping[str, Sequence[Object]] = field(default_factory=dict)
     """By run, oldest first; of runs that have to do with the event."""
+    facts_from_ms: int = 0
+    """From when on facts were read: of a wait that began before, nothing may be known."""
     starts: Mapping[str, str] = field(default_factory=dict)
     """When runs started, as far as they are told of."""
     journals: Mapping[int, handled.Journaled] = field(default_factory=dict)
@@ -93,6 +95,7 @@ def explained(found: Evidence) -> dict[str, Any]:
             for workflow_id in sorted({*found.announced, *_called(event)})
         ],
         "waits": list(_waits(found)),
+        "waits_from": rfc3339(found.facts_from_ms),
     }
 
 

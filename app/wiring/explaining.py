@@ -160,7 +160,8 @@ class Reader:
         original = explanation.original(event, equal, dedup_ms)
         way = explanation.way_of(original, heard.workflows, partitions)
         journals = {one: self._journal(one, original, runs) for one in way}
-        told, starts = self._facts(event.topic, runs, places, min(first_ms - _SKEW_MS, self.now_ms - since_ms))
+        facts_from_ms = max(0, min(first_ms - _SKEW_MS, self.now_ms - since_ms))
+        told, starts = self._facts(event.topic, runs, places, facts_from_ms)
         return explanation.Evidence(
             event=event,
             equal=equal,
@@ -171,6 +172,7 @@ class Reader:
             loaders={one: [worker.instance_id for worker in heard.loaders(one)] for one in heard.workflows},
             results=list(self._results(runs, places, first_ms - _SKEW_MS)),
             facts=told,
+            facts_from_ms=facts_from_ms,
             starts=starts,
             journals=journals,
         )

@@ -119,6 +119,9 @@ def test_an_event_is_found_by_its_id_and_explained(logs: Logs, settings: Setting
         f"workflow  became     {'run'.ljust(len(run_id))}  why\n"
         f"w         completed  {run_id}  -\n"
         f"x         no match   {'-'.ljust(len(run_id))}  'orders/paid': segment 2 is 'created', not 'paid'\n"
+        "\n"
+        "Runs that began to wait before 2026-01-31T11:59:00.005Z were not looked at; a longer --since, such as 30d, "
+        "looks further back.\n"
     )
 
 

@@ -19,6 +19,7 @@ from app.wiring.explaining import OneAtATime, Reader, TookTooLong, span_ms
 from app.wiring.listening import Heard, Worker
 from topics import codec, journal, keys
 from topics.journal import FENCE_HEADER
+from topics.timestamps import rfc3339
 
 AT = 1_769_860_800_000
 PARTITIONS = 8
@@ -106,6 +107,30 @@ def test_a_filter_that_refused_is_told_from_one_that_was_not_asked(logs: Logs, s
         [found] = reader(settings).explain(event_id, since_ms=1000)
         became[event_id] = {one["workflow"]: one["became"] for one in found["workflows"]}["w"]
     assert became == {"e1": "filtered", "e2": "not handled"}
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "waits_from"),
+    [
+        (1_000, "2026-01-31T11:59:00.000Z"),
+        (86_400_000, "2026-01-30T12:00:00.000Z"),
+        (10**15, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_an_answer_says_from_when_on_waits_were_looked_at(
+    logs: Logs, settings: Settings, monkeypatch: pytest.MonkeyPatch, since_ms: int, waits_from: str
+) -> None:
+    asked: dict[str, int] = {}
+
+    def since(_kafka: object, _admin: object, topic: str, at_ms: int) -> Iterator[Record]:
+        asked[topic] = at_ms
+        yield from logs.get(topic, [])
+
+    monkeypatch.setattr(records, "since", since)
+    logs["headgate.events"] = [produced()]
+    [found] = reader(settings).explain("e1", since_ms=since_ms)
+    assert (found["waits"], found["waits_from"]) == ([], waits_from)
+    assert rfc3339(asked["headgate.runs"]) == waits_from
 
 
 def test_reading_ends_when_its_time_is_over(logs: Logs, settings: Settings) -> None:
