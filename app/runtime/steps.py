@@ -192,7 +192,8 @@ class Steps:
     def suspend(self, key: str, data: Any = None, timeout: Span | None = None) -> Any:
         def make(_recorded: Recorded | None) -> Ask:
             attempt = self._attempt
-            written = values.encoded(data, f"the data of step {key!r}", most_bytes=attempt.limits.result_bytes)
+            most = attempt.limits.result_bytes
+            written = values.encoded(data, f"the data of step {key!r}", most_bytes=most, bound=values.GIVEN)
             topic = reserved.resume_topic(attempt.run.id, key)
             return asks.Suspend(data=written, deadline_ms=self._deadline_ms(timeout), topic=topic)
 
@@ -301,11 +302,9 @@ class Steps:
         workflow_ids = [checked_text(one, f"the id of a workflow that step {key!r} invokes") for one, _ in pairs]
 
         def make(_recorded: Recorded | None) -> Ask:
-            most = self._attempt.limits.event_bytes
+            what, most = f"the payload of step {key!r}", self._attempt.limits.event_bytes
             made = [
-                asks.Child(
-                    workflow_id=one, payload=values.encoded(data, f"the payload of step {key!r}", most_bytes=most)
-                )
+                asks.Child(workflow_id=one, payload=values.encoded(data, what, most_bytes=most, bound=values.EVENT))
                 for one, data in pairs
             ]
             return asks.Invoke(children=tuple(made), wait=wait)

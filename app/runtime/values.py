@@ -34,12 +34,18 @@ class NotStorable(Misuse):
     """A value that the journal cannot hold, or not give back. Says of what and what to do."""
 
 
-def encoded(value: Any, what: str, *, most_bytes: int) -> bytes:
+RESULT: Final = ("limits.result_bytes", "return")
+GIVEN: Final = ("limits.result_bytes", "give")
+EVENT: Final = ("limits.event_bytes", "give")
+"""Which setting bounds a value, and what its author does with it."""
+
+
+def encoded(value: Any, what: str, *, most_bytes: int, bound: tuple[str, str] = RESULT) -> bytes:
     """Return a value as JSON. Raises NotStorable."""
     if value is None:
         return b"null"
     try:
-        return _bounded(encode_data(fragments.checked(value, what), what), what, most_bytes)
+        return _bounded(encode_data(fragments.checked(value, what), what), what, most_bytes, bound)
     except (Malformed, orjson.JSONEncodeError) as error:
         raise NotStorable(f"{error}; give what JSON can hold") from None
 
@@ -259,11 +265,12 @@ def _rewritten(written: bytes, what: str, most_bytes: int) -> bytes:
         raise NotStorable(f"{error}; give what JSON can hold") from None
 
 
-def _bounded(written: bytes, what: str, most_bytes: int) -> bytes:
+def _bounded(written: bytes, what: str, most_bytes: int, bound: tuple[str, str] = RESULT) -> bytes:
     if len(written) > most_bytes:
+        setting, act = bound
         raise NotStorable(
-            f"{what} has {len(written)} bytes, more than the {most_bytes} of limits.result_bytes; "
-            "keep it elsewhere and return a reference to it"
+            f"{what} has {len(written)} bytes, more than the {most_bytes} of {setting}; "
+            f"keep it elsewhere and {act} a reference to it"
         )
     return written
 

@@ -87,7 +87,7 @@ def field(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
         ("large_step", "StepError", ["the result of step 'read' has", "limits.result_bytes", "return a reference"]),
         ("large_result", "ResultTooLarge", ["the result of workflow 'large_result' has", "limits.result_bytes"]),
         ("large_event", "StepLimit", ["bytes", "limits.event_bytes"]),
-        ("large_child", "NotStorable", ["the payload of step 'child' has", "limits.result_bytes"]),
+        ("large_child", "NotStorable", ["the payload of step 'child' has", "limits.event_bytes", "give a reference"]),
     ],
 )
 def test_wrong_use_fails_the_run_and_says_why(field: Field, workflow: str, type_: str, words: list[str]) -> None:

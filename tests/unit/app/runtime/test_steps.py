@@ -343,6 +343,22 @@ async def test_a_wrong_call_gets_a_word_and_no_retry_mends_it(play: Play, do: Do
     assert engine.asked == []
 
 
+@pytest.mark.parametrize(
+    ("do", "what", "bound"),
+    [
+        (lambda step: step.invoke("k", child, "x" * 200), "the payload", "100 of limits.event_bytes"),
+        (lambda step: step.suspend("k", "x" * 200), "the data", "150 of limits.result_bytes"),
+    ],
+)
+async def test_what_is_too_large_names_the_setting_that_bounds_it(play: Play, do: Do, what: str, bound: str) -> None:
+    engine, failure = await play(do, event_bytes=100, result_bytes=150)
+
+    assert failure.message == (
+        f"{what} of step 'k' has 202 bytes, more than the {bound}; keep it elsewhere and give a reference to it"
+    )
+    assert engine.asked == []
+
+
 async def test_a_recorded_sleep_whose_time_is_over_is_no_error(play: Play) -> None:
     async def until(ctx: Any) -> str:
         await ctx.step.sleep_until("k", datetime(2020, 1, 1, tzinfo=UTC))
