@@ -140,7 +140,7 @@ class HistoryMismatch(HeadgateError):
             fact = f"asks in step {step_key!r} for {attempted}, recorded is {recorded}"
         super().__init__(
             f"the workflow {fact}; put its code back to what it was for this run, and decide nothing in it by the "
-            "clock or by chance outside of steps"
+            "clock or by chance outside of steps; then `headgate runs retry ID` lets the run go on"
         )
         self.step_key = step_key
         self.recorded = recorded

@@ -148,7 +148,6 @@ def _arguments() -> str:
         f"| `{name}` | {'the name of the function' if name == 'id' else f'`{_shown(parameter.default)}`'} "
         f"| {meanings[name]} |"
         for name, parameter in _definition().parameters.items()
-        if name != "schedule"  # a name that is kept for later
     ]
     return "\n".join(["| argument | default | meaning |", "|---|---|---|", *rows])
 

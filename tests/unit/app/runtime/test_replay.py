@@ -46,6 +46,7 @@ def test_another_step_than_the_recorded_one_is_a_mismatch(
     with pytest.raises(HistoryMismatch) as caught:
         history.visit(*asked)
     assert (caught.value.step_key, caught.value.recorded, caught.value.attempted) == (asked[0], recorded, attempted)
+    assert str(caught.value).endswith("; then `headgate runs retry ID` lets the run go on")
 
 
 def test_what_was_recorded_without_words_fits_anything_of_its_kind() -> None:
