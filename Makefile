@@ -51,7 +51,7 @@ fleet: .venv/.installed-dev ## kill -9 of processes of connectors of all kinds, 
 fuzz: .venv/.installed-dev ## hostile inputs for all parsers of what strangers send; COUNT=1000000 SEED=1 ARGS="--only sse"
 	@$(VENV)/python -m tests.fuzz --count $(or $(COUNT),1000000) --seed $(or $(SEED),1) $(ARGS)
 
-bench: .venv/.installed-dev ## benchmarks with peers in the same run; ARGS="--help" says more
+bench: .venv/.installed-dev ## events to results, with peers in the same run; ARGS=all for all benchmarks, ARGS=--help says more
 	@$(VENV)/python -m benchmarks $(ARGS)
 
 docs: .venv/.installed-dev ## generate docs/reference from the code

@@ -23,7 +23,7 @@ MACHINE = {
 }
 
 
-def test_the_page_has_a_section_for_what_was_measured_and_none_for_the_rest(
+def test_the_page_has_a_section_for_what_was_measured_and_names_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"ready_seconds": 1.5, "rss_mb": 80.0, "peak_rss_mb": 81.0, "cpu_percent": 0.4}
@@ -32,7 +32,9 @@ def test_the_page_has_a_section_for_what_was_measured_and_none_for_the_rest(
     monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
     page = report.write(tmp_path).read_text()
     assert "| first start on these topics | 1.5 | 80.0 | 0.4 |" in page
-    assert [line for line in page.splitlines() if line.startswith("## ")] == ["## Idle"]
+    assert [line for line in page.splitlines() if line.startswith("## ")] == ["## Goals", "## Idle"]
+    missing = "throughput latency gateway connectors scaling dedup restart durable waiting timers calls journal"
+    assert f'Not measured yet: {missing.replace(" ", ", ")} (`make bench ARGS="{missing}"`).' in page
 
 
 def test_sources_stand_beside_the_same_work_without_a_framework(
