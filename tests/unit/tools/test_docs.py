@@ -72,6 +72,7 @@ def test_every_argument_of_a_workflow_has_a_row_and_its_default() -> None:
         ["| `order`", '`"key"`'],
         ["| `max_retries`", "`3`"],
         ["| `timeout`", "`None`"],
+        ["| `schedule`", "`None`"],
         ["| `cancel_on`", "`None`"],
         ["| `on_failure`", "`None`"],
         ["| `version`", '`"1"`'],
