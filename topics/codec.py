@@ -21,6 +21,7 @@ are unique within a source only, `source` for forms 3 to 5.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -44,6 +45,8 @@ Headers = Sequence[tuple[str, bytes | None]]
 _FORM_FIELDS: Final = frozenset({"data", "event_type", "id", "key", "created_at"})
 _PATIENT: Final = frozenset({"topic", "event_type", "id", "key", "reply_topic", "correlation_id", "content-type"})
 _HEADERS: Final = _PATIENT | {"source", "traceparent"}
+_SHALLOW_BYTES: Final = 2 * MAX_DEPTH
+"""JSON of so many bytes cannot be too deep: each bracket has another that closes it."""
 _loads = orjson.loads
 _new = tuple.__new__  # Envelope(...) costs 0.17 us more per event: NamedTuple's own __new__ is Python code
 
@@ -85,7 +88,7 @@ def decode(
         get = body.get
         topic = body["topic"]
         data = body["data"]
-        if not (0 < len(topic) <= 512 and topic.isprintable() and topic.strip() == topic) or "specversion" in body:
+        if not (0 < len(topic) <= 512 and _is_topic(topic)) or "specversion" in body:
             raise ValueError
         event_id = get("id")
         if explicit := event_id is not None:
@@ -135,9 +138,15 @@ def decode(
             size,
             key,
             value,
-            tuple(headers),
+            tuple(headers) if headers else (),
         ),
     )
+
+
+@lru_cache(maxsize=4096)  # a worker sees few topics, each of them often; a long one never comes here to be kept
+def _is_topic(topic: Any) -> bool:
+    """Whether a topic of the right length is as it should be. Raises TypeError, AttributeError for what is no text."""
+    return topic.isprintable() and bool(topic.strip() == topic)
 
 
 def _decode_patiently(
@@ -319,12 +328,13 @@ def encode_data(value: Any, what: str) -> bytes:
     except TypeError as error:
         cause = error.__cause__ or error
         raise Malformed("data_not_json", f"{what} cannot be written as JSON: {cause}") from None
-    _check_written_depth(encoded)
+    if len(encoded) > _SHALLOW_BYTES:
+        _check_written_depth(encoded)
     return encoded
 
 
 def _check_written_depth(value: bytes) -> None:
-    if len(value) > 2 * MAX_DEPTH and fields.opens_beyond_depth(value, len(value), len(value)):
+    if len(value) > _SHALLOW_BYTES and fields.opens_beyond_depth(value, len(value), len(value)):
         fields.check_depth(orjson.loads(value))
 
 

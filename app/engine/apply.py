@@ -78,8 +78,9 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
         interests.arrived(state, state.interests, envelope)
     if state.cancellers is not None:
         wishes.cancel_by_key(state, state.cancellers, envelope, effects)
-    matching = state.matcher.of(envelope.topic)
-    if envelope.topic.startswith(PREFIX):
+    topic = envelope.topic
+    matching = state.matcher.of(topic)
+    if topic.startswith(PREFIX):
         wishes.arrived(state, envelope, matching)
     if not matching:
         state.counters.unmatched += 1

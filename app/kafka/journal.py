@@ -99,8 +99,7 @@ class KafkaLog:
         end = -1
         start = 0
         size = 0
-        for at, one in enumerate(entries):
-            length = len(one[0] or b"") + len(one[1] or b"") + 400
+        for at, length in enumerate([len(one[0] or b"") + len(one[1] or b"") + 400 for one in entries]):
             if size and size + length > RESULTS_BATCH_BYTES:
                 end = await self._append(topic, entries[start:at]) + at - start
                 start, size = at, 0

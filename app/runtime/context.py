@@ -17,7 +17,7 @@ from headgate.event import Event
 class RunContext:
     """One attempt of one run, as its author sees it (headgate.Context)."""
 
-    __slots__ = ("__dict__", "_live", "_over", "_report", "_run", "_task", "attempt")
+    __slots__ = ("__dict__", "_asking", "_live", "_over", "_report", "_run", "_task", "attempt")
 
     def __init__(self, run: Run, report: Report, live: Live, task: Task, history: History | None = None) -> None:
         self._run = run
@@ -26,8 +26,7 @@ class RunContext:
         self._task = task
         self._over = False
         self.attempt = run.attempt
-        if history is not None:
-            self.__dict__["asking"] = Attempt(run, run.attempt, report, live, task, history)
+        self._asking = None if history is None else Attempt(run, run.attempt, report, live, task, history)
 
     @property
     def run_id(self) -> str:
@@ -47,10 +46,10 @@ class RunContext:
 
     @cached_property
     def step(self) -> Steps:
-        asking = self.__dict__.get("asking")
+        asking = self._asking
         if asking is None:  # those runs alone that have steps need one
             asking = Attempt(self._run, self.attempt, self._report, self._live, self._task, None)
-            self.__dict__["asking"] = asking
+            self._asking = asking
             if self._over:
                 asking.close(returned=False)
         return Steps(asking)
@@ -62,7 +61,7 @@ class RunContext:
 
     def close(self, *, returned: bool) -> Failure | None:
         """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""
-        asking = self.__dict__.get("asking")
+        asking = self._asking
         if self._live.tasks.get(self._run.id) is self._task:
             self._over = True
         elif asking is not None:

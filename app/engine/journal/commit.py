@@ -352,16 +352,21 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
     # Copied: what orjson writes has 4 KB at least.
     runs = [b"%b" % orjson.dumps(records.value(one)) for one in outgoing.runs]
     others = [b"%b" % orjson.dumps(records.value(one)) for one in outgoing.records]
-    kinds: tuple[Sequence[Any], ...] = (outgoing.results, runs, others)
-    for kind, items in enumerate(kinds):
-        for item in items:
-            # Beside a result: its length and the parent of its trace.
-            length = len(item[1]) + 200 if kind == 0 else len(item) + 1
+    # Beside a result: its length and the parent of its trace.
+    lengths = (
+        [len(one[1]) + 200 for one in outgoing.results],
+        *([len(one) + 1 for one in few] for few in (runs, others)),
+    )
+    kinds: tuple[list[Any], ...] = (outgoing.results, runs, others)
+    for kind, (items, sizes) in enumerate(zip(kinds, lengths, strict=True)):
+        start = 0
+        for at, length in enumerate(sizes):
             if size + length > PART_BYTES and size:
+                parts[-1][kind].extend(items[start:at])
                 parts.append(([], [], []))
-                size = 0
-            parts[-1][kind].append(item)
+                start, size = at, 0
             size += length
+        parts[-1][kind].extend(items[start:] if start else items)
     entities: list[Entity] = []
     slots = []
     for number, part in enumerate(parts):

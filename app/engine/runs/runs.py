@@ -48,10 +48,11 @@ def start(
         return
     if state.husks:  # steps of an earlier run of the same id are none of this one's
         state.removed.extend(state.husks.pop(run_id, ()))
-    for one in held or ():
-        one.refs += 1
+    if held is not None:
+        for one in held:
+            one.refs += 1
     run = Run(run_id, workflow, events, held, lane, state.now_ms)
-    state.runs[run_id] = run
+    state.runs.awake[run_id] = run
     state.running += 1
     state.touched_runs[run_id] = run
     state.changed = True
@@ -256,7 +257,7 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
         letters.bury_run(state, run, status, failure)
     if run.status is _RUNNING:
         state.running -= 1
-    del state.runs[run.id]
+    del state.runs.awake[run.id]
     if state.keyed:
         state.keyed.forget(run.id)
     state.touched_runs.pop(run.id, None)
@@ -266,8 +267,9 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
         state.removed.append(journal.run_key(run.id))
     if run.steps is not None:
         _forget_steps(state, run)
-    for one in run.held or ():
-        asleep.release(state, one)
+    if run.held is not None:
+        for one in run.held:
+            asleep.release(state, one)
     if run.lane is not None:
         state.freed.append(run.lane)
 
