@@ -60,7 +60,8 @@ class Envelope(NamedTuple):
         """Bytes that the event may take in memory: its JSON as objects is many times larger than as text."""
         raw = self.raw_value
         size = self.size + HEADER_BYTES * len(self.raw_headers)
-        return size + COMMA_BYTES * raw.count(b",") if raw else size
+        # Counted up to the last one, which memrchr finds: behind it there may be a long text.
+        return size + COMMA_BYTES * raw.count(b",", 0, raw.rfind(b",") + 1) if raw else size
 
     @property
     def sequence_id(self) -> str:
