@@ -32,6 +32,12 @@ flushing to the operating system and survives it by its copies. So each peer is 
 which.
 """
 
+ONE_PROCESS = """\
+Headgate with as many worker processes as the machine has cores (`make bench ARGS="--workers headgate=2"`), each peer
+with the one that it is started with as a rule: the ratio of rates is that of two processes to one. What a core comes to
+is the ratio of CPU, which is free of that.
+"""
+
 
 def write(folder: Path) -> Path:
     """Write the page from the results in `folder`."""
@@ -42,7 +48,7 @@ def write(folder: Path) -> Path:
     for mode, section in SECTIONS.items():
         path = folder / f"{mode}.json"
         if not path.exists():
-            missing.append(mode)
+            missing += [mode] * (mode != "throughput-two")
             continue
         measured = json.loads(path.read_text())
         line = _machine(measured)
@@ -110,13 +116,15 @@ def _connectors(measured: dict[str, Any]) -> str:
 
 
 def _throughput(measured: dict[str, Any]) -> str:
-    text = ["## Events to results\n"]
+    summary = measured["summary"]
+    alike = {one["workers"] for one in summary.values()} == {2}
+    text = [f"## Events to results{', two workers on every side' * alike}\n", "" if alike else ONE_PROCESS]
     forms = {
         "backlog": "Backlog: the events are in the log before the side starts; rate from first to last result.",
         "live": "Live: the producer runs at full speed meanwhile, on the same cores; results of those seconds.",
     }
-    summary = measured["summary"]
     for form, what in forms.items():
+        own = summary[f"headgate/{form}"]["cpu_us_per_event"]
         rows = []
         for name in dict.fromkeys(key.partition("/")[0] for key in summary):
             one = summary.get(f"{name}/{form}")
@@ -129,13 +137,15 @@ def _throughput(measured: dict[str, Any]) -> str:
                     f"{one['headgate_ratio']:.2f}" if one["headgate_ratio"] else "",
                     one["workers"],
                     one["cpu_us_per_event"],
+                    f"{one['cpu_us_per_event'] / own:.2f}",
                     one["broker_cpu_us_per_event"],
                     f"{one['peak_rss_mb']:,.0f}",
                     one["lost"],
                     one["doubled"],
                 )
             )
-        names = ("side", "events/s", "Headgate ÷ side", "workers", "CPU µs/event, workers", "broker", "peak MB")
+        cpu = ("CPU µs/event, workers", "side ÷ Headgate", "broker")
+        names = ("side", "events/s", "Headgate ÷ side", "workers", *cpu, "peak MB")
         lost = "lost" if form == "backlog" else ""
         columns = (*names, *([lost] if lost else []), "doubled")
         text += [what + "\n", _table(columns, (row if lost else (*row[:-2], row[-1]) for row in rows))]
@@ -368,8 +378,10 @@ def _machine(measured: dict[str, Any]) -> str:
     packages = {**facts["packages"]} | shown
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     quick = " Quick run: not a measurement." if measured["quick"] else ""
+    count = max((one.get("round", 1) for one in measured.get("runs", ())), default=1)
+    rounds = f"{count} rounds" if count > 1 else "one round"
     return (
-        f"<sub>{facts['date']}, commit {facts['commit']}: {facts['cores']} cores ({facts['cpu']}), "
+        f"<sub>{rounds}, {facts['date']}, commit {facts['commit']}: {facts['cores']} cores ({facts['cpu']}), "
         f"{facts['memory_gb']} GB, {facts['kernel']}, Python {facts['python']}, Kafka {facts['kafka']} "
         f"on {facts['java']}; {versions}.{quick}</sub>"
     )
@@ -382,6 +394,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 SECTIONS = {
     "throughput": _throughput,
+    "throughput-two": _throughput,
     "latency": _latency,
     "gateway": _gateway,
     "connectors": _connectors,
