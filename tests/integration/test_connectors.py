@@ -1,6 +1,7 @@
 """Connectors on a real broker: sources are set up, changed, removed, and move between processes under a fence."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -43,6 +44,36 @@ async def test_events_are_published_to_their_homes(kafka: EmbeddedKafka, kafka_p
         number = record.value.split(b'"id": "')[1].split(b'"')[0]
         assert record.partition == keys.partition_of(number, 4)
         assert dict(record.headers) == {"provider": b"test"}
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_asyncio_complains_of_nothing_when_an_owner_is_fenced(
+    kafka: EmbeddedKafka, kafka_prefix: str, *, cancelled: bool
+) -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    place = Installation(kafka, kafka_prefix)
+    former, later = (Positions(3, prefix=kafka_prefix, client=place.client) for _ in range(2))
+    await former.take_over()
+    await later.take_over()
+    assert former._producer is not None
+    sending = former._producer._sender.sender_task
+
+    former.move("a", Cursor(position=1, epoch=former.epoch, kind="x"))
+    writing = asyncio.create_task(former.run())
+    while not former._producer._txn_manager.is_in_transaction():  # noqa: ASYNC110 aiokafka tells nobody
+        await asyncio.sleep(0)
+    if cancelled:
+        await end([writing])
+    else:
+        with pytest.raises(Fenced):
+            await asyncio.wait_for(writing, 20)
+    await asyncio.wait({sending}, timeout=20)
+    await former.close()
+    await later.close()
+    del writing, sending, former
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_new_owner_fences_the_former_one_and_finds_its_positions(

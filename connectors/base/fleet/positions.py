@@ -113,6 +113,7 @@ class Positions:
         )
         self._producer = producer
         await start(producer.start())
+        producer._sender.sender_task.add_done_callback(lambda _: _hear(producer))
         manager = producer._txn_manager
         self.epoch = f"{manager.producer_id}-{manager.producer_epoch}"
 
@@ -160,6 +161,17 @@ class Positions:
             if not (_is_cured_by_trying_again(error) or isinstance(error, _NOT_OURS)):
                 raise
             raise Fenced(f"positions of partition {self._partition}: {type(error).__name__}: {error}") from error
+
+
+def _hear(producer: AIOKafkaProducer) -> None:
+    """Look at what aiokafka tells when its sender has failed: asyncio complains of what nobody has looked at.
+
+    Nobody waits for batches that it had not begun to send to be taken, nor for a transaction whose `send` has failed.
+    """
+    batches = [one for queue in producer._message_accumulator._batches.values() for one in queue]
+    for told in (*(one._drain_waiter for one in batches), producer._txn_manager._transaction_waiter):
+        if told is not None and told.done() and not told.cancelled():
+            told.exception()
 
 
 def _is_cured_by_trying_again(error: Exception) -> bool:
