@@ -1,9 +1,8 @@
-"""What happened, as the public records of `results`, `runs`, `dlq` and `workflows`. Schemas: `topics.schemas`.
+"""What happened, as the public records of `results`, `runs` and `workflows`. Schemas: `topics.schemas`.
 
 Builders return the value, or a `Record` with key and headers as well; `result_value` and `ResultHeaders` are hot.
 """
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
@@ -12,19 +11,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from topics import keys
-from topics.codec import Headers
-from topics.envelope import HEADER_BYTES, MAX_HEADERS, Envelope
+from topics.envelope import Envelope
 from topics.timestamps import rfc3339
 
 # What orjson writes has room for 4 KB, however little it is. Copied, it is as large as it is, in the same time.
 _dumps = orjson.dumps
 _Fragment = orjson.Fragment
-_ESCAPES_MATTER_BYTES: Final = 64 * 1024
-ORIGINAL_BYTES: Final = 3 * 1024 * 1024
-LETTER_BYTES: Final = 5 * 1024 * 1024
-"""Of a dead letter as JSON, and its key. Within the journal its JSON is text, and still fits (`topics.journal`)."""
-REASON_CHARS: Final = 16 * 1024
-"""Of a dead letter's reason, which may quote what it is about."""
 MOST_CHILDREN: Final = 100
 """Run ids of a step's children that its facts name; all of them are counted."""
 
@@ -344,79 +336,3 @@ def step_finished(
 
 def _shown_children(children: Children) -> dict[str, Any]:
     return {"children": list(children.run_ids), "children_count": children.total}
-
-
-def _readable(raw: bytes | None) -> tuple[str | None, str | None]:
-    """Return (text, encoding) of original bytes: as they read, else base64.
-
-    Large bytes that JSON would have to escape at length (a megabyte of zeros becomes six) are base64 as well, so that
-    a dead letter always fits its topic.
-    """
-    if raw is None:
-        return None, None
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        return b64encode(raw).decode(), "base64"
-    if len(raw) > _ESCAPES_MATTER_BYTES and len(_dumps(text)) > len(raw) * 4 // 3 + 4:
-        return b64encode(raw).decode(), "base64"
-    return text, "utf-8"
-
-
-def dead_letter(
-    *,
-    code: str,
-    reason: str,
-    remedy: str,
-    source_topic: str,
-    partition: int,
-    offset: int,
-    timestamp_ms: int,
-    key: bytes | None,
-    value: bytes | None,
-    headers: Headers,
-    at_ms: int,
-    run_id: str | None = None,
-    workflow_id: str | None = None,
-) -> Record:
-    """Return the dead letter of a record, with the original in full as far as the bounds here allow it.
-
-    Beyond them, `omitted` tells its sizes: it is in the source topic until retention takes it. More headers than an
-    event may have are omitted alone. Only records that came compressed can be too large otherwise.
-    """
-    letter = {
-        "code": code,
-        "reason": reason if len(reason) <= REASON_CHARS else f"{reason[:REASON_CHARS]}...",
-        "remedy": remedy,
-        "source": {
-            "topic": source_topic,
-            "partition": partition,
-            "offset": offset,
-            "timestamp": rfc3339(timestamp_ms),
-        },
-    }
-    ends: dict[str, Any] = {"run_id": run_id, "workflow_id": workflow_id, "at": rfc3339(at_ms)}
-    about = [("content-type", b"application/json"), ("headgate-code", code.encode())]
-    omitted = {"key": len(key or b""), "value": len(value or b""), "headers": len(headers)}
-    if len(headers) > MAX_HEADERS:
-        headers = ()
-        ends["omitted"] = omitted
-    size = omitted["key"] + omitted["value"] + sum(HEADER_BYTES + len(name) + len(raw or b"") for name, raw in headers)
-    if size <= ORIGINAL_BYTES:
-        encoded = _dumps(letter | _original(key, value, headers) | ends)
-        if len(encoded) + omitted["key"] <= LETTER_BYTES:
-            return Record(key, encoded, about)
-    ends["omitted"] = omitted
-    return Record(None, _dumps(letter | _original(None, None, ()) | ends), about)
-
-
-def _original(key: bytes | None, value: bytes | None, headers: Headers) -> dict[str, Any]:
-    key_text, key_encoding = _readable(key)
-    value_text, value_encoding = _readable(value)
-    header_texts = [(name, *_readable(raw)) for name, raw in headers]
-    return {
-        "key": key_text,
-        "value": value_text,
-        "headers": [[name, text] for name, text, _ in header_texts],
-        "encoding": {"key": key_encoding, "value": value_encoding, "headers": [e for _, _, e in header_texts]},
-    }

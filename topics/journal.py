@@ -34,7 +34,7 @@ third at most, here or in base64. Quotes, brackets and commas are 20 bytes a hea
 6S + 4/3 (E - S) + 20N bytes of JSON: 2.8 MB for the default of 1 MiB, 4.2 MB for the 2 MiB that the topic of events
 takes. A command has a single event or 700 KiB. In an outgoing part it is JSON in JSON, one large value, which grows by
 a third once more and not by escapes of escapes: 3.7 MB or 5.6 MB. A dead letter with its key has 5 MiB
-(`facts.LETTER_BYTES`) and takes 7.1 MB there.
+(`letters.LETTER_BYTES`) and takes 7.1 MB there.
 """
 
 

@@ -33,8 +33,7 @@ RECORD_BYTES: Final = 1024
 TRANSACTION_TIMEOUT_MS: Final = 60_000
 PAUSE_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 5.0
-CLOSE_SECONDS: Final = 1.0
-"""How long a connection that is just being opened is waited for, to be closed."""
+CLOSE_SECONDS: Final = 1.0  # for a connection that is just being opened
 ANY_NODE: Final = -1
 _LATEST: Final = -1
 _EARLIEST: Final = -2
@@ -402,9 +401,7 @@ _MOVED: Final = (
 
 
 def _record(one: Any) -> LogRecord:
-    if isinstance(one, LogRecord):
-        return one
-    return LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers)
+    return one if isinstance(one, LogRecord) else LogRecord(one.offset, one.timestamp, one.key, one.value, one.headers)
 
 
 def _raise(error_code: int) -> None:

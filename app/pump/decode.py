@@ -6,8 +6,9 @@ from typing import Protocol
 from app.engine.inputs import CommandsRead, EventsRead
 from app.engine.values.outgoing import Record
 from app.kafka.log import Unreadable
-from topics import codec, commands, facts
+from topics import codec, commands
 from topics.envelope import MOST_BYTES, Envelope
+from topics.letters import dead_letter
 
 
 class Read(Protocol):
@@ -69,7 +70,7 @@ def commands_read(
 
 
 def _dead(topic: str, one: Read, partition: int, code: str, reason: str, remedy: str, now_ms: int) -> Record:
-    key, value, headers = facts.dead_letter(
+    key, value, headers = dead_letter(
         code=code,
         reason=reason,
         remedy=remedy,

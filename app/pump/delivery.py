@@ -9,7 +9,7 @@ from app.engine.inputs import Delivered, Unparked
 from app.engine.values.outgoing import Outgoing, Record
 from app.kafka.log import Entry, PartitionLog, Refusal, Refused
 from app.pump.parked import Parked
-from topics import facts
+from topics.letters import dead_letter
 
 WINDOW = 8
 """Rounds that may be undelivered before the pump waits: bounds memory and what a takeover delivers again."""
@@ -177,7 +177,7 @@ def _letter(refused: Refused) -> Record:
     record, why = refused
     code, reason, remedy = _WORDS[why]
     size = len(record.key or b"") + len(record.value or b"")
-    key, value, headers = facts.dead_letter(
+    key, value, headers = dead_letter(
         code=code,
         reason=reason.format(topic=record.topic, size=size),
         remedy=f"{remedy.format(topic=record.topic)}; the run itself is in the results",

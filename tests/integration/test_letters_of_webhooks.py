@@ -12,6 +12,7 @@ from app.kafka.producer import EventProducer, ProduceError
 from connectors.base.closing import end
 from tests.integration.connecting import Installation, until
 from topics import facts
+from topics.letters import dead_letter
 
 
 async def test_a_dead_letter_above_the_limit_of_its_topic_is_there_without_its_value_after_some_repetitions(
@@ -43,7 +44,7 @@ async def test_a_dead_letter_above_the_limit_of_its_topic_is_there_without_its_v
 
 
 def _letter(value: bytes) -> facts.Record:
-    return facts.dead_letter(
+    return dead_letter(
         code="filter_failed",
         reason="why",
         remedy="what to do",

@@ -17,7 +17,7 @@ from app.kafka.log import LogError, Refusal, Refused
 from app.kafka.wire import is_away
 from app.settings import KafkaSettings
 from tests.integration.owners import partition, read
-from topics import facts
+from topics.letters import dead_letter
 
 
 def _record(topic: str, *, foreign: bool) -> Record:
@@ -159,7 +159,7 @@ async def test_what_a_foreign_topic_refuses_is_returned_and_what_it_takes_is_wri
 
 
 def _letter(value: bytes, number: int) -> Record:
-    key, encoded, headers = facts.dead_letter(
+    key, encoded, headers = dead_letter(
         code="run_failed",
         reason="why",
         remedy="what to do",

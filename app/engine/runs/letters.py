@@ -10,6 +10,7 @@ from app.engine.tables.state import State
 from app.engine.values.outgoing import Record
 from topics import facts
 from topics.envelope import Envelope
+from topics.letters import dead_letter
 
 CANCELLED: Final = "RunCancelled"
 """Why a run ended that somebody cancelled: that is no dead letter, for nobody need look at it."""
@@ -31,7 +32,7 @@ def bury(
     for envelope in events:
         if run_id is None:
             parents.refused(state, envelope, workflow_id, code, reason)
-        key, value, headers = facts.dead_letter(
+        key, value, headers = dead_letter(
             code=code,
             reason=reason,
             remedy=remedy,

@@ -12,8 +12,9 @@ from typing import Any, Final
 from connectors.base.contract import Received, Unreadable
 from connectors.base.texts.filters import Filter, FilterFailed
 from connectors.base.texts.templates import Template, TemplateError
-from topics import codec, facts, reserved
+from topics import codec, reserved
 from topics.facts import Record
+from topics.letters import dead_letter
 from topics.malformed import Malformed
 from topics.provenance import INSTANCE, PROVIDER, RECEIVED_AT, SOURCE, TYPE
 from topics.sources import Spec
@@ -157,7 +158,7 @@ class Maker:
     def dead_letter(self, item: Received | Unreadable, why: NotAnEvent, *, at_ms: int) -> Record:
         """Return the dead letter of something that is no event, with what came of it."""
         raw = item.raw if isinstance(item, Unreadable) else _readable(item.data)
-        return facts.dead_letter(
+        return dead_letter(
             code=why.code,
             reason=why.reason,
             remedy=why.remedy,

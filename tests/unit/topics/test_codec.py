@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tests.corpus.reader import CASES, MAX_BYTES, Case
-from topics import facts
 from topics.codec import Malformed, decode, encode_data, produce_form
 from topics.envelope import Envelope
+from topics.letters import dead_letter
 from topics.malformed import OF_BATCHES, REMEDIES
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -323,7 +323,7 @@ def test_whatever_the_bytes_the_outcome_is_an_event_that_can_be_written_or_a_dea
     event = outcome(value, *headers, key=key)
     if isinstance(event, Malformed):
         assert event.code in REMEDIES
-        letter = facts.dead_letter(
+        letter = dead_letter(
             code=event.code,
             reason=event.reason,
             remedy=event.remedy,

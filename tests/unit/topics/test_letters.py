@@ -1,5 +1,6 @@
-"""What is left of a dead letter that its topic does not take whole."""
+"""Dead letters, and what is left of one that its topic does not take whole."""
 
+import base64
 from hashlib import sha256
 from typing import Any
 
@@ -7,9 +8,12 @@ import jsonschema
 import orjson
 import pytest
 
-from topics import facts
+from topics import facts, letters
 from topics.letters import NOTE, in_log, shortened
 from topics.schemas import DEAD_LETTER
+
+AT = 1_769_860_800_123
+AT_TEXT = "2026-01-31T12:00:00.123Z"
 
 
 def letter(**given: Any) -> facts.Record:
@@ -28,7 +32,90 @@ def letter(**given: Any) -> facts.Record:
         "run_id": None,
         "workflow_id": "a",
     }
-    return facts.dead_letter(**(fields | given))
+    return letters.dead_letter(**(fields | given))
+
+
+def read(**given: Any) -> tuple[facts.Record, Any]:
+    fields: dict[str, Any] = {
+        "code": "not_json",
+        "reason": "the value is not JSON",
+        "remedy": "send JSON",
+        "source_topic": "headgate.events",
+        "partition": 3,
+        "offset": 17,
+        "timestamp_ms": AT,
+        "key": b"k",
+        "value": b"hello",
+        "headers": [("h", b"x")],
+        "at_ms": AT,
+    }
+    record = letters.dead_letter(**(fields | given))
+    return record, orjson.loads(record.value)
+
+
+def test_a_dead_letter_has_the_promised_fields_and_the_source_records_key() -> None:
+    record, found = read()
+    assert record.key == b"k"
+    assert found == {
+        "code": "not_json",
+        "reason": "the value is not JSON",
+        "remedy": "send JSON",
+        "source": {"topic": "headgate.events", "partition": 3, "offset": 17, "timestamp": AT_TEXT},
+        "key": "k",
+        "value": "hello",
+        "headers": [["h", "x"]],
+        "encoding": {"key": "utf-8", "value": "utf-8", "headers": ["utf-8"]},
+        "run_id": None,
+        "workflow_id": None,
+        "at": AT_TEXT,
+    }
+
+
+def test_what_is_not_utf_8_is_kept_in_base64_and_what_is_missing_stays_null() -> None:
+    _, found = read(key=None, value=b"\xff\x00", headers=[("a", b"\xfe"), ("b", None), ("a", b"")])
+    assert found["value"] == base64.b64encode(b"\xff\x00").decode()
+    assert found["headers"] == [["a", base64.b64encode(b"\xfe").decode()], ["b", None], ["a", ""]]
+    assert found["encoding"] == {"key": None, "value": "base64", "headers": ["base64", None, "utf-8"]}
+
+
+@pytest.mark.parametrize("value", [b"\x00" * (2 * 1024 * 1024), b"\xff" * (2 * 1024 * 1024), b'"' * (2 * 1024 * 1024)])
+def test_the_largest_record_that_events_takes_fits_as_a_dead_letter(value: bytes) -> None:
+    record, found = read(value=value)
+    assert len(record.value) < 4 * 1024 * 1024
+    text, encoding = found["value"], found["encoding"]["value"]
+    assert (base64.b64decode(text) if encoding == "base64" else text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"value": bytes(letters.ORIGINAL_BYTES + 1)},
+        {"key": b"k" * (letters.ORIGINAL_BYTES + 1)},
+        {"headers": [("h", b"\x01" * 60_000)] * 40},
+        {"key": b"k" * (letters.LETTER_BYTES // 2)},
+    ],
+)
+def test_an_original_beyond_the_bounds_is_omitted_and_its_sizes_are_told(large: dict[str, Any]) -> None:
+    record, found = read(**large)
+    assert len(record.value) < 1_000
+    assert record.key is None
+    assert (found["key"], found["value"], found["headers"]) == (None, None, [])
+    given = {"key": b"k", "value": b"hello", "headers": [("h", b"x")]} | large
+    assert found["omitted"] == {name: len(one) for name, one in given.items()}
+
+
+def test_headers_beyond_those_of_an_event_are_omitted_and_the_rest_is_kept() -> None:
+    record, found = read(headers=[("h", b"")] * 257)
+    assert record.key == b"k"
+    assert (found["key"], found["value"], found["headers"]) == ("k", "hello", [])
+    assert found["encoding"] == {"key": "utf-8", "value": "utf-8", "headers": []}
+    assert found["omitted"] == {"key": 1, "value": 5, "headers": 257}
+    _, whole = read(headers=[("h", b"")] * 256)
+    assert (len(whole["headers"]), "omitted" in whole) == (256, False)
+
+
+def test_a_dead_letter_cuts_a_reason_that_quotes_at_length() -> None:
+    assert read(reason="x" * 3_000_000)[1]["reason"] == "x" * letters.REASON_CHARS + "..."
 
 
 @pytest.mark.parametrize("value", [b"text" * 10_000, b"\xff\x00" * 10_000, b""])

@@ -9,6 +9,7 @@ from headgate import workflow
 from topics import announcement, facts, sources
 from topics.catalog import CATALOG
 from topics.codec import decode
+from topics.letters import dead_letter
 from topics.schemas import SCHEMAS
 
 RUN = "charge:0123456789abcdef01234567"
@@ -104,7 +105,7 @@ RECORDS = [
     ),
     (
         "dlq",
-        facts.dead_letter(
+        dead_letter(
             code="not_json",
             reason="r",
             remedy="m",

@@ -16,6 +16,7 @@ from app.wiring import listening
 from app.wiring.listening import Heard, Worker
 from tests.unit.app.cli.conftest import FakeAdmin
 from topics import codec, facts, keys
+from topics.letters import dead_letter
 
 AT = 1_769_860_800_000  # 2026-01-31T12:00:00Z
 Logs = dict[str, list[Record]]
@@ -147,7 +148,7 @@ def test_events_of_one_id_with_different_keys_are_explained_one_by_one(logs: Log
 def test_dead_letters_and_waits_are_shown(logs: Logs) -> None:
     event = produced(5)
     logs["headgate.events"] = [event]
-    letter = facts.dead_letter(
+    letter = dead_letter(
         code="run_failed",
         reason="ValueError: no",
         remedy="mend it",

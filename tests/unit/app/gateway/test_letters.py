@@ -8,6 +8,7 @@ import pytest
 from app.gateway.letters import Letters
 from app.kafka.producer import Outgoing, TooLarge
 from topics import facts
+from topics.letters import dead_letter
 
 
 class Topic:
@@ -28,7 +29,7 @@ class Topic:
 
 
 def letter(value: bytes) -> facts.Record:
-    return facts.dead_letter(
+    return dead_letter(
         code="filter_failed",
         reason="why",
         remedy="what to do",

@@ -26,7 +26,7 @@ from tests.unit.app.engine.partition import (
 )
 from topics import codec, journal, keys
 from topics.envelope import MAX_HEADERS, Envelope
-from topics.facts import dead_letter as make_letter
+from topics.letters import dead_letter as make_letter
 
 
 def keys_of(made: Commit | None) -> tuple[list[str], list[str]]:
