@@ -44,13 +44,20 @@ def free_bytes() -> int | None:
 
 
 async def trim_now_and_then() -> None:
-    """Give back what is free between what is not, for as long as this runs; it takes some 10 ms of a thread."""
+    """Give back what is free between what is not, whenever that has become more, for as long as this runs.
+
+    What was given back counts as free all the same. To give it back again would win nothing, and all of the heap is
+    looked through for it, while nobody else gets memory.
+    """
     library = _library("malloc_trim")
+    left = 0
     while library is not None:
         await asyncio.sleep(TRIM_SECONDS)
         free = free_bytes()
-        if free is None or free >= WORTH_BYTES:
+        left = min(left, free or 0)
+        if free is None or free - left >= WORTH_BYTES:
             await asyncio.to_thread(library.malloc_trim, 0)
+            left = free_bytes() or 0
 
 
 def _library(needed: str) -> Any:

@@ -45,3 +45,27 @@ async def test_another_c_library_needs_no_telling(monkeypatch: pytest.MonkeyPatc
     allocator.tune()
     await allocator.trim_now_and_then()
     assert allocator.free_bytes() is None
+
+
+async def test_what_is_free_and_given_back_already_is_not_given_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    megabytes = [17, 17, 17, 32, 10, 25, 26, 26]  # free: at each look, and after each time that it was given back
+    given_back: list[int] = []
+    enough = asyncio.Event()
+
+    class Library:
+        def malloc_trim(self, _pad: int) -> int:
+            given_back.append(len(megabytes))
+            return 1
+
+    def free() -> int:
+        if len(megabytes) == 1:
+            enough.set()
+        return (megabytes.pop(0) if len(megabytes) > 1 else megabytes[0]) * 1024 * 1024
+
+    monkeypatch.setattr(allocator, "TRIM_SECONDS", 0.0)
+    monkeypatch.setattr(allocator, "_library", lambda _needed: Library())
+    monkeypatch.setattr(allocator, "free_bytes", free)
+    task = asyncio.create_task(allocator.trim_now_and_then())
+    await enough.wait()
+    task.cancel()
+    assert given_back == [7, 1]
