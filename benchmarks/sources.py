@@ -141,7 +141,7 @@ KINDS: Final = {
             title="RSS, one feed with all entries",
             options=lambda given: {"url": f"{given.url}/feed", "interval": 0.5},
             make=_over_sockets,
-            events=10_000,
+            events=5_000,  # more would be above the 8 MiB that a feed may have
             quick_events=1_000,
             counts_from_begin=True,
         ),
