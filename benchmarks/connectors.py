@@ -167,7 +167,7 @@ def _watching(one: Round, run: str, count: int, **options: float) -> processes.C
 
 def _flood(one: Round, side: Side, run: str, count: int, kind: Kind) -> dict[str, Any]:
     """Let events come as fast as they are taken."""
-    watching = _watching(one, run, count)
+    watching = _watching(one, run, count, stall_seconds=60.0)  # 30,000 files come in scans, with long pauses
     found = _measured(one, side, watching, count, lambda: kind.make(one, run, count), from_begin=kind.counts_from_begin)
     return found | {"form": "flood"}
 
