@@ -11,8 +11,7 @@ from app.kafka.embedded import EmbeddedKafka
 from app.kafka.producer import EventProducer, ProduceError
 from connectors.base.closing import end
 from tests.integration.connecting import Installation, until
-from topics import facts
-from topics.letters import dead_letter
+from tests.unit.app.gateway.hooked import letter
 
 
 async def test_a_dead_letter_above_the_limit_of_its_topic_is_there_without_its_value_after_some_repetitions(
@@ -26,7 +25,7 @@ async def test_a_dead_letter_above_the_limit_of_its_topic_is_there_without_its_v
     await admin.close()
     producer = EventProducer(f"{kafka_prefix}dlq", client=place.client, timeout_seconds=10)
     letters, running = Letters(producer), asyncio.create_task(producer.run())
-    several = [_letter(b"%d" % number * size) for number, size in enumerate([9_000, 50_000])]
+    several = [letter(b"%d" % number * size) for number, size in enumerate([9_000, 50_000])]
 
     async def is_taken() -> bool:
         try:
@@ -41,19 +40,3 @@ async def test_a_dead_letter_above_the_limit_of_its_topic_is_there_without_its_v
 
     written = [orjson.loads(record.value) for record in await place.records("dlq")]
     assert {one["value"] or one["omitted"]["value"] for one in written} == {"0" * 9_000, 50_000}
-
-
-def _letter(value: bytes) -> facts.Record:
-    return dead_letter(
-        code="filter_failed",
-        reason="why",
-        remedy="what to do",
-        source_topic="headgate/sources/hook",
-        partition=-1,
-        offset=-1,
-        timestamp_ms=0,
-        key=None,
-        value=value,
-        headers=(),
-        at_ms=0,
-    )

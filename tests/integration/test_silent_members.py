@@ -79,14 +79,18 @@ async def members(place: Installation, count: int) -> AsyncIterator[list[Member]
         await end([one._task for one in made if one._task is not None])
 
 
+async def share(first: Member, second: Member) -> None:
+    first.begin()
+    second.begin()
+    await until(lambda: len(first.partitions) == len(second.partitions) == 8, what="they share")
+
+
 async def test_a_process_that_is_started_anew_does_not_wait_for_the_session_of_the_one_that_died(
     kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group, "REBALANCE_SHARE", 3 / SESSION_SECONDS)
     async with members(Installation(kafka, kafka_prefix), 3) as (first, second, third):
-        first.begin()
-        second.begin()
-        await until(lambda: len(first.partitions) == len(second.partitions) == 8, what="they share")
+        await share(first, second)
         await first.die()
         third.begin()
         await until(lambda: second.partitions | third.partitions == EVERYTHING, what="the others have everything")
@@ -97,9 +101,7 @@ async def test_a_process_that_dies_amidst_a_rebalance_is_not_waited_for_until_it
 ) -> None:
     monkeypatch.setattr(group, "REBALANCE_SHARE", 3 / SESSION_SECONDS)
     async with members(Installation(kafka, kafka_prefix), 3) as (first, second, third):
-        first.begin()
-        second.begin()
-        await until(lambda: len(first.partitions) == len(second.partitions) == 8, what="they share")
+        await share(first, second)
         await first.die()
         joined = second.joins
         third.begin()

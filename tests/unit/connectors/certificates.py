@@ -1,4 +1,4 @@
-"""Certificates of servers of this machine."""
+"""Certificates that vouch for themselves, with their keys: of servers of this machine, and of nobody."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +10,17 @@ from cryptography.x509.oid import NameOID
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for inside.example."""
+    """Files of a certificate for inside.example and of its key."""
+    paths = folder / "certificate.pem", folder / "key.pem"
+    for path, text in zip(paths, pem("inside.example"), strict=True):
+        path.write_text(text)
+    return paths
+
+
+def pem(*names: str, password: bytes | None = None) -> tuple[str, str]:
+    """A certificate for these hosts and its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "inside.example")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0] if names else "broker")])
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
@@ -22,12 +30,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         .serial_number(1)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("inside.example")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
+    hiding = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hiding)
+    return made.public_bytes(serialization.Encoding.PEM).decode(), text.decode()

@@ -7,8 +7,7 @@ import pytest
 
 from app.gateway.letters import Letters
 from app.kafka.producer import Outgoing, TooLarge
-from topics import facts
-from topics.letters import dead_letter
+from tests.unit.app.gateway.hooked import letter
 
 
 class Topic:
@@ -26,22 +25,6 @@ class Topic:
         if sum(len(value) for _, _, value, _ in outgoing) > self._most_bytes:
             raise TooLarge("Kafka did not acknowledge.", retry_after_seconds=1)
         self.written += outgoing
-
-
-def letter(value: bytes) -> facts.Record:
-    return dead_letter(
-        code="filter_failed",
-        reason="why",
-        remedy="what to do",
-        source_topic="headgate/sources/hook",
-        partition=-1,
-        offset=-1,
-        timestamp_ms=0,
-        key=None,
-        value=value,
-        headers=(),
-        at_ms=0,
-    )
 
 
 async def test_a_letter_that_is_too_large_is_written_without_its_value_when_it_is_delivered_again() -> None:

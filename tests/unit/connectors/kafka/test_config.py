@@ -1,41 +1,17 @@
 """Options of Kafka sources: what goes together, and certificates as text."""
 
 import ssl
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from connectors import kafka
 from connectors.base.contract import Refused
 from connectors.kafka.config import Config, tls_context
+from tests.unit.connectors.certificates import pem
 
 LEAST: dict[str, Any] = {"bootstrap": ["b.example:9092"], "topics": ["orders"]}
-
-
-def certificate(*names: str, password: bytes | None = None) -> tuple[str, str]:
-    """A certificate that vouches for itself, and its key, as PEM."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-    begin = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begin - timedelta(days=1))
-        .not_valid_after(begin + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    hiding = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hiding)
-    return made.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +59,7 @@ def tls(**options: Any) -> ssl.SSLContext:
 
 
 def test_certificates_are_text() -> None:
-    ours, key = certificate("client.example")
+    ours, key = pem("client.example")
     context = tls(tls_ca=ours, tls_certificate=ours, tls_key=key)
 
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -91,13 +67,13 @@ def test_certificates_are_text() -> None:
 
 
 def test_what_is_no_certificate_is_refused_without_being_told() -> None:
-    ours, _ = certificate("client.example")
-    hidden = certificate("client.example", password=b"x")
+    ours, _ = pem("client.example")
+    hidden = pem("client.example", password=b"x")
     for options, problem in (
         ({"tls_ca": "canary"}, "tls_ca has no certificate in PEM that can be used"),
         ({"tls_ca": ours.replace("M", "canary", 1)}, "tls_ca has no certificate in PEM that can be used"),
         ({"tls_certificate": ours, "tls_key": "canary"}, "tls_certificate and tls_key cannot be used together"),
-        ({"tls_certificate": ours, "tls_key": certificate("x")[1]}, "cannot be used together: KEY_VALUES_MISMATCH"),
+        ({"tls_certificate": ours, "tls_key": pem("x")[1]}, "cannot be used together: KEY_VALUES_MISMATCH"),
         ({"tls_certificate": hidden[0], "tls_key": hidden[1]}, "tls_certificate and tls_key cannot be used together"),
     ):
         with pytest.raises(Refused) as raised:
