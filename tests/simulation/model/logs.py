@@ -120,12 +120,6 @@ class Logs:
     def at(self, place: tuple[int, int]) -> Envelope:
         return next(one for one in self.identities[self.by_place[place]].copies if (one.partition, one.offset) == place)
 
-    def left_no_room(self, identity: Identity) -> bool:
-        """Whether others of its home may have taken the room of events whose workflow is not heard of yet."""
-        most = max(1, self.sim.shape.limits.asleep_events // 10)
-        others = [one for one in self.identities.values() if one is not identity and one.home == identity.home]
-        return sum(one.event.topic == identity.event.topic for one in others) >= most
-
     def events_of(self, run: str) -> list[Envelope]:
         """Return the events of a run that was called."""
         places = [one.rpartition("-") for one in self.called[run]]
