@@ -13,7 +13,7 @@ from aiokafka import errors
 from connectors.base.contract import NotConnected, Refused
 from connectors.kafka.client import Client, translated
 from connectors.kafka.config import Config, tls_context
-from tests.unit.connectors.kafka.test_config import certificate
+from tests.unit.connectors.certificates import pem
 from tests.unit.connectors.standing import StandIn
 
 
@@ -90,7 +90,7 @@ async def test_the_next_broker_is_asked_where_one_is_away() -> None:
 
 
 async def test_tls_asks_for_the_name_and_not_for_the_address(tmp_path: Path) -> None:
-    ours, key = certificate("broker.example")
+    ours, key = pem("broker.example")
     names: list[str | None] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     (file := tmp_path / "broker.pem").write_text(key + ours)
