@@ -180,6 +180,8 @@ class Pump:
             self._between.set()
             for task in (looping, delivering, looking):
                 task.cancel()
+            if self._upkeep is not None:
+                self._upkeep.cancel()
             await asyncio.gather(looping, delivering, looking, return_exceptions=True)
             self._runtime.cancel([one for one in self.state.runs.awake.values() if one.status in rising.HOT])
 
@@ -231,12 +233,16 @@ class Pump:
 
     async def _leave_snapshot(self) -> None:
         """A stop in order leaves a snapshot, so that the next start reads next to nothing."""
-        if self._upkeep is None or self.in_flight:
+        if self._upkeep is None:
+            return
+        await self._upkeep.written()
+        if self.in_flight:
             return
         marks = [one for one in self._happened if isinstance(one, Delivered)]
         for one in marks:
             engine.mark_delivered(self.state, one)
-        await self._upkeep.snapshot(self.state, next_offset=self._next_journal_offset, now_ms=self._clock.now_ms())
+        self._upkeep.snapshot(self.state, next_offset=self._next_journal_offset, now_ms=self._clock.now_ms())
+        await self._upkeep.written()
 
     async def round(self, *, take: bool = True) -> None:
         """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""

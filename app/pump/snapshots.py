@@ -3,12 +3,13 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Sequence
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from app.engine.journal import snapshot
-from app.engine.journal.snapshot import Snapshot
+from app.engine.journal.snapshot import Content, Snapshot
 from app.engine.tables.dedup import DedupPolicy
 from app.engine.tables.state import State
 from app.observe import logs
@@ -18,6 +19,13 @@ log = logs.get(__name__)
 
 MOST_AGE_MS = JOURNAL_DELETE_RETENTION_MS // 2
 """Older ones are void: the journal may have forgotten a removal since (design 3.1)."""
+_LEFT_SECONDS: Final = 3_600
+
+
+def content_of(state: State, *, next_offset: int, at_ms: int, claim: Any) -> Content:
+    """Return the snapshot of a state for which one is possible. The state may change before it is written."""
+    about = {"journal": state.journal_id, "at": at_ms, "claim": claim}
+    return snapshot.taken(state, next_offset=next_offset, about=about)
 
 
 class Snapshots:
@@ -32,22 +40,26 @@ class Snapshots:
     def _file(self, partition: int) -> Path:
         return self._folder / f"{self._name}{partition}.snapshot"
 
-    async def write(self, state: State, *, next_offset: int, journal_id: str, at_ms: int, claim: Any) -> None:
-        """Write the snapshot of `state` beside the old one, then in its place. A full disk is a warning."""
-        about = {"journal": journal_id, "at": at_ms, "claim": claim}
-        content = snapshot.parts(state, next_offset=next_offset, about=about)
-        try:
-            await asyncio.to_thread(self._put, self._file(state.partition), content)
-        except OSError as error:
-            log.warning("snapshot_not_written", partition=state.partition, reason=str(error))
+    async def write(self, partition: int, content: Content) -> None:
+        """Write what `content_of` returned beside the partition's old snapshot, then in its place.
 
-    def _put(self, file: Path, content: Sequence[bytes]) -> None:
+        The partition may go on meanwhile. A full disk is a warning.
+        """
+        try:
+            await asyncio.to_thread(self._put, self._file(partition), content)
+        except OSError as error:
+            log.warning("snapshot_not_written", partition=partition, reason=str(error))
+
+    def _put(self, file: Path, content: Content) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(f".{file.name}.*"):  # by a process that died amid it
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    left.unlink()
         descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=f".{file.name}.")
         try:
             with os.fdopen(descriptor, "wb") as out:
-                out.writelines(content)
-                out.write(snapshot.checksum(content))
+                out.writelines(snapshot.written(content))
             Path(temporary).replace(file)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -75,8 +75,8 @@ class SimSnapshots(Snapshots):
     def _file(self, partition: int) -> Any:
         return _File(self._disk, str(partition))
 
-    def _put(self, file: Any, content: Sequence[bytes]) -> None:
-        self._disk[file.name] = b"".join([*content, snapshot.checksum(content)])
+    def _put(self, file: Any, content: snapshot.Content) -> None:
+        self._disk[file.name] = b"".join(snapshot.written(content))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What rests, as a snapshot has it: packed. Records that came after the snapshot have what they change thawed first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,15 +86,15 @@ class AtRest:
         return made
 
 
-def of(state: State) -> tuple[dict[str, Any], list[bytes]]:
-    """Return what rests: what is written as JSON, and blocks."""
-    runs, blocks = state.runs.packed()
-    parts = list(blocks)
+def of(state: State) -> tuple[dict[str, Any], list[Sequence[bytes]]]:
+    """Return what rests: what is written as JSON, and blocks, each in pieces."""
+    runs, (sizes, buckets) = state.runs.packed()
+    parts: list[Sequence[bytes]] = [[sizes], buckets]
     awake = sum(
         room.taken_by(step) for run in state.runs.awake.values() if run.steps for step in run.steps.open.values()
     )
     later, block = state.later.packed()
-    parts.append(block)
+    parts.append([block])
     keyed = state.keyed
     about: dict[str, Any] = {
         "runs": runs,
@@ -103,11 +103,12 @@ def of(state: State) -> tuple[dict[str, Any], list[bytes]]:
             [due, count, kind.value, name, group] for due, count, kind, name, group in state.timers if kind in _TIMERS
         ],
         "waiting": state.waiting - awake,
-        "keyed": [[name, *place] for name, place in keyed.items() if name not in state.runs.awake],
+        "keyed": {name: place for name, place in keyed.items() if name not in state.runs.awake},
     }
     if state.registry is not None:
         about["waits"], pairs = state.registry.waits.packed()
-        parts.extend(block for pair in pairs for block in pair)
+        for sizes, buckets in pairs:
+            parts += ([sizes], buckets)
     return about, parts
 
 
@@ -120,5 +121,5 @@ def read(about: Mapping[str, Any], blocks: list[memoryview]) -> AtRest:
         later=Later.restored(about["later"], blocks[2]),
         near=[(due, count, kind, name, group) for due, count, kind, name, group in about["near"]],
         waiting=about["waiting"],
-        keyed={name: (workflow_id, key) for name, workflow_id, key in about["keyed"]},
+        keyed={name: (workflow_id, key) for name, (workflow_id, key) in about["keyed"].items()},
     )

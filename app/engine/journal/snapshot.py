@@ -7,7 +7,7 @@ of what sleeps there are the numbers alone, as in memory.
 
 import array
 import base64
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -26,9 +26,14 @@ from app.engine.tables.state import State
 from app.engine.values.numbers import Numbers
 from topics import commands, journal
 
-_MAGIC: Final = b"headgate-snapshot-5\n"
+_MAGIC: Final = b"headgate-snapshot-6\n"
 _CHECKSUM_BYTES: Final = 16
 _BODY: Final = b"body:"
+_PIECES: Final = 1_024
+"""So many buckets are put together at once: 1 MB or so, in which another thread does not get its turn."""
+
+Content = Sequence[Sequence[bytes]]
+"""A snapshot but for its checksum: parts in pieces. Nothing that happens to the state later changes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +73,22 @@ def possible(state: State) -> bool:
 
 def encode(state: State, *, next_offset: int, about: Mapping[str, Any]) -> bytes:
     """Return the snapshot of a state for which one is `possible`."""
-    made = parts(state, next_offset=next_offset, about=about)
-    return b"".join([*made, checksum(made)])
+    return b"".join(written(taken(state, next_offset=next_offset, about=about)))
 
 
-def checksum(content: Sequence[bytes | memoryview]) -> bytes:
-    """Return what stands at the end of a snapshot."""
+def written(content: Content) -> Iterator[bytes]:
+    """Yield the bytes of a snapshot, its checksum last. Another thread may do that: there can be 100 MB of them."""
     made = blake2b(digest_size=_CHECKSUM_BYTES)
     for part in content:
-        made.update(part)
-    return made.digest()
+        for at in range(0, len(part), _PIECES):
+            few = b"".join(part[at : at + _PIECES])
+            made.update(few)
+            yield few
+    yield made.digest()
 
 
-def parts(state: State, *, next_offset: int, about: Mapping[str, Any]) -> list[bytes]:
-    """Return what `encode` does in pieces and without the checksum, which another thread can add: they may be large."""
+def taken(state: State, *, next_offset: int, about: Mapping[str, Any]) -> Content:
+    """Return what `written` makes the snapshot of. It copies little of what rests: that never changes in its place."""
     resting, blocks = atrest.of(state)
     tables = [_table(one) for one in state.dedup.generations]
     described = {
@@ -95,7 +102,7 @@ def parts(state: State, *, next_offset: int, about: Mapping[str, Any]) -> list[b
             if run.steps is not None
         ],
         "resting": resting,
-        "blocks": list(map(len, blocks)),
+        "blocks": [sum(map(len, block)) for block in blocks],
         "asleep": {name: _text(one) for name, one in state.asleep.items()},
         "dormant": _text(Numbers(state.runs.bodies)),
         "generations": [
@@ -115,7 +122,7 @@ def parts(state: State, *, next_offset: int, about: Mapping[str, Any]) -> list[b
         "tail_from": state.tail_from,
     }
     text = orjson.dumps(described)
-    return [_MAGIC, len(text).to_bytes(8, "big"), text, *blocks, *(part for table in tables for part in table)]
+    return [[_MAGIC, len(text).to_bytes(8, "big"), text], *blocks, *tables]
 
 
 def _text(numbers: Numbers) -> str:
@@ -125,7 +132,7 @@ def _text(numbers: Numbers) -> str:
 def decode(given: bytes, policy: DedupPolicy, *, most_bytes: int | None = None) -> Snapshot:
     """Return what `encode` was given; of bodies at most `most_bytes` are kept. Raises Damaged."""
     body = memoryview(given)[:-_CHECKSUM_BYTES]
-    if not given.startswith(_MAGIC) or checksum([body]) != given[-_CHECKSUM_BYTES:]:
+    if not given.startswith(_MAGIC) or blake2b(body, digest_size=_CHECKSUM_BYTES).digest() != given[-_CHECKSUM_BYTES:]:
         raise Damaged("it is not whole, or of another release")
     at = len(_MAGIC) + 8
     length = int.from_bytes(body[len(_MAGIC) : at], "big")

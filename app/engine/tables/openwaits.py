@@ -192,8 +192,8 @@ class Waits:
 
     # --- snapshots --------------------------------------------------------------------------------------------------
 
-    def packed(self) -> tuple[dict[str, Any], list[tuple[bytes, bytes]]]:
-        """Return those that are packed: what is written as JSON, and pairs of blocks."""
+    def packed(self) -> tuple[dict[str, Any], list[tuple[bytes, list[bytes]]]]:
+        """Return those that are packed: what is written as JSON, and pairs of blocks, the second one in pieces."""
         places, blocks = self._places.packed()
         about = {
             "count": len(self._packed),
@@ -202,7 +202,7 @@ class Waits:
             "blocked": self._aside_count,
             "aside": [[*head, len(keys)] for head, keys in self._aside.items()],
         }
-        return about, [self._packed.packed(), blocks, (b"", b"".join(self._aside.values()))]
+        return about, [self._packed.packed(), blocks, (b"", [b"".join(self._aside.values())])]
 
     @classmethod
     def restored(cls, about: Mapping[str, Any], blocks: Sequence[tuple[bytes, bytes | memoryview]]) -> "Waits":
@@ -264,7 +264,7 @@ class Places:
         for wait in waits:
             self._table.put(_spread(place, wait, bits), wait)
 
-    def packed(self) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
+    def packed(self) -> tuple[dict[str, Any], tuple[bytes, list[bytes]]]:
         wide = {place.hex(): one for place, one in self._wide.items()}
         return {"count": len(self._table), "wide": wide}, self._table.packed()
 

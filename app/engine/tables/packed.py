@@ -93,9 +93,9 @@ class Packed:
                 yield bucket[start : start + KEY_BYTES], bucket[start + _HEAD : end]
                 start = end
 
-    def packed(self) -> tuple[bytes, bytes]:
-        """Return how many bytes each bucket has, and all of them end to end."""
-        return array("I", map(len, self._buckets)).tobytes(), b"".join(self._buckets)
+    def packed(self) -> tuple[bytes, list[bytes]]:
+        """Return how many bytes each bucket has, and the buckets, which stay as they are whatever comes after."""
+        return array("I", map(len, self._buckets)).tobytes(), self._buckets.copy()
 
     @classmethod
     def restored(cls, sizes: bytes, content: bytes | memoryview, count: int) -> "Packed":

@@ -158,17 +158,19 @@ class Runs:
 
     # --- snapshots --------------------------------------------------------------------------------------------------
 
-    def packed(self) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
-        """Return those at rest: what is written as JSON, and two blocks."""
+    def packed(self) -> tuple[dict[str, Any], tuple[bytes, list[bytes]]]:
+        """Return those at rest: what is written as JSON, and two blocks, the second one in pieces."""
         shared = dict(self.bodies)
         for run in self.awake.values():
             for number in () if run.places is None else run.places[::2]:
                 shared[number] -= 1
+                if not shared[number]:
+                    del shared[number]
         about = {
             "count": len(self._packed),
             "texts": self._texts.texts,
             "workflows": [[one.id, one.version] for one in self.workflows],
-            "bodies": [[number, count] for number, count in shared.items() if count],
+            "bodies": [list(shared), list(shared.values())],
         }
         return about, self._packed.packed()
 
@@ -180,7 +182,7 @@ class Runs:
         made._texts = Texts(about["texts"])
         made.workflows = [Unloaded(id=name, version=version) for name, version in about["workflows"]]  # type: ignore[misc]
         made._numbers = {_name(one): number for number, one in enumerate(made.workflows)}
-        made.bodies = dict(about["bodies"])
+        made.bodies = dict(zip(*about["bodies"], strict=True))
         return made
 
 

@@ -86,7 +86,7 @@ class Room:
         self.cluster = MemoryCluster(2, now_ms=self.clock.now_ms)
         self.limits = Limits(partitions=2)
         self.runtime = ScriptedRuntime()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.running: list[asyncio.Task[None]] = []
 
     def log(self, partition: int = 0, **options: Any) -> MemoryLog:
         return MemoryLog(partition, cluster=self.cluster, sender=MemorySender(self.cluster), **options)
@@ -117,7 +117,7 @@ class Room:
 
     def run(self, pump: Pump) -> asyncio.Task[None]:
         task = asyncio.create_task(pump.run())
-        self._tasks.append(task)
+        self.running.append(task)
         return task
 
     def produce(self, *entries: Entry, topic: str = "events", partition: int = 0) -> list[LogRecord]:
@@ -129,7 +129,7 @@ class Room:
         return [orjson.loads(one.value) for one in self.cluster.read(topic, partition) if one.value is not None]
 
     def close(self) -> None:
-        for task in self._tasks:
+        for task in self.running:
             task.cancel()
 
 

@@ -14,7 +14,7 @@ from app.kafka.log import Entry
 from app.pump import recall
 from app.pump.pump import Pump
 from app.pump.recall import Recall
-from app.pump.snapshots import Snapshots
+from app.pump.snapshots import Snapshots, content_of
 from app.pump.takeover import Owner, take_over
 from tests.unit.app.engine.partition import event
 from tests.unit.app.pump.conftest import NOW, Room, defined, settle
@@ -181,9 +181,8 @@ async def test_what_slept_before_a_snapshot_is_read_from_the_journal(room: Room,
     await settle()
     snapshots = Snapshots(tmp_path, name="j.")
     end = room.cluster.partition("journal", 0).end
-    journal_id = room.cluster.topic_ids()["journal"]
     claim = {"producer_id": 1, "instance_id": "a", "worker": "a", "topics": {}}
-    await snapshots.write(before.state, next_offset=end, journal_id=journal_id, at_ms=NOW, claim=claim)
+    await snapshots.write(0, content_of(before.state, next_offset=end, at_ms=NOW, claim=claim))
 
     log = room.log()
     taken = await take_over(

@@ -1,11 +1,12 @@
 """Snapshots in a folder: found again as they were written, and passed over whenever they cannot be trusted."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from app.engine.tables.state import policy_of
-from app.pump.snapshots import MOST_AGE_MS, Snapshots
+from app.pump.snapshots import MOST_AGE_MS, Snapshots, content_of
 from tests.unit.app.engine.partition import JOURNAL, Partition, event, flow
 
 AT = 1_769_860_800_000
@@ -23,7 +24,7 @@ def settled() -> Partition:
 
 async def written(folder: Path) -> Partition:
     one = settled()
-    await Snapshots(folder, name="j.").write(one.state, next_offset=42, journal_id=JOURNAL, at_ms=AT, claim=CLAIM)
+    await Snapshots(folder, name="j.").write(0, content_of(one.state, next_offset=42, at_ms=AT, claim=CLAIM))
     return one
 
 
@@ -67,3 +68,13 @@ async def test_a_folder_that_cannot_be_written_costs_the_snapshot_alone(tmp_path
     one = await written(tmp_path / "file")
     snapshots = Snapshots(tmp_path / "file", name="j.")
     assert await snapshots.read(0, policy=policy_of(one.limits), journal_id=JOURNAL, now_ms=AT) is None
+
+
+async def test_what_a_process_that_died_left_unfinished_goes_once_it_is_old(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".j.0.snapshot.old", ".j.0.snapshot.new", ".j.1.snapshot.old"))
+    for file in (old, new, other):
+        file.write_bytes(b"half")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    await written(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [new.name, other.name, "j.0.snapshot"]

@@ -13,7 +13,7 @@ from app.engine.tables.state import State, policy_of
 from app.kafka.log import Entry, LogError
 from app.kafka.memory import MemoryLog
 from app.pump.pump import Pump
-from app.pump.snapshots import MOST_AGE_MS, Snapshots
+from app.pump.snapshots import MOST_AGE_MS, Snapshots, content_of
 from app.pump.standby import Sources, Standby
 from app.pump.takeover import Owner, Taken, take_over
 from tests.unit.app.pump.conftest import NOW, Room, defined, event, settle
@@ -311,7 +311,7 @@ async def test_a_standby_begins_with_the_snapshot(room: Room, owner: Pump, tmp_p
     journal_id = room.cluster.topic_ids()["journal"]
     end = room.cluster.partition("journal", 0).end
     claim = {"producer_id": 1001, "instance_id": "first", "worker": "first", "topics": {}}
-    await snapshots.write(owner.state, next_offset=end, journal_id=journal_id, at_ms=NOW, claim=claim)
+    await snapshots.write(0, content_of(owner.state, next_offset=end, at_ms=NOW, claim=claim))
     assert await snapshots.read(0, policy=policy_of(room.limits), journal_id=journal_id, now_ms=NOW)
     await work(room, owner, 5, 7)
     standbys = Standbys(room, snapshots=snapshots)

@@ -11,6 +11,7 @@ from app.engine.journal.entities import event_of
 from app.engine.journal.restore import restore
 from app.engine.tables.state import policy_of
 from tests.simulation.canonical import canonical
+from tests.unit.app.engine.journal.test_atrest import Course
 from tests.unit.app.engine.partition import JOURNAL, Partition, event, flow
 from topics import journal
 from topics.envelope import Envelope
@@ -125,3 +126,17 @@ def test_a_damaged_snapshot_is_refused(harm: object) -> None:
     content = snapshot.encode(one.state, next_offset=1, about={})
     with pytest.raises(snapshot.Damaged):
         snapshot.decode(harm(content), policy_of(one.limits))  # type: ignore[operator]
+
+
+def test_what_was_taken_is_written_as_it_was_whatever_happens_meanwhile() -> None:
+    for seed in range(12):
+        course = Course(seed)
+        taken: list[tuple[snapshot.Content, bytes]] = []
+        for _ in range(40):
+            course.act()
+            if snapshot.possible(course.one.state):
+                content = snapshot.taken(course.one.state, next_offset=1, about={})
+                taken.append((content, b"".join(snapshot.written(content))))
+        assert taken
+        for content, before in taken:
+            assert b"".join(snapshot.written(content)) == before

@@ -36,6 +36,11 @@ KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
+def restored(waits: Waits) -> Waits:
+    about, pairs = waits.packed()
+    return Waits.restored(about, [(sizes, b"".join(buckets)) for sizes, buckets in pairs])
+
+
 @pytest.mark.parametrize("options", KINDS)
 def test_a_wait_comes_back_as_it_was(options: dict[str, Any]) -> None:
     waits, one = Waits(), wait(1, **options)
@@ -108,7 +113,7 @@ def test_many_at_one_place_are_spread_and_are_all_found_and_all_let_go() -> None
     largest = max(map(len, waits._places._table._buckets))
 
     assert largest < 5_000
-    again = Waits.restored(*waits.packed())
+    again = restored(waits)
     for one in (waits, again):
         found = one.met_by(event(9_999, "orders/paid"))
         assert len({each.id for each in found}) == 1_500
@@ -140,7 +145,7 @@ def test_a_blocked_wait_comes_back_as_it_was_and_blocked(options: dict[str, Any]
     waits = Waits()
     one = blocked(waits, 1, **options)
 
-    again = Waits.restored(*waits.packed())
+    again = restored(waits)
     for each in (waits, again):
         assert (each.awake, each.blocked, each.resting, each.blocked_by_head()) == ({}, {}, 1, {one.head: 1})
         found = each.get(one.id)

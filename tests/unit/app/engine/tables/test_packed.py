@@ -44,7 +44,8 @@ def test_it_grows_without_losing_anything_and_comes_back_as_it_was() -> None:
     for number in range(3_000):
         table.put(key(number * 7), b"%d" % number)
 
-    again = Packed.restored(*table.packed(), len(table))
+    sizes, buckets = table.packed()
+    again = Packed.restored(sizes, b"".join(buckets), len(table))
 
     for one in (table, again):
         assert [list(one.of(key(number * 7))) for number in range(3_000)] == [[b"%d" % n] for n in range(3_000)]
@@ -82,7 +83,8 @@ def test_the_longest_value_comes_back() -> None:
 def test_blocks_that_do_not_fit_each_other_are_refused() -> None:
     table = Packed()
     table.put(key(1), b"one")
-    sizes, content = table.packed()
+    sizes, buckets = table.packed()
+    content = b"".join(buckets)
 
     with pytest.raises(ValueError, match="do not add up"):
         Packed.restored(sizes, content + b"x", 1)
