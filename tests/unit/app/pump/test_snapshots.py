@@ -28,6 +28,10 @@ async def written(folder: Path) -> Partition:
     return one
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
 async def test_what_was_written_is_found_again(tmp_path: Path) -> None:
     one = await written(tmp_path / "new")
     found = await Snapshots(tmp_path / "new", name="j.").read(
@@ -35,7 +39,7 @@ async def test_what_was_written_is_found_again(tmp_path: Path) -> None:
     )
     assert found is not None
     assert (found.next_offset, found.about["claim"], found.remembered.dedup.count) == (42, CLAIM, 2)
-    assert [file.name for file in (tmp_path / "new").iterdir()] == ["j.0.snapshot"]
+    assert names(tmp_path / "new") == ["j.0.snapshot"]
 
 
 @pytest.mark.parametrize(
@@ -77,4 +81,4 @@ async def test_what_a_process_that_died_left_unfinished_goes_once_it_is_old(tmp_
     for file in (old, other):
         os.utime(file, (0, 0))
     await written(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [new.name, other.name, "j.0.snapshot"]
+    assert names(tmp_path) == [new.name, other.name, "j.0.snapshot"]
