@@ -23,6 +23,7 @@ from benchmarks import (
     journal,
     latency,
     machine,
+    pace,
     plan,
     processes,
     report,
@@ -109,7 +110,10 @@ def _measure(modes: list[str], asked: plan.Plan, out: Path) -> None:
     rounds.warm_broker(asked.stage(catalog.NONE, "warm"), seconds=1.0 if asked.quick else 5.0)
     for mode in modes:
         rounds.say(f"{mode}:")
+        before, ticks = pace.measure(), pace.ticks()
         figures = {"mode": mode, "quick": asked.quick, "machine": facts, **MODES[mode](asked)}
+        stolen = pace.stolen_percent(ticks)
+        figures["pace"] = {"before": before, "after": pace.measure(), "stolen_percent": stolen}
         path = out / f"{mode}.json"
         path.write_text(json.dumps(figures, indent=1) + "\n")
         rounds.say(f"  {path}")

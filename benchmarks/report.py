@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import catalog, goals, processes
+from benchmarks import catalog, goals, pace, processes
 
 PAGE = processes.ROOT / "docs" / "benchmarks.md"
 
@@ -380,10 +380,11 @@ def _machine(measured: dict[str, Any]) -> str:
     quick = " Quick run: not a measurement." if measured["quick"] else ""
     count = max((one.get("round", 1) for one in measured.get("runs", ())), default=1)
     rounds = f"{count} rounds" if count > 1 else "one round"
+    told = f" {pace.told(measured['pace'])}." if "pace" in measured else ""
     return (
         f"<sub>{rounds}, {facts['date']}, commit {facts['commit']}: {facts['cores']} cores ({facts['cpu']}), "
         f"{facts['memory_gb']} GB, {facts['kernel']}, Python {facts['python']}, Kafka {facts['kafka']} "
-        f"on {facts['java']}; {versions}.{quick}</sub>"
+        f"on {facts['java']}; {versions}.{quick}{told}</sub>"
     )
 
 

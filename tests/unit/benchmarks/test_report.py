@@ -27,10 +27,13 @@ def test_the_page_has_a_section_for_what_was_measured_and_names_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"ready_seconds": 1.5, "rss_mb": 80.0, "peak_rss_mb": 81.0, "cpu_percent": 0.4}
-    measured = {"quick": False, "machine": MACHINE, "watched_seconds": 20, "summary": {"first": row}}
+    pace = {"loop_ns": 41.0, "memory_ns": 120.5, "socket_us": 2.5}
+    told = {"before": pace, "after": pace, "stolen_percent": 0.4}
+    measured = {"quick": False, "machine": MACHINE, "watched_seconds": 20, "summary": {"first": row}, "pace": told}
     (tmp_path / "idle.json").write_text(json.dumps(measured))
     monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
     page = report.write(tmp_path).read_text()
+    assert "a step through memory 120.5 ns" in page
     assert "| first start on these topics | 1.5 | 80.0 | 0.4 |" in page
     assert [line for line in page.splitlines() if line.startswith("## ")] == ["## Goals", "## Idle"]
     missing = "throughput latency gateway connectors scaling dedup restart durable waiting timers calls journal"
