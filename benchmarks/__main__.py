@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    bounds,
     broker,
     calls,
     catalog,
@@ -40,6 +41,7 @@ MODES = {
     "latency": latency.run,
     "gateway": gateway.run,
     "idle": idle.run,
+    "bounds": bounds.run,
     "scaling": scaling.run,
     "dedup": dedup.run,
     "restart": restart.run,

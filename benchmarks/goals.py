@@ -34,6 +34,7 @@ GOALS: Final = (
     Goal("idle", "a worker's start", "again", "ready_seconds", 2, " s"),
     Goal("idle", "memory without events", "again", "rss_mb", 100, " MB"),
     Goal("idle", "CPU without events", "again", "cpu_percent", 1, " %"),
+    Goal("bounds", "memory with all bounds on events and ids reached", "all", "peak_rss_mb", 512, " MB"),
     Goal(
         "restart", "without results: the same instance, from the journal", "restart", "without_results_seconds", 3, " s"
     ),

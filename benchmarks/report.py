@@ -192,6 +192,26 @@ def _idle(measured: dict[str, Any]) -> str:
     return text + _table(("case", "seconds until ready", "MB resident", "% of one CPU"), rows)
 
 
+def _bounds(measured: dict[str, Any]) -> str:
+    names = {
+        "none": "without events",
+        "ids": f"after {measured['ids']:,} events, each with an id of its own",
+        "heavy": f"after {measured['heavy']:,} events of 0.96 MB, 80,000 short texts each, held for 2 s by a handler",
+        "together": "after as many again, while half of the partitions move to a second worker",
+        "second": "that second worker",
+    }
+    rows = [
+        (text, f"{measured['summary'][bound]['rss_mb']:,.0f}", f"{measured['summary'][bound]['peak_rss_mb']:,.0f}")
+        for bound, text in names.items()
+    ]
+    text = (
+        "## Bounds\n\nOne worker with default settings and a folder for snapshots, whose bounds on ids, on what is "
+        "fetched, queued and handled, and on what is read ahead for others are reached one after the other. Runs "
+        "that wait come on top; see there.\n\n"
+    )
+    return text + _table(("what", "MB then", "MB at most"), rows)
+
+
 def _scaling(measured: dict[str, Any]) -> str:
     rows = [
         (workers, f"{one['per_second']:,.0f}", one["cpu_us_per_event"], one["peak_rss_mb"], one["lost"], one["doubled"])
@@ -400,6 +420,7 @@ SECTIONS = {
     "gateway": _gateway,
     "connectors": _connectors,
     "idle": _idle,
+    "bounds": _bounds,
     "scaling": _scaling,
     "dedup": _dedup,
     "restart": _restart,

@@ -36,7 +36,7 @@ def test_the_page_has_a_section_for_what_was_measured_and_names_the_rest(
     assert "a step through memory 120.5 ns" in page
     assert "| first start on these topics | 1.5 | 80.0 | 0.4 |" in page
     assert [line for line in page.splitlines() if line.startswith("## ")] == ["## Goals", "## Idle"]
-    missing = "throughput latency gateway connectors scaling dedup restart durable waiting timers calls journal"
+    missing = "throughput latency gateway connectors bounds scaling dedup restart durable waiting timers calls journal"
     assert f'Not measured yet: {missing.replace(" ", ", ")} (`make bench ARGS="{missing}"`).' in page
 
 
