@@ -44,7 +44,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
 
 def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     count = min(given.waiting or (QUICK if given.quick else WAITING), running.side.most_waiting)
-    fresh_before = durable.throughput(running, given)["per_second"]
+    fresh_before = durable.throughput(running, given)
     before, all_before = rss_mb(running), all_mb(running)
     reader = diary.Reader(running.diary)
     began = time.monotonic()
@@ -53,7 +53,7 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     settle(running)
     held, all_held = rss_mb(running), all_mb(running)
     wakes = _wake(running, reader, "k-", count, 100 if given.quick else WAKES)
-    fresh = durable.throughput(running, given)["per_second"]
+    fresh = durable.throughput(running, given)
     return {
         "waiting": count,
         "parked_per_second": round(count / parked_seconds),
@@ -62,13 +62,23 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
         "all_mb_before": all_before,
         "all_mb": all_held,
         **wakes,
-        "fresh_per_second_before": fresh_before,
-        "fresh_per_second": fresh,
-        "fresh_ratio": round(fresh / fresh_before, 3) if fresh_before else 0.0,
+        "fresh_per_second_before": fresh_before["per_second"],
+        "fresh_per_second": fresh["per_second"],
+        "fresh_ratio": round(fresh["per_second"] / fresh_before["per_second"], 3)
+        if fresh_before["per_second"]
+        else 0.0,
+        "fresh_cpu_ms_before": _cpu_ms(fresh_before),
+        "fresh_cpu_ms": _cpu_ms(fresh),
         "restart_seconds": _restart(running, reader),
         "rss_mb_after_restart": rss_mb(running),
         "wake_after_restart": _wake(running, reader, "m-", count, 50, first=count // 2)["wake"],
     }
+
+
+def _cpu_ms(figures: dict[str, Any]) -> dict[str, float]:
+    """Return what a fresh run costs each process, in milliseconds of CPU."""
+    answered = max(1, figures["answered"])
+    return {name: round(1000 * one["cpu_seconds"] / answered, 3) for name, one in figures["processes"].items()}
 
 
 def park(running: Running, reader: diary.Reader, kind: Kind, run: str, count: int, *options: str) -> None:
