@@ -71,6 +71,7 @@ class Partitions:
         self._failed = failed
         self._owned: dict[int, _Owned] = {}
         self._turns = asyncio.Semaphore(ROUNDS_AT_ONCE)
+        self._restoring = asyncio.Lock()
         self._workflows = WorkflowsLoaded((), ())
         self._draining = False
 
@@ -150,6 +151,7 @@ class Partitions:
                 snapshots=parts.snapshots,
                 at_hand_bytes=parts.at_hand_bytes,
                 standby=standby,
+                restoring=self._restoring,
             )
         except BaseException:
             await partition_log.close()

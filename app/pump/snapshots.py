@@ -28,6 +28,10 @@ def content_of(state: State, *, next_offset: int, at_ms: int, claim: Any) -> Con
     return snapshot.taken(state, next_offset=next_offset, about=about)
 
 
+def _taken_apart(file: Path, policy: DedupPolicy, most_bytes: int | None) -> Snapshot:
+    return snapshot.decode(file.read_bytes(), policy, most_bytes=most_bytes)
+
+
 class Snapshots:
     """The snapshots of one worker, one file for each partition."""
 
@@ -80,11 +84,9 @@ class Snapshots:
 
     async def _read(self, partition: int, policy: DedupPolicy, most_bytes: int | None) -> Snapshot | None:
         try:
-            content = await asyncio.to_thread(self._file(partition).read_bytes)
+            return await asyncio.to_thread(_taken_apart, self._file(partition), policy, most_bytes)
         except OSError:
             return None
-        try:
-            return snapshot.decode(content, policy, most_bytes=most_bytes)
         except (snapshot.Damaged, ValueError, LookupError, TypeError) as error:
             log.warning("snapshot_ignored", partition=partition, reason=str(error))
             return None

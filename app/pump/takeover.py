@@ -4,12 +4,16 @@ After `take_over` returns, the broker refuses every older owner on `journal`, `r
 whole: all that older owners ever committed, and nothing that they did not.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.journal.restore import restore
+from app.engine.journal.entities import Entities
+from app.engine.journal.restore import Restored, restore
+from app.engine.journal.snapshot import Remembered
+from app.engine.runs import atrest
 from app.engine.tables.dedup import DedupPolicy
 from app.engine.tables.state import State, policy_of
 from app.engine.values.limits import Limits
@@ -73,10 +77,12 @@ async def take_over(
     snapshots: Snapshots | None = None,
     at_hand_bytes: int | None = None,
     standby: Reader | None = None,
+    restoring: asyncio.Lock | None = None,
 ) -> Taken:
     """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises.
 
-    Of the bodies in the journal `at_hand_bytes` are kept, None for all. `standby` has read ahead; it is used up.
+    Of the bodies in the journal `at_hand_bytes` are kept, None for all. `standby` has read ahead; it is used up. Who
+    takes several partitions over at a time gives all the same lock: they are restored one after the other.
     """
     topic_ids = await partition_log.topic_ids()
     journal_id = topic_ids.get("journal", "")
@@ -112,9 +118,12 @@ async def take_over(
         shut_out |= others  # somebody claimed meanwhile, and may hold an id that the broker has forgotten
     _check_clock(reader.claim_ms - claimed_ms, now_ms() - claimed_ms, warn_ms, stop_ms)
     _name_twin(before, owner, partition_log.partition)
-    restored = restore(
-        reader.entities, partition_log.partition, limits, journal_id=journal_id, remembered=reader.remembered
-    )
+    async with restoring or asyncio.Lock():
+        # A million ids take a second, and 100,000 runs that wait five: meanwhile this process stays in its group, its
+        # other partitions go on, and it answers who asks whether it lives.
+        restored = await asyncio.to_thread(
+            _restored, reader.entities, partition_log.partition, limits, journal_id, reader.remembered
+        )
     state = restored.state
     _name_unknown(state)
     await _find_inputs(partition_log, state, before, topic_ids)
@@ -133,6 +142,15 @@ async def take_over(
         ),
         from_standby=from_standby,
     )
+
+
+def _restored(
+    entities: Entities, partition: int, limits: Limits, journal_id: str, remembered: Remembered | None
+) -> Restored:
+    """Return the state, with what rests packed: the first round would do that at once."""
+    restored = restore(entities, partition, limits, journal_id=journal_id, remembered=remembered)
+    atrest.pack(restored.state)
+    return restored
 
 
 async def begin(
