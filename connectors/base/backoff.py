@@ -11,6 +11,8 @@ STEADY_SECONDS: Final = 60.0
 """A link that lived so long, or that delivered an event, was good."""
 LONGEST_ASKED_SECONDS: Final = 86_400.0
 """Most that the other side gets when it asks for time: a wrong date would end a source for years."""
+SPREAD: Final = 0.25
+"""By which part a pause after a failure for good is longer at most."""
 _MOST_DOUBLINGS: Final = 32
 
 
@@ -24,7 +26,8 @@ class Reconnect(Options):
     failed_seconds: Seconds | None = Field(
         default=300.0,
         ge=0.1,
-        description="Seconds after which a source that failed for good is tried again all the same; none: never.",
+        description="Seconds after which a source that failed for good is tried again all the same, a quarter more at "
+        "most by chance; none: never.",
     )
     max_attempts: int | None = Field(
         default=None, ge=1, description="Attempts in a row after which the source has failed; none: for ever."
@@ -53,5 +56,16 @@ class Backoff:
         longest = min(self._policy.max_seconds, self._policy.base_seconds * 2.0 ** min(self.attempts, _MOST_DOUBLINGS))
         self.attempts += 1
         if retry_after_seconds is not None:
-            return max(0.0, min(LONGEST_ASKED_SECONDS, retry_after_seconds)) + chance * min(longest, 1.0)
+            # Who answers "at once" or "in a second" for hours is not asked each second all the same.
+            return max(asked(retry_after_seconds) + chance * min(longest, 1.0), chance * longest)
         return 0.0 if at_once and first else chance * longest
+
+
+def asked(seconds: float) -> float:
+    """Return the time that the other side asks for, as far as it gets that."""
+    return max(0.0, min(LONGEST_ASKED_SECONDS, seconds))
+
+
+def spread(seconds: float, chance: float) -> float:
+    """Return a long pause, longer by chance: what failed together is not tried again together, for ever in step."""
+    return seconds * (1 + SPREAD * chance)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from connectors.base.backoff import STEADY_SECONDS, Backoff, Reconnect
+from connectors.base.backoff import STEADY_SECONDS, Backoff, Reconnect, asked, spread
 from connectors.base.closing import end
 from connectors.base.contract import UNMOVED, Ended, Moved, NotConnected, Refused, Sends, Source, Unreadable
 from connectors.base.instance.buffer import Buffer, Read
@@ -191,7 +191,8 @@ class Runner:
                     if self._delivered or watched.lived_seconds() >= STEADY_SECONDS:
                         backoff.good()
                     if backoff.exhausted:
-                        await self._fail(Refused(f"{error} ({backoff.attempts} attempts)", reason="exhausted"), policy)
+                        given_up = Refused(f"{error} ({backoff.attempts} attempts)", reason="exhausted")
+                        await self._fail(given_up, policy, asked(error.retry_after_seconds or 0.0))
                         return
                     pause = backoff.next(
                         random.random(), retry_after_seconds=error.retry_after_seconds, at_once=error.at_once
@@ -222,11 +223,13 @@ class Runner:
             next_try_in_seconds=round(pause, 1),
         )
 
-    async def _fail(self, error: Refused, policy: Reconnect) -> None:
+    async def _fail(self, error: Refused, policy: Reconnect, asked_seconds: float = 0.0) -> None:
         words = self.masked(str(error))
         warn("source_failed", source=self.spec.id, kind=self.spec.kind, reason=error.reason, error=words)
-        self.watched.failed(error.reason, words, policy.failed_seconds)
-        await self._rest(policy.failed_seconds)
+        pause = policy.failed_seconds
+        pause = None if pause is None else max(asked_seconds, spread(pause, random.random()))
+        self.watched.failed(error.reason, words, pause)
+        await self._rest(pause)
 
     async def _told_faulty(self, error: Faulty, policy: Reconnect) -> None:
         """Say what a kind has raised, and wait. Other sources have nothing to do with it."""
@@ -237,8 +240,9 @@ class Runner:
             f"the kind {self.spec.kind!r} fails with {type(cause).__name__}, a mistake in its code; the log says where"
         )
         self._around.metrics.crashed.labels(self.watched.provider).inc()
-        self.watched.failed("crashed", words, policy.max_seconds)
-        await self._rest(policy.max_seconds)
+        pause = spread(policy.max_seconds, random.random())
+        self.watched.failed("crashed", words, pause)
+        await self._rest(pause)
 
     async def _rest(self, seconds: float | None) -> None:
         """Wait; for ever where there is no time."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.base.backoff import Backoff, Reconnect
+from connectors.base.backoff import Backoff, Reconnect, spread
 
 
 def test_pauses_double_up_to_the_longest_and_are_spread_over_all_of_it() -> None:
@@ -27,6 +27,17 @@ def test_what_the_other_side_asks_for_is_never_undercut() -> None:
 
     assert backoff.next(0.0, retry_after_seconds=120.0) == 120.0
     assert 120.0 <= backoff.next(1.0, retry_after_seconds=120.0) <= 121.0
+
+
+def test_who_asks_for_little_time_again_and_again_is_asked_less_and_less_often_all_the_same() -> None:
+    backoff = Backoff(Reconnect(base_seconds=1, max_seconds=10))
+
+    assert [2.0, 2.0, 4.0, 8.0, 10.0] == [backoff.next(1.0, retry_after_seconds=1.0) for _ in range(5)]
+    assert backoff.next(0.0, retry_after_seconds=1.0) == 1.0
+
+
+def test_what_failed_together_is_not_tried_again_together() -> None:
+    assert [300.0, 337.5, 375.0] == [spread(300.0, chance) for chance in (0.0, 0.5, 1.0)]
 
 
 @pytest.mark.parametrize("asked", [1e9, float("inf")])

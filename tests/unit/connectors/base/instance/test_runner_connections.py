@@ -237,3 +237,38 @@ async def test_a_connection_that_fails_while_its_owner_ends_complains_to_nobody(
                 await asyncio.sleep(0)
     gc.collect()
     assert complaints == []
+
+
+async def test_after_the_last_attempt_the_other_side_still_has_the_time_that_it_asked_for(scripted: Use) -> None:
+    async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
+        if site.instance_id:
+            raise NotConnected("too many", reason="http_429", retry_after_seconds=0 if connection == 1 else 4_000)
+        yield event(1)
+
+    scripted(reads)
+    framed = Framed(spec(reconnect={**FAST, "max_attempts": 1}))
+    async with running(framed):
+        await until(lambda: framed.watched.state is State.FAILED)
+    status = framed.watched.status
+
+    assert status.next_retry_at_ms is not None
+    assert status.next_retry_at_ms - status.since_ms >= 3_999_000
+
+
+async def test_what_has_failed_for_good_is_not_tried_again_in_step_with_others(
+    scripted: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        if site.instance_id:
+            raise Refused("the token is not taken")
+        yield event(1)
+
+    monkeypatch.setattr("connectors.base.instance.runner.random.random", lambda: 1.0)
+    scripted(reads)
+    framed = Framed(spec(reconnect={"failed_seconds": 100}))
+    async with running(framed):
+        await until(lambda: framed.watched.state is State.FAILED)
+    status = framed.watched.status
+
+    assert status.next_retry_at_ms is not None
+    assert 124_000 <= status.next_retry_at_ms - status.since_ms <= 126_000
