@@ -12,7 +12,7 @@ import random
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from connectors.base.backoff import STEADY_SECONDS, Backoff, Reconnect, asked, spread
 from connectors.base.closing import end
 from connectors.base.contract import UNMOVED, Ended, Moved, NotConnected, Refused, Sends, Source, Unreadable
+from connectors.base.instance.acks import acknowledge
 from connectors.base.instance.buffer import Buffer, Read
 from connectors.base.instance.events import Maker, NotAnEvent, Outgoing, TooLargeForKafka
 from connectors.base.instance.site import Around, Standing
@@ -34,8 +35,6 @@ from topics.facts import Record
 from topics.sources import Cursor, Spec, State, Unsuitable
 
 DRAIN_SECONDS: Final = 5.0
-ACK_SECONDS: Final = 60.0
-"""After which acknowledgements count as lost with their connection: their events come again, under the same ids."""
 END_SECONDS: Final = 30.0
 """How long a kind may take to end a connection, once it is cancelled: then the frame goes on without it."""
 DEAD_LETTERS_SECONDS: Final = 60.0
@@ -236,13 +235,14 @@ class Runner:
         cause = error.__cause__ or error
         trace = self.masked("".join(traceback.format_exception(cause)))
         warn("source_crashed", source=self.spec.id, kind=self.spec.kind, exception=trace)
-        words = (
-            f"the kind {self.spec.kind!r} fails with {type(cause).__name__}, a mistake in its code; the log says where"
-        )
+        words = self._words_of(error)
         self._around.metrics.crashed.labels(self.watched.provider).inc()
         pause = spread(policy.max_seconds, random.random())
         self.watched.failed("crashed", words, pause)
         await self._rest(pause)
+
+    def _words_of(self, error: Faulty) -> str:
+        return f"the kind {self.spec.kind!r} fails with {error}, a mistake in its code; the log says where"
 
     async def _rest(self, seconds: float | None) -> None:
         """Wait; for ever where there is no time."""
@@ -263,6 +263,7 @@ class Runner:
             await asyncio.wait({reading, publishing}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done() and not publishing.done():
                 buffer.close()
+                self._tell_end(reading)
                 await publishing
         finally:
             try:
@@ -278,6 +279,22 @@ class Runner:
         for task in (publishing, reading):  # an acknowledgement that failed comes first
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
+
+    def _tell_end(self, reading: "asyncio.Task[None]") -> None:
+        """The link is gone, and what it has brought may wait for the broker for hours: nobody is to think it stands."""
+        error = None if reading.cancelled() else reading.exception()
+        self.watched.disconnected()
+        match error:
+            case Refused():
+                self.watched.broken(State.FAILED, error.reason, self.masked(str(error)))
+            case Ended():
+                self.watched.ended(self.masked(str(error)))
+            case NotConnected():
+                self.watched.broken(State.BACKING_OFF, error.reason, self.masked(str(error)))
+            case Faulty():
+                self.watched.broken(State.FAILED, "crashed", self._words_of(error))
+            case None:
+                self.watched.broken(State.BACKING_OFF, "ended", f"source {self.spec.id!r} ended")
 
     async def _fill(self, source: Source, buffer: Buffer) -> None:
         with _code_of_the_kind():
@@ -309,10 +326,10 @@ class Runner:
                     ]
                     await self._around.publish((), more)
                     events, letters = events[len(more) :], letters + more
-            with _code_of_the_kind():
-                await self._acknowledge(batch)
-            self._advance(batch)
             self.watched.published(batch, len(events), len(letters))
+            with _code_of_the_kind():
+                await acknowledge(batch, instance_id=self.spec.id, late=self._is_late)
+            self._advance(batch)
             buffer.done()
 
     def _sorted(self, batch: Sequence[Read], maker: Maker) -> tuple[list[tuple[Outgoing, Read]], list[Record]]:
@@ -346,29 +363,9 @@ class Runner:
         assert not isinstance(read.item, Moved)
         return maker.dead_letter(read.item, shown, at_ms=read.at_ms)
 
-    async def _acknowledge(self, batch: Sequence[Read]) -> None:
-        """Acknowledge upstream what the broker has. Raises what an acknowledgement raises."""
-        acks: list[Awaitable[None]] = []
-        now = time.monotonic()
-        for read in batch:
-            item = read.item
-            if isinstance(item, Moved) or item.ack is None:
-                continue
-            if item.ack_within_seconds is not None and now - read.at > item.ack_within_seconds:
-                self._around.metrics.late.labels(self.watched.provider).inc()
-                self.watched.note("late")
-            else:
-                acks.append(item.ack())
-        if acks:
-            try:
-                async with asyncio.timeout(ACK_SECONDS):
-                    outcomes = await asyncio.gather(*acks, return_exceptions=True)
-            except TimeoutError:
-                message = f"acknowledgements to source {self.spec.id!r} took longer than {ACK_SECONDS:g} s"
-                raise NotConnected(message, reason="ack_timeout") from None
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+    def _is_late(self) -> None:
+        self._around.metrics.late.labels(self.watched.provider).inc()
+        self.watched.note("late")
 
     def _advance(self, batch: Sequence[Read]) -> None:
         """Note how far it is read, once that is durable and acknowledged."""

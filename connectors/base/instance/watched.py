@@ -29,7 +29,7 @@ class Watched:
         self.provider = spec.kind if delivery else "unknown"
         """The kind, as metrics name it: of kinds that are not installed there may be any number."""
         self._connected_since: float | None = None
-        self._lived = 0.0
+        self._lived = self._counted = 0.0
         self._moved_at = clock()
         self._event_at: float | None = None
         self._byte_at: float | None = None
@@ -93,7 +93,7 @@ class Watched:
 
     def connected(self) -> None:
         """The link stands. What was wrong before stays its last error: a link that breaks again and again shows."""
-        self._connected_since = self._clock()
+        self._connected_since, self._counted = self._clock(), 0.0
         self._status = replace(
             self._status, connected_at_ms=self._now(), reconnect_attempts=0, next_retry_at_ms=None, error=None
         )
@@ -103,8 +103,7 @@ class Watched:
     def disconnected(self) -> None:
         """The link is gone, whatever the reason."""
         if self._connected_since is not None:
-            self._lived = max(0.0, self._clock() - self._connected_since)
-            self._metrics.connection_seconds.labels(self.provider).inc(self._lived)
+            self._lived = self._count_connection(self._connected_since)
             self._connected_since = None
 
     def lived_seconds(self) -> float:
@@ -120,6 +119,12 @@ class Watched:
         )
         self._go_wrong("transient", reason, message)
         self.enter(State.BACKING_OFF)
+
+    def broken(self, state: State, reason: str, message: str) -> None:
+        """The link is gone, and what it has brought waits for the broker: then it is known when it is tried again."""
+        kind: Literal["transient", "permanent"] = "transient" if state is State.BACKING_OFF else "permanent"
+        self._go_wrong(kind, self._metrics.bounded("reason", reason), message)
+        self.enter(state)
 
     def ended(self, message: str) -> None:
         """The source has said that there is no more."""
@@ -172,7 +177,8 @@ class Watched:
                 self._metrics.dead.labels(self.provider).inc(letters)
             now = time.monotonic()
             for one in batch:
-                self._acked.observe(now - one.at)
+                if not isinstance(one.item, Moved):
+                    self._acked.observe(now - one.at)
 
     def stands_at(self, position: Any) -> None:
         """This is its position, since somebody of before."""
@@ -187,6 +193,8 @@ class Watched:
         """Set the gauges that grow by themselves."""
         self._metrics.position_age.labels(self.provider, self._id).set(max(0.0, self._clock() - self._moved_at))
         self._metrics.buffered.labels(self.provider, self._id).set(buffered)
+        if self._connected_since is not None:
+            self._count_connection(self._connected_since)
 
     def forget(self) -> None:
         """It is not run here any more: its own series end."""
@@ -195,6 +203,13 @@ class Watched:
                 gauge.remove(self.provider, self._id)
             except KeyError:
                 continue
+
+    def _count_connection(self, since: float) -> float:
+        """Count what has passed of a connection since it was counted last; return how long it has stood."""
+        lived = max(self._counted, self._clock() - since)
+        self._metrics.connection_seconds.labels(self.provider).inc(lived - self._counted)
+        self._counted = lived
+        return lived
 
     def _go_wrong(self, kind: Literal["transient", "permanent"], reason: str, message: str) -> None:
         # What others have written may hold halves of surrogate pairs, which no record can.

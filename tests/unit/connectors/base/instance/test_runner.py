@@ -9,7 +9,7 @@ import pytest
 
 from connectors.base.contract import Item, Moved, NotConnected, Received, Refused, Site, Unreadable
 from connectors.base.instance.events import Outgoing, TooLargeForKafka
-from tests.unit.connectors.base.framed import FAST, Framed, Use, event, for_ever, running, spec
+from tests.unit.connectors.base.framed import Framed, Use, event, for_ever, running, spec
 from tests.unit.connectors.standing import until
 from topics.facts import Record
 from topics.sources import Cursor, State
@@ -163,45 +163,6 @@ async def test_an_event_that_is_too_large_becomes_a_dead_letter(scripted: Use) -
     assert orjson.loads(framed.broker.letters[0].value)["code"] == "too_large"
 
 
-async def test_an_acknowledgement_whose_time_is_over_is_left_to_the_sources_repetition(scripted: Use) -> None:
-    acked: list[int] = []
-
-    async def ack() -> None:
-        acked.append(1)
-
-    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
-        yield event(1, ack=ack, ack_within_seconds=-1.0)
-        await for_ever()
-
-    scripted(reads)
-    framed = Framed(spec())
-    async with running(framed):
-        await until(lambda: framed.watched.status.notes.get("late") == 1)
-
-    assert acked == []
-    assert len(framed.broker.events) == 1
-
-
-async def test_a_failed_acknowledgement_ends_the_connection_and_moves_no_position(scripted: Use) -> None:
-    async def ack() -> None:
-        raise NotConnected("the link broke", reason="ack")
-
-    async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
-        if connection == 1:
-            yield event(1, ack=ack, position=1)
-        else:
-            yield event(2, position=2)
-        await for_ever()
-
-    scripted(reads)
-    framed = Framed(spec(reconnect=FAST))
-    async with running(framed):
-        await until(lambda: len(framed.broker.events) == 2)
-        await until(lambda: bool(framed.cursors))
-
-    assert [2] == [cursor.position for cursor in framed.cursors]
-
-
 async def test_messages_go_through_the_source_that_runs(scripted: Use) -> None:
     async def reads(site: Site, _: int) -> AsyncIterator[Item]:
         site.connected()
@@ -219,25 +180,6 @@ async def test_messages_go_through_the_source_that_runs(scripted: Use) -> None:
         assert {"sent": {"a": 1}, "key": "k"} == await framed.runner.send({"a": 1}, key="k")
         with pytest.raises(Refused):
             await framed.runner.send({"refuse": True}, key="k")
-
-
-async def test_an_acknowledgement_that_never_returns_ends_the_connection_and_moves_no_position(
-    scripted: Use, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("connectors.base.instance.runner.ACK_SECONDS", 0.01)
-
-    async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
-        site.connected()
-        yield event(1, ack=for_ever if connection == 1 else None, position=connection)
-        await for_ever()
-
-    scripted(reads)
-    framed = Framed(spec(reconnect=FAST))
-    async with running(framed):
-        await until(lambda: bool(framed.cursors))
-
-    assert [2] == [cursor.position for cursor in framed.cursors]
-    assert [b'"id":"id1"' in one.value for one in framed.broker.events] == [True, True]
 
 
 async def test_a_dead_letter_tells_no_secret(scripted: Use) -> None:

@@ -239,6 +239,42 @@ async def test_a_connection_that_fails_while_its_owner_ends_complains_to_nobody(
     assert complaints == []
 
 
+@pytest.mark.parametrize(
+    ("end", "state", "reason"),
+    [
+        (NotConnected("it broke", reason="broke"), State.BACKING_OFF, "broke"),
+        (None, State.BACKING_OFF, "ended"),
+        (Refused("the token is not taken", reason="unauthorized"), State.FAILED, "unauthorized"),
+        (Ended("no more"), State.PAUSED, "ended"),
+        (ZeroDivisionError(), State.FAILED, "crashed"),
+    ],
+)
+async def test_a_link_that_is_gone_is_told_while_what_it_brought_still_waits_for_the_broker(
+    scripted: Use, end: Exception | None, state: State, reason: str
+) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        site.connected()
+        yield event(1, position=1)
+        if end is not None:
+            raise end
+
+    scripted(reads)
+    framed = Framed(spec(reconnect={"base_seconds": 60}))
+    framed.broker.back.clear()
+    async with running(framed):
+        await until(lambda: framed.runner.buffered == 1 and framed.watched.state is state)
+        gone = framed.watched.status
+        lived = framed.watched.lived_seconds()
+        framed.broker.back.set()
+        await until(lambda: framed.runner.buffered == 0)
+        await until(lambda: framed.watched.status.next_retry_at_ms is not None or state is State.PAUSED)
+
+    assert gone.error is not None
+    assert (reason, framed.watched.state) == (gone.error.reason, state)
+    assert len(framed.broker.events) == 1
+    assert framed.watched.lived_seconds() == lived, "the wait for the broker is no life of the link"
+
+
 async def test_after_the_last_attempt_the_other_side_still_has_the_time_that_it_asked_for(scripted: Use) -> None:
     async def reads(site: Site, connection: int) -> AsyncIterator[Item]:
         if site.instance_id:

@@ -174,3 +174,30 @@ def test_a_position_is_shown_without_secrets() -> None:
     watched.at_position({"next": "https://example.com/?token=secret"})
 
     assert watched.status.position == '{"next":"https://example.com/?token=***"}'
+
+
+def test_the_seconds_of_a_link_that_still_stands_count_as_well_and_none_twice() -> None:
+    clock = Clock()
+    watched, metrics = made(clock)
+    watched.starting("e1")
+    watched.connected()
+    seconds: list[float | None] = []
+    for now in (1_030.0, 1_030.0, 1_020.0, 1_040.0):  # a clock may be set back
+        clock.now = now
+        watched.measure(0)
+        seconds.append(metrics.registry.get_sample_value("triggers_connection_seconds_total", {"provider": "rss"}))
+    clock.now = 1_050.0
+    watched.disconnected()
+    watched.measure(0)
+
+    assert seconds == [30, 30, 30, 40]
+    assert metrics.registry.get_sample_value("triggers_connection_seconds_total", {"provider": "rss"}) == 50
+    assert watched.lived_seconds() == 50
+
+
+def test_positions_take_no_time_to_be_acknowledged() -> None:
+    watched, metrics = made(Clock())
+    event, moved = Received(id="1", event_type="t", data=1), Moved(position=1)
+    watched.published([Read(item=item, at=0.0, at_ms=0) for item in (event, moved)], 1, 0)
+
+    assert metrics.registry.get_sample_value("triggers_ack_seconds_count", {"provider": "rss"}) == 1
