@@ -48,7 +48,10 @@ class Emit(Protocol):
 
 
 class TriggerProvider(ABC):
-    """One source. `init` is called once, `run` for each connection, `shutdown` at the end."""
+    """One source. `init` is called once, `run` for each connection, `shutdown` at the end.
+
+    Its end is that of the source, and whatever `run` raises beside Disconnected: another object begins after that.
+    """
 
     delivery: ClassVar[Literal["exactly-once", "at-least-once", "best-effort"]]
     """What users can count on: read again from a position, repeated until acknowledged, or neither."""

@@ -147,6 +147,15 @@ class Sends(Protocol):
         ...
 
 
+@runtime_checkable
+class Closes(Protocol):
+    """A source that keeps something from one connection to the next."""
+
+    async def close(self) -> None:
+        """Called once, when it is read no more: it was removed, changed or moved, or is made anew."""
+        ...
+
+
 # ---- what the frame gives to a source --------------------------------------------------------------------------------
 
 

@@ -19,8 +19,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from connectors.base.backoff import STEADY_SECONDS, Backoff, Reconnect, asked, spread
-from connectors.base.closing import end
-from connectors.base.contract import UNMOVED, Ended, Moved, NotConnected, Refused, Sends, Source, Unreadable
+from connectors.base.closing import close, end
+from connectors.base.contract import UNMOVED, Closes, Ended, Moved, NotConnected, Refused, Sends, Source, Unreadable
 from connectors.base.instance.acks import acknowledge
 from connectors.base.instance.buffer import Buffer, Read
 from connectors.base.instance.events import Maker, NotAnEvent, Outgoing, TooLargeForKafka
@@ -211,6 +211,8 @@ class Runner:
             await self._told_faulty(error, policy)
         finally:
             self._source = None
+            if isinstance(source, Closes):
+                await close(source.close())
 
     def _log_pause(self, reason: str, words: str, pause: float) -> None:
         warn(

@@ -10,7 +10,7 @@ import pytest
 
 from connectors.base.contract import Ended, Item, Moved, NotConnected, Refused, Site
 from connectors.base.instance.runner import Runner
-from tests.unit.connectors.base.framed import FAST, Framed, Use, event, for_ever, running, spec
+from tests.unit.connectors.base.framed import FAST, Framed, Scripted, Use, event, for_ever, running, spec
 from tests.unit.connectors.standing import until
 from topics.sources import State
 
@@ -308,3 +308,28 @@ async def test_what_has_failed_for_good_is_not_tried_again_in_step_with_others(
 
     assert status.next_retry_at_ms is not None
     assert 124_000 <= status.next_retry_at_ms - status.since_ms <= 126_000
+
+
+async def test_a_source_that_keeps_something_over_its_connections_is_closed_once_at_its_end(
+    scripted: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    async def close(_self: Scripted) -> None:
+        closed.append(len(connections))
+
+    connections: list[int] = []
+
+    async def reads(_site: Site, connection: int) -> AsyncIterator[Item]:
+        connections.append(connection)
+        yield event(connection, position=connection)
+        if connection == 3:
+            await for_ever()
+
+    monkeypatch.setattr(Scripted, "close", close, raising=False)
+    scripted(reads)
+    framed = Framed(spec(reconnect=FAST))
+    async with running(framed):
+        await until(lambda: len(framed.broker.events) == 3)
+
+    assert closed == [3]

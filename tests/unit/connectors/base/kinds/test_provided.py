@@ -1,12 +1,13 @@
 """Providers of third parties as sources."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 
-from connectors.base.contract import NotConnected, Received, Refused, Source
+from connectors.base.contract import Closes, NotConnected, Received, Refused, Source
 from connectors.base.kinds.provided import AnyOptions, maker
-from headgate.providers import Emit, SourceEvent
+from headgate.providers import Disconnected, Emit, Failed, SourceEvent
 from tests.unit.connectors.base.weather import Weather
 from tests.unit.connectors.standing import Reading, StandIn, reading
 
@@ -65,6 +66,46 @@ async def test_a_provider_is_shut_down_however_reading_ends() -> None:
         await one.event()
 
     assert Weather.closed == before + 1
+
+
+class Living(Weather):
+    """Tells what is called."""
+
+    calls: ClassVar[list[str]] = []
+
+    async def init(self, config: Mapping[str, Any]) -> None:
+        self.calls.append("init")
+        if self.calls.count("init") < 2:
+            raise Disconnected("not yet")
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        self.calls.append(f"run from {position}")
+        number = (position or 0) + 1
+        if number == 4:
+            raise Failed("over")
+        await emit(SourceEvent(id=str(number), type="report", data=None), position=number)
+        raise Disconnected("again")
+
+    async def shutdown(self) -> None:
+        self.calls.append("shutdown")
+
+
+@pytest.mark.parametrize(("connections", "closed"), [(3, 1), (5, 1), (6, 2)])
+async def test_one_provider_has_all_connections_that_end_by_themselves(connections: int, closed: int) -> None:
+    """Its own failure ends it, and so does the end of the source."""
+    Living.calls.clear()
+    site = StandIn()
+    living = maker(Living)(AnyOptions(), site)
+    for _ in range(connections):
+        await Reading(living, site).to_its_end()
+    assert isinstance(living, Closes)
+    await living.close()
+
+    runs = [f"run from {position}" for position in (None, 1, 2)][: connections - 1]
+    rest = ["run from 3", "shutdown"] if connections >= 5 else ["shutdown"]
+    again = ["init", "run from 3", "shutdown"] if connections == 6 else []
+    assert Living.calls == ["init", "init", *runs, *rest, *again]
+    assert Living.calls.count("shutdown") == closed
 
 
 class Counting(Weather):
