@@ -1,6 +1,7 @@
 """Owners of one source, one after the other, and what outlives them: what the broker has, and the last position.
 
-Each life is the real Runner. It may die at any mark of its work, see Mark. What is dead does nothing more.
+Each life is the real Owner with the real Runner. It may die at any mark of its work, see Mark. What is dead does
+nothing more.
 """
 
 import asyncio
@@ -15,7 +16,10 @@ from typing import Any, Final, Protocol, cast
 import orjson
 
 from connectors.base.closing import end
-from connectors.base.contract import Item, Moved, Source
+from connectors.base.contract import Closes, Item, Moved, Source
+from connectors.base.fleet.actions import Actions
+from connectors.base.fleet.owner import Owner
+from connectors.base.fleet.positions import Positions
 from connectors.base.instance.events import Maker, Outgoing
 from connectors.base.instance.runner import Runner
 from connectors.base.instance.site import Around, Standing
@@ -27,7 +31,7 @@ from connectors.base.reach.http import ClientHttp
 from connectors.base.texts.secrets import Variables
 from tests.contract.outside import INSTANCE, Outside
 from topics.facts import Record
-from topics.sources import Cursor, Spec, State, Status, cursor_moved, cursor_of
+from topics.sources import Cursor, Spec, State, Status, configured, cursor_moved, cursor_of
 
 PATIENCE_SECONDS: Final = 20.0
 SLOWNESS: Final = 40
@@ -62,6 +66,7 @@ class Published:
     id: str
     number: int
     life: int
+    edition: int
     record: bytes
 
 
@@ -74,6 +79,9 @@ class World:
         self.published: list[Published] = []
         self.letters: list[Record] = []
         self.cursor: Cursor | None = None
+        self.edition = 0
+        self.readers = self.most_readers = 0
+        """How often the source is read now, and was at most: once."""
         self.statuses: list[Status] = []
         self.lives: list[Life] = []
         self.marks: Counter[Mark] = Counter()
@@ -87,13 +95,26 @@ class World:
     def begin(self, *, die_at: Moment | None = None, deaf: bool = False) -> "Life":
         """Let an owner begin. It dies at a moment; a `deaf` one never hears what is durable."""
         how: dict[str, Any] = {"number": len(self.lives) + 1, "die_at": die_at, "deaf": deaf}
-        life: Life = self.outside.live(self, **how) or RunnerLife(self, **how)
+        life: Life = self.outside.live(self, **how) or OwnerLife(self, **how)
         self.lives.append(life)
         return life
 
     async def close(self) -> None:
         for life in self.lives:
             await life.kill()
+
+    @property
+    def spec(self) -> Spec:
+        """How the source is set up; the topic of its events tells which edition has published them."""
+        outside = self.outside
+        options = {**outside.options, **(outside.edited if self.edition % 2 else {})}
+        topic = f"{self.edition}/{{{{ type }}}}"
+        return Spec(id=INSTANCE, kind=outside.kind, options=options, reconnect=RECONNECT, topic=topic)
+
+    def edit(self, life: "Life") -> None:
+        """Set the source up in another way, while it runs."""
+        self.edition += 1
+        life.edit(self.spec)
 
     # ---- what came of it -------------------------------------------------------------------------------------------
 
@@ -127,7 +148,8 @@ class World:
         for key, value in events:
             event = orjson.loads(value)
             number = self.outside.number({"key": None if key is None else key.decode(), **event})
-            self.published.append(Published(id=event["id"], number=number, life=life, record=value))
+            edition = int(event["topic"].partition("/")[0])
+            self.published.append(Published(id=event["id"], number=number, life=life, edition=edition, record=value))
 
     async def pause(self) -> None:
         """Take a while, more or less."""
@@ -151,6 +173,19 @@ class Life(Protocol):
         """Events that were read and wait for the broker."""
         ...
 
+    @property
+    def held(self) -> int:
+        """Events that it has in memory."""
+        ...
+
+    def edit(self, spec: Spec) -> None:
+        """From now on the source is set up so."""
+        ...
+
+    def runs(self, spec: Spec) -> bool:
+        """Whether it runs as it is set up now."""
+        ...
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something has come true while it lives. Raises what has ended it."""
         ...
@@ -164,16 +199,16 @@ class Life(Protocol):
         ...
 
 
-class RunnerLife:
-    """An owner that runs the Runner."""
+class OwnerLife:
+    """An owner of the partition in which the source is set up: that of the frame, with the Runner of the frame."""
 
     def __init__(self, world: World, *, number: int, die_at: Moment | None, deaf: bool) -> None:
-        self.number, self._world, self._die_at = number, world, die_at
+        self.number, self._world, self._die_at, self._deaf = number, world, die_at, deaf
         self.back, self.dying = asyncio.Event(), asyncio.Event()
         self.back.set()
         self.marks: Counter[Mark] = Counter()
+        self.epoch = f"{number}"
         self._is_dead = False
-        self._connections = 0
         self._pending: bytes | None = None
         self._moved, self._settled = asyncio.Event(), asyncio.Event()
         self._settled.set()
@@ -188,31 +223,43 @@ class RunnerLife:
             event_bytes=EVENT_BYTES,
             environment=Variables(of_process={}),
         )
-        outside = world.outside
-        spec = Spec(id=INSTANCE, kind=outside.kind, options=outside.options, reconnect=RECONNECT)
-        self._watched = _Told(world.statuses, spec, owner=f"c{number}", delivery="", metrics=around.metrics)
-        self.runner = _Owned(outside, deaf, spec, around, self._watched, epoch=self._epoch, cursor=world.cursor)
-        if not deaf:
-            self.runner.moved = self._note
-        self._tasks = [asyncio.create_task(self.runner.run()), asyncio.create_task(self._write())]
+        self._owner = _Owner(world, self, around, deaf=deaf)
+        self._said = 0
+        self.edit(world.spec)
+        self._owner.caught_up()
+        self._task = asyncio.create_task(self._owner.run())
 
     @property
     def status(self) -> Status:
-        return self._watched.status
+        runner = self._owner.runner(INSTANCE)
+        return _none(self._world.spec) if runner is None else runner.watched.status
 
     @property
     def waiting(self) -> int:
-        return self.runner.buffered
+        runner = self._owner.runner(INSTANCE)
+        return 0 if runner is None else runner.buffered
+
+    @property
+    def held(self) -> int:
+        return self.waiting
+
+    def edit(self, spec: Spec) -> None:
+        self._said += 1
+        record = configured(spec)
+        self._owner.read([_Setting(offset=self._said, key=record.key, value=record.value)])
+
+    def runs(self, spec: Spec) -> bool:
+        runner = self._owner.runner(INSTANCE)
+        return runner is not None and runner.spec == spec
 
     async def until(self, condition: Callable[[], bool]) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not condition():
-                    for task in self._tasks:
-                        if task.done() and not task.cancelled():
-                            task.result()
+                    if self._task.done() and not self._task.cancelled():
+                        self._task.result()
                     self._check()
-                    await asyncio.wait(self._tasks, timeout=0.005)
+                    await asyncio.wait([self._task], timeout=0.005)
         except TimeoutError:
             marks = ", ".join(f"{mark.name} {count}" for mark, count in self.marks.items())
             lost = self._world.outcome()[0]
@@ -225,13 +272,12 @@ class RunnerLife:
 
     async def stop(self) -> None:
         self._check()
-        await self.runner.stop()
-        await self._settled.wait()
+        await self._owner.drain()
 
     async def kill(self) -> None:
         self._check()
         self._is_dead = True
-        await end(self._tasks)
+        await end([self._task])
 
     # ---- marks -----------------------------------------------------------------------------------------------------
 
@@ -272,21 +318,24 @@ class RunnerLife:
 
         return ClientHttp(Policy(allowed=("*",)), heard=hear)
 
-    def _epoch(self) -> str:
-        self._connections += 1
-        return f"{self.number}-{self._connections}"
-
     # ---- positions, as connectors.base.fleet.positions has them ----------------------------------------------------
 
-    def _note(self, cursor: Cursor) -> None:
-        if self._is_dead:
+    async def take_over(self) -> dict[str, Cursor]:
+        cursor = self._world.cursor
+        return {} if cursor is None else {INSTANCE: cursor}
+
+    def move(self, instance_id: str, cursor: Cursor | None) -> None:
+        if self._is_dead or self._deaf or cursor is None:
             return
-        self._pending = cursor_moved(INSTANCE, cursor, at_ms=0)[1]
+        self._pending = cursor_moved(instance_id, cursor, at_ms=0)[1]
         self._settled.clear()
         self._moved.set()
         self._mark(Mark.NOTED)
 
-    async def _write(self) -> None:
+    async def settled(self) -> None:
+        await self._settled.wait()
+
+    async def run(self) -> None:
         while True:
             await self._moved.wait()
             self._moved.clear()
@@ -294,35 +343,83 @@ class RunnerLife:
             if written is not None:
                 await self._world.pause()
                 if self._is_dead:
-                    return
+                    await asyncio.get_running_loop().create_future()
                 self._world.cursor = cursor_of(written)
                 self._mark(Mark.WRITTEN)
             if self._pending is None:
                 self._settled.set()
 
+    async def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """A record of `triggers`."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class _Owner(Owner):
+    """Its sources stand where the world wants them; the acknowledgements of a deaf one get nowhere."""
+
+    def __init__(self, world: World, life: OwnerLife, around: Around, *, deaf: bool) -> None:
+        super().__init__(
+            0,
+            name=f"c{life.number}",
+            around=around,
+            positions=lambda _: cast(Positions, life),
+            actions=lambda _partition, _runner_of: cast(Actions, _NoActions()),
+            confirmed=lambda: None,
+            removed=lambda _: None,
+        )
+        self._world, self._deaf = world, deaf
+
+    def _made(self, spec: Spec, *, cursor: Cursor | None) -> Runner:
+        made = super()._made(spec, cursor=cursor)
+        watched = _Told(self._world.statuses, spec, owner=self._name, delivery="", metrics=self._around.metrics)
+        return _Owned(self._world, self._deaf, spec, self._around, watched, epoch=made._next_epoch, cursor=made._cursor)
+
+
+class _NoActions:
+    """Nobody sends."""
+
+    async def run(self, *, begin: Any, done: Callable[[Any], None]) -> None:
+        await asyncio.get_running_loop().create_future()
+
 
 class _Owned(Runner):
-    """Its source stands where the world wants it; the acknowledgements of a deaf one get nowhere."""
-
-    def __init__(self, outside: Outside, deaf: bool, *given: Any, **more: Any) -> None:
+    def __init__(self, world: World, deaf: bool, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        self._outside, self._deaf = outside, deaf
+        self._world, self._deaf = world, deaf
 
     def _made(self, site: Standing) -> tuple[Source, Maker]:
-        source, maker = super()._made(cast(Standing, self._outside.site(site)))
-        return (_Unheard(source) if self._deaf else source), maker
+        source, maker = super()._made(cast(Standing, self._world.outside.site(site)))
+        return _Read(source, self._world, deaf=self._deaf), maker
 
 
-class _Unheard:
-    """A source whose acknowledgements are lost on their way."""
+class _Read:
+    """A source of which it is known how often it is read at a time."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, world: World, *, deaf: bool) -> None:
+        self._source, self._world, self._deaf = source, world, deaf
 
     async def read(self) -> AsyncIterator[Item]:
-        async with aclosing(cast(Any, self._source.read())) as items:
-            async for item in items:
-                yield item if isinstance(item, Moved) else replace(item, ack=None)
+        world = self._world
+        world.readers += 1
+        world.most_readers = max(world.most_readers, world.readers)
+        try:
+            async with aclosing(cast(Any, self._source.read())) as items:
+                async for item in items:
+                    yield replace(item, ack=None) if self._deaf and not isinstance(item, Moved) else item
+        finally:
+            world.readers -= 1
+
+    async def close(self) -> None:
+        if isinstance(self._source, Closes):
+            await self._source.close()
 
 
 class _Told(Watched):
@@ -335,3 +432,8 @@ class _Told(Watched):
     def enter(self, state: State) -> None:
         super().enter(state)
         self._told.append(self.status)
+
+
+def _none(spec: Spec) -> Status:
+    """How a source is that nobody runs yet."""
+    return Watched(spec, owner="", delivery="", metrics=SourceMetrics()).status

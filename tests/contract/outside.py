@@ -32,6 +32,10 @@ class Outside:
     refusal: ClassVar[str] = ""
     """What the status says while credentials are revoked: part of the reason or of the message."""
 
+    side_by_side: ClassVar[bool] = False
+    """What came before an edit may still be published after what came later: nobody reads one after the other."""
+    edited: ClassVar[Mapping[str, Any]] = {}
+    """Options of the same source after an edit: they change neither what it reads nor where it is."""
     deaths: ClassVar[int] = 20
     """How many owners die; fewer where a world with the same reader has as many."""
     on_kafka: ClassVar[bool] = False

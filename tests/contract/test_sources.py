@@ -18,7 +18,7 @@ import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from connectors.base.contract import Delivery, Sends
-from connectors.base.instance import buffer
+from connectors.base.instance import buffer, runner
 from connectors.base.kinds import declared, describing, registry
 from connectors.base.kinds.registry import Kind
 from connectors.base.options import Options
@@ -38,6 +38,10 @@ BATCHES: Final = (1, 1, 2, 1000)
 """Items that are published together, at most."""
 SPAN: Final = 60
 """Turns of the loop between two events, at most."""
+MOST_WAITING: Final = 4
+"""Items that wait for the broker, at most, where that is looked at."""
+ABSENCES: Final = 3
+EDITS: Final = 6
 MOST_OF_A_LIFE: Final = 8
 """Events that happen during it, at most."""
 
@@ -242,6 +246,8 @@ def test_the_reference_has_a_kind(name: str) -> None:
 IDENTITY: Final = "events that are read again have the same ids"
 BROKER: Final = "while the broker is away nothing is acknowledged and no position moves"
 DEATH: Final = "owners that die at any moment lose and double nothing"
+AWAY: Final = "the broker goes away and comes back while events come: nothing is lost, told too early or kept unbounded"
+EDIT: Final = "edits while it runs lose and double nothing, keep the position and stop the reader of before"
 CREDENTIALS: Final = "credentials that are revoked are told, and nothing is lost when they are given back"
 STOP: Final = "a clean stop publishes and acknowledges what was read, and no more"
 SECRECY: Final = "no secret is in a status, a log or a record"
@@ -317,6 +323,10 @@ async def published(world: World, life: Life) -> None:
         await life.until(lambda: outside.acknowledged() >= set(happened))
 
 
+async def until_it_waits(life: Life, count: int) -> None:
+    await life.until(lambda: life.waiting >= count)
+
+
 async def turns(count: int) -> None:
     """Let others go on."""
     for _ in range(count):
@@ -352,9 +362,13 @@ def words_of(life: Life) -> str:
     return "" if error is None else f"{error.reason} {error.message}"
 
 
+def delivery_of(outside: Outside) -> Delivery:
+    return outside.delivery or registry.load(outside.kind).delivery
+
+
 def is_repeated(outside: Outside) -> bool:
     """Whether what was not acknowledged, or not behind the position, is read again."""
-    return (outside.delivery or registry.load(outside.kind).delivery) is not Delivery.BEST_EFFORT
+    return delivery_of(outside) is not Delivery.BEST_EFFORT
 
 
 @held_to(IDENTITY)
@@ -386,6 +400,83 @@ async def test_while_the_broker_is_away_nothing_is_acknowledged_and_no_position_
     await published(world, life)
     await ended(life)
     assert world.outcome() == ([], [], [])
+
+
+@held_to(AWAY)
+async def test_the_broker_goes_away_and_comes_back_while_events_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffer, "MOST", MOST_WAITING)
+    outside = world.outside
+    life, most_held = await begun(world), 0
+    for absence in range(ABSENCES):
+        life.back.set()
+        await told(outside, 2)
+        if is_repeated(outside):
+            await published(world, life)
+        life.back.clear()
+        for _ in range(2 * MOST_WAITING):
+            await outside.tell()
+            await turns(world.chance.randrange(SPAN))
+            most_held = max(most_held, life.held)
+            if outside.acknowledges:
+                assert outside.acknowledged() <= {*world.numbers()}
+        await until_it_waits(life, outside.at_a_time or 1)
+        if absence and is_repeated(outside):  # whoever goes on from the position finds all that was not published
+            await life.kill()
+            life = await begun(world)
+    life.back.set()
+    await told(outside)
+    if is_repeated(outside):
+        await published(world, life)
+    else:
+        await life.until(lambda: outside.happened in world.numbers())
+    await ended(life)
+
+    lost, several_ids, several_events = world.outcome()
+    assert (several_ids, several_events) == ([], [])
+    assert lost == []
+    assert most_held <= MOST_WAITING + 1, "one is on its way, the others wait"
+
+
+@held_to(EDIT)
+async def test_edits_while_it_runs_lose_and_double_nothing_and_stop_the_reader_of_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "DRAIN_SECONDS", 0.1)  # one edit comes while the broker is away
+    outside = world.outside
+    first = await begun(world)
+    await told(outside)
+    await published(world, first)
+    await ended(first)
+    life = await begun(world)
+    for edit in range(1, EDITS + 1):
+        if edit == EDITS // 2:
+            life.back.clear()
+        await told(outside, world.chance.randint(1, 3))
+        await turns(world.chance.randrange(SPAN))
+        world.edit(life)
+        await told(outside, world.chance.randint(0, 2))
+        await life.until(lambda: life.runs(world.spec))
+        life.back.set()
+        if edit % 2:  # the next one comes before it is connected
+            await connected(life)
+    await connected(life)
+    await told(outside)
+    if is_repeated(outside):
+        await published(world, life)
+    else:
+        await life.until(lambda: outside.happened in world.numbers())
+    await ended(life)
+
+    lost, several_ids, several_events = world.outcome()
+    assert (several_ids, several_events) == ([], [])
+    assert lost == [] or not is_repeated(outside)
+    editions = [one.edition for one in world.published]
+    assert editions == sorted(editions) or outside.side_by_side
+    assert editions[-1] == EDITS
+    assert world.most_readers <= 1
+    assert {*range(1, EVENTS + 1)} & {*world.numbers(life.number)} == set(), "it went on where it was"
 
 
 @held_to(DEATH)
@@ -506,7 +597,7 @@ def test_every_kind_has_a_world_or_a_reason_why_not() -> None:
 
 
 def test_every_waiver_is_of_a_world_and_a_rule_and_names_tests_that_are_there() -> None:
-    rules = {IDENTITY, BROKER, DEATH, CREDENTIALS, STOP, SECRECY}
+    rules = {IDENTITY, BROKER, AWAY, EDIT, DEATH, CREDENTIALS, STOP, SECRECY}
 
     assert [one for one in WAIVERS if one[0] not in WORLDS or one[1] not in rules] == []
     for reason in (*WAIVERS.values(), *ABSENT.values()):

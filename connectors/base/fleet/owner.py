@@ -224,12 +224,7 @@ class Owner:
         return wanted is not None and wanted.spec is not None and wanted.spec.digest == running.digest
 
     def _begin(self, spec: Spec, offset: int, positions: Positions) -> None:
-        try:
-            delivery = registry.load(spec.kind).delivery.value
-        except registry.UnknownKind:
-            delivery = ""
-        watched = Watched(spec, owner=self._name, delivery=delivery, metrics=self._around.metrics)
-        runner = Runner(spec, self._around, watched, epoch=self._epoch, cursor=self._cursors.get(spec.id))
+        runner = self._made(spec, cursor=self._cursors.get(spec.id))
 
         def moved(cursor: Cursor) -> None:
             positions.move(spec.id, cursor)
@@ -239,6 +234,14 @@ class Owner:
         runner.asked(spec, offset)
         self._running[spec.id] = (runner, asyncio.create_task(runner.run(), name=f"source {spec.id}"))
         info("source_begun", source=spec.id, kind=spec.kind, partition=self.partition)
+
+    def _made(self, spec: Spec, *, cursor: Cursor | None) -> Runner:
+        try:
+            delivery = registry.load(spec.kind).delivery.value
+        except registry.UnknownKind:
+            delivery = ""
+        watched = Watched(spec, owner=self._name, delivery=delivery, metrics=self._around.metrics)
+        return Runner(spec, self._around, watched, epoch=self._epoch, cursor=cursor)
 
     async def _end_some(self, names: Sequence[str]) -> None:
         """End sources that are not wanted any more, or not as they run; what they have read is published first."""

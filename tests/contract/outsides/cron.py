@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from connectors.base.contract import Site
 from tests.contract.outside import Outside
@@ -16,6 +16,7 @@ class Clock(Outside):
 
     kind = "cron"
     begins_with_position = True
+    edited: ClassVar[Mapping[str, Any]] = {"grace": 11}
 
     async def open(self) -> None:
         self.passed = asyncio.Condition()

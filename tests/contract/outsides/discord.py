@@ -1,7 +1,7 @@
 """A Discord of this machine (tests/fakes/discord.py), in which somebody writes."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from connectors.base.contract import Site
 from tests.contract.outside import SECRET, Outside, hurried
@@ -14,6 +14,7 @@ TOKEN: Final = f"token.{SECRET}"
 class Guild(Outside):
     kind = "discord"
     refusal = "4004"
+    edited: ClassVar[Mapping[str, Any]] = {"backfill_limit": 5000}
 
     async def open(self) -> None:
         self._discord = await self.opened.enter_async_context(FakeDiscord(speed=SPEED, heartbeat_seconds=200))

@@ -1,7 +1,7 @@
 """A folder into which files are put. What is revoked is the folder."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from connectors.base.contract import Site
 from tests.contract.outside import Outside, hurried
@@ -10,6 +10,7 @@ from tests.contract.outside import Outside, hurried
 class Folder(Outside):
     kind = "file"
     begins_with_position = True
+    edited: ClassVar[Mapping[str, Any]] = {"max_content_bytes": 1000}
     refusal = "absent"
 
     async def open(self) -> None:

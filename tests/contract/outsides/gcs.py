@@ -1,7 +1,7 @@
 """A bucket of Cloud Storage: told of by notifications through a subscription, or found by listing it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -29,6 +29,7 @@ class Notified(Subscription):
 class Listed(Google):
     kind = "gcs"
     begins_with_position = True
+    edited: ClassVar[Mapping[str, Any]] = {"max_content_bytes": 1000}
 
     async def open(self) -> None:
         self._storage = Storage()

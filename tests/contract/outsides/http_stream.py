@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from tests.unit.connectors.serving import serving
 class Stream(Outside):
     kind = "http-stream"
     refusal = "unauthorized"
+    edited: ClassVar[Mapping[str, Any]] = {"idle_timeout": 50}
 
     async def open(self) -> None:
         self._news, self._lets_in = asyncio.Condition(), True

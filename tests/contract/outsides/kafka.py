@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -13,6 +13,7 @@ from tests.contract.outside import Outside
 class Topic(Outside):
     kind = "kafka"
     begins_with_position = True
+    edited: ClassVar[Mapping[str, Any]] = {"idle_timeout": 50}
     on_kafka = True
 
     async def open(self) -> None:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -16,6 +16,7 @@ INTERVAL_SECONDS: Final = 0.02
 class Rest(Outside):
     kind = "poll"
     refusal = "401"
+    edited: ClassVar[Mapping[str, Any]] = {"max_pages": 50}
     page = 3
     """Items of one answer, at most."""
 
@@ -60,6 +61,7 @@ class Sqlite(Outside):
 
     kind = "poll"
     refusal = "no_file"
+    edited: ClassVar[Mapping[str, Any]] = {"max_pages": 50}
 
     async def open(self) -> None:
         self._file = self.folder / "outside.db"

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -57,6 +57,7 @@ class Google(Outside):
 class Subscription(Google):
     kind = "pubsub"
     acknowledges = True
+    edited: ClassVar[Mapping[str, Any]] = {"lease": 21}
 
     async def open(self) -> None:
         self.pubsub = PubSub(now)

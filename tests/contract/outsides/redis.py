@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from connectors.base.contract import Site
 from tests.contract.outside import SECRET, Outside, hurried
@@ -93,6 +93,7 @@ class Redis(Outside):
     kind = "redis"
     acknowledges = True
     refusal = "credentials"
+    edited: ClassVar[Mapping[str, Any]] = {"batch": 50}
 
     async def open(self) -> None:
         self._streams, self._lets_in = Streams(), True

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -16,6 +16,7 @@ class Feed(Outside):
     kind = "rss"
     begins_with_position = True
     refusal = "http_401"
+    edited: ClassVar[Mapping[str, Any]] = {"maxItems": 500}
     newest = 1_000
     """Items that are in it."""
 

@@ -1,7 +1,7 @@
 """A bucket into which objects are put: told of by notifications through a queue, or found by listing it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -28,6 +28,7 @@ class Notified(Queue):
 class Listed(Queue):
     kind = "s3"
     acknowledges = False
+    edited: ClassVar[Mapping[str, Any]] = {"max_content_bytes": 1000}
     deaths = 12  # that of gcs has it
     begins_with_position = True
 

@@ -1,7 +1,7 @@
 """A Slack of this machine (tests/fakes/slack.py), in which somebody writes."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from tests.contract.outside import SECRET, Outside
 from tests.fakes.slack import FakeSlack
@@ -15,6 +15,7 @@ class Workspace(Outside):
     kind = "slack"
     acknowledges = True
     refusal = "invalid_auth"
+    edited: ClassVar[Mapping[str, Any]] = {"ping_seconds": 11}
 
     async def open(self) -> None:
         self._slack = await self.opened.enter_async_context(FakeSlack(scale=0.1))

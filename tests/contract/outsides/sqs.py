@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -29,6 +29,7 @@ class Queue(Outside):
     kind = "sqs"
     acknowledges = True
     refusal = "InvalidClientTokenId"
+    edited: ClassVar[Mapping[str, Any]] = {"visibility": 21}
 
     async def open(self) -> None:
         self.sqs = Sqs(now)

@@ -35,6 +35,7 @@ class Counter(Outside):
     kind = "numbers"
     at_a_time = 1
     refusal = "the key is not taken"
+    edited: ClassVar[Mapping[str, Any]] = {"edition": 1}
 
     async def open(self) -> None:
         self._news, self._lets_in = asyncio.Condition(), True

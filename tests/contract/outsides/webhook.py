@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 
@@ -34,6 +34,8 @@ class Sender(Outside):
 
     kind = "webhook"
     acknowledges = True
+    side_by_side = True
+    edited: ClassVar[Mapping[str, Any]] = {"rate_per_second": 100_000}
 
     async def open(self) -> None:
         self.gateway: GatewayLife | None = None
@@ -87,8 +89,8 @@ class GatewayLife:
                 Place(name=f"g{number}", event_bytes=100_000, environment=Variables(of_process={}), secrets_folder=None)
             )
         )
-        sources.hooks.configure(Spec(id=INSTANCE, kind="webhook", options=sender.options))
         self._sources = sources
+        self.edit(world.spec)
         application = build(
             Gateway(
                 settings=GatewaySettings(),
@@ -116,6 +118,17 @@ class GatewayLife:
     @property
     def waiting(self) -> int:
         return len(self._sender.unheard)
+
+    @property
+    def held(self) -> int:
+        return len(self._requests)
+
+    def edit(self, spec: Spec) -> None:
+        self._sources.hooks.configure(spec)
+
+    def runs(self, spec: Spec) -> bool:
+        hook = self._sources.hooks.get(INSTANCE)
+        return hook is not None and hook.spec == spec
 
     async def until(self, condition: Callable[[], bool]) -> None:
         await until(condition, seconds=PATIENCE_SECONDS)

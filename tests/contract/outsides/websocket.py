@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -22,6 +22,7 @@ class Service(Outside):
 
     kind = "websocket"
     refusal = "unauthorized"
+    edited: ClassVar[Mapping[str, Any]] = {"idle_timeout": 50}
 
     async def open(self) -> None:
         self._lets_in = True
