@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -37,10 +38,10 @@ class Counting(TriggerProvider):
         return SourceEvent(id=f"n{number}", type="number", data={"n": number})
 
 
-async def test_a_provider_that_keeps_it_is_read_three_times_and_its_events_are_returned() -> None:
+async def test_a_provider_that_keeps_it_is_read_four_times_and_its_events_are_returned() -> None:
     Counting.ended.clear()
     assert [one.id for one in await check_provider(Counting)] == ["n1", "n2", "n3"]
-    assert Counting.ended == ["shutdown"] * 3
+    assert Counting.ended == ["shutdown"] * 4
 
 
 async def test_a_config_and_a_number_of_events_can_be_given() -> None:
@@ -152,6 +153,62 @@ class Scattering(Counting):
         await asyncio.gather(asyncio.get_running_loop().create_future())
 
 
+class Impatient(Counting):
+    """Waits a moment for the broker, and goes on without it."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        number = position or 0
+        while True:
+            number += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(emit(self.event(number), position=number), 0.05)
+
+
+class Greedy(Counting):
+    """Reads on, however many wait."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        number = position or 0
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                number += 1
+                tasks.create_task(emit(self.event(number), position=number))
+                await asyncio.sleep(0)
+
+
+class Early(Counting):
+    """Acknowledges what comes after the first before the broker has it."""
+
+    delivery = "at-least-once"
+    acknowledged: ClassVar[set[int]] = set()
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        for number in range(1, self._to):
+            if number not in self.acknowledged:
+                if number > 1:
+                    self.acknowledged.add(number)
+                await emit(self.event(number))
+                self.acknowledged.add(number)
+
+
+class Lingering(Counting):
+    """Reads on beside those who come after it."""
+
+    lingering: ClassVar[list[asyncio.Task[None]]] = []
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        self.is_down = asyncio.Event()
+        self.lingering.append(asyncio.create_task(self._linger(emit)))
+        await super().run(emit, position)
+
+    async def shutdown(self) -> None:
+        self.is_down.set()
+
+    async def _linger(self, emit: Emit) -> None:
+        await self.is_down.wait()
+        await emit(self.event(77))
+
+
 class Forgetful(Counting):
     """Calls `emit`, and that is all."""
 
@@ -196,6 +253,9 @@ class Exampleless(Counting):
         (Odd, "a position that is no JSON"),
         (Short, "returned after 1 events"),
         (Scattering, "still emits after `run` and `shutdown` have ended"),
+        (Impatient, "did not wait until the broker had 'n2'"),
+        (Early, r"while 'n3' was not durable, as by an edit of its options, and went on with \['n4', 'n5', 'n6'\]"),
+        (Lingering, "has emitted 'n77' after `shutdown` had returned"),
         (Forgetful, "calls `emit` and does not await it"),
     ],
 )
@@ -215,3 +275,30 @@ async def test_who_promises_less_is_asked_for_less() -> None:
     for provider, delivery in ways:
         kind = type(provider.__name__, (provider,), {"delivery": delivery, "__doc__": provider.__doc__})
         assert len(await check_provider(kind)) == 3
+
+
+class Edited(Counting):
+    """Says which options it was read with."""
+
+    configs: ClassVar[list[Any]] = []
+
+    async def init(self, config: Mapping[str, Any]) -> None:
+        await super().init(config)
+        self.configs.append(config["to"])
+
+
+async def test_options_after_an_edit_can_be_given() -> None:
+    await check_provider(Edited, edited={"to": 2000})
+
+    assert Edited.configs == [1000, 1000, 1000, 2000]
+
+
+async def test_who_waits_for_the_broker_is_given_its_time() -> None:
+    assert [one.id for one in await check_provider(Counting, away_seconds=0.01, events=5)] == [
+        f"n{number}" for number in range(1, 6)
+    ]
+
+
+async def test_what_reads_on_while_the_broker_is_away_is_told_so() -> None:
+    with pytest.raises(BrokenContract, match=r"Greedy emits on and on while the broker is away: \d+ events wait"):
+        await check_provider(Greedy, away_seconds=8)
