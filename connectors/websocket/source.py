@@ -90,6 +90,8 @@ class Source:
                 finally:
                     self._open = None
                     await asking.end()
+                    if lost := inbox.dropped - dropped + self._lost(inbox):
+                        site.note("dropped", lost)
         except NotConnected as error:
             raise self._explained(error, token) from None
         except Refused as error:
@@ -118,6 +120,11 @@ class Source:
         if not asking.waits:
             self._open = connection
             self._site.connected()
+
+    def _lost(self, inbox: Inbox) -> int:
+        """Return how many of those that wait nobody will have: a plain service does not tell them again."""
+        is_plain = self._config.ack is None and self._config.resume is None
+        return inbox.came - inbox.taken if is_plain else 0
 
     def _tasks(self, connection: Connection, inbox: Inbox) -> list[Coroutine[Any, Any, None]]:
         config, site = self._config, self._site

@@ -66,13 +66,13 @@ class Buffer:
     def __init__(self, room: Room | None = None) -> None:
         self._room = Room() if room is None else room
         self._waiting: deque[tuple[Read, int]] = deque()
-        self._in_hand = 0
+        self._in_hand: list[Read] = []
         self._in_hand_bytes = self._bytes = 0
         self._closed = False
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._waiting) + self._in_hand
+        return len(self._waiting) + len(self._in_hand)
 
     async def put(self, read: Read) -> None:
         """Add one, when there is room. Waits for ever once it is closed: what was not read will be read again."""
@@ -101,7 +101,7 @@ class Buffer:
             read, size = self._waiting.popleft()
             batch.append(read)
             taken += size
-        self._in_hand, self._in_hand_bytes = len(batch), taken
+        self._in_hand, self._in_hand_bytes = batch, taken
         self._bytes -= taken
         self._changed.set()
         return batch
@@ -109,7 +109,7 @@ class Buffer:
     def done(self) -> None:
         """What was taken is published and acknowledged."""
         self._room.give_back(self._in_hand_bytes)
-        self._in_hand = self._in_hand_bytes = 0
+        self._in_hand, self._in_hand_bytes = [], 0
         self._changed.set()
 
     def close(self) -> None:
@@ -117,13 +117,15 @@ class Buffer:
         self._closed = True
         self._changed.set()
 
-    def discard(self) -> None:
-        """Forget what is in it: nobody will take it any more, and it will be read again."""
+    def discard(self) -> list[Read]:
+        """Forget what is in it, and return that: nobody will take it any more, and most kinds will read it again."""
+        left = [*self._in_hand, *(read for read, _ in self._waiting)]
         self.close()
         self._room.give_back(self._bytes)
         self._bytes = 0
         self._waiting.clear()
         self.done()
+        return left
 
     async def empty(self) -> None:
         """Return once nothing waits and nothing is in hand."""

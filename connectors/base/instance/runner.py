@@ -273,7 +273,7 @@ class Runner:
             finally:  # also when it is cancelled once more meanwhile: others would miss the room for ever
                 for task in (reading, publishing):
                     _ = not task.done() or task.cancelled() or task.exception()  # or nobody asks
-                buffer.discard()  # what is left will be read again, and nobody waits for it to be published
+                self.watched.left(buffer.discard())  # nobody waits any more for it to be published
                 self.watched.disconnected()
         if left:
             words = f"the kind {self.spec.kind!r} goes on although its connection is to end"
@@ -347,8 +347,8 @@ class Runner:
                     raise maker.unreadable(item)
                 made = maker.event(item, at_ms=read.at_ms)
             except NotAnEvent as why:
-                if why.code == "filter_failed":
-                    results["failed"] += 1
+                if not isinstance(item, Unreadable):
+                    results["failed" if why.code == "filter_failed" else "passed"] += 1
                 letters.append(self._letter(maker, read, why))
             else:
                 results["turned_away" if made is None else "passed"] += 1

@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from connectors.base.contract import Moved
+from connectors.base.contract import UNMOVED, Delivery, Moved, Received, Unreadable
 from connectors.base.instance.buffer import Read
-from connectors.base.logs import info
+from connectors.base.logs import info, warn
 from connectors.base.metrics import SourceMetrics
 from topics.sources import Problem, Spec, State, Status
 
@@ -180,6 +180,14 @@ class Watched:
                 if not isinstance(one.item, Moved):
                     self._acked.observe(now - one.at)
 
+    def left(self, unpublished: Sequence[Read]) -> None:
+        """Reading has ended, and nobody publishes what is left of it: most kinds read it again, others have lost it."""
+        if self._status.delivery == Delivery.BEST_EFFORT:
+            lost = sum(isinstance(one.item, Received | Unreadable) and _is_last_word(one.item) for one in unpublished)
+            if lost:
+                self.note("dropped", lost)
+                warn("source_dropped", source=self._id, kind=self.provider, count=lost)
+
     def stands_at(self, position: Any) -> None:
         """This is its position, since somebody of before."""
         self._position = position
@@ -223,6 +231,11 @@ class Watched:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _is_last_word(item: Received | Unreadable) -> bool:
+    """Whether the other side will not tell it again: it is told nothing, and asked for nothing of before."""
+    return item.ack is None and item.position is UNMOVED
 
 
 def _ms(at: float | None) -> int | None:

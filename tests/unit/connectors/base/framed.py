@@ -81,6 +81,7 @@ class Framed:
         cursor: Cursor | None = None,
         environment: Mapping[str, str] | None = None,
         secret_names: Sequence[str] = EVERY,
+        delivery: str = "exactly-once",
     ) -> None:
         self.broker = Broker()
         self.held = asyncio.Event()
@@ -99,7 +100,7 @@ class Framed:
             event_bytes=10_000,
             environment=Variables(of_process=environment or {}, patterns=secret_names),
         )
-        self.watched = Watched(spec, owner="me", delivery="exactly-once", metrics=self.metrics)
+        self.watched = Watched(spec, owner="me", delivery=delivery, metrics=self.metrics)
         self.runner = Runner(spec, around, self.watched, epoch=self._epoch, cursor=cursor)
         self.runner.moved = self.cursors.append
 

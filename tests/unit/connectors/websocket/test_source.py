@@ -437,6 +437,33 @@ async def test_the_oldest_are_dropped_and_counted(site: StandIn) -> None:
     assert len(seen) + site.notes["dropped"] == 1000
 
 
+@pytest.mark.parametrize(
+    ("options", "dropped"),
+    [
+        ({}, 99),
+        ({"overflow": "drop_oldest", "buffer_messages": 10}, 99),
+        ({"ack": {"ack": "{{ data.n }}"}}, 0),
+        ({"resume": {"pointer": "/n", "query": "after"}}, 0),
+    ],
+)
+async def test_what_was_read_and_is_not_told_again_is_counted_when_reading_ends(
+    site: StandIn, options: dict[str, Any], dropped: int
+) -> None:
+    all_came = asyncio.Event()
+
+    async def handle(connection: ServerConnection) -> None:
+        for number in range(100):
+            await connection.send(json.dumps({"n": number}))
+        await connection.close(1001)  # it is answered behind all that came before
+        all_came.set()
+
+    options = {"id_pointer": "/n", **options}
+    async with serving(handle) as server, reading(source(url_of(server), site, **options), site) as read:
+        assert (await read.event()).data == {"n": 0}
+        await all_came.wait()
+    assert site.notes["dropped"] == dropped
+
+
 async def test_a_full_buffer_ends_the_connection_after_what_it_has(site: StandIn) -> None:
     options = {"overflow": "disconnect", "buffer_messages": 10}
     async with serving(counts_up(1000)) as server, reading(source(url_of(server), site, **options), site) as read:

@@ -14,7 +14,7 @@ from connectors.base.fleet.owner import Owner
 from connectors.base.fleet.positions import Fenced
 from connectors.base.instance.runner import Runner
 from tests.unit.connectors.base.framed import Framed, Reads, spec
-from topics.sources import Cursor, Spec, configured
+from topics.sources import Cursor, Spec, State, configured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +223,24 @@ async def test_a_change_that_comes_while_another_source_is_ended_is_not_passed_o
     now = runs(made)
     assert {"src": "changed", "other": "changed/too"} == {name: one.spec.topic for name, one in now.items()}
     assert [now[name] is not first[name] for name in ("src", "other")] == [True, True]
+
+
+async def test_an_edit_that_cannot_be_followed_costs_no_position_and_the_next_one_goes_on_from_it(
+    owned: Callable[..., Owned],
+) -> None:
+    made = owned()
+    made.owner.read([said(0, spec())])
+    made.owner.caught_up()
+    await settle()
+    made.owner.read([said(1, spec(options={"no_such": 1}))])
+    await settle()
+    wrong = runs(made)["src"].watched.status
+    made.owner.read([said(2, spec(options={"count": 2}))])
+    await settle()
+
+    right = runs(made)["src"].watched
+    assert (State.FAILED, "options") == (wrong.state, wrong.error and wrong.error.reason)
+    assert (State.CONNECTED, 1) == (right.state, runs(made)["src"].position)
 
 
 async def test_a_source_that_something_in_it_has_cancelled_is_not_dead_in_silence(owned: Callable[..., Owned]) -> None:

@@ -135,6 +135,26 @@ async def test_what_is_no_event_becomes_a_dead_letter_and_is_acknowledged(script
     assert (status.events_received, status.events_filtered, status.dead_letters) == (4, 1, 2)
 
 
+async def test_an_event_that_the_filter_lets_pass_has_passed_it_whatever_becomes_of_it_then(scripted: Use) -> None:
+    async def reads(_site: Site, _: int) -> AsyncIterator[Item]:
+        yield Received(id="keyless", event_type="made", data={"n": 1})
+        yield Received(id="odd", event_type="made", data={"n": "text"})
+        yield Unreadable(id="unreadable", reason="not JSON", raw=b"{")
+        await for_ever()
+
+    scripted(reads)
+    framed = Framed(spec(filter={"data.n": {"gt": 0}}, key="{{ data.name }}"))
+    async with running(framed):
+        await until(lambda: len(framed.broker.letters) == 3)
+
+    value = framed.metrics.registry.get_sample_value
+    counted = {
+        result: value("triggers_events_filtered_total", {"provider": "scripted", "result": result})
+        for result in ("passed", "failed", "turned_away")
+    }
+    assert counted == {"passed": 1, "failed": 1, "turned_away": None}
+
+
 async def test_dead_letters_for_one_reason_do_not_fill_the_log(scripted: Use, caplog: pytest.LogCaptureFixture) -> None:
     async def reads(site: Site, _: int) -> AsyncIterator[Item]:
         for number in range(50):

@@ -1,9 +1,12 @@
 """How one source is, as its status and its metrics say."""
 
+from dataclasses import replace
+
 import orjson
+import pytest
 from prometheus_client import generate_latest
 
-from connectors.base.contract import Moved, Received
+from connectors.base.contract import Moved, Received, Unreadable
 from connectors.base.instance.buffer import Read
 from connectors.base.instance.watched import SHOWN_POSITION_CHARS, Watched
 from connectors.base.metrics import MOST_LABELS, SourceMetrics
@@ -201,3 +204,22 @@ def test_positions_take_no_time_to_be_acknowledged() -> None:
     watched.published([Read(item=item, at=0.0, at_ms=0) for item in (event, moved)], 1, 0)
 
     assert metrics.registry.get_sample_value("triggers_ack_seconds_count", {"provider": "rss"}) == 1
+
+
+async def told() -> None:
+    pass
+
+
+@pytest.mark.parametrize(("delivery", "dropped"), [("best-effort", 2), ("at-least-once", 0), ("exactly-once", 0)])
+def test_what_nobody_tells_again_is_not_dropped_without_a_word(
+    delivery: str, dropped: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = SourceMetrics()
+    watched = Watched(Spec(id="s", kind="websocket"), owner="me", delivery=delivery, metrics=metrics)
+    event = Received(id="1", event_type="t", data=1)
+    items = [event, Unreadable(id="2", reason="odd", raw=b""), replace(event, ack=told), replace(event, position=1)]
+    watched.left([Read(item=item, at=0.0, at_ms=0) for item in (*items, Moved(position=1))])
+    watched.left([])
+
+    assert watched.status.notes == ({"dropped": dropped} if dropped else {})
+    assert [one.getMessage() for one in caplog.records] == ["source_dropped"] * bool(dropped)
