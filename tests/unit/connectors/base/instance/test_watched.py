@@ -6,7 +6,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from connectors.base.contract import Moved, Received, Unreadable
+from connectors.base.contract import Item, Moved, Received, Unreadable
 from connectors.base.instance.buffer import Read
 from connectors.base.instance.watched import SHOWN_POSITION_CHARS, Watched
 from connectors.base.metrics import MOST_LABELS, SourceMetrics
@@ -217,8 +217,9 @@ def test_what_nobody_tells_again_is_not_dropped_without_a_word(
     metrics = SourceMetrics()
     watched = Watched(Spec(id="s", kind="websocket"), owner="me", delivery=delivery, metrics=metrics)
     event = Received(id="1", event_type="t", data=1)
-    items = [event, Unreadable(id="2", reason="odd", raw=b""), replace(event, ack=told), replace(event, position=1)]
-    watched.left([Read(item=item, at=0.0, at_ms=0) for item in (*items, Moved(position=1))])
+    odd, moved = Unreadable(id="2", reason="odd", raw=b""), Moved(position=1)
+    items: list[Item] = [event, odd, replace(event, ack=told), replace(event, position=1), moved]
+    watched.left([Read(item=item, at=0.0, at_ms=0) for item in items])
     watched.left([])
 
     assert watched.status.notes == ({"dropped": dropped} if dropped else {})
