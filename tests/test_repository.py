@@ -69,10 +69,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
         "tests/unit/app/engine/waits/test_interests.py",
     ),
     "app/engine/waits/restored.py": ("waits back from the journal", "tests/unit/app/engine/waits/test_waits.py"),
-    "app/engine/waits/streams.py": (
-        "waits with a filter, among the others",
-        "tests/unit/app/engine/waits/test_waits.py",
-    ),
     "app/engine/mail.py": ("a table of what others are tested for", "tests/unit/app/engine/waits/test_waits.py"),
     "app/engine/journal/waiting.py": ("the journal's form of waits", "tests/unit/app/engine/waits/test_waits.py"),
     "app/engine/values/limits.py": ("values without behaviour", "tests/unit/app/engine/test_apply.py"),

@@ -14,7 +14,7 @@ from app.engine.tables.state import State
 from app.engine.tables.wait import Wait
 from app.engine.waits import flushes, interests, restored, streams, waits
 from app.pump.lookback import LookBack
-from tests.unit.app.engine.waits.test_waits import late, refuted, storm, stream
+from tests.unit.app.engine.waits.courses import late, refuted, storm, stream
 from topics import asked
 from topics.envelope import Envelope
 
