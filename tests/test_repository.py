@@ -17,7 +17,6 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = ("app", "connectors", "headgate", "topics")
 
 WAIVERS: Final[dict[str, tuple[str, str]]] = {
-    "app/ui/bounds.py": ("what the read model keeps: tested through it", "tests/unit/app/ui/test_readmodel.py"),
     "app/agents/inputs.py": (
         "two agents that hand chunks on: they are Faust's, and mean something on a broker alone",
         "tests/integration/test_faust_app.py",
@@ -81,7 +80,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/kafka/outward.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/runtime/limits.py": ("values without behaviour", "tests/unit/app/runtime/test_attempt.py"),
-    "app/ui/file.py": ("opened by the read model", "tests/unit/app/ui/test_readmodel.py"),
     "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),
     "topics/announcement.py": ("records, by their schemas", "tests/unit/topics/test_schemas.py"),
     "topics/rawevents.py": ("events within commands", "tests/unit/topics/test_commands.py"),
