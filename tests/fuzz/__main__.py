@@ -24,12 +24,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.fuzz import brokers, clouds, feeds, language, polls, pool, streams, webhooks
+from tests.fuzz import (
+    brokers,
+    clouds,
+    declarations,
+    events,
+    feeds,
+    language,
+    polls,
+    pool,
+    schedules,
+    streams,
+    webhooks,
+)
 from tests.fuzz.pool import Tried
 from tests.fuzz.targets import Target
 
 HEX_SHOWN: Final = 2_000
-ROOMS: Final = (streams, feeds, webhooks, polls, clouds, brokers, language)
+ROOMS: Final = (streams, feeds, webhooks, polls, clouds, brokers, events, schedules, language, declarations)
 TARGETS: Final[Mapping[str, Target]] = {one.name: one for room in ROOMS for one in room.TARGETS}
 
 
