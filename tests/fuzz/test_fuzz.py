@@ -1,6 +1,8 @@
 """A short run of `make fuzz`: 2,000 inputs for each target, and what shows that a failure would be seen."""
 
 import random
+import signal
+import time
 
 import pytest
 
@@ -50,6 +52,38 @@ def test_a_failure_is_told_with_its_input_and_can_be_made_again(capsys: pytest.C
     assert "UnicodeDecodeError" in capsys.readouterr().err
     assert "FAILED" in row("careless", found)
     assert summary({"careless": found}, 3, 2_000, 1.0)["targets"]["careless"]["failures"][0]["input"] == first.input
+
+
+def endless(given: int) -> str:
+    while True:
+        pass
+
+
+def paused(given: int) -> str:
+    """Do nothing for much longer than a chunk may work, as a process that the system has stopped."""
+    began = time.monotonic()
+    signal.sigtimedwait({signal.SIGUSR1}, 3 * pool.STUCK_SECONDS)
+    return "longer" if time.monotonic() - began > pool.STUCK_SECONDS else "shorter"
+
+
+def test_an_input_at_which_a_parser_works_for_ever_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "STUCK_SECONDS", 0.2)
+    target = Target(name="endless", make=lambda draw: draw.below(9), check=endless)
+
+    found = pool.run([target], count=2, seed=1, processes=1)["endless"]
+
+    assert (found.inputs, found.failed, found.outcomes) == (1, 1, {})
+    assert found.failures[0].error == "Stuck: not done in 0.2 s of processor time"
+
+
+def test_an_input_at_which_the_system_stops_the_process_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "STUCK_SECONDS", 0.2)
+    target = Target(name="paused", make=lambda draw: draw.below(9), check=paused)
+
+    found = pool.run([target], count=1, seed=1, processes=1)["paused"]
+
+    assert (found.inputs, found.failed, found.outcomes) == (1, 0, {"longer": 1})
+    assert found.slowest_seconds < pool.STUCK_SECONDS
 
 
 def test_the_same_seed_makes_the_same_inputs() -> None:
