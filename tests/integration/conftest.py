@@ -1,13 +1,45 @@
-"""Kinds of sources that tests write, in processes of connectors on a real broker."""
+"""What tests on a real broker share: settings, the command line, and kinds of sources that they write themselves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from app.cli import main
+from app.kafka.embedded import EmbeddedKafka
+from app.settings import Settings
 from connectors.base.contract import Item, Moved, Site
 from connectors.base.kinds import registry
+from tests.integration.gateway_process import make_topics, settings_for
 from tests.unit.connectors.base.framed import Reads, kind_of
+
+
+@pytest.fixture
+def settings(kafka: EmbeddedKafka, kafka_prefix: str) -> Settings:
+    """Settings of a gateway whose topics are there."""
+    made = settings_for(kafka.bootstrap, kafka_prefix)
+    make_topics(made)
+    return made
+
+
+@pytest.fixture
+def run(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs `headgate` with topics that are there; the exit code must be the expected one.
+
+    Returns what it printed on standard output, with `errors` what it said on the other one as well.
+    """
+    monkeypatch.setenv("HEADGATE_KAFKA_BOOTSTRAP", kafka.bootstrap)
+    monkeypatch.setenv("HEADGATE_KAFKA_PREFIX", kafka_prefix)
+
+    def call(*arguments: str, code: int = 0, errors: bool = False) -> str:
+        assert main.run(list(arguments)) == code
+        found = capsys.readouterr()
+        return found.out + found.err if errors else found.out
+
+    call("topics", "apply")
+    return call
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
 import pytest
 
-from app.cli import main
 from app.kafka.embedded import EmbeddedKafka
 from app.kafka.records import Writer
 from app.settings import KafkaSettings, Settings
@@ -20,20 +20,9 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(
-    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Runs `headgate` where topics are there."""
-    monkeypatch.setenv("HEADGATE_KAFKA_BOOTSTRAP", kafka.bootstrap)
-    monkeypatch.setenv("HEADGATE_KAFKA_PREFIX", kafka_prefix)
-
-    def call(*arguments: str, code: int = 0) -> str:
-        assert main.run(list(arguments)) == code
-        found = capsys.readouterr()
-        return found.out + found.err
-
-    call("topics", "apply")
-    return call
+def run(run: Run) -> Run:
+    """Returns what it said of errors as well."""
+    return partial(run, errors=True)
 
 
 def write(kafka: EmbeddedKafka, prefix: str, spec: Spec, status: Status | None = None) -> None:

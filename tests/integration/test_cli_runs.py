@@ -5,7 +5,6 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from app.cli import main
 from app.kafka.embedded import EmbeddedKafka
 from app.kafka.records import Writer
 from app.settings import KafkaSettings
@@ -19,19 +18,9 @@ DONE, ON = "w:0000000000000000000000aa", "w:0000000000000000000000bb"
 
 
 @pytest.fixture
-def run(
-    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(run: Run, kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `headgate` where one run is done, another goes on, and one workflow is announced."""
-    monkeypatch.setenv("HEADGATE_KAFKA_BOOTSTRAP", kafka.bootstrap)
-    monkeypatch.setenv("HEADGATE_KAFKA_PREFIX", kafka_prefix)
     monkeypatch.setenv("HEADGATE_GATEWAY_URL", "http://127.0.0.1:1")
-
-    def call(*arguments: str, code: int = 0) -> str:
-        assert main.run(list(arguments)) == code
-        return capsys.readouterr().out
-
-    call("topics", "apply")
     writer = Writer(KafkaSettings(bootstrap=kafka.bootstrap, prefix=kafka_prefix))
     for run_id, at_ms in ((DONE, 1_000), (ON, 2_000)):
         fact = facts.run_started(
@@ -59,7 +48,7 @@ def run(
     )
     writer.write(f"{kafka_prefix}workflows", key=loaded.key, value=loaded.value, then=lambda _: None)
     writer.flush()
-    return call
+    return run
 
 
 def test_runs_are_listed_newest_first(run: Run) -> None:

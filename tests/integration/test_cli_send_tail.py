@@ -10,28 +10,11 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.cli import main
 from app.kafka.embedded import EmbeddedKafka
 from tests.integration.odd_headers import write_odd
 from topics.keys import partition_of
 
 Run = Callable[..., str]
-
-
-@pytest.fixture
-def run(
-    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Runs `headgate` with topics that are there; returns what it printed. The exit code must be the expected one."""
-    monkeypatch.setenv("HEADGATE_KAFKA_BOOTSTRAP", kafka.bootstrap)
-    monkeypatch.setenv("HEADGATE_KAFKA_PREFIX", kafka_prefix)
-
-    def call(*arguments: str, code: int = 0) -> str:
-        assert main.run(list(arguments)) == code
-        return capsys.readouterr().out
-
-    call("topics", "apply")
-    return call
 
 
 def sent(run: Run, *arguments: str) -> list[tuple[str, int, int]]:

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from app.kafka.embedded import EmbeddedKafka
-from app.settings import SettingsError
+from app.settings import Settings, SettingsError
 from app.wiring import gateway
 from tests.integration.gateway_process import (
     PARTITIONS,
@@ -29,9 +29,7 @@ from tests.integration.gateway_process import (
 from topics import keys
 
 
-async def test_what_is_answered_202_is_in_the_log_at_its_home(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_what_is_answered_202_is_in_the_log_at_its_home(settings: Settings) -> None:
     async with running(settings) as client:
         await ready(client)
         keyed = [{"topic": "orders/created", "data": n, "key": f"c-{n}"} for n in range(20)]
@@ -48,9 +46,7 @@ async def test_what_is_answered_202_is_in_the_log_at_its_home(kafka: EmbeddedKaf
         assert found[event_id].key == (str(key).encode() if key else None)
 
 
-async def test_an_idempotency_key_twice_gives_one_id(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_an_idempotency_key_twice_gives_one_id(settings: Settings) -> None:
     async with running(settings) as client:
         await ready(client)
         posts = [
@@ -64,10 +60,8 @@ async def test_an_idempotency_key_twice_gives_one_id(kafka: EmbeddedKafka, kafka
         assert len({one.partition for one in found}) == 1
 
 
-async def test_many_requests_at_once_are_all_written_once(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+async def test_many_requests_at_once_are_all_written_once(settings: Settings) -> None:
     """Requests join batches while these are on their way; a record too many or too few would break the sequence."""
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
     async with running(settings) as client:
         await ready(client)
 
@@ -89,11 +83,7 @@ async def test_many_requests_at_once_are_all_written_once(kafka: EmbeddedKafka, 
     assert sorted(found) == sorted(ids)
 
 
-async def test_a_batch_larger_than_one_request_of_kafka_is_written_whole(
-    kafka: EmbeddedKafka, kafka_prefix: str
-) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_a_batch_larger_than_one_request_of_kafka_is_written_whole(settings: Settings) -> None:
     async with running(settings) as client:
         await ready(client)
         body = [{"topic": "a", "data": "x" * 300_000, "key": "one"} for _ in range(20)]
@@ -105,9 +95,7 @@ async def test_a_batch_larger_than_one_request_of_kafka_is_written_whole(
     assert sorted(found) == sorted([one["event_id"] for one in answer.json()["events"]] + [largest.json()["event_id"]])
 
 
-async def test_the_answer_names_workflows_as_workers_announce_them(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_the_answer_names_workflows_as_workers_announce_them(settings: Settings, kafka_prefix: str) -> None:
     async with running(settings) as client, producing(settings) as producer:
         await ready(client)
 

@@ -41,11 +41,7 @@ async def write(settings: Settings, *run_ids: str) -> None:
             await producer.send_and_wait(f"{settings.kafka.prefix}results", value, run_id.encode(), partition=n % 4)
 
 
-async def test_results_and_dead_letters_are_shown_with_no_record_behind(
-    kafka: EmbeddedKafka, kafka_prefix: str
-) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_results_and_dead_letters_are_shown_with_no_record_behind(settings: Settings, kafka_prefix: str) -> None:
     async with running(settings) as client, producing(settings) as producer:
         await ready(client)
         await write(settings, "w:1", "w:2", "w:3")
@@ -63,11 +59,9 @@ async def test_results_and_dead_letters_are_shown_with_no_record_behind(
 
 
 async def test_a_run_whose_call_was_answered_is_there_for_whoever_asks_next(
-    kafka: EmbeddedKafka, kafka_prefix: str
+    settings: Settings, kafka_prefix: str
 ) -> None:
     """Its result is heard at once; the read model, which has just taken another one, gathers for a while."""
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
     async with running(settings) as client, producing(settings) as producer:
         await ready(client)
         announcement = orjson.dumps({"id": "w", "triggers": [], "has_filter": False})
@@ -173,9 +167,7 @@ class Followed:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-async def test_a_follower_passes_over_what_was_aborted_also_at_the_end(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_a_follower_passes_over_what_was_aborted_also_at_the_end(settings: Settings, kafka_prefix: str) -> None:
     topic = f"{kafka_prefix}results"
     async with producing(settings, transactional_id=f"{kafka_prefix}t") as producer:
         async with producer.transaction():
@@ -190,10 +182,8 @@ async def test_a_follower_passes_over_what_was_aborted_also_at_the_end(kafka: Em
 
 
 async def test_a_follower_reads_records_whose_headers_are_not_utf_8_and_what_comes_after(
-    kafka: EmbeddedKafka, kafka_prefix: str
+    settings: Settings, kafka_prefix: str
 ) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
     topic = f"{kafka_prefix}results"
     async with producing(settings) as producer:
         await producer.send_and_wait(topic, b"before", partition=0)
@@ -210,10 +200,8 @@ async def test_a_follower_reads_records_whose_headers_are_not_utf_8_and_what_com
 
 
 async def test_a_follower_that_wants_the_newest_alone_passes_over_the_rest(
-    kafka: EmbeddedKafka, kafka_prefix: str
+    settings: Settings, kafka_prefix: str
 ) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
     async with producing(settings) as producer:
         for n in range(10):
             await producer.send_and_wait(f"{kafka_prefix}results", str(n).encode(), partition=0)
@@ -221,9 +209,7 @@ async def test_a_follower_that_wants_the_newest_alone_passes_over_the_rest(
         assert followed.values == [b"7", b"8", b"9"]
 
 
-async def test_a_record_larger_than_a_fetch_comes_through(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_a_record_larger_than_a_fetch_comes_through(settings: Settings, kafka_prefix: str) -> None:
     values = [b"small", b"x" * 7_000_000, b"last"]
     async with producing(settings, max_request_size=8_000_000) as producer:
         for value in values:
@@ -232,9 +218,7 @@ async def test_a_record_larger_than_a_fetch_comes_through(kafka: EmbeddedKafka, 
         assert followed.values == values
 
 
-async def test_a_follower_of_a_topic_made_anew_ends_with_an_error(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_a_follower_of_a_topic_made_anew_ends_with_an_error(settings: Settings, kafka_prefix: str) -> None:
     async with producing(settings) as producer:
         await producer.send_and_wait(f"{kafka_prefix}workflows", b"1", b"k")
     followed = Followed(settings, "workflows", identify=identify_with(settings.kafka))
@@ -247,10 +231,8 @@ async def test_a_follower_of_a_topic_made_anew_ends_with_an_error(kafka: Embedde
 
 
 async def test_an_error_in_a_part_ends_the_gateway(
-    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
 
     async def broken(_self: Any, _records: Sequence[Record]) -> None:
         raise ZeroDivisionError

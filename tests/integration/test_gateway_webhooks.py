@@ -58,9 +58,7 @@ def answers(client: httpx.AsyncClient, path: str, status: int) -> Callable[[], A
     return holds
 
 
-async def test_a_hundred_equal_deliveries_are_one_event_by_their_id(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_a_hundred_equal_deliveries_are_one_event_by_their_id(settings: Settings) -> None:
     await set_up(settings, REPOSITORY)
     async with running(settings) as client:
         await ready(client)
@@ -80,9 +78,7 @@ async def test_a_hundred_equal_deliveries_are_one_event_by_their_id(kafka: Embed
     assert (shown["state"], shown["events_received"], shown["notes"]) == ("connected", 100, {"signature_wrong": 1})
 
 
-async def test_webhooks_come_and_go_and_other_sources_are_shown(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_webhooks_come_and_go_and_other_sources_are_shown(settings: Settings, kafka_prefix: str) -> None:
     async with running(settings) as client:
         await ready(client)
         assert (await deliver(client, "/webhooks/none/open")).status_code == 404
@@ -108,9 +104,7 @@ async def test_webhooks_come_and_go_and_other_sources_are_shown(kafka: EmbeddedK
         await until(answers(client, "/webhooks/none/open", 404))
 
 
-async def test_what_a_sources_own_filter_fails_on_is_a_dead_letter(kafka: EmbeddedKafka, kafka_prefix: str) -> None:
-    settings = settings_for(kafka.bootstrap, kafka_prefix)
-    make_topics(settings)
+async def test_what_a_sources_own_filter_fails_on_is_a_dead_letter(settings: Settings) -> None:
     strict = Spec(id="strict", kind="webhook", options={"provider": "none"}, filter={"data.body.action": {"gt": 1}})
     await set_up(settings, strict)
     async with running(settings) as client:
