@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from tests.contract.outsides.pubsub import Google, Subscription
-from tests.unit.connectors.base.services.test_pubsub import NAME
 from tests.unit.connectors.gcs.test_notifications import ATTRIBUTES
 from tests.unit.connectors.gcs.test_source import Storage
+from tests.unit.connectors.subscriptions import NAME
 
 
 class Notified(Subscription):

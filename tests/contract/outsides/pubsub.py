@@ -12,8 +12,8 @@ from connectors.base.closing import end
 from connectors.base.contract import Site
 from tests.contract.outside import SECRET, Outside, hurried
 from tests.contract.outsides.sqs import SPEED, now
-from tests.unit.connectors.base.services.test_pubsub import NAME, PubSub
 from tests.unit.connectors.serving import serving
+from tests.unit.connectors.subscriptions import NAME, PubSub
 
 
 class Google(Outside):

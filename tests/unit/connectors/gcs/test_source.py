@@ -15,10 +15,10 @@ from connectors.base.reach.egress import Policy
 from connectors.base.reach.http import ClientHttp
 from connectors.gcs import EXAMPLE, Config, Source
 from connectors.gcs.source import _moment, _said
-from tests.unit.connectors.base.services.test_pubsub import NAME, PubSub
 from tests.unit.connectors.gcs.test_notifications import ATTRIBUTES
 from tests.unit.connectors.serving import serving
 from tests.unit.connectors.standing import Reading, StandIn, reading, until
+from tests.unit.connectors.subscriptions import NAME, PubSub
 from tests.unit.connectors.timing import Clock
 
 UPDATED = "2026-06-01T12:00:00.123Z"
@@ -206,22 +206,6 @@ def test_sizes_and_times_beyond_all_bounds_are_left_out() -> None:
 
 
 # ---- by notifications ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    one = Clock()
-    async with ClientHttp(Policy(allowed=("127.0.0.0/8",))) as http:
-        one._http = http
-        yield one
-
-
-@pytest.fixture
-async def pubsub(clock: Clock) -> AsyncIterator[PubSub]:
-    one = PubSub(clock.monotonic)
-    async with serving(one.answer) as at:
-        one.at = at
-        yield one
 
 
 def notified(storage: Storage, pubsub: PubSub, clock: Clock, **options: Any) -> Source:
