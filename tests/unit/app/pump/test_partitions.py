@@ -12,6 +12,7 @@ from app.kafka.log import Entry, Fenced
 from app.kafka.memory import MemoryLog
 from app.pump.around import Bounds
 from app.pump.partitions import Partitions, Parts
+from app.pump.pump import Pump
 from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
 from tests.unit.app.pump.conftest import Room, defined, event, settle
@@ -64,6 +65,17 @@ def _close(room: Room) -> Iterator[None]:
 def claims(room: Room, partition: int) -> list[str]:
     read = room.cluster.read("journal", partition)
     return [orjson.loads(one.value or b"")["worker"] for one in read if one.key == journal.CLAIM]
+
+
+async def busy(room: Room, worker: Worker, *ids: str) -> Pump:
+    """Give partition 0 to the worker, with these events of one key, whose runs end when a test says so."""
+    room.runtime.slow.add("w")
+    await worker.assign(0)
+    pump = worker.partitions.pump(0)
+    assert pump is not None
+    await pump.offer_events(room.produce(*(event(id=one, key="k4") for one in ids)))
+    await settle()
+    return pump
 
 
 async def test_what_is_assigned_is_owned_and_works(room: Room, worker: Worker) -> None:
@@ -147,12 +159,7 @@ async def test_a_takeover_that_fails_closes_its_log_and_says_why(room: Room, wor
 
 
 async def test_closing_waits_for_runs_no_longer_than_it_may(room: Room, worker: Worker) -> None:
-    room.runtime.slow.add("w")
-    await worker.assign(0)
-    pump = worker.partitions.pump(0)
-    assert pump is not None
-    await pump.offer_events(room.produce(event(id="e1", key="k4")))
-    await settle()
+    await busy(room, worker, "e1")
     await worker.partitions.close(drain_seconds=0.01)
     assert (room.runtime.cancelled, room.values("results")) == (room.runtime.started, [])
     assert worker.partitions.numbers == frozenset()
@@ -172,12 +179,7 @@ async def closing(worker: Worker) -> "asyncio.Task[None]":
 async def test_closing_takes_no_new_events_and_ends_as_soon_as_what_goes_on_has_ended(
     room: Room, worker: Worker
 ) -> None:
-    room.runtime.slow.add("w")
-    await worker.assign(0)
-    pump = worker.partitions.pump(0)
-    assert pump is not None
-    await pump.offer_events(room.produce(event(id="e1", key="k4")))
-    await settle()
+    pump = await busy(room, worker, "e1")
     close = await closing(worker)
     assert not worker.partitions.has_room("events", 0)
     await pump.offer_events(room.produce(event(id="e2", key="k4"))[1:])
@@ -191,12 +193,7 @@ async def test_closing_takes_no_new_events_and_ends_as_soon_as_what_goes_on_has_
 async def test_closing_starts_neither_what_waits_for_its_key_nor_what_is_due_again_and_the_next_owner_does(
     room: Room, worker: Worker
 ) -> None:
-    room.runtime.slow.add("w")
-    await worker.assign(0)
-    pump = worker.partitions.pump(0)
-    assert pump is not None
-    await pump.offer_events(room.produce(*(event(id=f"e{n}", key="k4") for n in range(3))))
-    await settle()
+    pump = await busy(room, worker, "e0", "e1", "e2")
     other = event(id="other", key="k4", topic="orders/retried")
     pump.workflows_changed(WorkflowsLoaded([defined(), defined("r", "orders/retried")], ()))
     room.runtime.slow.add("r")
@@ -220,13 +217,8 @@ async def test_closing_starts_neither_what_waits_for_its_key_nor_what_is_due_aga
 
 
 async def test_closing_leaves_a_snapshot_though_runs_are_queued(room: Room, tmp_path: Path) -> None:
-    room.runtime.slow.add("w")
     worker = Worker(room, "first", Snapshots(tmp_path, name="journal."))
-    await worker.assign(0)
-    pump = worker.partitions.pump(0)
-    assert pump is not None
-    await pump.offer_events(room.produce(*(event(id=f"e{n}", key="k4") for n in range(3))))
-    await settle()
+    await busy(room, worker, "e0", "e1", "e2")
     close = await closing(worker)
     room.runtime.end(room.runtime.started[0])
     await asyncio.wait_for(close, 5.0)
@@ -241,12 +233,7 @@ async def test_closing_leaves_a_snapshot_though_runs_are_queued(room: Room, tmp_
 
 
 async def test_a_partition_that_comes_while_closing_starts_nothing(room: Room, worker: Worker) -> None:
-    room.runtime.slow.add("w")
-    await worker.assign(0)
-    pump = worker.partitions.pump(0)
-    assert pump is not None
-    await pump.offer_events(room.produce(event(id="e1", key="k4")))
-    await settle()
+    await busy(room, worker, "e1")
     close = await closing(worker)
     await worker.assign(0, 1)
     late = worker.partitions.pump(1)
