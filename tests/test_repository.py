@@ -157,6 +157,29 @@ def test_each_unit_test_mirrors_a_module() -> None:
     assert strays == []
 
 
+def test_the_map_names_each_room_and_none_that_is_not_there() -> None:
+    rooms = {Path(one).parent.as_posix() + "/" for one in modules()} - {
+        f"connectors/{kind.name}/" for kind in (ROOT / "connectors").iterdir() if kind.name != "base"
+    }
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+    assert sorted(re.findall(r"^((?:[a-z]+/)+)  ", page, re.MULTILINE)) == sorted(rooms)
+
+
+def test_whatever_tells_of_the_structure_names_files_that_are_there() -> None:
+    """Pages for contributors name them anywhere in the tree, the docstring of a room those that are in it."""
+    pages = [Path("ARCHITECTURE.md"), Path("CONTRIBUTING.md"), *(one for one in committed() if "adr" in one.parts)]
+    rooms = [one for one in committed() if one.name == "__init__.py" and one.parts[0] in PACKAGES]
+    gone = [
+        f"{teller}: {name}"
+        for teller, below in [*((page, Path()) for page in pages), *((room, room.parent) for room in rooms)]
+        for name in re.findall(r"(?<![\w/<>*.-])[a-z_][\w/]*\.py\b", text_of(teller))
+        if not any(f"/{one}".endswith(f"/{name}") for one in committed() if one.is_relative_to(below))
+    ]
+
+    assert gone == ["CONTRIBUTING.md: utils.py"], "and that one is named because there is none"
+
+
 def test_no_module_is_longer_than_one_can_read() -> None:
     lengths = {one: len((ROOT / one).read_text(encoding="utf-8").splitlines()) for one in modules()}
 

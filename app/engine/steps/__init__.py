@@ -1,0 +1,1 @@
+"""Steps: what a run asks for, how that goes on, and what it comes to."""

@@ -1,0 +1,1 @@
+"""What travels within the engine: values, and no rules."""
