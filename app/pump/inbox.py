@@ -1,7 +1,7 @@
 """What waits for a partition's next round: chunks of records in the order of their offsets, with a mark for "full"."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from app.pump.decode import Read
 from topics.envelope import COMMA_BYTES, HEADER_BYTES
@@ -55,6 +55,27 @@ class Inbox:
             size += weight
         self._add(records[start:] if start else records, size)
         self.next_offset = records[-1].offset + 1
+
+    async def offer_all(
+        self, records: Sequence[Read], begin: int | None, read: Callable[[int, int], AsyncIterator[Sequence[Read]]]
+    ) -> bool:
+        """Take a chunk that holds all from offset `begin` on, None for that of its first record.
+
+        What a chunk held that was dropped on its way here, as when the group changed, is read. Returns whether it was
+        taken: not if it came before, or if the group changed meanwhile; then what is unread begins earlier now, and is
+        fetched again.
+        """
+        expected, cleared = self.next_offset, self.cleared
+        if records[-1].offset < expected:
+            return False
+        if (records[0].offset if begin is None else begin) > expected:
+            async for missing in read(expected, records[0].offset):
+                if self.cleared == cleared:
+                    self.offer(missing)
+            if self.cleared != cleared:
+                return False
+        self.offer(records)
+        return True
 
     def _add(self, records: Sequence[Read], size: int) -> None:
         self._chunks.append((records, size))

@@ -11,6 +11,7 @@ the journal holds the truth, and the next owner goes on from it (design 3.2).
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from app.engine import apply as engine
 from app.engine.effects import After, Commit, Effects, Go, Placed, Resolve, Rise
@@ -385,19 +386,8 @@ class Pump:
             place(entries, offset, placed)
 
     async def _offer(self, topic: str, inbox: Inbox, records: Sequence[Read], begin: int | None) -> None:
-        expected = inbox.next_offset
-        if records[-1].offset < expected:
-            return
-        if (records[0].offset if begin is None else begin) > expected:
-            # A chunk was dropped on its way here, as when the group changed: what it held is read by other means.
-            cleared = inbox.cleared
-            async for missing in self._log.read(topic, expected, records[0].offset):
-                if inbox.cleared == cleared:
-                    inbox.offer(missing)
-            if inbox.cleared != cleared:
-                return  # the group changed meanwhile: what is unread begins earlier now, and is fetched again
-        inbox.offer(records)
-        self._wake.set()
+        if await inbox.offer_all(records, begin, partial(self._log.read, topic)):
+            self._wake.set()
 
     def _note(self, given: Input) -> None:
         self._happened.append(given)
