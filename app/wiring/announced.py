@@ -5,7 +5,7 @@ of two forms of a workflow everybody takes the same one for the newer.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,9 +13,15 @@ from app.engine.values import known
 from app.engine.values.known import Definition
 from app.engine.values.outgoing import Record
 from app.kafka.follow import TopicState
+from app.observe import logs
 from headgate.definition import Workflow
 from topics import announcement
 from topics.timestamps import milliseconds
+
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of the definitions that others announced: each partition's journal holds all of them in one record."""
+
+log = logs.get(__name__)
 
 
 class Announced:
@@ -25,11 +31,15 @@ class Announced:
         self._instance_id = instance_id
         self._known: dict[str, dict[str, Any]] = {}
         self._definitions: dict[str, Definition] = {}
+        self._bytes: dict[str, int] = {}
+        self._all_bytes = 0
         self._retired: dict[str, int] = {}
 
     async def attach(self, _found: TopicState) -> Mapping[int, int]:
         self._known.clear()
         self._definitions.clear()
+        self._bytes.clear()
+        self._all_bytes = 0
         self._retired.clear()
         return {}
 
@@ -45,8 +55,7 @@ class Announced:
                 if found is None or (isinstance(found, dict) and "retired_at" in found):
                     changed |= self._retire(workflow_id, found)
                 elif self._known.get(workflow_id) != found:
-                    self._define(workflow_id, found, milliseconds(found["announced_at"]))
-                    changed = True
+                    changed |= self._hear(workflow_id, found)
             except (AttributeError, LookupError, TypeError, ValueError):
                 continue
         return changed
@@ -64,11 +73,24 @@ class Announced:
         definition = self._definitions.get(workflow_id)
         return self._retired.get(workflow_id, -1) if definition is None else definition.announced_ms
 
-    def _define(self, workflow_id: str, found: dict[str, Any], at_ms: int) -> None:
-        at_ms = max(at_ms, self._last_ms(workflow_id) + 1)
-        self._definitions[workflow_id] = Definition.read(workflow_id, found, announced_ms=at_ms)
-        self._known[workflow_id] = found
-        self._retired.pop(workflow_id, None)
+    def _hear(self, workflow_id: str, found: dict[str, Any]) -> bool:
+        """Take what somebody announced, if there is room for it."""
+        at_ms = max(milliseconds(found["announced_at"]), self._last_ms(workflow_id) + 1)
+        definition = known.from_announcement(workflow_id, found, announced_ms=at_ms)
+        size = _size(definition)
+        if self._all_bytes - self._bytes.get(workflow_id, 0) + size > MOST_BYTES:
+            remedy = "retire workflows that nobody loads any more: headgate workflows retire ID"
+            log.warning("announcement_passed_over", workflow=workflow_id, bytes=size, most=MOST_BYTES, remedy=remedy)
+            return False
+        self._define(definition, found, size)
+        return True
+
+    def _define(self, definition: Definition, found: dict[str, Any], size: int) -> None:
+        self._definitions[definition.id] = definition
+        self._known[definition.id] = found
+        self._all_bytes += size - self._bytes.get(definition.id, 0)
+        self._bytes[definition.id] = size
+        self._retired.pop(definition.id, None)
 
     def _retire(self, workflow_id: str, found: dict[str, Any] | None) -> bool:
         if workflow_id in self._retired:
@@ -77,6 +99,7 @@ class Announced:
         self._retired[workflow_id] = max(at_ms, self._last_ms(workflow_id) + 1)
         self._known.pop(workflow_id, None)
         self._definitions.pop(workflow_id, None)
+        self._all_bytes -= self._bytes.pop(workflow_id, 0)
         return True
 
     def missing(self, loaded: Sequence[Workflow], now_ms: int) -> list[Record]:
@@ -104,9 +127,15 @@ class Announced:
             )
             value = orjson.loads(made.value)
             if _essence(self._known.get(one.id)) != _essence(value):
-                self._define(one.id, value, milliseconds(value["announced_at"]))
+                definition = known.from_announcement(one.id, value, announced_ms=milliseconds(value["announced_at"]))
+                self._define(definition, value, _size(definition))
                 records.append(Record("workflows", 0, made.key, made.value, tuple(made.headers)))
         return records
+
+
+def _size(definition: Definition) -> int:
+    """How many bytes of the journal it takes."""
+    return len(definition.id) + len(orjson.dumps(known.described(definition)))
 
 
 def _essence(found: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -7,12 +7,18 @@ What is code, a filter, decides once it is there.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, Final, Self, final
 
+from headgate.arguments import MAX_ID
 from headgate.definition import BatchBy, Order, Workflow
 from headgate.schedule import CatchUp, Schedule
+from topics import keys
 from topics.patterns import Pattern
 from topics.reserved import start_topic
+from topics.verdicts import MAX_DELAY_SECONDS
+
+_MOST_EVENTS: Final = 2**31 - 1
+"""Of a batch, whatever a release to come allows: all numbers of the journal have to be numbers of JSON."""
 
 
 @final
@@ -115,6 +121,21 @@ def _schedule_of(found: Mapping[str, Any] | None) -> Schedule | None:
     if found is None:
         return None
     return Schedule(cron=str(found["cron"]), timezone=str(found["timezone"]), catch_up=CatchUp(found["catch_up"]))
+
+
+def from_announcement(workflow_id: str, found: Mapping[str, Any], *, announced_ms: int) -> Definition:
+    """Return the definition in an announcement. It goes into the journal of each partition, and anybody may have
+    written it, so what no release could mean is refused here: a value that the journal cannot hold would end every
+    worker, again at each start. Raises LookupError, TypeError or ValueError.
+    """
+    made = Definition.read(workflow_id, found, announced_ms=announced_ms)
+    if not keys.is_workflow_id(workflow_id) or len(workflow_id) > MAX_ID:
+        raise ValueError(f"{workflow_id[:MAX_ID]!r} is no id of a workflow")
+    if not 1 <= made.batch_size <= _MOST_EVENTS:
+        raise ValueError(f"batch_size is not from 1 to {_MOST_EVENTS}")
+    if made.batch_timeout_seconds is not None and not 0 <= made.batch_timeout_seconds <= MAX_DELAY_SECONDS:
+        raise ValueError(f"batch_timeout_seconds is not from 0 to {MAX_DELAY_SECONDS}")
+    return made
 
 
 def from_journal(workflow_id: str, found: Mapping[str, Any]) -> Definition:

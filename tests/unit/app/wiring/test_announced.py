@@ -8,9 +8,9 @@ import pytest
 
 from app.engine.values.known import Definition
 from app.kafka.follow import TopicState
-from app.wiring.announced import Announced
+from app.wiring.announced import MOST_BYTES, Announced
 from headgate.definition import Workflow
-from tests.unit.app.engine.partition import NOW, flow
+from tests.unit.app.engine.partition import NOW, Partition, flow
 
 
 class Read(NamedTuple):
@@ -93,6 +93,15 @@ def test_what_was_retired_is_no_more_until_it_is_announced_again(value: bytes | 
         changed(flow("odd"), order=None),
         changed(flow("odd"), announced_at="absent"),
         changed(flow("odd"), announced_at="yesterday"),
+        changed(flow("odd"), batch_size=1e300),
+        changed(flow("odd"), batch_size=-5),
+        changed(flow("odd"), batch_timeout_seconds="nan"),
+        changed(flow("odd"), batch_timeout_seconds="inf"),
+        changed(flow("odd"), batch_timeout_seconds=-1),
+        Read(b"", changed(flow("odd")).value),
+        Read(b"odd:0123456789abcdef01234567", changed(flow("odd")).value),
+        Read(b"two words", changed(flow("odd")).value),
+        Read(b"o" * 201, changed(flow("odd")).value),
         Read(b"odd", b'{"retired_at":7}'),
         Read(b"worker/w1", b'{"instance_id":"w1"}'),
         Read(b"worker/w1", None),
@@ -105,6 +114,29 @@ def test_what_cannot_be_read_is_passed_over(odd: Read) -> None:
     assert others.take([odd, *announced(flow())]) is True
     assert [one.id for one in others.definitions()] == ["charge"]
     assert others.take([odd]) is False
+
+
+def test_the_journal_of_each_partition_holds_all_that_is_announced_whoever_announced_it() -> None:
+    others = Announced("w2")
+    large = [changed(flow(f"large_{n}"), version="v" * 900_000) for n in range(10)]
+    others.take([*large, *announced(flow())])
+    partition = Partition(announced=others.definitions())
+    partition.commit()
+
+    assert [one.id for one in others.definitions()] == ["charge", "large_0", "large_1"]
+    assert len(orjson.dumps(partition.entity(b"known"))) <= MOST_BYTES + 1000
+
+    others.take([Read(b"large_0", None), changed(flow("large_1"), version="2"), large[2], large[3], large[4]])
+    assert [one.id for one in others.definitions()] == ["charge", "large_1", "large_2", "large_3"]
+
+
+def test_what_is_passed_over_for_want_of_room_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    others = Announced("w2")
+    others.take([changed(flow(f"large_{n}"), version="v" * 900_000) for n in range(3)])
+
+    assert [(one.message, one.fields["workflow"]) for one in caplog.records] == [  # type: ignore[attr-defined]
+        ("announcement_passed_over", "large_2")
+    ]
 
 
 def test_fields_of_a_newer_release_are_passed_over() -> None:
