@@ -116,12 +116,12 @@ def _waiting(step: dict[str, Any], fact: Fact) -> None:
         "waits_for": what,
         "since": fact.get("since"),
         "until": fact.get("until"),
-        "events_since": fact.get("events_since"),
+        "events_since": _times(fact),
     } | _children(fact)
 
 
 def _refused(step: dict[str, Any], fact: Fact) -> None:
-    step["refused"] += fact.get("events") or []
+    step["refused"] += _events(fact)
 
 
 def _retried(step: dict[str, Any], fact: Fact) -> None:
@@ -152,10 +152,21 @@ def _finished(step: dict[str, Any], fact: Fact) -> None:
         "waits_for": None,
         "retry_at": None,
         "error": error,
-        "received": fact.get("events") or [],
+        "received": _events(fact),
     } | _children(fact)
     if kind == "note" and str(what).startswith(_PUBLISHES) and error is None:
         step["published"] = keys.published_event_id(str(fact.get("run_id")), step["step"])
+
+
+def _events(fact: Fact) -> list[dict[str, Any]]:
+    """Return where the events of a fact are; of what somebody else wrote there, nothing."""
+    found = fact.get("events")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _times(fact: Fact) -> list[str] | None:
+    found = fact.get("events_since")
+    return list(map(str, found)) if isinstance(found, list) else None
 
 
 def _children(fact: Fact) -> dict[str, Any]:

@@ -171,10 +171,10 @@ def _schedule_of(record: dict[str, Any]) -> tuple[str, ...]:
 def _row(record: dict[str, Any]) -> tuple[object, ...]:
     if record.get("retired_at"):
         return (record["id"], "retired", None, None, None, record["retired_at"], None)
-    size = record.get("batch_size") or 1
-    timeout = record.get("batch_timeout_seconds")
-    batch = None if size == 1 else f"{size}" if timeout is None else f"{size} or {timeout:g} s"
-    triggers = ", ".join([*map(str, record.get("triggers") or ()), *_schedule_of(record)]) or "none"
+    size, timeout, given = (record.get(one) for one in ("batch_size", "batch_timeout_seconds", "triggers"))
+    seconds = f"{timeout:g}" if isinstance(timeout, int | float) else timeout
+    batch = None if size in (None, 1) else f"{size}" if seconds is None else f"{size} or {seconds} s"
+    triggers = ", ".join([*map(str, given if isinstance(given, list) else ()), *_schedule_of(record)]) or "none"
     return (
         record["id"], record.get("version"), triggers, batch, record.get("order"), record.get("announced_at"),
         record.get("announced_by"),

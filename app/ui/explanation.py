@@ -65,9 +65,14 @@ def original(event: Envelope, equal: Sequence[Envelope], dedup_ms: int) -> Envel
 
 def gathers_at(workflow_id: str, record: Object, partitions: int) -> int | None:
     """Return the partition at which the batches of an announced workflow gather, None if it is the event's."""
-    if (record.get("batch_size") or 1) == 1 or record.get("batch_by") != "workflow":
+    if not _batched(record) or record.get("batch_by") != "workflow":
         return None
     return keys.partition_of(workflow_id.encode(), partitions)
+
+
+def _batched(record: Object) -> bool:
+    size = record.get("batch_size")
+    return isinstance(size, int | float) and size > 1
 
 
 def way_of(event: Envelope, announced: Mapping[str, Object], partitions: int) -> list[int]:
@@ -152,9 +157,9 @@ def _called(event: Envelope) -> Iterator[str]:
 
 def holds(events: Any, places: Iterable[tuple[int, int]]) -> bool:
     """Say whether the `events` of a result or a fact have one that landed at one of these places."""
-    wanted = set(places)
     if not isinstance(events, list):
         return False
+    wanted = list(places)  # not a set: whatever somebody wrote there can be compared, and not all of it hashed
     return any(isinstance(one, dict) and (one.get("partition"), one.get("offset")) in wanted for one in events)
 
 
@@ -169,7 +174,9 @@ def _runs(found: Evidence) -> dict[str, dict[str, Any]]:
         run: dict[str, Any] = {"workflow_id": facts[0].get("workflow_id"), "error": None, "started": False}
         for fact in facts:
             listener.hear(fact)
-            run["started"] = run["started"] or (fact.get("fact") == RunFact.STARTED and holds(fact["events"], places))
+            run["started"] = run["started"] or (
+                fact.get("fact") == RunFact.STARTED and holds(fact.get("events"), places)
+            )
             if str(fact.get("fact")).startswith("run_"):
                 run["error"] = fact.get("error")
         known[run_id] = run | {"status": listener.status}
@@ -212,7 +219,7 @@ def _without_run(found: Evidence, workflow_id: str, run_id: str, record: Object)
     """Say what the journals tell of an event that triggers a workflow and has no run that was told of."""
     event = original(found.event, found.equal, found.dedup_ms)
     home = keys.home_of(event, found.partitions)
-    batched = (record.get("batch_size") or 1) > 1
+    batched = _batched(record)
     for one in found.journals.values():
         if workflow_id in one.waits_for:
             if not found.loaders.get(workflow_id):

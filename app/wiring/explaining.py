@@ -31,7 +31,7 @@ from topics.malformed import Malformed
 from topics.timestamps import rfc3339
 
 _PLACE: Final = re.compile(r"(\d{1,9})-(\d{1,18})", re.ASCII)
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])", re.ASCII)
+_SPAN: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SOURCE: Final = ("topic", "partition", "offset")
 _SKEW_MS: Final = 60_000
@@ -186,12 +186,12 @@ class Reader:
         return reading.end()
 
     def _letters(self, places: set[tuple[int, int]], since_ms: int) -> list[dict[str, Any]]:
-        sources = {(self._topic("events"), partition, offset) for partition, offset in places}
+        sources = [[self._topic("events"), partition, offset] for partition, offset in places]
         found = []
         for record in self._since("dlq", since_ms - _SKEW_MS):
             letter = _object(record)
             source = letter.get("source")
-            if isinstance(source, dict) and tuple(source.get(one) for one in _SOURCE) in sources:
+            if isinstance(source, dict) and [source.get(one) for one in _SOURCE] in sources:
                 found.append(letter)
         return found
 
@@ -199,7 +199,7 @@ class Reader:
         """The results of runs that the event started, by themselves or in a batch."""
         for record in self._since("results", since_ms):
             result = _object(record)
-            if result.get("run_id") in runs or explanation.holds(result.get("events"), places):
+            if str(result.get("run_id")) in runs or explanation.holds(result.get("events"), places):
                 yield result
 
     def _facts(

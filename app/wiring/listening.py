@@ -63,7 +63,7 @@ def heard(
             workers.extend(_worker(key, value, now_ms - record.timestamp_ms))
         elif isinstance(value, dict):
             name = key.decode(errors="replace")
-            found[name] = {"id": name} | value
+            found[name] = value | {"id": name}
         else:
             odd(key)
     return Heard(workflows=found, workers=workers)

@@ -141,3 +141,12 @@ def test_a_retry_of_which_less_was_told_once_leaves_what_is_known() -> None:
 
 def test_a_fact_of_no_name_tells_of_no_step() -> None:
     assert steps_of([{"fact": {}, "step": "a"}, {"fact": ["step_waiting"], "step": "a"}]) == []
+
+
+@pytest.mark.parametrize("odd", [7, "x", {"a": 1}, [7], [None], {}])
+def test_what_no_worker_wrote_is_told_without_its_events(odd: Any) -> None:
+    names = ("step_waiting", "step_refused", "step_retried", "step_finished")
+    found = [{"fact": one, "step": "s", "events": odd, "what": odd, "asked_at": odd} for one in names]
+    (step,) = steps_of(found)
+
+    assert (step["received"], step["refused"], step["took_ms"]) == ([], [], None)

@@ -134,6 +134,13 @@ def test_what_is_no_announcement_is_left_out_with_a_word(topic: Topic) -> None:
     assert result.stderr == "warning: The announcement of b'odd' is no JSON object; it is left out.\n"
 
 
+@pytest.mark.parametrize("odd", ["nan", [], {"a": 1}, 7, True])
+def test_what_no_worker_announced_is_listed_as_it_is(topic: Topic, odd: object) -> None:
+    topic.last = {b"x": orjson.dumps(dict.fromkeys(ANNOUNCED, odd))}
+    result = run("list")
+    assert (result.return_value, result.stdout.splitlines()[1].split()[0]) == (None, "x")
+
+
 def test_a_workflow_is_retired_by_a_record_of_its_own(topic: Topic) -> None:
     result = run("retire", "batches", "--yes")
     assert (result.return_value, result.stdout) == (0, "Retired batches.\n")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from app.gateway.explain import CannotExplain
@@ -23,6 +24,7 @@ from topics.timestamps import rfc3339
 
 AT = 1_769_860_800_000
 PARTITIONS = 8
+PLACE: dict[str, Any] = {"partition": 0, "offset": 5, "timestamp_ms": AT, "max_bytes": None}
 Logs = dict[str, list[Record]]
 
 
@@ -79,6 +81,10 @@ def logs(read: list[str], monkeypatch: pytest.MonkeyPatch) -> Logs:
     return made
 
 
+def _parts(one: Record) -> tuple[bytes | None, bytes | None, Any]:
+    return one.value, one.key, one.headers
+
+
 def reader(settings: Settings, **given: Any) -> Reader:
     return Reader(settings=settings, admin=FakeAdmin(), now_ms=AT, **given)  # type: ignore[arg-type]
 
@@ -133,6 +139,42 @@ def test_an_answer_says_from_when_on_waits_were_looked_at(
     assert rfc3339(asked["headgate.runs"]) == waits_from
 
 
+@pytest.mark.parametrize(
+    "odd", [None, 7, "x", [], {}, [7], [{}], {"a": 1}, ["\x00"], [{"partition": [0], "offset": {}}]]
+)
+def test_records_that_no_worker_wrote_are_in_nobodys_way(logs: Logs, settings: Settings, odd: Any) -> None:
+    run = keys.run_id("w", keys.digest_of(codec.decode(*_parts(produced()), **PLACE)))
+    logs["headgate.events"] = [produced()]
+    letter = {"source": {"topic": odd, "partition": odd, "offset": odd}, "code": odd}
+    result = {"run_id": odd, "events": odd, "status": odd, "error": odd, "workflow_id": odd}
+    names = ("run_started", "run_finished", "step_waiting", "step_refused", "step_retried", "step_finished")
+    fact = {"run_id": run, "step": "s", "what": odd, "kind": odd, "events": odd, "since": odd, "events_since": odd}
+    logs["headgate.dlq"] = [record("dlq", orjson.dumps(one)) for one in (letter, {"source": odd}, odd)]
+    logs["headgate.results"] = [record("results", orjson.dumps(one)) for one in (result, odd)]
+    told = [fact | {"fact": one} for one in names] + [fact | {"fact": odd}, {"fact": names[0], "run_id": odd}]
+    logs["headgate.runs"] = [record("runs", orjson.dumps(one)) for one in (*told, odd)]
+
+    (answer,) = reader(settings).explain("e1", since_ms=1000)
+
+    assert (answer["event"]["id"], answer["dead_letters"]) == ("e1", [])
+    assert [(one["workflow"], one["run_id"]) for one in answer["workflows"]][-1] == ("w", run)
+
+
+@pytest.mark.parametrize("odd", [None, 0, "x", [], {"a": 1}, 1e300, [["a"]]])
+def test_an_announcement_that_no_worker_wrote_is_in_nobodys_way(
+    logs: Logs, settings: Settings, monkeypatch: pytest.MonkeyPatch, odd: Any
+) -> None:
+    logs["headgate.events"] = [produced()]
+    strange = dict.fromkeys(("triggers", "batch_size", "batch_by", "has_filter"), odd)
+    flows = {"strange": strange, "eager": {"triggers": ["**"], "batch_size": odd, "batch_by": "workflow"}}
+    monkeypatch.setattr(listening, "heard", lambda *_given, **_more: Heard(workflows=flows, workers=[]))
+
+    (answer,) = reader(settings).explain("e1", since_ms=1000)
+
+    assert [one["workflow"] for one in answer["workflows"]] == ["eager", "strange"]
+    assert answer["workflows"][1]["became"] == "no match"
+
+
 def test_reading_ends_when_its_time_is_over(logs: Logs, settings: Settings) -> None:
     logs["headgate.events"] = [produced(n, event_id=f"e{n}") for n in range(1_000)]
     shown: list[int] = []
@@ -147,7 +189,7 @@ def test_spans_are_read(text: str, ms: int) -> None:
     assert span_ms(text) == ms
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1w", "-1h"])
+@pytest.mark.parametrize("text", ["", "soon", "1w", "-1h", "9" * 400 + "d"])
 def test_what_is_no_span_says_so(text: str) -> None:
     with pytest.raises(ValueError, match="is no span of time, such as 30m, 24h or 7d"):
         span_ms(text)
