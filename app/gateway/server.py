@@ -8,6 +8,7 @@ calls, or FastAPI.
 import asyncio
 import contextlib
 import hmac
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -44,6 +45,8 @@ OPENAPI_PATH: Final = "/api/v1/openapi.json"
 UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered however many requests are in flight: a gateway that is full is neither dead nor without figures."""
 BACKLOG: Final = 2048
+_OWN_NAME: Final = re.compile(r"(?:(?:[a-z0-9-]+\.)*localhost|[0-9.]+|\[[0-9a-f:.]+\])(?::\d*)?", re.ASCII)
+"""Addresses as well: nobody gives those away."""
 DRAIN_SECONDS: Final = 20
 
 Scope = MutableMapping[str, Any]
@@ -69,6 +72,9 @@ class Gateway:
     metrics: Metrics = field(default_factory=Metrics)
     flight: InFlight = field(default_factory=InFlight)
     clock: Callable[[], float] = time.monotonic
+    own_names_only: bool = False
+    """Whether the API is closed to requests for other names than this machine's own. Needed where everybody knows the
+    token: else a page of a stranger's, whose name leads here by then, could call from within a developer's browser."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by `serve` once it takes no more requests: calls that wait are answered then."""
 
@@ -151,6 +157,7 @@ class Entrance:
         self._flight, self.metrics = gateway.flight, gateway.metrics
         self.stopping = gateway.stopping
         self._authorization = b"Bearer " + gateway.token.encode()
+        self._own_names_only = gateway.own_names_only
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         if scope["type"] != "http":
@@ -171,6 +178,8 @@ class Entrance:
                 entered = True
             if path.startswith("/api/") and path != OPENAPI_PATH:
                 self._authenticate(scope)
+                if self._own_names_only:
+                    _check_host(scope)
             # The hot routes go past FastAPI's middleware, which costs as much as all the rest of a request.
             if path == events.PATH and scope["method"] == "POST":
                 await self._endpoint(scope, receive, noted)
@@ -213,6 +222,18 @@ class Entrance:
                 fact,
                 remedy="Send the header `Authorization: Bearer <token>` with the value of gateway.token.",
                 headers={"WWW-Authenticate": "Bearer"},
+            )
+
+
+def _check_host(scope: Scope) -> None:
+    """Refuse a request for a name that somebody's DNS has given to this machine (DNS rebinding). Raises Problem."""
+    for name, value in scope["headers"]:
+        if name == b"host" and _OWN_NAME.fullmatch(host := value.decode("latin-1").lower()) is None:
+            raise Problem(
+                403,
+                "foreign_name",
+                f"The request is for {host[:100]!r}, and with the token of development only this machine is answered.",
+                remedy="Call 127.0.0.1 or localhost, or set a token of your own: HEADGATE_GATEWAY_TOKEN.",
             )
 
 

@@ -18,7 +18,7 @@ from app.kafka.identity import identify_with
 from app.kafka.producer import EventProducer
 from app.observe import logs
 from app.observe.health import Check, Report
-from app.settings import Settings, require_gateway_token
+from app.settings import DEV_TOKEN, Settings, is_loopback, require_gateway_token
 from app.ui import bounds, readmodel
 from app.wiring import explaining
 from connectors.base.fleet.publisher import Publisher
@@ -135,6 +135,7 @@ class _Parts:
                 answers=self._answers,
                 readiness=Readiness(self._report),
                 explainer=explaining.OneAtATime(settings),
+                own_names_only=token == DEV_TOKEN and is_loopback(settings.gateway.host),
             )
         )
 

@@ -150,6 +150,7 @@ def serve() -> Serve:
         environment: Mapping[str, str] | None = None,
         secrets_folder: Path | None = None,
         secret_names: Sequence[str] = EVERY,
+        own_names_only: bool = False,
         **settings: Any,
     ) -> AsyncIterator[Served]:
         async def report() -> Report:
@@ -177,6 +178,7 @@ def serve() -> Serve:
             answers=answers,
             readiness=Readiness(report),
             explainer=explainer,
+            own_names_only=own_names_only,
             clock=clock,
         )
         app = build(gateway)

@@ -50,6 +50,42 @@ async def test_the_scheme_is_read_in_any_case(serve: Any, scheme: str) -> None:
         assert answer.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost", 200),
+        ("LOCALHOST:8080", 200),
+        ("api.localhost:8080", 200),
+        ("[::1]:8080", 200),
+        ("[::ffff:127.0.0.1]", 200),
+        ("evil.example:8080", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.example\xff", 403),
+        ("", 403),
+    ],
+)
+async def test_with_the_token_that_everybody_knows_only_this_machines_names_are_answered(
+    serve: Any, host: str, status: int
+) -> None:
+    async with serve(own_names_only=True) as served:
+        answer = await served.client.get("/api/v1/runs", headers={"host": host.encode("latin-1")})
+        assert answer.status_code == status
+        if status == 403:
+            error = answer.json()["error"]
+            assert (error["code"], "HEADGATE_GATEWAY_TOKEN" in error["remedy"]) == ("foreign_name", True)
+
+
+async def test_webhooks_are_taken_under_every_name_and_a_token_of_ones_own_is_enough(serve: Any) -> None:
+    async with serve(own_names_only=True) as served:
+        answer = await served.client.post("/webhooks/none/x", headers={"host": "tunnel.example"})
+        assert answer.json()["error"]["code"] == "webhook_not_found"
+    async with serve() as served:
+        answer = await served.client.get("/api/v1/runs", headers={"host": "gate.example"})
+        assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("path", OPEN)
 async def test_health_metrics_and_the_description_need_no_token(serve: Any, path: str) -> None:
     async with serve() as served:
