@@ -107,8 +107,8 @@ def unheard(topic: str, announced: Iterable[Mapping[str, Any]]) -> str | None:
     if any(pattern.matches(topic) for pattern in listened):
         return None
     near = nearest(topic, listened)
-    remedy = f"did you mean {near!r}?" if near else "`headgate workflows list` shows what they trigger on"
-    return f"no workflow listens to {topic!r}; {remedy}"
+    remedy = f"did you mean {near!r}?" if near else "`headgate workflows list` shows what they trigger on."
+    return f"no workflow listens to {topic!r}; {remedy} If a run waits for it, all is well"
 
 
 def nearest(topic: str, listened: Iterable[Pattern]) -> str | None:

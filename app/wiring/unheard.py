@@ -1,5 +1,7 @@
 """Events that came to nothing, told to the author in `headgate dev`: duplicates, and topics that nobody listens to.
 
+What a run waits for has come to something, as far as the last facts tell of waits.
+
 Workers count them and no more, so that they cost nothing. The names of topics are looked up in Kafka when a count has
 grown: among the last events only, as many as a person could have sent meanwhile. A source emits for as long as it runs,
 so each is told of once.
@@ -11,16 +13,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+import orjson
+
 from app.kafka.admin import Admin
 from app.kafka.records import Reader, Record
 from app.settings import KafkaSettings
+from app.ui.explanation import conditions
 from app.wiring import listening
 from topics import catalog, codec, reserved
+from topics.facts import RunFact
 from topics.malformed import Malformed
+from topics.patterns import Pattern
 from topics.provenance import SOURCE
 
 LAST: Final = 100
 """Events of each partition that are looked at."""
+LAST_FACTS: Final = 1_000
+"""Facts of each partition that are looked at for waits."""
 SHOWN: Final = 5
 SLACK_MS: Final = 5_000
 _OF_RUNS: Final = "run-"
@@ -68,20 +77,38 @@ class Unheard:
                 else:
                     of_sources.setdefault(source, topic)
         self._told = {(one.partition, one.offset) for one in new}
+        awaited = _awaited(kafka, admin) if found or of_sources else []
+        for topic in [one for one in found if any(pattern.matches(one) for pattern in awaited)]:
+            count -= found.pop(topic)
         for source in sorted(of_sources.keys() - self._told_sources):
-            if source.startswith(_OF_RUNS):
-                continue
             topic = of_sources[source]
+            if source.startswith(_OF_RUNS) or any(pattern.matches(topic) for pattern in awaited):
+                continue
             named = _named(topic, listening.nearest(topic, listened))
             self._say(f"events of source {source} match no workflow: {named} (told once)")
         self._told_sources |= of_sources.keys()
         if of_sources:  # the counts of workers have theirs as well
             count = found.total()
-        if count:
+        if count > 0:
             topics = ", ".join(
                 _named(topic, listening.nearest(topic, listened)) for topic, _ in found.most_common(SHOWN)
             )
             self._say(f"{_events(count)} matched no workflow" + (f": {topics}" if topics else ""))
+
+
+def _awaited(kafka: KafkaSettings, admin: Admin) -> list[Pattern]:
+    """What runs have waited for of late."""
+    found: dict[str, list[Pattern]] = {}
+    with Reader(kafka, admin, catalog.qualified(kafka.prefix, "runs"), from_start=False, last=LAST_FACTS) as reader:
+        for record in reader.existing():
+            if RunFact.STEP_WAITING.value.encode() not in (record.value or b""):
+                continue
+            try:
+                what = str(orjson.loads(record.value or b"")["what"])
+            except (ValueError, LookupError, TypeError):
+                continue
+            found.setdefault(what, [one.pattern for one in conditions(what)])
+    return [pattern for patterns in found.values() for pattern in patterns]
 
 
 def counts(metrics: str) -> Counter[str]:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from app.kafka.admin import Admin
@@ -16,11 +17,21 @@ class Workers:
     def __init__(self) -> None:
         self.counts: dict[int, tuple[int, int]] = {}
         self.events: list[Record] = []
+        self.facts: list[Record] = []
 
     def metrics(self, port: int) -> str:
         duplicates, unmatched = self.counts[port]
         return (
             f"# HELP x\nheadgate_events_duplicate_total {duplicates}.0\nheadgate_events_unmatched_total {unmatched}.0\n"
+        )
+
+    def waits(self, what: object, fact: str = "step_waiting") -> None:
+        value = orjson.dumps({"fact": fact, "what": what})
+        self.fact(value)
+
+    def fact(self, value: bytes) -> None:
+        self.facts.append(
+            Record(topic="headgate.runs", partition=0, offset=0, timestamp_ms=0, key=None, value=value, headers=())
         )
 
     def sent(self, topic: str, *, at_ms: int | None = None, by: str | None = None) -> None:
@@ -42,9 +53,13 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     made = Workers()
 
     class FakeReader:
-        def __init__(self, *_: object, from_start: bool, last: int) -> None:
+        def __init__(self, _kafka: object, _admin: object, topic: str, *, from_start: bool, last: int) -> None:
             assert not from_start
-            assert last == unheard.LAST
+            self.records, most = {
+                "headgate.events": (made.events, unheard.LAST),
+                "headgate.runs": (made.facts, unheard.LAST_FACTS),
+            }[topic]
+            assert last == most
 
         def __enter__(self) -> "FakeReader":
             return self
@@ -52,7 +67,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
         def __exit__(self, *_: object) -> None: ...
 
         def existing(self) -> Iterator[Record]:
-            return iter(made.events)
+            return iter(self.records)
 
     known: dict[str, dict[str, Any]] = {"a": {"triggers": ["people/joined"]}}
     monkeypatch.setattr(Admin, "connect", lambda _kafka: None)
@@ -121,3 +136,25 @@ def test_a_source_that_nobody_listens_to_is_told_of_once(workers: Workers) -> No
     workers.counts = {1: (0, 6)}
     watch.look(KafkaSettings(), [1])
     assert len(said) == 3
+
+
+def test_what_a_run_waits_for_has_not_come_to_nothing(workers: Workers) -> None:
+    said: list[str] = []
+    watch = Unheard(said.append)
+    workers.waits("wait_for_event topic='order.*.approved' event_key=None")
+    workers.waits("wait_for_event topic='a' event_key=None", fact="step_finished")
+    for odd in (None, 7, "topic=", {"topic": "b"}):
+        workers.waits(odd)
+    workers.fact(b'"step_waiting')
+    workers.counts = {1: (0, 0)}
+    watch.look(KafkaSettings(), [1])
+    workers.sent("order.3.approved")
+    workers.sent("order.4.approved", by="shop")
+    workers.counts = {1: (0, 2)}
+    watch.look(KafkaSettings(), [1])
+    assert said == []
+    for topic in ("order.3.approved", "a"):
+        workers.sent(topic)
+    workers.counts = {1: (0, 4)}
+    watch.look(KafkaSettings(), [1])
+    assert said == ["1 event matched no workflow: a"]
