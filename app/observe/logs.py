@@ -6,6 +6,7 @@
 The process calls `configure` once, on top; libraries that log through `logging` come out in the same form.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -150,9 +151,13 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _shown(value: object) -> str:
-    """Values of one word as they are, others quoted, so that a line stays one line; lists without their brackets."""
+    """Values of one word as they are, others quoted, so that a line stays one line and nothing in it is obeyed by a
+    terminal; lists without their brackets.
+    """
     text = ",".join(map(str, value)) or "-" if isinstance(value, list | tuple) else str(value)
-    return text if text and not set(text) & set(' "=\n\r\t') else orjson.dumps(text).decode()
+    if text.isprintable():
+        return text if text and not set(text) & set(' "=') else orjson.dumps(text).decode()
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(text, ensure_ascii=False))
 
 
 def _strike_out(line: str, secrets: tuple[str, ...]) -> str:

@@ -53,6 +53,24 @@ def test_on_a_terminal_it_is_a_line_of_text_with_colour() -> None:
     assert line.endswith(' warning clock_differs worker=a seconds=1.5 why="two words" nothing=""\x1b[0m\n')
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("\x1b[2Jgone", r'"\u001b[2Jgone"'),
+        ("\x00", r'"\u0000"'),
+        ("\x9b31m\u202e\x7f", r'"\u009b31m\u202e\u007f"'),
+        ("two\nlines é", r'"two\nlines é"'),
+        ("half \ud800", r'"half \ud800"'),
+        ("é", "é"),
+    ],
+)
+def test_nothing_in_a_value_is_obeyed_by_a_terminal(value: str, shown: str) -> None:
+    stream = Terminal()
+    logs.configure(stream=stream)
+    logs.get("x").info("read", what=value)
+    assert stream.getvalue().endswith(f" info    read what={shown}\n")
+
+
 @pytest.mark.parametrize(("form", "stream", "first"), [("json", Terminal(), "{"), ("text", io.StringIO(), None)])
 def test_the_form_can_be_chosen(form: str, stream: io.StringIO, first: str | None) -> None:
     logs.configure(form=form, stream=stream)  # type: ignore[arg-type]
