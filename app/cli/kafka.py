@@ -45,6 +45,8 @@ def command(tool: str, arguments: tuple[str, ...]) -> None:
     from app.kafka.admin import Admin
 
     found = tools.find(tool)
+    if any(one.partition("=")[0] == "--kafka" for one in arguments):  # no tool of Kafka's has such an option
+        raise click.UsageError(f"--kafka belongs before the tool: headgate kafka --kafka HOST:PORT {tool} ...")
     kafka = options.settings().kafka
     if tools.with_bootstrap(found, arguments, bootstrap=kafka.bootstrap) != list(arguments):
         Admin.connect(kafka)  # the tools would say once a second, for a minute or for ever, that nobody is there

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -45,3 +46,9 @@ def test_no_tool_is_started_for_a_cluster_that_does_not_answer() -> None:
 def test_what_needs_no_cluster_or_names_its_own_is_started(arguments: tuple[str, ...]) -> None:
     with pytest.raises(Started):
         run(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [("--kafka", "a:1"), ("--list", "--kafka=a:1")])
+def test_an_option_of_ours_behind_the_tool_is_told_where_it_belongs(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(click.UsageError, match="before the tool: headgate kafka --kafka HOST:PORT topics"):
+        run("topics", *arguments)
