@@ -257,13 +257,13 @@ def _block(one: "Listed") -> dict[str, Any]:
     """Return everything about a source, by what people call it."""
     from topics.sources import webhook_path
 
-    status = one.status
+    status, path = one.status, webhook_path(one.spec)
     return {
         "source": one.id,
         "kind": one.kind,
         "state": one.state,
         "since": status.get("since"),
-        "problem": one.problem or None,
+        "problem": None if one.problem == path else one.problem or None,  # of a list, the path has no column
         "last error": _problem(status.get("last_error")),
         "connected at": status.get("connected_at"),
         "last event": status.get("last_event_at"),
@@ -277,7 +277,7 @@ def _block(one: "Listed") -> dict[str, Any]:
         "notes": status.get("notes") or None,
         "delivery": status.get("delivery") or None,
         "topic": one.spec.topic or f"{one.id}/{{{{ type }}}}",
-        "path": webhook_path(one.spec),
+        "path": path,
         "set up by": one.spec.origin or None,
         "owner": status.get("owner") or None,
         "updated at": status.get("updated_at"),

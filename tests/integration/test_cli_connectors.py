@@ -140,6 +140,15 @@ def test_events_that_became_dead_letters_are_seen_in_the_status(
     assert (only.count("\n"), "No source 'other'" in only) == (1, True)
 
 
+def test_where_a_webhook_is_called_is_no_problem(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
+    hook = Status(id="a", kind="webhook", state=State.CONNECTED, since_ms=0, updated_at_ms=0)
+    write(kafka, kafka_prefix, Spec(id="a", kind="webhook", options={"provider": "none"}), hook)
+
+    assert "/webhooks/none/a" in run("connectors", "status")
+    shown = dict(line.split("  ", 1) for line in run("connectors", "status", "a").splitlines())
+    assert (shown["problem"].strip(), shown["path"].strip()) == ("-", "/webhooks/none/a")
+
+
 def test_a_source_is_removed_by_hand(run: Run, kafka: EmbeddedKafka, kafka_prefix: str) -> None:
     write(kafka, kafka_prefix, Spec(id="old", kind="cron", origin="run w:1"))
     write(kafka, kafka_prefix, Spec(id="other", kind="cron", origin="file a.yaml"))
