@@ -11,7 +11,11 @@ import orjson
 
 from topics import journal
 from topics.envelope import Envelope
+from topics.patterns import Pattern
 from topics.rawevents import event_of, raw_event
+
+MOST_NUMBER: Final = 2**53
+"""Milliseconds, counts and numbers are below: what is added to one is still a number that the journal can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ def decode(found: Mapping[str, Any]) -> Ask:
     """Return what `shown` was given. Raises whatever comes for anything else."""
     name = _text(found["a"])
     made: Ask = _TYPES[name](*[codec.read(found[short]) for _, short, codec in _CODECS[name]])
+    if type(made) is Wait:
+        Pattern.parse(made.topic)
     return made
 
 
@@ -174,7 +180,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> int:
-    if type(value) is not int:
+    if type(value) is not int or not -MOST_NUMBER <= value <= MOST_NUMBER:
         raise TypeError(f"this is a number, not {value!r}")
     return value
 

@@ -154,14 +154,15 @@ def decode(value: bytes | None) -> Command:
         found = orjson.loads(value or b"")
         if found["v"] not in (FORMAT, FORMAT_PLAIN):
             raise UnreadableCommand(f"a command of format {found['v']!r}; this release reads format {FORMAT}")
+        partitions = _number(found["partitions"])
         return Command(
-            int(found["source"]),
+            _number(found["source"], most=partitions - 1),
             _name(found["journal"]),
-            int(found["sequence"]),
-            int(found["partitions"]),
+            _number(found["sequence"]),
+            partitions,
             [event_of(one) for one in found["events"]],
             [
-                Batched(_text(workflow_id), event_of(one), int(one.get("announced", 0)))
+                Batched(_text(workflow_id), event_of(one), _number(one.get("announced", 0)))
                 for workflow_id, one in found["batched"]
             ],
             [asked.decode(one) for one in found["asks"]] if found["v"] == FORMAT else (),
@@ -173,6 +174,12 @@ def decode(value: bytes | None) -> Command:
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise TypeError(f"a workflow's id is text, not {value!r}")
+    return value
+
+
+def _number(value: Any, most: int = asked.MOST_NUMBER) -> int:
+    if type(value) is not int or not 0 <= value <= most:  # else the journal of whoever reads it could not hold it
+        raise TypeError(f"a number from 0 to {most} is asked for, not {value!r}")
     return value
 
 
