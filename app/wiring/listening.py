@@ -123,6 +123,7 @@ def example(announced: Iterable[Mapping[str, Any]], sources: Iterable[str]) -> s
     Announcements outlive the workflows of earlier starts, so the text of what is loaded now has the last word.
     """
     literal = [one.text for one in patterns(announced) if one.is_literal]
-    texts = list(sources)
-    written = [topic for topic in literal if any(f'"{topic}"' in text or f"'{topic}'" in text for text in texts)]
-    return next(iter(written or literal), None)
+    text = "\n".join(sources).replace("'", '"')
+    written = [topic for topic in literal if f'"{topic}"' in text]
+    # What others publish on the way is named after what begins it, as a rule.
+    return min(written, key=lambda topic: text.index(f'"{topic}"'), default=next(iter(literal), None))

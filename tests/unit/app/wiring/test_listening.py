@@ -25,6 +25,7 @@ def test_what_is_retired_or_cannot_be_read_listens_to_nothing() -> None:
     [
         (['@workflow(trigger_on_event="order.created")'], "order.created"),
         (["x", "trigger_on_event=['people/joined']"], "people/joined"),
+        (["trigger_on_event='order.created'", "trigger_on_event='people/joined'"], "order.created"),
         (["trigger_on_event=TOPIC"], "people/joined"),
     ],
 )
