@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -180,6 +181,8 @@ def test_only_this_machine_can_connect(tmp_path: Path, flows: Path) -> None:
             if connection.status == psutil.CONN_LISTEN
         }
         assert listening == {"127.0.0.1"}
+        asked = {"Authorization": "Bearer test-token", "Host": "evil.example"}
+        assert httpx.get(f"http://127.0.0.1:{dev.port}/api/v1/runs", headers=asked).status_code == 403
     with DevRun(tmp_path, flows.name, env={"HEADGATE_GATEWAY_HOST": "0.0.0.0"}) as dev:
         assert dev.ended() == 2
         assert "development listens on this machine only" in dev.log()
