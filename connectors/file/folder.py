@@ -21,6 +21,8 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """It went, or became something else, while we looked."""
+_LINKED: Final = frozenset({errno.ELOOP, errno.ENOTDIR})
+"""A link that was not followed, to a file or to a folder."""
 
 
 class Seen(NamedTuple):
@@ -74,9 +76,8 @@ def scan(root: str, selection: Selection, *, most_files: int) -> Scan:
 
 def content(root: str, path: str, seen: Seen, *, most_bytes: int) -> bytes:
     """Return what is in a file that is as it was seen. Raises Changed, and PermissionError."""
-    real_root = os.path.realpath(root)
     try:
-        with _opened(real_root) as fd, _file(fd, real_root, path) as file:
+        with _opened(root) as fd, _file(fd, root, path) as file:
             if state(os.fstat(file)) != seen:
                 raise Changed(path)
             taken = b""
@@ -175,7 +176,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 def _inside(real_root: str, path: str) -> str | None:
     """Return where a path really leads, from the folder on; None when that is outside."""
-    real = Path(real_root, path).resolve()
+    real = Path(os.path.realpath(Path(real_root, path)))  # not resolve(), which raises for links in a circle
     return str(real.relative_to(real_root)) if real.is_relative_to(real_root) else None
 
 
@@ -189,18 +190,31 @@ def _opened(folder: str) -> Iterator[int]:
 
 
 @contextmanager
-def _file(fd: int, real_root: str, path: str) -> Iterator[int]:
-    """Open a file below an open folder, step by step."""
-    real = _inside(real_root, path)
-    if real is None:
-        raise Changed(path)
+def _file(fd: int, root: str, path: str) -> Iterator[int]:
+    """Open a file below an open folder, step by step; where a link stands in the way, by way of where it leads."""
     opened: list[int] = []
     try:
-        *folders, name = Path(real).parts
-        for one, flags in (*((one, _FOLDER | os.O_NOFOLLOW) for one in folders), (name, _FILE)):
-            fd = os.open(one, flags, dir_fd=fd)
-            opened.append(fd)
-        yield fd
+        try:
+            _down(fd, path, opened)
+        except OSError as error:
+            if error.errno not in _LINKED:
+                raise
+            real = _inside(os.path.realpath(root), path)
+            if real is None:
+                raise Changed(path) from error
+            _down(fd, real, opened)
+        yield opened[-1]
     finally:
-        for one_fd in opened:
-            os.close(one_fd)
+        for one in opened:
+            os.close(one)
+
+
+def _down(fd: int, path: str, opened: list[int]) -> None:
+    """Open each folder on a path and the file at its end, through no link and never up; note what is open."""
+    *folders, name = path.split("/")
+    if os.pardir in (*folders, name):
+        raise Changed(path)
+    for one in folders:
+        fd = os.open(one, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+        opened.append(fd)
+    opened.append(os.open(name, _FILE, dir_fd=fd))

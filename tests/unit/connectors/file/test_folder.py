@@ -182,6 +182,27 @@ def test_content_through_a_link_inside_is_read_and_outside_is_not(tmp_path: Path
             folder.content(str(tmp_path / "root"), path, seen(outside), most_bytes=9)
 
 
+def test_content_below_a_folder_that_became_a_link_is_read_inside_alone(tmp_path: Path) -> None:
+    inside, outside = put(tmp_path / "root/y/a", "in"), put(tmp_path / "secrets/a", "out")
+    (tmp_path / "root/x").symlink_to("y")
+    (tmp_path / "root/z").symlink_to(outside.parent)
+
+    assert folder.content(str(tmp_path / "root"), "x/a", seen(inside), most_bytes=9) == b"in"
+    with pytest.raises(Changed):
+        folder.content(str(tmp_path / "root"), "z/a", seen(outside), most_bytes=9)
+
+
+def test_what_became_links_in_a_circle_has_changed(tmp_path: Path) -> None:
+    path = put(tmp_path / "a")
+    before = seen(path)
+    path.unlink()
+    path.symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+
+    with pytest.raises(Changed):
+        folder.content(str(tmp_path), "a", before, most_bytes=9)
+
+
 def test_what_is_no_file_any_more_has_changed(tmp_path: Path) -> None:
     path = put(tmp_path / "a")
     before = seen(path)
