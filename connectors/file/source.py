@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,7 +15,7 @@ from connectors.base.texts import durations
 from connectors.file import events, folder, snapshot
 from connectors.file.changes import Change, Changes, Kind
 from connectors.file.events import Content
-from connectors.file.folder import Changed, Replaced, Scan, TooMany
+from connectors.file.folder import Changed, Replaced, Scan, Seen, TooMany
 from connectors.file.hints import Hints
 from connectors.file.selection import MOST_CHARS, MOST_PATTERNS, Selection
 from connectors.file.snapshot import Known, TooLarge
@@ -25,6 +25,10 @@ DELIVERY: Final = Delivery.EXACTLY_ONCE
 
 STORE_EVERY: Final = 10_000
 """Events after which a scan that found many stores where it is."""
+TOGETHER: Final = 100
+"""Files that are read by one thread, one after the other."""
+TOGETHER_BYTES: Final = 1024 * 1024
+"""After so many bytes no further one is."""
 BREATH_SECONDS: Final = 0.1
 BREATHS: Final = 4.0
 """Between two scans there is at least so many times as long as a scan takes, however much is going on."""
@@ -126,17 +130,19 @@ class Source:
                 if changes.known.unnamed and not scan.closed:
                     self._note("deleted_unnamed", changes.forget_unnamed())
                     has_moved = True
-                for number, change in enumerate(found, start=1):
-                    item = await self._item(change)
-                    if isinstance(item, Changed):
-                        changes.again(change)
-                        continue
-                    changes.told(change)
-                    has_moved = True
-                    if item is not None:
-                        yield item
-                    if number % STORE_EVERY == 0:
-                        yield await self._moved(changes.known)
+                number = 0
+                for together in self._parts(found):
+                    for change, raw in zip(together, await self._contents(together), strict=True):
+                        number += 1
+                        if isinstance(raw, Changed):
+                            changes.again(change)
+                            continue
+                        changes.told(change)
+                        has_moved = True
+                        if change.kind in self._config.events:
+                            yield self._item(change, raw)
+                        if number % STORE_EVERY == 0:
+                            yield await self._moved(changes.known)
                 if has_moved:
                     yield await self._moved(changes.known)
                 await self._rest(hints, changes.due(), took_seconds=self._site.monotonic() - began)
@@ -199,28 +205,48 @@ class Source:
 
     # ---- what comes of it ------------------------------------------------------------------------------------------
 
-    async def _item(self, change: Change) -> Item | Changed | None:
-        """Return the event of a change: None when it is not asked for, Changed when the file is not so any more."""
-        config = self._config
-        if change.kind not in config.events:
-            return None
-        raw, omitted = None, None
-        if config.content is not Content.NONE and change.seen is not None:
-            if change.seen.size > config.max_content_bytes:
-                omitted = "too_large"
-            else:
-                try:
-                    raw = await self._site.in_thread(self._content, change)
-                    self._site.heard(len(raw))
-                except Changed as error:
-                    return error
-                except PermissionError:
-                    omitted = "forbidden"
-        return events.item(change, folder=self._folder, content=config.content, raw=raw, omitted=omitted)
+    def _parts(self, found: Sequence[Change]) -> Iterator[Sequence[Change]]:
+        """Yield changes in parts whose contents are read together: a thread for each file costs more than the file."""
+        begin = size = 0
+        for at, change in enumerate(found):
+            if at - begin == TOGETHER or size > TOGETHER_BYTES:
+                yield found[begin:at]
+                begin, size = at, 0
+            size += 0 if (seen := self._to_read(change)) is None else seen.size
+        yield found[begin:]
 
-    def _content(self, change: Change) -> bytes:
-        assert change.seen is not None
-        return folder.content(self._folder, change.path, change.seen, most_bytes=self._config.max_content_bytes)
+    def _to_read(self, change: Change) -> Seen | None:
+        """Return the state of a file whose content is part of its event."""
+        config, seen = self._config, change.seen
+        if config.content is Content.NONE or change.kind not in config.events:
+            return None
+        return seen if seen is not None and seen.size <= config.max_content_bytes else None
+
+    async def _contents(self, together: Sequence[Change]) -> Sequence[bytes | PermissionError | Changed | None]:
+        """Return what is in each file, None for those that nobody reads, Changed for one that is not so any more."""
+        if all(self._to_read(change) is None for change in together):
+            return [None] * len(together)
+        found: list[bytes | PermissionError | Changed | None]
+        found = await self._site.in_thread(lambda: [self._content(change) for change in together])
+        self._site.heard(sum(len(raw) for raw in found if isinstance(raw, bytes)))
+        return found
+
+    def _content(self, change: Change) -> bytes | PermissionError | Changed | None:
+        if (seen := self._to_read(change)) is None:
+            return None
+        try:
+            return folder.content(self._folder, change.path, seen, most_bytes=self._config.max_content_bytes)
+        except (Changed, PermissionError) as error:
+            return error
+
+    def _item(self, change: Change, raw: bytes | PermissionError | None) -> Item:
+        """Return the event of a change, with what is in the file, or why that is left out."""
+        omitted = None
+        if isinstance(raw, PermissionError):
+            raw, omitted = None, "forbidden"
+        elif raw is None and self._config.content is not Content.NONE and change.seen is not None:
+            omitted = "too_large"
+        return events.item(change, folder=self._folder, content=self._config.content, raw=raw, omitted=omitted)
 
     async def _moved(self, known: Known) -> Moved:
         try:

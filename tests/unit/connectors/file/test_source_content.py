@@ -1,12 +1,14 @@
 """What of a file is read for its event, and what is not looked at."""
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectors.base.contract import Moved, Unreadable
-from connectors.file import folder
+from connectors.file import folder, source
 from tests.unit.connectors.file.watched import SETTLE, Watching, begun, events, nothing_but, put
 
 
@@ -57,6 +59,62 @@ async def test_a_file_that_changes_before_it_is_read_is_told_as_it_becomes(
         event = await one.event()
         assert (event.data["content"], event.data["size_bytes"]) == ("newer", 5)
         await nothing_but(one, root)
+
+
+async def test_many_files_are_read_by_few_threads(root: Path) -> None:
+    class Counting(Watching):
+        threads = 0
+
+        async def in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:
+            self.threads += 1
+            return await super().in_thread(call, *arguments)
+
+    site = Counting()
+    async with begun(root, site, content="text") as one:
+        for number in range(2 * source.TOGETHER):
+            put(root / f"{number:03}", str(number))
+        await one.event()
+        before = site.threads
+        for _ in range(2 * source.TOGETHER - 1):
+            await one.event()
+        assert site.threads - before == 1
+
+
+async def test_files_that_are_large_together_are_read_apart(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "TOGETHER_BYTES", 10)
+    read, sizes = folder.content, list[int]()
+
+    def content(*arguments: Any, **more: Any) -> bytes:
+        sizes.append(arguments[2].size)
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(folder, "content", content)
+    async with begun(root, Watching(), content="text") as one:
+        for number in range(4):
+            put(root / str(number), "x" * 8)
+        await one.event()
+        assert sizes == [8, 8]
+        assert len(await events(one, 3)) == 3
+
+
+async def test_of_files_that_are_read_together_one_that_changes_is_told_later(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = folder.content
+    changing: Iterator[Callable[[], object]] = iter([lambda: None, lambda: put(root / "b", "newer")])
+
+    def content(*arguments: Any, **more: Any) -> bytes:
+        next(changing, lambda: None)()
+        return read(*arguments, **more)
+
+    async with begun(root, Watching(), content="text") as one:
+        for name in "abc":
+            put(root / name, "new")
+            os.utime(root / name, (0, 0))
+        monkeypatch.setattr(folder, "content", content)
+        found = [await one.event() for _ in "abc"]
+
+    assert [(event.key, event.data["content"]) for event in found] == [("a", "new"), ("c", "new"), ("b", "newer")]
 
 
 async def test_a_file_that_never_is_as_it_was_seen_settles_anew_each_time(
