@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ def main() -> int:
             workers_by_side=given.workers,
             events_by_side=given.events,
             durable_sides=tuple(given.durable_sides),
+            kinds=tuple(given.kinds),
             waiting=given.waiting,
         )
         kept = processes.children()
@@ -141,6 +142,9 @@ def _arguments() -> argparse.Namespace:
         metavar="SIDES",
         help=f"for {', '.join(DURABLE)}: of {', '.join(durable_sides.SIDES)}",
     )
+    parser.add_argument(
+        "--kinds", type=_kinds, default=[], help=f"for connectors: of {', '.join(connectors.NAMES)} (all of them)"
+    )
     parser.add_argument("--workers", type=_numbers, default={}, help="worker processes by side, e.g. headgate=2,quix=2")
     parser.add_argument("--events", type=_numbers, default={}, help="events by side, e.g. headgate=100000")
     parser.add_argument("--waiting", type=int, metavar="N", help="how many runs wait (1000000; quick: 20000)")
@@ -154,16 +158,20 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def _sides(text: str, known: Mapping[str, Any] = catalog.SIDES) -> list[str]:
+def _sides(text: str, known: Iterable[str] = catalog.SIDES, what: str = "side") -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in known:
-            raise argparse.ArgumentTypeError(f"unknown side {name!r}; there are {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"unknown {what} {name!r}; there are {', '.join(known)}")
     return names
 
 
 def _durable_sides(text: str) -> list[str]:
     return _sides(text, durable_sides.SIDES)
+
+
+def _kinds(text: str) -> list[str]:
+    return _sides(text, connectors.NAMES, "kind")
 
 
 def _numbers(text: str) -> dict[str, int]:

@@ -1,8 +1,9 @@
 """Sources in one real `headgate connectors`, or the gateway: events per second and CPU per event by kind, and bounds.
 
-Each kind reads from a peer on this machine (`benchmarks.outside`, the broker itself, redis-server, a folder): a flood
-of events, as fast as they are taken. A WebSocket also keeps pace with an open loop for half a minute. Beside it, in the
-same round, aiohttp and aiokafka do the same work without any framework: for the WebSocket, and for webhooks.
+Each kind reads from a peer on this machine (`benchmarks.outside`, the broker itself, redis-server, a folder, a table):
+a flood of events, as fast as they are taken. A WebSocket also keeps pace with an open loop for half a minute, and many
+schedules are due at each second. Beside it, in the same round, aiohttp and aiokafka do the same work without any
+framework: for the WebSocket, and for webhooks.
 """
 
 import hashlib
@@ -13,18 +14,19 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
 import uvloop
-import yaml
 
 from benchmarks import broker, catalog, events, gateway, outside, plan, processes, rounds
-from benchmarks.sources import KINDS, SKIPPED, Kind, Round
+from benchmarks.sources import CRON, KINDS, WEBHOOK, Kind, Round, create_table
 
+NAMES: Final = (*KINDS, CRON, WEBHOOK)
 RATE: Final = 10_000
+SCHEDULES: Final = 200
 SECRET: Final = "secret-of-the-benchmark"
 HOOK: Final = "/webhooks/github/hook"
 WARM: Final = "a-"
@@ -38,21 +40,29 @@ PACED: Final = "c-"
 def run(given: plan.Plan) -> dict[str, Any]:
     """Measure every kind, the WebSocket and webhooks against bare sides, in turns."""
     runs: list[dict[str, Any]] = []
-    skipped = dict(SKIPPED)
+    skipped: dict[str, str] = {}
+    kinds = given.kinds or NAMES
     for number in range(1, given.long_rounds + 1):
         for kind in KINDS.values():
+            if kind.name not in kinds:
+                continue
             if kind.needs and shutil.which(kind.needs) is None:
                 skipped[kind.name] = f"{kind.needs} is not installed"
                 continue
             runs += _told(number, _kind(given, kind, number))
-        runs += _told(number, _bare_socket(given, number))
-        runs += _told(number, _hooks(given, number))
-        runs += _told(number, _bare_hooks(given, number))
+        if CRON in kinds:
+            runs += _told(number, _schedules(given, number))
+        if "websocket" in kinds:
+            runs += _told(number, _bare_socket(given, number))
+        if WEBHOOK in kinds:
+            runs += _told(number, _hooks(given, number))
+            runs += _told(number, _bare_hooks(given, number))
     return {
         "rate": RATE,
         "paced_seconds": _paced_seconds(given),
+        "schedules": SCHEDULES,
         "connections": gateway.CONNECTIONS,
-        "titles": {kind.name: kind.title for kind in KINDS.values()},
+        "titles": {kind.name: kind.title for kind in KINDS.values()} | {CRON: f"{SCHEDULES} schedules"},
         "skipped": skipped,
         "runs": runs,
         "summary": summary(runs),
@@ -65,6 +75,8 @@ def _told(number: int, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rounds.say(
             f"  round {number} {one['side']:<9} {one['kind']:<12} {one['form']:<6} {rate}, p99 {one.get('p99_ms')} ms, "
             f"acknowledged p99 {one.get('ack_p99_ms')} ms, lost {one['lost']}, doubled {one['doubled']}"
+            + (f", peer {one['peer_cpu_us_per_event']} µs" if "peer_cpu_us_per_event" in one else "")
+            + (f", unacknowledged {one['unacknowledged']}" if "unacknowledged" in one else "")
         )
     return [{"round": number, **one} for one in found]
 
@@ -78,12 +90,14 @@ def _kind(given: plan.Plan, kind: Kind, number: int) -> list[dict[str, Any]]:
         one = _round(given, stack, f"{kind.name}{number}")
         if kind.name == "file":
             one.inbox.mkdir()
+        if kind.name == "poll-sqlite":
+            create_table(one.database)
         if kind.name == "kafka":
             broker.create(given.broker, [one.elsewhere], partitions=one.stage.partitions)
         if kind.needs == "redis-server":
             one.redis_port = _redis(one, stack)
         metrics_port = catalog.free_port()
-        child = _connectors(one, stack, kind.name, kind.options(one), metrics_port)
+        child = _connectors(one, stack, kind.kind or kind.name, kind.options(one), metrics_port)
         catalog.wait_until_ready(child, metrics_port)
         _wait_until_connected(child, metrics_port)
         side = Side(name="headgate", child=child, metrics_port=metrics_port)
@@ -103,7 +117,7 @@ def _round(given: plan.Plan, stack: ExitStack, label: str) -> Round:
             "HEADGATE_CONNECTORS_ALLOW": "127.0.0.0/8",
             "HEADGATE_CONNECTORS_FOLDERS": "/",
             "HEADGATE_GATEWAY_TOKEN": gateway.TOKEN,
-            "HOOK_SECRET": SECRET,
+            "OUTSIDE_SECRET": SECRET,
         },
     )
     stage.prepare()
@@ -122,24 +136,29 @@ def _redis(one: Round, stack: ExitStack) -> int:
 
 
 def _connectors(
-    one: Round, stack: ExitStack, kind: str, options: Mapping[str, Any], metrics_port: int
+    one: Round,
+    stack: ExitStack,
+    kind: str,
+    options: Mapping[str, Any],
+    metrics_port: int,
+    *,
+    ids: Sequence[str] = ("bench",),
 ) -> processes.Child:
     file = one.stage.folder / "sources.yaml"
-    reconnect = {"base_seconds": 0.2, "max_seconds": 1}
-    source = {"id": "bench" if kind != "webhook" else "hook", "kind": kind, "options": dict(options)}
-    file.write_text(yaml.safe_dump({"sources": [source | {"reconnect": reconnect}]}))
+    source = {"kind": kind, "options": dict(options), "reconnect": {"base_seconds": 0.2, "max_seconds": 1}}
+    file.write_text(json.dumps({"sources": [source | {"id": each} for each in ids]}))  # YAML without its aliases
     command = [str(catalog.HEADGATE), "connectors", str(file), "--metrics-port", str(metrics_port)]
     child = processes.Child("connectors", command, cwd=one.stage.folder, env=one.stage.environment())
     stack.callback(child.kill)
     return child
 
 
-def _wait_until_connected(child: processes.Child, port: int) -> None:
+def _wait_until_connected(child: processes.Child, port: int, count: int = 1) -> None:
     until = time.monotonic() + 60
-    while not re.search(r"^triggers_source_connected\{[^}]*\} 1\.0$", _metrics(port), re.MULTILINE):
+    while len(_CONNECTED.findall(_metrics(port))) < count:
         child.check()
         if time.monotonic() > until:
-            raise processes.SideDied(f"its source is not connected after 60 s; its log says:\n{child.tail()}")
+            raise processes.SideDied(f"not all its sources are connected after 60 s; its log says:\n{child.tail()}")
         time.sleep(0.05)
 
 
@@ -168,7 +187,12 @@ def _watching(one: Round, run: str, count: int, **options: float) -> processes.C
 def _flood(one: Round, side: Side, run: str, count: int, kind: Kind) -> dict[str, Any]:
     """Let events come as fast as they are taken."""
     watching = _watching(one, run, count, stall_seconds=60.0)  # 30,000 files come in scans, with long pauses
+    acknowledged = one.acknowledged()
     found = _measured(one, side, watching, count, lambda: kind.make(one, run, count), from_begin=kind.counts_from_begin)
+    if kind.acknowledges:
+        found["unacknowledged"] = count - (one.acknowledged() - acknowledged)
+    if kind.is_of_world:
+        found["peer_cpu_us_per_event"] = found["outside_cpu_us_per_event"]
     return found | {"form": "flood"}
 
 
@@ -206,6 +230,7 @@ def _measured(
         **_rate(arrived, began_ns if from_begin else None),
         "cpu_us_per_event": round(spent[side.child.name]["cpu_seconds"] / count * 1e6, 1),
         "broker_cpu_us_per_event": _each(spent.get("broker"), count),
+        "outside_cpu_us_per_event": _each(spent["outside"], count),
         "peak_rss_mb": spent[side.child.name]["peak_rss_mb"],
         **_ack_times(acks, _acknowledged(side)),
     }
@@ -225,8 +250,52 @@ def _each(spent: Mapping[str, float] | None, count: int) -> float | None:
     return None if spent is None else round(spent["cpu_seconds"] / count * 1e6, 1)
 
 
+# ---- schedules -------------------------------------------------------------------------------------------------------
+
+
+def _schedules(given: plan.Plan, number: int) -> list[dict[str, Any]]:
+    """Let many schedules be due at each second of a while."""
+    seconds = 3 if given.quick else 10
+    with ExitStack() as stack:
+        one = _round(given, stack, f"cron{number}")
+        metrics_port = catalog.free_port()
+        ids = [f"bench-{each}" for each in range(SCHEDULES)]
+        child = _connectors(one, stack, CRON, {"schedule": "* * * * * *"}, metrics_port, ids=ids)
+        catalog.wait_until_ready(child, metrics_port)
+        _wait_until_connected(child, metrics_port, SCHEDULES)
+        side = Side(name="headgate", child=child, metrics_port=metrics_port)
+        begin = int(time.time()) + 5
+        command = processes.python("benchmarks.ticks", *_where(one)[:4], "--sources", str(SCHEDULES))
+        command += ["--begin-ms", str(begin * 1_000), "--seconds", str(seconds)]
+        watching = processes.Child("ticks", command, cwd=one.stage.folder, talks=True)
+        watching.answer(timeout_seconds=4)
+        named = rounds.pids(one.stage, [child])
+        time.sleep(max(0.0, begin - 0.5 - time.time()))  # between two instants
+        before, acks = rounds.snapshot(named), _acknowledged(side)
+        time.sleep(max(0.0, begin + seconds - 0.5 - time.time()))
+        spent, acks_after = rounds.used(before, rounds.snapshot(named)), _acknowledged(side)
+        came = watching.answer(timeout_seconds=60)
+        child.check()
+    count = round(max(acks_after.values()) - max(acks.values(), default=0.0))
+    return [
+        {
+            "kind": CRON,
+            "side": side.name,
+            "form": "ticks",
+            "seconds": seconds,
+            "per_second": SCHEDULES,
+            **came,
+            "cpu_us_per_event": round(spent[child.name]["cpu_seconds"] / count * 1e6, 1),
+            "broker_cpu_us_per_event": _each(spent.get("broker"), count),
+            "peak_rss_mb": spent[child.name]["peak_rss_mb"],
+            **_ack_times(acks, acks_after),
+        }
+    ]
+
+
 # ---- what the process says of itself ---------------------------------------------------------------------------------
 
+_CONNECTED: Final = re.compile(r"^triggers_source_connected\{[^}]*\} 1\.0$", re.MULTILINE)
 _BUCKET: Final = re.compile(r'^triggers_ack_seconds_bucket\{.*le="([^"]+)".*\} ([0-9.e+]+)$', re.MULTILINE)
 
 
@@ -323,8 +392,8 @@ def _hooks(given: plan.Plan, number: int) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         one = _round(given, stack, f"webhook{number}")
         metrics_port = catalog.free_port()
-        options = {"provider": "github", "secret": "{{ env.HOOK_SECRET }}"}
-        declared = _connectors(one, stack, "webhook", options, metrics_port)
+        options = {"provider": "github", "secret": "{{ env.OUTSIDE_SECRET }}"}
+        declared = _connectors(one, stack, WEBHOOK, options, metrics_port, ids=["hook"])
         catalog.wait_until_ready(declared, metrics_port)
         port = catalog.free_port()
         command = [str(catalog.HEADGATE), "gateway", "--kafka", one.stage.broker.bootstrap, "--port", str(port)]
@@ -401,7 +470,10 @@ def _delivered(given: plan.Plan, one: Round, side: Side, port: int) -> list[dict
 
 # ---- medians and ratios ----------------------------------------------------------------------------------------------
 
-FIGURES: Final = ("per_second", "cpu_us_per_event", "broker_cpu_us_per_event", "peak_rss_mb", "sent_late_ms")
+FIGURES: Final = (
+    *("per_second", "cpu_us_per_event", "broker_cpu_us_per_event", "peer_cpu_us_per_event", "peak_rss_mb"),
+    "sent_late_ms",
+)
 TIMES: Final = ("p50_ms", "p99_ms", "p999_ms", "max_ms", "ack_p50_ms", "ack_p99_ms")
 
 
@@ -415,7 +487,8 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             values = [one[name] for one in mine if one.get(name) is not None]
             if values:
                 row[name] = round(rounds.median(values), 2)
-        row |= {name: max(one[name] for one in mine) for name in ("lost", "doubled")}
+        worst = ("lost", "doubled", "unacknowledged")
+        row |= {name: max(one[name] for one in mine) for name in worst if name in mine[0]}
         table["/".join(key)] = row
     for kind, form in dict.fromkeys((one["kind"], one["form"]) for one in runs if one["side"] == "bare"):
         for name, ratio in (("per_second", "rate_ratio"), ("cpu_us_per_event", "cpu_ratio")):

@@ -1,5 +1,6 @@
 """The event that every side gets: 1 KB of JSON, `{"topic", "id", "key", "data"}`; made fast enough to load a broker."""
 
+import functools
 import itertools
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ SIZE_BYTES = 1024
 KEYS = 10_000
 
 
+@functools.cache
 def template(*, size_bytes: int = SIZE_BYTES) -> tuple[bytes, bytes, bytes]:
     """Return the three constant parts of an event; its id and its key stand between them."""
     data = {"order": 4711, "quantity": 3, "price": 1999, "currency": "EUR", "note": ""}
@@ -30,6 +32,12 @@ def events(run: str, first: int, count: int, *, size_bytes: int = SIZE_BYTES) ->
     for number in range(first, first + count):
         key = b"key%05d" % (number * 7919 % KEYS)
         yield key, b"".join((head, f"{run}{number:0{width}d}".encode(), middle, key, tail))
+
+
+def identity_of(value: bytes) -> bytes:
+    """Return the id of an event that `events` has made."""
+    begin = len(template()[0])
+    return value[begin : begin + 16]
 
 
 def number(event_id: str, run: str) -> int:

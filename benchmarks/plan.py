@@ -23,6 +23,8 @@ class Plan:
     workers_by_side: Mapping[str, int] = field(default_factory=dict)
     events_by_side: Mapping[str, int] = field(default_factory=dict)
     durable_sides: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    """Which kinds of sources; none: all."""
     waiting: int | None = None
     """How many runs wait; None: as many as the mode wants."""
 

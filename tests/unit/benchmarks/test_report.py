@@ -53,6 +53,8 @@ def test_sources_stand_beside_the_same_work_without_a_framework(
             "cpu_ratio": 2.0,
         },
         "websocket/flood/bare": {**flood, "per_second": 36_000},
+        "slack/flood/headgate": {**flood, "peer_cpu_us_per_event": 12.5, "unacknowledged": 3},
+        "cron/ticks/headgate": {**flood, "per_second": 200, "p50_ms": 12.0, "p99_ms": 60.5, "max_ms": 99.0},
     }
     measured = {
         "quick": False,
@@ -60,17 +62,21 @@ def test_sources_stand_beside_the_same_work_without_a_framework(
         "rate": 10_000,
         "paced_seconds": 30.0,
         "connections": 64,
-        "titles": {"websocket": "WebSocket", "redis": "Redis Streams"},
-        "skipped": {"cron": "there is no rate"},
+        "schedules": 200,
+        "titles": {"websocket": "WebSocket", "redis": "Redis Streams", "slack": "Slack", "cron": "200 schedules"},
+        "skipped": {"redis": "redis-server is not installed"},
         "summary": {name: {**one, "lost": 0, "doubled": 0} for name, one in summary.items()},
     }
     (tmp_path / "connectors.json").write_text(json.dumps(measured))
     monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
     page = report.write(tmp_path).read_text()
-    assert "| WebSocket | 18,000 | 24.5 | 9.1 | 80 | 8.1 | 21.0 | 0 | 0 |" in page
+    assert "| WebSocket | 18,000 | 24.5 | 9.1 |  | 80 | 8.1 | 21.0 | 0 | 0 |  |" in page
+    assert "| Slack | 18,000 | 24.5 | 9.1 | 12.5 | 80 | None | None | 0 | 0 | 3 |" in page
+    assert "| 200 schedules | 200 | 24.5 |" in page
+    assert "ms from the instant to a consumer: p50 12.0, p99 60.5, max 99.0." in page
     assert "| WebSocket, flood | Headgate | 18,000 | 0.5 | 24.5 | 2.0 |  |  |  | 0 | 0 |" in page
     assert "| WebSocket, flood | aiohttp and aiokafka | 36,000 |" in page
-    assert "Not measured: cron (there is no rate)." in page
+    assert "Not measured: redis (redis-server is not installed)." in page
     assert "faststream" not in page.partition("<sub>")[2]
 
 
