@@ -188,20 +188,20 @@ class Publisher:
             async with self._one_letter:
                 while letters:
                     if (fits := self._fitting(letters[0])) is not None:
-                        await self._deliver_letters(link, [fits])
+                        await self._deliver_letters(link, [fits], alone=True)
                     del letters[0]
         else:
-            await self._deliver_letters(link, letters)
+            await self._deliver_letters(link, letters, alone=False)
             letters.clear()
 
-    async def _deliver_letters(self, link: _Link, letters: Sequence[Record]) -> None:
+    async def _deliver_letters(self, link: _Link, letters: Sequence[Record], *, alone: bool) -> None:
         topic, send = f"{self._prefix}dlq", link.producer.send
         try:
             await link.delivered([await send(topic, one.value, key=one.key, headers=one.headers) for one in letters])
         except _TOO_LARGE as error:
-            if self._are_letters_alone:
+            if alone:
                 self._letter_bytes = min(self._letter_bytes, *map(_size, letters))
-            else:
+            elif not self._are_letters_alone:
                 self._are_letters_alone = True
                 warn("dead_letters_too_large", topic=topic, remedy="raise max.message.bytes of the topic")
             raise errors.OutOfOrderSequenceNumber(f"the topic's max.message.bytes is too small: {error}") from error

@@ -178,3 +178,22 @@ async def test_batches_that_are_too_large_for_the_topic_become_smaller_and_an_ev
     before = len(producers.made)
     await made.publish([outgoing(number) for number in range(6)])  # it has learned
     assert ([b"%d" % number for number in range(6)], before) == (producers.durable, len(producers.made))
+
+
+async def test_dead_letters_that_failed_with_those_of_another_source_are_not_taken_for_too_large(
+    producers: Producers,
+) -> None:
+    made = Publisher(prefix="", client={})
+    loop = asyncio.get_running_loop()
+    delays = itertools.count(1)
+
+    def fate(_partition: int, _batch: Batch) -> "asyncio.Future[None]":
+        # One batch of the broker: the second source hears of it when the first one has learned from it already.
+        future = loop.create_future()
+        loop.call_later(0.001 * next(delays), future.set_exception, errors.MessageSizeTooLargeError())
+        return future
+
+    producers.fate = fate
+    await asyncio.gather(*(made.publish((), [Record(None, text, [])]) for text in (b"first", b"second")))
+
+    assert sorted(producers.durable) == [b"first", b"second"]
