@@ -9,7 +9,7 @@ from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topics.cron import ALIASES, CronError, parse
+from topics.cron import ALIASES, Cron, CronError, parse
 
 NEW_YORK, BERLIN, LORD_HOWE = "America/New_York", "Europe/Berlin", "Australia/Lord_Howe"
 
@@ -193,10 +193,24 @@ def test_a_rare_day_is_found_however_far_away_it_is() -> None:
         ("@daily", "2026-01-01T00:00+00:00", "2027-01-01T23:59+00:00", "2027-01-01T00:00+00:00"),
         ("* * * * * *", "2016-01-01T00:00+00:00", "2026-01-01T00:00:00.500+00:00", "2026-01-01T00:00+00:00"),
         ("* * 9 * * *", "2026-01-01T00:00+00:00", "2026-03-01T08:00+00:00", "2026-02-28T09:59:59+00:00"),
+        ("* * * * * *", "2026-01-01T00:00+00:00", "2026-01-01T00:00:01.999+00:00", "2026-01-01T00:00:01+00:00"),
+        ("* * * * * *", "2026-01-01T00:00+00:00", "2026-01-01T00:00:02+00:00", "2026-01-01T00:00:02+00:00"),
     ],
 )
 def test_the_latest_of_those_that_passed(text: str, after: str, until: str, expected: str | None) -> None:
     assert parse(text).latest(ms(after), ms(until)) == (None if expected is None else ms(expected))
+
+
+def test_the_latest_is_looked_for_no_further_when_the_schedule_is_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, next_after = list[int](), Cron.next_after
+
+    def counted(cron: Cron, at_ms: int) -> int:
+        steps.append(at_ms)
+        return next_after(cron, at_ms)
+
+    monkeypatch.setattr(Cron, "next_after", counted)
+    assert parse("* * * * * *").latest(9_000, 10_040) == 10_000
+    assert steps == [9_000]
 
 
 def field(least: int, most: int) -> st.SearchStrategy[str]:
