@@ -7,6 +7,8 @@ import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.produce import ProduceRequest
 
 from app.kafka.embedded import EmbeddedKafka
 from connectors.base.contract import Received, Unreadable
@@ -41,6 +43,50 @@ async def test_events_whose_headers_are_longer_than_all_else_are_all_there(
     await publisher.close()
 
     assert [event["data"] for event in await place.events()] == list(range(1_000))
+
+
+async def test_events_of_many_sources_travel_in_few_requests(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Installation(kafka, kafka_prefix)
+    requests, send = list[ProduceRequest](), AIOKafkaClient.send
+
+    async def counted(self: AIOKafkaClient, node: int, request: object, **more: object) -> object:
+        requests.extend([request] if isinstance(request, ProduceRequest) else [])
+        return await send(self, node, request, **more)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", counted)
+    publisher = place.process().publisher
+    await publisher.publish([outgoing(0, "a")])
+    requests.clear()
+    await asyncio.gather(*(publisher.publish([outgoing(number, "a")]) for number in range(1, 201)))
+    await publisher.close()
+
+    assert sorted(event["data"] for event in await place.events()) == list(range(201))
+    assert len(requests) < 10
+
+
+async def test_a_few_events_that_a_topic_does_not_take_are_told_and_those_of_others_are_there(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    place = Installation(kafka, kafka_prefix, partitions=1)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    limit = {"max.message.bytes": "20000"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{kafka_prefix}events", limit)])
+    await admin.close()
+    publisher = place.process().publisher
+    large = outgoing(100, "a")
+    large = replace(large, value=large.value + b" " * 30_000)
+    done = await asyncio.gather(
+        *(publisher.publish([one]) for one in (large, *(outgoing(number, "a") for number in range(100)))),
+        return_exceptions=True,
+    )
+    await publisher.close()
+
+    assert isinstance(done[0], TooLargeForKafka)
+    assert done[1:] == [None] * 100
+    assert {event["data"] for event in await place.events()} == set(range(100))
 
 
 async def test_what_is_too_large_for_the_topic_is_told_and_everything_else_is_there(

@@ -20,6 +20,10 @@ from topics.letters import in_log, shortened
 BATCH_BYTES: Final = 900 * 1024
 """Below the 1,048,588 that a broker takes by default; one larger event travels alone."""
 REQUEST_BYTES: Final = 8 * 1024 * 1024
+FEW: Final = 5
+"""So many events of one partition travel with those of other sources: a batch for each source would wait for all those
+before it, one request after the other. Of more events a batch costs less."""
+FEW_BYTES: Final = 64 * 1024
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -165,10 +169,12 @@ class Publisher:
         self, link: _Link, partition: int, events: Sequence[Outgoing], refused: list[Outgoing]
     ) -> None:
         topic = f"{self._prefix}events"
+        if self._batch_bytes == BATCH_BYTES and len(events) <= FEW and _bytes(events) <= FEW_BYTES:
+            return await self._send_few(link, topic, partition, events)
         sent, sizes = [], []
         for batch, its in _batches(link.producer, events, self._batch_bytes):
             sent.append((await link.producer.send_batch(batch, topic, partition=partition), its))
-            sizes.append(sum(event.size_bytes for event in its))
+            sizes.append(_bytes(its))
         try:
             await link.delivered([one for one, _ in sent])
         except _TOO_LARGE as error:
@@ -180,6 +186,17 @@ class Publisher:
                 else:
                     self._batch_bytes = max(1, min(self._batch_bytes, size) // 2)
             # What a broker refuses leaves a hole in the sequence.
+            raise errors.OutOfOrderSequenceNumber(f"the topic's max.message.bytes is too small: {error}") from error
+
+    async def _send_few(self, link: _Link, topic: str, partition: int, events: Sequence[Outgoing]) -> None:
+        """Put events into the batch that is open. One that is too large tells nothing of them: they go apart then."""
+        send = link.producer.send
+        try:
+            await link.delivered(
+                [await send(topic, one.value, key=one.key, partition=partition, headers=one.headers) for one in events]
+            )
+        except _TOO_LARGE as error:
+            self._batch_bytes = min(self._batch_bytes, BATCH_BYTES // 2)
             raise errors.OutOfOrderSequenceNumber(f"the topic's max.message.bytes is too small: {error}") from error
 
     async def _send_letters(self, link: _Link, letters: list[Record]) -> None:
@@ -290,6 +307,10 @@ def _batches(
         its.append(event)
     batch.close()
     yield batch, its
+
+
+def _bytes(events: Sequence[Outgoing]) -> int:
+    return sum(event.size_bytes for event in events)
 
 
 def _size(letter: Record) -> int:

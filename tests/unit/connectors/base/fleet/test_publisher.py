@@ -67,8 +67,8 @@ class Producer:
         is_fated = self._is_first or self._producers.always
         return self._producers.fate(partition, batch) if is_fated else self._producers.take(batch)
 
-    async def send(self, _topic: str, value: bytes, **_: Any) -> "asyncio.Future[None]":
-        return await self.send_batch(Batch([value]), _topic, partition=0)
+    async def send(self, _topic: str, value: bytes, *, partition: int = 0, **_: Any) -> "asyncio.Future[None]":
+        return await self.send_batch(Batch([value]), _topic, partition=partition)
 
 
 def resolved() -> "asyncio.Future[None]":
@@ -178,6 +178,28 @@ async def test_batches_that_are_too_large_for_the_topic_become_smaller_and_an_ev
     before = len(producers.made)
     await made.publish([outgoing(number) for number in range(6)])  # it has learned
     assert ([b"%d" % number for number in range(6)], before) == (producers.durable, len(producers.made))
+
+
+async def test_of_a_few_events_that_travel_with_others_one_that_is_too_large_is_told_all_the_same(
+    producers: Producers,
+) -> None:
+    made = Publisher(prefix="", client={})
+    refusals = iter([errors.MessageSizeTooLargeError] * 5)  # of the batch in which all five are with others
+
+    def fate(_partition: int, batch: Batch) -> "asyncio.Future[None]":
+        if next(refusals, None) is None and b"3" not in batch.values:
+            return producers.take(batch)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(errors.MessageSizeTooLargeError())
+        return future
+
+    producers.fate = fate
+    producers.always = True
+    with pytest.raises(TooLargeForKafka) as raised:
+        await made.publish([outgoing(number) for number in range(5)])
+
+    assert [b"3"] == [event.value for event in raised.value.events]
+    assert set(producers.durable) == {b"0", b"1", b"2", b"4"}
 
 
 async def test_dead_letters_that_failed_with_those_of_another_source_are_not_taken_for_too_large(
