@@ -127,6 +127,7 @@ class Source:
                     if self._config.notifications:
                         hints.start()
                 found = await self._site.in_thread(changes.look, scan, self._site.monotonic())
+                took_seconds = self._site.monotonic() - began  # what comes of it takes as long as Kafka likes
                 if changes.known.unnamed and not scan.closed:
                     self._note("deleted_unnamed", changes.forget_unnamed())
                     has_moved = True
@@ -145,7 +146,7 @@ class Source:
                             yield await self._moved(changes.known)
                 if has_moved:
                     yield await self._moved(changes.known)
-                await self._rest(hints, changes.due(), took_seconds=self._site.monotonic() - began)
+                await self._rest(hints, changes.due(), took_seconds=took_seconds)
         finally:
             await hints.stop()
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from connectors.base.contract import Moved
 from connectors.file import folder
 from connectors.file.hints import Hints
 from tests.unit.connectors.file.watched import Watching, begun, events, nothing_but, put, watching
@@ -42,6 +43,19 @@ async def test_a_scan_that_takes_long_is_followed_by_a_long_pause(root: Path, mo
         await events(one, 1)
 
     assert site.slept == [20.0]
+
+
+async def test_events_that_take_long_to_be_published_are_followed_by_no_long_pause(root: Path) -> None:
+    site = Watching()
+    async with begun(root, site) as one:
+        put(root / "a")
+        await one.event()
+        site.advance(100.0)
+        assert isinstance(await one.next(), Moved)
+        site.slept.clear()
+        await nothing_but(one, root)
+
+    assert 0 < max(site.slept) < 100.0
 
 
 async def test_notifications_bring_the_next_scan_forward(root: Path) -> None:
