@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from app.engine.journal.entities import Entities
 from app.engine.journal.restore import Restored, restore
@@ -27,6 +27,9 @@ from topics import journal
 from topics.timestamps import rfc3339
 
 log = logs.get(__name__)
+
+AT_ONCE_BYTES: Final = 4 * 1024 * 1024
+"""What was read and weighs less is restored in some 50 ms, so nobody need wait for a thread."""
 
 
 class ClockSkew(Exception):
@@ -118,12 +121,14 @@ async def take_over(
         shut_out |= others  # somebody claimed meanwhile, and may hold an id that the broker has forgotten
     _check_clock(reader.claim_ms - claimed_ms, now_ms() - claimed_ms, warn_ms, stop_ms)
     _name_twin(before, owner, partition_log.partition)
-    async with restoring or asyncio.Lock():
-        # A million ids take a second, and 100,000 runs that wait five: meanwhile this process stays in its group, its
-        # other partitions go on, and it answers who asks whether it lives.
-        restored = await asyncio.to_thread(
-            _restored, reader.entities, partition_log.partition, limits, journal_id, reader.remembered
-        )
+    given = (reader.entities, partition_log.partition, limits, journal_id, reader.remembered)
+    if reader.weight < AT_ONCE_BYTES:
+        restored = _restored(*given)
+    else:
+        async with restoring or asyncio.Lock():
+            # A million ids take a second, and 100,000 runs that wait five: meanwhile this process stays in its group,
+            # its other partitions go on, and it answers who asks whether it lives.
+            restored = await asyncio.to_thread(_restored_and_packed, *given)
     state = restored.state
     _name_unknown(state)
     await _find_inputs(partition_log, state, before, topic_ids)
@@ -147,8 +152,12 @@ async def take_over(
 def _restored(
     entities: Entities, partition: int, limits: Limits, journal_id: str, remembered: Remembered | None
 ) -> Restored:
+    return restore(entities, partition, limits, journal_id=journal_id, remembered=remembered)
+
+
+def _restored_and_packed(*given: Any) -> Restored:
     """Return the state, with what rests packed: the first round would do that at once."""
-    restored = restore(entities, partition, limits, journal_id=journal_id, remembered=remembered)
+    restored = _restored(*given)
     atrest.pack(restored.state)
     return restored
 

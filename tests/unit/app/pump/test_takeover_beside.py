@@ -37,6 +37,11 @@ class Restores:
         return self._does(*given, **options)
 
 
+@pytest.fixture(autouse=True)
+def _everything_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "AT_ONCE_BYTES", 0)
+
+
 async def test_the_loop_goes_on_while_a_partition_is_restored(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     (await with_runs(room)).stop()
     restores = Restores(restore)
