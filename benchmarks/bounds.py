@@ -60,7 +60,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
         wait_for(ids + heavy)
         note("heavy", workers[0])
         workers.append(_ready(stage, 2))
-        time.sleep(2.0 if given.quick else TOGETHER_SECONDS)  # it reads ahead meanwhile
+        time.sleep(2.0 if given.quick else TOGETHER_SECONDS)  # it reads ahead, and says to nobody when it has
         _produce(stage, "g-", heavy)
         wait_for(ids + 2 * heavy)
         for name, worker in zip(("together", "second"), workers, strict=True):

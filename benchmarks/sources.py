@@ -24,6 +24,7 @@ WEBHOOK: Final = "webhook"
 SECRET: Final = "{{ env.OUTSIDE_SECRET }}"
 """A secret as options name it: any that the kinds ask for."""
 AWS: Final = {"region": "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": SECRET}
+LISTING: Final = {"mode": "list", "bucket": "uploads", "content": "json", "interval": 0.5}
 SUBSCRIPTION: Final = clouds.SUBSCRIPTIONS.removeprefix("/v1/")
 
 
@@ -286,10 +287,7 @@ KINDS: Final = {
             title="S3, a listing, with what is in the objects",
             kind="s3",
             options=lambda given: {
-                "mode": "list",
-                "bucket": "uploads",
-                "content": "json",
-                "interval": 0.5,
+                **LISTING,
                 "endpoint_url": given.url,
                 **AWS,
             },
@@ -330,10 +328,7 @@ KINDS: Final = {
             title="Cloud Storage, a listing, with what is in the objects",
             kind="gcs",
             options=lambda given: {
-                "mode": "list",
-                "bucket": "uploads",
-                "content": "json",
-                "interval": 0.5,
+                **LISTING,
                 "endpoint_url": given.url,
                 "anonymous": True,
             },

@@ -8,11 +8,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from app.engine.journal.entities import Entities
 from app.engine.journal.restore import Restored, restore
-from app.engine.journal.snapshot import Remembered
 from app.engine.runs import atrest
 from app.engine.tables.dedup import DedupPolicy
 from app.engine.tables.state import State, policy_of
@@ -121,14 +120,16 @@ async def take_over(
         shut_out |= others  # somebody claimed meanwhile, and may hold an id that the broker has forgotten
     _check_clock(reader.claim_ms - claimed_ms, now_ms() - claimed_ms, warn_ms, stop_ms)
     _name_twin(before, owner, partition_log.partition)
-    given = (reader.entities, partition_log.partition, limits, journal_id, reader.remembered)
+    make = partial(
+        restore, reader.entities, partition_log.partition, limits, journal_id=journal_id, remembered=reader.remembered
+    )
     if reader.weight < AT_ONCE_BYTES:
-        restored = _restored(*given)
+        restored = make()
     else:
         async with restoring or asyncio.Lock():
             # A million ids take a second, and 100,000 runs that wait five: meanwhile this process stays in its group,
             # its other partitions go on, and it answers who asks whether it lives.
-            restored = await asyncio.to_thread(_restored_and_packed, *given)
+            restored = await asyncio.to_thread(_packed, make)
     state = restored.state
     _name_unknown(state)
     await _find_inputs(partition_log, state, before, topic_ids)
@@ -149,15 +150,9 @@ async def take_over(
     )
 
 
-def _restored(
-    entities: Entities, partition: int, limits: Limits, journal_id: str, remembered: Remembered | None
-) -> Restored:
-    return restore(entities, partition, limits, journal_id=journal_id, remembered=remembered)
-
-
-def _restored_and_packed(*given: Any) -> Restored:
-    """Return the state, with what rests packed: the first round would do that at once."""
-    restored = _restored(*given)
+def _packed(make: Callable[[], Restored]) -> Restored:
+    """Return what `make` does, with what rests packed: the first round would do that at once."""
+    restored = make()
     atrest.pack(restored.state)
     return restored
 
