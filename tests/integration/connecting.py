@@ -1,8 +1,9 @@
 """Processes of connectors in this one, on a real broker, with sources that a test writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -20,9 +21,15 @@ from topics.sources import Spec, configured
 
 
 class Installation:
-    """Topics of Headgate under a prefix."""
+    """Topics of Headgate under a prefix.
 
-    def __init__(self, kafka: EmbeddedKafka, prefix: str, *, partitions: int = 2) -> None:
+    Those in `limits` take batches of so many bytes and no more. They have it from their first moment on: a broker
+    acknowledges a later change before it applies it.
+    """
+
+    def __init__(
+        self, kafka: EmbeddedKafka, prefix: str, *, partitions: int = 2, limits: Mapping[str, int] | None = None
+    ) -> None:
         self.settings = Settings.load(
             {
                 "kafka.bootstrap": kafka.bootstrap,
@@ -33,7 +40,16 @@ class Installation:
             },
             environ={},
         )
-        provisioning.apply(Admin.connect(self.settings.kafka), self.settings.kafka)
+        admin, asked = Admin.connect(self.settings.kafka), self.settings.kafka
+        limited = {prefix + topic: {"max.message.bytes": str(most)} for topic, most in (limits or {}).items()}
+        admin.create(
+            [
+                replace(one, config={**one.config, **limited[one.name]})
+                for one in provisioning.wanted(asked)
+                if one.name in limited
+            ]
+        )
+        provisioning.apply(admin, asked)
         self.prefix = prefix
         self.client = clients.aiokafka_config(self.settings.kafka)
 

@@ -3,8 +3,6 @@
 import asyncio
 
 import orjson
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.gateway.letters import Letters
 from app.kafka.embedded import EmbeddedKafka
@@ -17,12 +15,7 @@ from tests.unit.app.gateway.hooked import letter
 async def test_a_dead_letter_above_the_limit_of_its_topic_is_there_without_its_value_after_some_repetitions(
     kafka: EmbeddedKafka, kafka_prefix: str
 ) -> None:
-    place = Installation(kafka, kafka_prefix)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    limit = {"max.message.bytes": "20000"}
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{kafka_prefix}dlq", limit)])
-    await admin.close()
+    place = Installation(kafka, kafka_prefix, limits={"dlq": 20_000})
     producer = EventProducer(f"{kafka_prefix}dlq", client=place.client, timeout_seconds=10)
     letters, running = Letters(producer), asyncio.create_task(producer.run())
     several = [letter(b"%d" % number * size) for number, size in enumerate([9_000, 50_000])]

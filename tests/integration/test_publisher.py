@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 
@@ -23,15 +21,6 @@ def outgoing(number: int, event_type: str) -> Outgoing:
     )
     assert made is not None
     return made
-
-
-async def limit(kafka: EmbeddedKafka, topic: str, most_bytes: int) -> None:
-    """Let a topic take batches of so many bytes and no more."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    config = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(most_bytes)})
-    await admin.alter_configs([config])
-    await admin.close()
 
 
 async def test_events_whose_headers_are_longer_than_all_else_are_all_there(
@@ -69,12 +58,7 @@ async def test_events_of_many_sources_travel_in_few_requests(
 async def test_a_few_events_that_a_topic_does_not_take_are_told_and_those_of_others_are_there(
     kafka: EmbeddedKafka, kafka_prefix: str
 ) -> None:
-    place = Installation(kafka, kafka_prefix, partitions=1)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    limit = {"max.message.bytes": "20000"}
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, f"{kafka_prefix}events", limit)])
-    await admin.close()
+    place = Installation(kafka, kafka_prefix, partitions=1, limits={"events": 20_000})
     publisher = place.process().publisher
     large = outgoing(100, "a")
     large = replace(large, value=large.value + b" " * 30_000)
@@ -92,8 +76,7 @@ async def test_a_few_events_that_a_topic_does_not_take_are_told_and_those_of_oth
 async def test_what_is_too_large_for_the_topic_is_told_and_everything_else_is_there(
     kafka: EmbeddedKafka, kafka_prefix: str
 ) -> None:
-    place = Installation(kafka, kafka_prefix, partitions=1)
-    await limit(kafka, f"{kafka_prefix}events", 100_000)
+    place = Installation(kafka, kafka_prefix, partitions=1, limits={"events": 100_000})
     publisher = place.process().publisher
     large = outgoing(1_000, "x" * 500)
     large = replace(large, value=large.value + b" " * 200_000)
@@ -110,8 +93,7 @@ async def test_what_is_too_large_for_the_topic_is_told_and_everything_else_is_th
 async def test_dead_letters_above_the_limit_of_their_topic_are_written_without_the_value_and_the_rest_whole(
     kafka: EmbeddedKafka, kafka_prefix: str
 ) -> None:
-    place = Installation(kafka, kafka_prefix, partitions=1)
-    await limit(kafka, f"{kafka_prefix}dlq", 20_000)
+    place = Installation(kafka, kafka_prefix, partitions=1, limits={"dlq": 20_000})
     publisher = place.process().publisher
     maker = Maker(Spec(id="src", kind="k", topic="t"), max_bytes=1024 * 1024)
     why = NotAnEvent(code="source_unreadable", reason="why", remedy="what to do")
