@@ -15,7 +15,7 @@ from app.engine.values.known import Definition
 from app.engine.waits import waits
 from app.kafka.log import Entry, LogError, Producer
 from app.kafka.memory_cluster import MemoryCluster, MemoryPartition
-from app.pump import lookback, parked, recall
+from app.pump import lookback, parked, recall, takeover
 from app.runtime import threads as runtime_threads
 from tests.simulation import programs, shapes, threads, troubles
 from tests.simulation.group import Group
@@ -313,6 +313,7 @@ class Scenario:
                 mock.patch.object(waits, "MOST_UNBLOCKED", self.shape.a_round),
                 mock.patch.object(waits, "MOST_LOOKED_FOR", self.shape.a_round),
                 mock.patch.object(parked, "MOST", self.most_parked),
+                mock.patch.object(takeover, "AT_ONCE_BYTES", self.shape.at_once_bytes),
                 mock.patch.object(lookback, "SLICE_EVENTS", self.shape.slice_events),
                 mock.patch.object(runtime_threads, "concurrent", threads.CONCURRENT),
                 tightened() if self.shape.tight else nullcontext(),

@@ -7,6 +7,7 @@ from typing import Final
 
 from app.engine.values.limits import Limits
 from app.pump.around import Bounds
+from app.pump.takeover import AT_ONCE_BYTES
 from tests.simulation.programs import Program
 from tests.simulation.worker import Shape
 
@@ -49,6 +50,7 @@ def draw(chance: Random, seed: int, partitions: int, *, tight_dedup: bool) -> Sh
         snapshot_every_ms=chance.choice((None, None, 300)),
         tail_ids=apart.choice((4_096, 4_096, 5, 2)),
         tight=Random(seed ^ 0x7167_47ED).random() < 0.5,
+        at_once_bytes=Random(seed ^ 0x7423_AD5).choice((0, AT_ONCE_BYTES)),
         standby_turn_seconds=apart.choice((None, 0.02, 0.02, 0.1, 0.5, 2.0)),
         standby_turn_bytes=apart.choice((1, 300, 3_000, 4_000_000)),
         standby_most_bytes=apart.choice((5_000, 20_000, 100_000_000, 100_000_000)),

@@ -17,7 +17,7 @@ from app.pump.around import Bounds
 from app.pump.partitions import Partitions, Parts
 from app.pump.snapshots import Snapshots
 from app.pump.standby import Sources, Standby
-from app.pump.takeover import Owner
+from app.pump.takeover import AT_ONCE_BYTES, Owner
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
 from headgate.definition import Workflow
@@ -112,6 +112,8 @@ class Shape:
     """Waits that open or end in one round."""
     slice_events: int = 500
     """Events that a look-back gives in one round."""
+    at_once_bytes: int = AT_ONCE_BYTES
+    """What weighs less is restored at once, other things in a thread."""
 
 
 class Worker:

@@ -89,7 +89,7 @@ class Waits:
             for key in self._places.of(_key_of(place)):
                 for value in self._packed.of(key):
                     wait = _decode(value, self._texts)
-                    if wait.takes(event):
+                    if wait.open and wait.takes(event):  # a blocked one may have the key of an open one
                         names[wait.id] = None
                 if most is not None and len(names) > most:
                     break

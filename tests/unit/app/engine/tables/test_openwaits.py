@@ -166,6 +166,20 @@ def test_no_event_unpacks_a_blocked_wait() -> None:
     assert (waits.resting, one.id in waits) == (1, True)
 
 
+def test_a_blocked_wait_with_the_key_of_an_open_one_takes_no_place_among_those_that_are_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits, first, second = Waits(), wait(1), wait(2)
+    monkeypatch.setattr(openwaits, "key_of", lambda text: b"another " if text == second.id else b"the same")
+    blocked(waits, 3)
+    for one in (first, second):
+        waits.add(one)
+        waits.pack(one)
+
+    # Whoever gets no more than it asked for concludes that there are no more.
+    assert [one.id for one in waits.met_by(event(5, "orders/paid", at=NOW + 1), 1)] == [first.id, second.id]
+
+
 @pytest.mark.parametrize("same", [False, True])
 def test_blocked_waits_are_looked_at_a_few_at_a_time_and_those_that_are_not_wanted_stay(
     monkeypatch: pytest.MonkeyPatch, same: bool
