@@ -18,7 +18,8 @@ import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from connectors.base.contract import Delivery, Sends
-from connectors.base.instance import buffer, runner
+from connectors.base.fleet import owner
+from connectors.base.instance import buffer
 from connectors.base.kinds import declared, describing, registry
 from connectors.base.kinds.registry import Kind
 from connectors.base.options import Options
@@ -443,7 +444,7 @@ async def test_the_broker_goes_away_and_comes_back_while_events_come(
 async def test_edits_while_it_runs_lose_and_double_nothing_and_stop_the_reader_of_before(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "DRAIN_SECONDS", 0.1)  # one edit comes while the broker is away
+    monkeypatch.setattr(owner, "EDIT_SECONDS", 0.1)  # one edit comes while the broker is away
     outside = world.outside
     first = await begun(world)
     await told(outside)

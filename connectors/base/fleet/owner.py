@@ -6,6 +6,7 @@ Made by connectors.base.fleet.process for each partition that the group gives to
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -19,6 +20,8 @@ from connectors.base.kinds import registry
 from connectors.base.logs import info, warn
 from topics.sources import Cursor, Spec, Unsuitable, spec_of
 
+EDIT_SECONDS: Final = 5.0
+"""How long a source that is changed or removed may publish what it has read: then the change goes on without that."""
 STEADY_SECONDS: Final = 60.0
 """Who is fenced again before has a rival: two groups of processes that share a prefix, or one that cannot let go."""
 FIRST_PAUSE_SECONDS: Final = 1.0
@@ -162,7 +165,10 @@ class Owner:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def drain(self) -> None:
-        """Let every source publish what it has read; its position is written. To be called before the end."""
+        """Let every source publish what it has read; its position is written. To be called before the end.
+
+        It takes as long as Kafka is away: the process says how long it may.
+        """
         runners = [runner for runner, _ in self._running.values()]
         await asyncio.gather(*(runner.stop() for runner in runners))
         if self._positions is not None:
@@ -246,7 +252,9 @@ class Owner:
     async def _end_some(self, names: Sequence[str]) -> None:
         """End sources that are not wanted any more, or not as they run; what they have read is published first."""
         ending = [self._running[name] for name in names]
-        await asyncio.gather(*(runner.stop() for runner, task in ending if not task.done()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EDIT_SECONDS):
+                await asyncio.gather(*(runner.stop() for runner, task in ending if not task.done()))
         await self._end(ending)
         for name in names:
             del self._running[name]

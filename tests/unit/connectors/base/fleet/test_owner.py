@@ -1,90 +1,20 @@
 """The owner of a partition: what it makes of records, of fences, of sources that end by themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from app.wiring.virtual import VirtualLoop
 from connectors.base.closing import end
 from connectors.base.contract import Item, Received, Site
-from connectors.base.fleet.owner import Owner
-from connectors.base.fleet.positions import Fenced
 from connectors.base.instance.runner import Runner
-from tests.unit.connectors.base.framed import Framed, Reads, spec
-from topics.sources import Cursor, Spec, State, configured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """A record of `triggers`."""
-
-    offset: int
-    key: bytes
-    value: bytes | None
-
-
-def said(offset: int, spec: Spec, key: str | None = None) -> Record:
-    return Record(offset=offset, key=(key or spec.id).encode(), value=configured(spec).value)
-
-
-class Positions:
-    """Positions in memory. With `rival`, somebody else fences them as soon as they are taken over."""
-
-    def __init__(self, stored: dict[str, Cursor | None], *, rival: bool) -> None:
-        self.epoch, self._stored, self._rival = "e", stored, rival
-
-    async def take_over(self) -> dict[str, Cursor]:
-        return {name: cursor for name, cursor in self._stored.items() if cursor is not None}
-
-    def move(self, name: str, cursor: Cursor | None) -> None:
-        self._stored[name] = cursor
-
-    async def settled(self) -> None:
-        pass
-
-    async def run(self) -> None:
-        if self._rival:
-            raise Fenced("another one has it")
-        await asyncio.get_running_loop().create_future()
-
-    async def close(self) -> None:
-        pass
-
-
-class Actions:
-    async def run(self, *, begin: int | None, done: Callable[[int], None]) -> None:
-        await asyncio.get_running_loop().create_future()
-
-
-class Owned:
-    """An owner of partition 3, and what is around it."""
-
-    def __init__(self, *, stored: Mapping[str, Cursor] = {}, rival: bool = False) -> None:
-        self.framed = Framed(spec())
-        self.stored: dict[str, Cursor | None] = dict(stored)
-        self.removed: list[str] = []
-        self.confirmations = 0
-        self.owner = Owner(
-            3,
-            name="me",
-            around=self.framed.runner._around,
-            positions=lambda _: Positions(self.stored, rival=rival),  # type: ignore[arg-type, return-value]
-            actions=lambda _partition, _runner_of: Actions(),  # type: ignore[arg-type, return-value]
-            confirmed=self._confirmed,
-            removed=self.removed.append,
-        )
-
-    async def _confirmed(self) -> None:
-        self.confirmations += 1
-
-
-async def settle() -> None:
-    """Let everything go as far as it goes."""
-    for _ in range(50):
-        await asyncio.sleep(0)
+from tests.unit.connectors.base.framed import Reads, spec
+from tests.unit.connectors.base.owned import Owned, Record, said, settle
+from topics.sources import Cursor, Spec, State
 
 
 async def idle(site: Site, _: int) -> AsyncIterator[Item]:
@@ -241,6 +171,27 @@ async def test_an_edit_that_cannot_be_followed_costs_no_position_and_the_next_on
     right = runs(made)["src"].watched
     assert (State.FAILED, "options") == (wrong.state, wrong.error and wrong.error.reason)
     assert (State.CONNECTED, 1) == (right.state, runs(made)["src"].position)
+
+
+def test_an_edit_waits_five_seconds_for_kafka_and_no_longer(scripted: Callable[[Reads], None]) -> None:
+    """What the source has read by then, it reads again."""
+    scripted(idle)
+    made, loop = Owned(), VirtualLoop()
+    made.framed.broker.back.clear()
+    running = loop.create_task(made.owner.run())
+    made.owner.read([said(0, spec())])
+    made.owner.caught_up()
+    loop.settle()
+    made.owner.read([said(1, spec(topic="changed"))])
+    topics = []
+    for moment in (4.9, 5.0):
+        loop.run_to(moment)
+        topics.append(runs(made)["src"].spec.topic)
+    made.framed.broker.back.set()
+    loop.finish(end([running]))
+    loop.close()
+
+    assert topics == [None, "changed"]
 
 
 async def test_a_source_that_something_in_it_has_cancelled_is_not_dead_in_silence(owned: Callable[..., Owned]) -> None:

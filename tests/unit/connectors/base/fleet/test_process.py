@@ -1,21 +1,27 @@
 """A process of connectors before it has met Kafka: what it may do with partitions that come and go."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from app.wiring.virtual import VirtualLoop
+from connectors.base.closing import end
+from connectors.base.contract import Item, Site
 from connectors.base.fleet.process import Connectors, Process
 from connectors.base.instance.events import Outgoing
 from connectors.base.instance.runner import Runner
 from connectors.base.reach.egress import Policy
 from connectors.base.reach.folders import Folders
-from tests.unit.connectors.base.framed import Framed, spec
+from tests.unit.connectors.base.framed import Framed, Use, event, for_ever, spec
+from tests.unit.connectors.base.owned import Owned, said
 from topics.sources import partition_of
 
 
-def process() -> Connectors:
+def process(*, drain_seconds: float = 1.0) -> Connectors:
     return Connectors(
         Process(
             name="me",
@@ -29,7 +35,7 @@ def process() -> Connectors:
             event_bytes=1,
             session_seconds=60.0,
             dwell_seconds=0.0,
-            drain_seconds=1.0,
+            drain_seconds=drain_seconds,
         )
     )
 
@@ -126,3 +132,42 @@ async def test_what_was_removed_is_taken_back_by_the_owner_of_its_partition_alon
     connectors._gone.append("gone")
     await connectors._tell_gone()
     assert [("sources", b"gone", None)] == publisher.written
+
+
+@pytest.mark.parametrize(
+    ("back_after_seconds", "drained_after_seconds", "published", "position"),
+    [(9.5, 9.5, 3, 3), (10.5, 10.0, 0, None)],
+    ids=["Kafka is back before the limit", "Kafka is back after it"],
+)
+def test_a_process_that_stops_waits_for_kafka_as_long_as_it_is_told(
+    scripted: Use, back_after_seconds: float, drained_after_seconds: float, published: int, position: int | None
+) -> None:
+    async def reads(site: Site, _: int) -> AsyncIterator[Item]:
+        site.connected()
+        for number in (1, 2, 3):
+            yield event(number, position=number)
+        await for_ever()
+
+    scripted(reads)
+    connectors, made, loop = process(drain_seconds=10.0), Owned(), VirtualLoop()
+    made.framed.broker.back.clear()
+    owning = loop.create_task(made.owner.run())
+    connectors._owners[3] = (made.owner, owning)
+    made.owner.read([said(0, spec())])
+    made.owner.caught_up()
+    loop.settle()
+
+    async def stop() -> float:
+        await connectors._drain()
+        await end([owning])
+        return loop.time()
+
+    stopping = loop.create_task(stop())
+    loop.call_later(back_after_seconds, made.framed.broker.back.set)
+    loop.run_to(20.0)
+    loop.close()
+
+    stored = made.stored.get("src")
+    assert stopping.result() == drained_after_seconds
+    assert len(made.framed.broker.events) == published
+    assert (None if stored is None else stored.position) == position

@@ -336,19 +336,19 @@ async def test_a_source_that_keeps_something_over_its_connections_is_closed_once
 
 
 async def test_what_a_source_that_cannot_be_asked_again_has_in_hand_at_its_end_is_told_as_dropped(
-    scripted: Use, monkeypatch: pytest.MonkeyPatch
+    scripted: Use,
 ) -> None:
     async def reads(_site: Site, _: int) -> AsyncIterator[Item]:
         for number in range(5):
             yield event(number)
         await for_ever()
 
-    monkeypatch.setattr("connectors.base.instance.runner.DRAIN_SECONDS", 0.01)
     scripted(reads)
     framed = Framed(spec(), delivery="best-effort")
     framed.broker.back.clear()
     async with running(framed):
         await until(lambda: framed.runner.buffered == 5)
-        await framed.runner.stop()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(framed.runner.stop(), 0.01)
 
     assert framed.watched.status.notes == {"dropped": 5}
