@@ -14,7 +14,7 @@ from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.e2e.aside import Aside
-from tests.e2e.devrun import ROOT, SECONDS, DevRun
+from tests.e2e.devrun import HEADGATE, ROOT, SECONDS, DevRun
 from tests.e2e.waiting import until
 from tests.fakes.discord import BOT_ID, CHANNEL, FakeDiscord
 from tests.fakes.discord import TOKEN as DISCORD_TOKEN
@@ -144,6 +144,13 @@ class Outside:
         told = [self.dev.ask("GET", f"/api/v1/runs/{one['run_id']}", None)[1]["run"] for one in runs]
         # That a run is over may be known a moment before its result.
         return [one["result"] for one in told if "result" in one][::-1]
+
+    def told(self, workflow_id: str) -> list[Any]:
+        """The results of what has completed, as Kafka has them: a run that was made twice is there twice."""
+        asked = [str(HEADGATE), "tail", "results", "--from-start", "--no-follow", "--json", "--kafka", self.dev.kafka]
+        lines = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=SECONDS).stdout.splitlines()
+        told = [json.loads(one)["value"] for one in lines]
+        return [one["result"] for one in told if one["workflow_id"] == workflow_id]
 
     def becomes(self, found: Callable[[], Any], what: str) -> Any:
         """Return what `found` finds, once it does."""
@@ -354,7 +361,16 @@ def test_the_delivery_of_its_readme_builds_once_and_a_forged_one_nothing(outside
     deliver(issue)
     outside.becomes(lambda: outside.results("github_triage"), "the issue has labels")
     assert outside.results("github_triage") == [{"issue": 7, "labels": ["bug"]}]
-    assert outside.results("github_build") == [{"commit": "4f2a9c1d", "image": "ada/shop@4f2a9c1"}]
+
+    # Builds of a repository go in order: once a later push is built, whatever was to be built before it is.
+    later = script.replace("72d3162e", "later").replace("4f2a9c1d", "5a6b7c8d")
+    deliver(later)
+    deliver(later.replace("later", "other").replace("ada/shop", "ada/bank"))
+    shop, bank = ({"commit": "5a6b7c8d", "image": f"{repository}@5a6b7c8"} for repository in ("ada/shop", "ada/bank"))
+    results = outside.results
+    outside.becomes(lambda: all(one in results("github_build") for one in (shop, bank)), "the later pushes are built")
+    once = {"commit": "4f2a9c1d", "image": "ada/shop@4f2a9c1"}
+    assert sorted(outside.told("github_build"), key=lambda one: str(one["image"])) == [bank, once, shop]
 
 
 # ---- s3_pipeline -----------------------------------------------------------------------------------------------------
