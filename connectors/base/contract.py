@@ -265,7 +265,15 @@ class Site(Protocol):
     def instance_id(self) -> str: ...
     @property
     def position(self) -> Any:
-        """The last position that is stored, None at the very beginning. Read it anew in each `read`."""
+        """Where reading goes on: all before it is durable. None at the very beginning. Read it anew in each `read`.
+
+        It is stored a moment later: an owner that dies meanwhile has its successor go on from `stored_position`.
+        """
+        ...
+
+    @property
+    def stored_position(self) -> Any:
+        """The last position that Kafka has, None for none: for what must not happen before a restart knows of it."""
         ...
 
     @property

@@ -171,7 +171,7 @@ class Source:
 
     async def _is_stored(self, wire: Wire) -> bool:
         until = self._site.monotonic() + _STORED_WITHIN_SECONDS
-        while Place.read(self._site.position).starts.hours != self._place.starts.hours:
+        while Place.read(self._site.stored_position).starts.hours != self._place.starts.hours:
             if wire.is_over:
                 return False
             if self._site.monotonic() >= until:
@@ -246,8 +246,8 @@ class Source:
         return Moved(position=self._place.as_json())
 
     def _stored_seq(self, session_id: str) -> int | None:
-        """Return up to which number of a session all is durable: heartbeats tell no more, Discord may forget it."""
-        stored = Place.read(self._site.position).session
+        """Return after which number of a session a restart resumes: heartbeats tell no more, Discord may forget it."""
+        stored = Place.read(self._site.stored_position).session
         return stored.seq if stored is not None and stored.id == session_id else None
 
     def _end(self, end: End, wire: Wire) -> Exception:

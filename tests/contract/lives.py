@@ -320,9 +320,13 @@ class OwnerLife:
 
     # ---- positions, as connectors.base.fleet.positions has them ----------------------------------------------------
 
-    async def take_over(self) -> dict[str, Cursor]:
+    @property
+    def stored(self) -> dict[str, Cursor]:
         cursor = self._world.cursor
         return {} if cursor is None else {INSTANCE: cursor}
+
+    async def take_over(self) -> dict[str, Cursor]:
+        return self.stored
 
     def move(self, instance_id: str, cursor: Cursor | None) -> None:
         if self._is_dead or self._deaf or cursor is None:

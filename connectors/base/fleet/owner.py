@@ -237,6 +237,7 @@ class Owner:
             self._cursors[spec.id] = cursor
 
         runner.moved = moved
+        runner.stored = lambda: positions.stored.get(spec.id)
         runner.asked(spec, offset)
         self._running[spec.id] = (runner, asyncio.create_task(runner.run(), name=f"source {spec.id}"))
         info("source_begun", source=spec.id, kind=spec.kind, partition=self.partition)

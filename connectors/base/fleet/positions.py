@@ -41,7 +41,9 @@ class Positions:
         self._topic = f"{prefix}cursors"
         self._transactional_id = f"{prefix}sources.{partition}"
         self._producer: AIOKafkaProducer | None = None
-        self._moved: dict[str, bytes | None] = {}
+        self._moved: dict[str, tuple[Cursor | None, bytes | None]] = {}
+        self.stored: dict[str, Cursor] = {}
+        """The positions that Kafka has: whoever takes over now begins with them."""
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -54,7 +56,7 @@ class Positions:
         while True:
             try:
                 await self._fence()
-                return await self._read()
+                self.stored = await self._read()
             except (errors.KafkaError, OSError) as error:
                 if not _is_cured_by_trying_again(error):
                     raise
@@ -62,6 +64,8 @@ class Positions:
                 await self.close()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                return dict(self.stored)
 
     def move(self, instance_id: str, cursor: Cursor | None) -> None:
         """Note where a source is now, None for one that is removed. Everything before it is durable already.
@@ -69,7 +73,8 @@ class Positions:
         Raises Unsuitable when the position is too large.
         """
         at_ms = int(time.time() * 1000)
-        self._moved[instance_id] = None if cursor is None else cursor_moved(instance_id, cursor, at_ms=at_ms)[1]
+        value = None if cursor is None else cursor_moved(instance_id, cursor, at_ms=at_ms)[1]
+        self._moved[instance_id] = (cursor, value)
         self._settled.clear()
         self._wake.set()
 
@@ -84,7 +89,12 @@ class Positions:
             self._wake.clear()
             moved, self._moved = self._moved, {}
             if moved:
-                await self._write(moved)
+                await self._write({name: value for name, (_, value) in moved.items()})
+                for name, (cursor, _) in moved.items():
+                    if cursor is None:
+                        self.stored.pop(name, None)
+                    else:
+                        self.stored[name] = cursor
             if not self._moved:
                 self._settled.set()
 

@@ -59,6 +59,7 @@ class Runner:
         self._around, self._next_epoch = around, epoch
         self._cursor = cursor if cursor is not None and cursor.kind == spec.kind else None
         self.moved: Callable[[Cursor], None] = lambda _cursor: None
+        self.stored: Callable[[], Cursor | None] = lambda: None
         self._source: Source | None = None
         self._buffer = Buffer(around.room)
         self._stopping = asyncio.Event()
@@ -101,9 +102,7 @@ class Runner:
         while True:
             try:
                 policy = Reconnect.model_validate(self.spec.reconnect)
-                site = Standing(
-                    self.spec, self._around, self.watched, position=lambda: self.position, masked=self.masked
-                )
+                site = Standing(self.spec, self._around, self.watched, self)
                 source, maker = self._made(site)
             except Refused as error:
                 await self._fail(error, policy)
@@ -392,6 +391,12 @@ class Runner:
     def position(self) -> Any:
         """Where reading goes on, None at the very beginning."""
         return None if self._cursor is None else self._cursor.position
+
+    @property
+    def stored_position(self) -> Any:
+        """Where its next owner would go on now, None at the very beginning."""
+        cursor = self.stored()
+        return None if cursor is None or cursor.kind != self.spec.kind else cursor.position
 
 
 @contextmanager

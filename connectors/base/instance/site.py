@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from connectors.base.instance.buffer import Room
 from connectors.base.instance.events import Outgoing
@@ -43,20 +43,23 @@ class Around:
     environment: Variables = field(default_factory=lambda: Variables(of_process=os.environ))
 
 
-class Standing:
-    """One source's site. `position` says where it has read to, `masked` takes its secrets out of a text."""
+class Runs(Protocol):
+    """Who runs a source: where that has read to, and what of it a restart would know."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        around: Around,
-        watched: Watched,
-        *,
-        position: Callable[[], Any],
-        masked: Callable[[str], str],
-    ) -> None:
-        self._spec, self._around, self._watched = spec, around, watched
-        self._position, self._masked = position, masked
+    @property
+    def position(self) -> Any: ...
+    @property
+    def stored_position(self) -> Any: ...
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of the source."""
+        ...
+
+
+class Standing:
+    """One source's site."""
+
+    def __init__(self, spec: Spec, around: Around, watched: Watched, runner: Runs) -> None:
+        self._spec, self._around, self._watched, self._runner = spec, around, watched, runner
         self._http: ClientHttp | None = None
 
     @property
@@ -65,7 +68,11 @@ class Standing:
 
     @property
     def position(self) -> Any:
-        return self._position()
+        return self._runner.position
+
+    @property
+    def stored_position(self) -> Any:
+        return self._runner.stored_position
 
     @property
     def epoch(self) -> str:
@@ -122,6 +129,7 @@ class Standing:
     def say(self, event: str, **fields: Any) -> None:
         plain = (int, float, bool, type(None))
         shown = {
-            name: value if isinstance(value, plain) else self._masked(str(value)) for name, value in fields.items()
+            name: value if isinstance(value, plain) else self._runner.masked(str(value))
+            for name, value in fields.items()
         }
         warn(event, source=self.instance_id, kind=self._spec.kind, **shown)

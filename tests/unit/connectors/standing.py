@@ -36,6 +36,8 @@ class StandIn:
         real_time: bool = False,
     ) -> None:
         self.instance_id, self.position, self.epoch = instance_id, position, "e1"
+        self.behind: Any = UNMOVED
+        """What is stored, while that is not the position yet."""
         self._http, self._now, self._real_time = http, now, real_time
         self._seconds = 0.0
         self.chance = 0.5
@@ -47,6 +49,10 @@ class StandIn:
         self.is_connected = asyncio.Event()
         self.forbidden: set[str] = set()
         self.addresses: dict[str, Sequence[tuple[str, int]]] = {}
+
+    @property
+    def stored_position(self) -> Any:
+        return self.position if self.behind is UNMOVED else self.behind
 
     @property
     def http(self) -> Http:

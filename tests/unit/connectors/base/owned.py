@@ -29,8 +29,12 @@ class Positions:
     def __init__(self, stored: dict[str, Cursor | None], *, rival: bool) -> None:
         self.epoch, self._stored, self._rival = "e", stored, rival
 
-    async def take_over(self) -> dict[str, Cursor]:
+    @property
+    def stored(self) -> dict[str, Cursor]:
         return {name: cursor for name, cursor in self._stored.items() if cursor is not None}
+
+    async def take_over(self) -> dict[str, Cursor]:
+        return self.stored
 
     def move(self, name: str, cursor: Cursor | None) -> None:
         self._stored[name] = cursor

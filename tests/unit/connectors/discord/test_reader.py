@@ -86,6 +86,26 @@ async def test_only_what_is_durable_is_not_asked_for_again(
     assert len(discord.identifies) == 1
 
 
+async def test_heartbeats_tell_no_more_than_a_restart_would_know(
+    discord: FakeDiscord, source_of: SourceOf, site: Hasty
+) -> None:
+    discord.heartbeat_seconds = 10.0
+    async with reading(source_of(), site) as run:
+        await connected(run, discord)
+        site.behind, stored = site.position, Place.read(site.position).session
+        for number in range(5):
+            await discord.say(str(number))
+        await told(run, 5)
+        [link] = discord.links
+        beats = len(link.sent(1))
+        await until(lambda: len(link.sent(1)) >= beats + 2)
+    moved = Place.read(site.position).session
+    assert stored is not None
+    assert moved is not None
+    assert moved.seq > stored.seq
+    assert {*link.sent(1)[beats:]} == {stored.seq}
+
+
 async def test_a_burst_hands_on_few_positions_and_the_last_one_at_its_end(
     discord: FakeDiscord, source_of: SourceOf, site: Hasty
 ) -> None:
