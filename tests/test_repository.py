@@ -26,7 +26,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/wiring/sourcelist.py": ("reads what Kafka has", "tests/integration/test_cli_connectors.py"),
     "connectors/base/fleet/actions.py": ("reads from a broker, answers to it", "tests/integration/test_actions.py"),
     "connectors/base/contract.py": ("protocols and values", "tests/contract/test_sources.py"),
-    "connectors/base/metrics.py": ("a list of names", "tests/unit/connectors/base/instance/test_watched.py"),
     "connectors/base/fleet/positions.py": ("a fence needs a broker", "tests/integration/test_connectors.py"),
     "connectors/base/instance/site.py": (
         "what a runner gives to its source",

@@ -26,7 +26,11 @@ class SourceMetrics:
         def gauge(name: str, meaning: str, labels: tuple[str, ...]) -> Gauge:
             return Gauge(name, meaning, labels, registry=self.registry)
 
-        self.received = counter("triggers_events_received", "Events read from sources.")
+        self.received = counter(
+            "triggers_events_received",
+            "Events that were read and are done with: the broker has them or their dead letters, or a filter turned "
+            "them away.",
+        )
         self.filtered = counter(
             "triggers_events_filtered",
             "Events that a source's filter was asked about; `result` is passed, turned_away or failed.",
