@@ -5,6 +5,8 @@ SEEDS ?= 20000
 KILLS ?= 30
 UV    ?= uv
 PEERS := $(or $(CONNECTOR_PEERS),$(CURDIR)/.venv-connector-peers)
+# When make began: what it installs first is part of the time to the first result.
+BEGAN := $(shell date +%s)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test lint types check simulate chaos fleet fuzz peers test-peers bench docs lock lock-jars clean
 
@@ -16,7 +18,7 @@ setup: .venv/.installed-embedded ## .venv with a working .venv/bin/headgate
 	@:
 
 demo: setup ## everything on this machine: a real Kafka, events, runs, results; CHECK=1 verifies and stops
-	@$(VENV)/python tools/demo.py $(if $(CHECK),--check)
+	@DEMO_BEGAN=$(BEGAN) $(VENV)/python tools/demo.py $(if $(CHECK),--check)
 
 dev: setup ## headgate dev on examples/webshop; PATHS=… for other workflows
 	@$(VENV)/headgate dev $(or $(PATHS),examples/webshop)
