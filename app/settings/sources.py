@@ -12,6 +12,9 @@ from app.settings.problems import Given, Problem, unknown
 FILE_NAME: Final = "headgate.toml"
 # Begins like a setting and is none: it says where the settings file is.
 OTHER_VARIABLES: Final = frozenset({"HEADGATE_CONFIG"})
+# What only an option of `headgate dev` says; some of them are settings of other names.
+DEV_OPTIONS: Final = ("data", "kafka", "kafka-port", "port", "quiet", "workers")
+_DEV: Final = {f"{PREFIX}DEV_{name.replace('-', '_').upper()}": f"--{name}" for name in DEV_OPTIONS}
 # What Kubernetes puts into every pod beside a Service named headgate or headgate-…
 _SERVICE_LINK: Final = re.compile(
     r"HEADGATE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
@@ -74,7 +77,12 @@ def from_environ(environ: Mapping[str, str]) -> Iterator[Given | Problem]:
     for key in sorted(environ):
         if not key.startswith(PREFIX) or key in OTHER_VARIABLES or _is_service_link(key, environ[key]):
             continue
-        yield Given(names[key], environ[key], key) if key in names else unknown(key, key, list(names))
+        if key in names:
+            yield Given(names[key], environ[key], key)
+        elif key in _DEV:
+            yield Problem(source=key, fact="is not a setting", remedy=f"Say it as `headgate dev {_DEV[key]}`")
+        else:
+            yield unknown(key, key, list(names))
 
 
 def _is_service_link(key: str, value: str) -> bool:

@@ -2,8 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import dev
 from app.settings import sources
 from app.settings.problems import Given, Problem
+
+
+def dev_options() -> set[str]:
+    return {parameter.opts[0] for parameter in dev.command.params if parameter.opts[0].startswith("--")}
 
 
 def problem(source: str, fact: str, remedy: str) -> Problem:
@@ -96,6 +101,13 @@ def test_an_unknown_variable_has_the_nearest_right_one() -> None:
     name = "HEADGATE_KAFKA_BOOTSTRAP_SERVERS"
     expected = problem(name, "is not a setting", "Did you mean HEADGATE_KAFKA_BOOTSTRAP?")
     assert list(sources.from_environ({name: "a:1"})) == [expected]
+
+
+@pytest.mark.parametrize("option", sorted(dev_options()))
+def test_a_variable_for_headgate_dev_alone_is_answered_with_its_option(option: str) -> None:
+    name = f"HEADGATE_DEV_{option.removeprefix('--').replace('-', '_').upper()}"
+    expected = problem(name, "is not a setting", f"Say it as `headgate dev {option}`")
+    assert list(sources.from_environ({name: "1"})) == [expected]
 
 
 def test_variables_that_are_no_settings_are_left_alone() -> None:
