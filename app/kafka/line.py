@@ -65,7 +65,7 @@ class Line(asyncio.BufferedProtocol):
         if not lowest <= version <= highest:
             raise errors.IncompatibleBrokerVersion(
                 f"{self._name} speaks versions {lowest} to {highest} of request {key}, not {version}: Headgate needs "
-                "Kafka 2.3 or newer"
+                "Kafka 4.0 or newer"
             )
         self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
         parts = request.parts()

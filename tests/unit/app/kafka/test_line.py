@@ -162,7 +162,7 @@ async def test_broker_that_does_not_answer_is_given_up() -> None:
 
 async def test_version_that_the_broker_does_not_speak_is_refused_before_it_is_sent() -> None:
     async with connected() as (line, _, _):
-        with pytest.raises(errors.IncompatibleBrokerVersion, match=r"versions 4 to 17 .* Kafka 2\.3 or newer"):
+        with pytest.raises(errors.IncompatibleBrokerVersion, match=r"versions 4 to 17 .* Kafka 4\.0 or newer"):
             line.ask(Ask(api=(1, 18)))
         with pytest.raises(errors.IncompatibleBrokerVersion):
             line.ask(Ask(api=(77, 0)))
