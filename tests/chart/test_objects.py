@@ -477,8 +477,7 @@ def test_by_default_nothing_is_opened_to_the_outside(rendered: Rendered) -> None
     assert {found["kind"] for found in rendered["production"]} >= {"Ingress", "HTTPRoute", "NetworkPolicy"}
 
 
-def test_a_worker_with_default_settings_fits_its_memory(rendered: Rendered) -> None:
-    # It stays under 512 MB whatever arrives; the limit leaves room for what workflows need.
+def test_by_default_a_worker_requests_512_mib_and_may_use_768(rendered: Rendered) -> None:
     assert container(rendered["minimal"], "worker")["resources"] == {
         "requests": {"cpu": "500m", "memory": "512Mi"},
         "limits": {"memory": "768Mi"},
