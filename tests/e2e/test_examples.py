@@ -30,7 +30,7 @@ def become(dev: DevRun, expected: dict[str, list[str]]) -> None:
     until(lambda: outcomes(dev) == expected, SECONDS, f"the runs are {expected}", else_show=lambda: f"{outcomes(dev)}")
 
 
-def test_webshop_runs_two_workflows_on_the_curl_line_of_the_docs(tmp_path: Path) -> None:
+def test_webshop_runs_two_workflows_on_one_event_and_rejects_what_is_no_order(tmp_path: Path) -> None:
     with DevRun(tmp_path, str(EXAMPLES / "webshop")) as dev:
         dev.ready()
         dev.post({"name": "order.created", "payload": {"id": 1}})

@@ -27,7 +27,7 @@ JOURNEYS: Final = (
     ("README.md", "docs/tutorial.md"),
     ("docs/connectors.md",),
     *((f"docs/operate/{one}.md",) for one in ("workers", "connectors", "deduplication", "dead-letters", "upgrading")),
-    *((f"docs/reference/{one}.md",) for one in ("events", "workflows")),
+    *((f"docs/reference/{one}.md",) for one in ("events", "http", "workflows")),
 )
 """Pages that are read in one folder, one after the other."""
 PAGES: Final = tuple(page for journey in JOURNEYS for page in journey)
