@@ -85,7 +85,7 @@ async def call_workflow(
     run_id = keys.run_id(workflow_id, keys.event_digest(SOURCE, None, event_id))
     if not seconds or gateway.flight.waiting >= MOST_WAITING:
         await _produce(request, given, topic, data, event_id=event_id)
-        return _started(run_id, event_id, filtered=filtered)
+        return _started(gateway, run_id, event_id, filtered=filtered)
     with (
         gateway.flight.wait(),
         patience(request, seconds=seconds, stopping=gateway.stopping) as over,
@@ -100,7 +100,7 @@ async def call_workflow(
         result = await _result(gateway, run_id, expected.result, over, again=given.idempotency_key is not None)
     if result is not None:
         return Response(result, media_type=JSON)
-    return _started(run_id, event_id, filtered=filtered)
+    return _started(gateway, run_id, event_id, filtered=filtered)
 
 
 @router.post(
@@ -260,7 +260,9 @@ def _filtered(announced: Mapping[str, Any] | None, workflow_id: str) -> bool:
     return bool(announced.get("has_filter"))
 
 
-def _started(run_id: str, event_id: str, *, filtered: bool) -> Response:
+def _started(gateway: Any, run_id: str, event_id: str, *, filtered: bool) -> Response:
+    if not filtered:  # else there may be none: its address is then 404
+        gateway.accepted.note(run_id, event_id)
     address = f"/api/v1/runs/{quote(run_id, safe=':')}"
     said = {"run_id": run_id, "run": address, "event_id": event_id, "filter_decides": filtered}
     return Response(orjson.dumps(said), 202, {"Location": address}, JSON)

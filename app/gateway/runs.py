@@ -17,6 +17,13 @@ MOST_DEAD_LETTERS: Final = 200
 
 Status = Literal["completed", "failed", "rejected", "cancelled", "running", "waiting", "retrying", "stuck"]
 
+_UNKNOWN: Final = (
+    "GET /api/v1/runs lists the runs that are kept; old ones are dropped. A run that was called for and has not begun "
+    "(it is queued, no worker has loaded its workflow, or a filter refused it) is known to the gateway that accepted "
+    "the call, if at all: GET /api/v1/events/{event_id}/explain with the `event_id` of that answer says what became "
+    "of it."
+)
+
 router = APIRouter()
 
 
@@ -71,12 +78,19 @@ async def list_runs(
 # Workflow ids may hold anything that a path may, so the run id takes the rest of it.
 @router.get("/api/v1/runs/{run_id:path}", responses={200: {"model": schemas.OneRun}, **schemas.NOT_FOUND})
 async def show_run(request: Request, run_id: str) -> Response:
-    """One run with its result; its steps and the facts about it if it outlived a batch."""
-    model: ReadModel = request.app.state.gateway.read_model
+    """One run with its result; its steps and the facts about it if it outlived a batch. One that this gateway accepted
+    the call of is `accepted` until something is told of it.
+    """
+    gateway = request.app.state.gateway
+    model: ReadModel = gateway.read_model
     found = await model.run(run_id)
-    if found is None:
+    if found is not None:
+        gateway.accepted.forget(run_id)
+    elif (summary := gateway.accepted.summary(run_id)) is not None:
+        found = orjson.dumps(summary), ()
+    else:
         state = model.freshness()
-        remedy = "GET /api/v1/runs lists the runs that are kept; old ones are dropped."
+        remedy = _UNKNOWN
         if state["rebuilding"] or state["behind_records"]:
             remedy = f"The read model is {state['behind_records']} records behind: ask again."
         raise not_found("run", run_id, remedy)

@@ -180,7 +180,10 @@ class Step(BaseModel):
 
 
 class OneRun(BaseModel):
-    run: dict[str, Any] = Field(description="The record of headgate.results, or the summary of a run that goes on.")
+    run: dict[str, Any] = Field(
+        description="The record of headgate.results, or the summary of a run that goes on; `accepted`, with its "
+        "`event_id`, where this gateway accepted its call and nothing is told of it yet."
+    )
     steps: list[Step] = Field(description="The steps that facts tell of, in their order.")
     facts: list[dict[str, Any]] = Field(description="What headgate.runs says of it, oldest first.")
     read_model: ReadModelState

@@ -36,6 +36,7 @@ from app.gateway import (
     webhooks,
     workflows,
 )
+from app.gateway.accepted import Accepted
 from app.gateway.errors import Problem
 from app.gateway.limits import InFlight, TokenBucket
 from app.gateway.metrics import Metrics, page
@@ -71,6 +72,7 @@ class Gateway:
     explainer: explain.Explainer
     metrics: Metrics = field(default_factory=Metrics)
     flight: InFlight = field(default_factory=InFlight)
+    accepted: Accepted = field(default_factory=Accepted)
     clock: Callable[[], float] = time.monotonic
     own_names_only: bool = False
     """Whether the API is closed to requests for other names than this machine's own. Needed where everybody knows the

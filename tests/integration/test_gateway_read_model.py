@@ -90,6 +90,41 @@ async def test_a_run_whose_call_was_answered_is_there_for_whoever_asks_next(
             assert run_id in [one["run_id"] for one in listed_runs]
 
 
+async def test_the_address_that_a_call_is_answered_with_is_there_also_where_no_worker_runs(
+    settings: Settings, kafka_prefix: str
+) -> None:
+    async with running(settings) as client, producing(settings) as producer:
+        await ready(client)
+        announcement = orjson.dumps({"id": "w", "triggers": [], "has_filter": False})
+        await producer.send_and_wait(f"{kafka_prefix}workflows", announcement, b"w")
+
+        async def announced() -> bool:
+            return (await client.get("/api/v1/workflows/w")).status_code == 200
+
+        await until(announced)
+        called = await client.post("/api/v1/workflows/w/call?wait=10ms", json=1)
+        address = called.json()
+        assert (called.status_code, called.headers["location"]) == (202, address["run"])
+
+        async def caught_up() -> bool:
+            shown = await client.get(address["run"])
+            assert shown.status_code == 200, shown.text
+            assert shown.json()["run"]["status"] == "accepted"
+            assert shown.json()["run"]["event_id"] == address["event_id"]
+            return not shown.json()["read_model"]["behind_records"]
+
+        await until(caught_up)
+        value = result(address["run_id"], "2099-01-01T00:00:00.000Z")
+        await producer.send_and_wait(f"{kafka_prefix}results", value, address["run_id"].encode())
+
+        async def over() -> bool:
+            shown = await client.get(address["run"])
+            assert shown.status_code == 200, shown.text
+            return bool(shown.json()["run"]["status"] == "completed")
+
+        await until(over)
+
+
 async def test_a_restart_goes_on_and_a_deleted_file_is_rebuilt(
     kafka: EmbeddedKafka, kafka_prefix: str, tmp_path: Path
 ) -> None:

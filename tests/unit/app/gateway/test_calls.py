@@ -62,6 +62,33 @@ async def test_a_call_whose_run_a_filter_may_refuse_says_so_and_names_its_event(
 
 
 @pytest.mark.parametrize("wait", ["0", "10ms"])
+async def test_the_address_of_a_run_that_nothing_is_told_of_yet_is_there(
+    serve: Any, announced: Callable[..., Any], wait: str
+) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge")])
+        called = await served.client.post(f"/api/v1/workflows/charge/call?wait={wait}", content=b"1", headers=JSON)
+        shown = await served.client.get(called.headers["location"])
+        assert (shown.status_code, shown.json()["run"]["status"]) == (200, "accepted")
+        assert (shown.json()["run"]["run_id"], shown.json()["run"]["event_id"]) == (
+            called.json()["run_id"],
+            decoded(served).id,
+        )
+        assert (shown.json()["steps"], shown.json()["facts"]) == ([], [])
+
+
+async def test_the_address_of_a_run_that_a_filter_may_refuse_is_404_and_says_who_knows(
+    serve: Any, announced: Callable[..., Any]
+) -> None:
+    async with serve() as served:
+        await served.workflows.take([announced("charge", has_filter=True)])
+        called = await served.client.post("/api/v1/workflows/charge/call?wait=0", content=b"1", headers=JSON)
+        shown = await served.client.get(called.headers["location"])
+        assert (shown.status_code, shown.json()["error"]["code"]) == (404, "run_not_found")
+        assert "a filter refused it" in shown.json()["error"]["remedy"]
+
+
+@pytest.mark.parametrize("wait", ["0", "10ms"])
 async def test_a_workflow_that_gathers_batches_is_not_called(
     serve: Any, announced: Callable[..., Any], wait: str
 ) -> None:

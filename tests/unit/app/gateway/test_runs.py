@@ -77,6 +77,25 @@ async def test_a_run_that_is_not_there_yet_is_404_and_says_how_far_behind_the_re
         assert "7 records behind" in answer.json()["error"]["remedy"]
 
 
+async def test_the_404_of_a_run_names_the_calls_that_another_gateway_accepted(serve: Any) -> None:
+    async with serve() as served:
+        remedy = (await served.client.get("/api/v1/runs/w:1")).json()["error"]["remedy"]
+        assert remedy.startswith("GET /api/v1/runs lists the runs that are kept")  # the CLI goes by its beginning
+        assert "no worker has loaded its workflow" in remedy
+        assert "known to the gateway that accepted the call" in remedy
+        assert "GET /api/v1/events/{event_id}/explain" in remedy
+
+
+async def test_a_run_that_something_is_told_of_is_accepted_no_more(serve: Any) -> None:
+    async with serve() as served:
+        served.gateway.accepted.note("w:1", "e1")
+        assert (await served.client.get("/api/v1/runs/w:1")).json()["run"]["status"] == "accepted"
+        served.read_model.records["w:1"] = (b'{"run_id":"w:1","status":"running"}', [])
+        assert (await served.client.get("/api/v1/runs/w:1")).json()["run"]["status"] == "running"
+        served.read_model.records.clear()  # what it keeps is bounded
+        assert (await served.client.get("/api/v1/runs/w:1")).status_code == 404
+
+
 async def test_dead_letters_are_shown_as_kafka_has_them(serve: Any) -> None:
     async with serve() as served:
         served.read_model.letters = [b'{"code":"not_json"}', b'{"code":"other"}']
