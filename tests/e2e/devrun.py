@@ -99,8 +99,11 @@ class DevRun:
         assert status == 200, body
         return list(body["runs"])
 
-    def ask(self, method: str, path: str, body: str | None) -> tuple[int, dict[str, Any]]:
-        headers = {"Authorization": "Bearer test-token", "Content-Type": "application/json"}
+    def ask(
+        self, method: str, path: str, body: str | None, more: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Return status and answer; `more` headers go with the request."""
+        headers = {"Authorization": "Bearer test-token", "Content-Type": "application/json", **(more or {})}
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()

@@ -282,6 +282,13 @@ class Service:
         self.processes.append(worker)
         return worker
 
+    def command(self, *words: str, seconds: float = READY_SECONDS) -> str:
+        """Run a command to its end, which must be a good one; return what it printed."""
+        process = Process(words[0], words, self._env, self.folder)
+        self.processes.append(process)
+        assert process.ended(seconds) == 0, process.tail()
+        return process.log()
+
     def connectors(self, name: str, *files: Path, **settings: str) -> Connectors:
         """Start a process of connectors, which may reach this machine."""
         command = ["connectors", *map(str, files), "--instance-id", name, "--metrics-port", "0", "--allow", "*"]

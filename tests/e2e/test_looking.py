@@ -26,8 +26,8 @@ async def order(ctx, payload):
     await ctx.step.run("reserve", reserve)
     await ctx.step.publish_event("tell", "mails/wanted", {"order": 1})
     paid = await ctx.step.wait_for_event("paid?", "payments/received", timeout=600)
-    ok = await ctx.step.wait_for_event("approved?", f"headgate/resume/{ctx.run_id}/approval", timeout=600)
-    return {"paid": paid.data, "ok": ok.data}
+    ok = await ctx.step.suspend("approval", {"who": "the boss"}, timeout=600)
+    return {"paid": paid.data, "ok": ok}
 
 
 @workflow(id="dotted", trigger_on_event="orders.created")
@@ -83,12 +83,16 @@ def test_a_durable_run_is_shown_resumed_and_explained(tmp_path: Path) -> None:
         assert waits["paid?"]["since"] < waits["paid?"]["until"]
 
         dev.post({"topic": "payments/received", "data": 7, "id": "paid-1"})
-        until(lambda: "approved?" in steps(run_id), SECONDS, "the run goes on", else_show=dev.log)
+        until(lambda: "approval" in steps(run_id), SECONDS, "the run goes on", else_show=dev.log)
         assert [one["id"] for one in steps(run_id)["paid?"]["received"]] == ["paid-1"]
+        asks = steps(run_id)["approval"]
+        assert (asks["kind"], asks["state"]) == ("suspend", "open")
         said = headgate("runs", "resume", run_id, "approval", '{"by": "us"}')
         assert said.startswith(f"Asked step approval of {run_id} to go on (event ")
         until(lambda: run_that_is("completed"), SECONDS, "the run is over", else_show=dev.log)
         assert "received paid-1" in headgate("runs", "show", run_id)
+        over = json.loads(headgate("runs", "show", run_id, "--json"))
+        assert over["run"]["result"] == {"paid": 7, "ok": {"by": "us"}}
 
         dev.post(event)
         explained = json.loads(headgate("explain", "order-1", "--json"))

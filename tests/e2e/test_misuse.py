@@ -129,7 +129,7 @@ def test_a_workflow_that_swallows_its_cancellation_for_ever_holds_up_neither_oth
     assert field.worker.stop() == 0
 
 
-def test_code_that_does_not_fit_its_records_is_stuck_with_both_and_goes_on_once_it_is_mended(
+def test_code_that_does_not_fit_its_records_is_stuck_with_both_and_is_retried_from_the_command_line_once_it_is_mended(
     service: Service, tmp_path: Path
 ) -> None:
     field = Field(service, Results(service))
@@ -144,12 +144,13 @@ def test_code_that_does_not_fit_its_records_is_stuck_with_both_and_goes_on_once_
     field.worker.kill()
 
     field.worker = service.start("w0", flows=flows["refund"]).ready()
-    field.send(f"headgate/resume/{run}/wait", "resume")
+    service.command("runs", "resume", run, "wait")
     why = until(lambda: facts_of(service).stuck.get(run), SECONDS, "it is stuck", else_show=service.tails)
     assert "asks for step 'refund' (run), which is not recorded, before steps that are" in why
     field.worker.kill()
 
     field.worker = service.start("w0", flows=flows["charge"]).ready()
-    field.send("headgate/retry", "retry", key=run)
+    said = service.command("runs", "retry", run)
+    assert said.startswith(f"Asked {run} to go on if it is stuck (event ")
     assert field.result("order")["status"] == "completed"
     assert field.worker.stop() == 0
