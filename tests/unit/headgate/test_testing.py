@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headgate import Reject, RetryLater, workflow
-from headgate.errors import ChildError, StepError
+from headgate.errors import ChildError, EventTimeout, StepError
 from headgate.testing import DeadLetter, Result, Service, crashes
 from topics import keys
 
@@ -73,6 +73,34 @@ def test_a_duplicate_runs_once_and_a_rejected_event_is_a_dead_letter() -> None:
             workflow_id="charge",
             value=letter.value,
         )
+
+
+async def free() -> str:
+    return "12A"
+
+
+def turns_of(hours: int) -> int:
+    """Test three steps, a wait among them, whose time of so many hours is over; return what it cost."""
+
+    @workflow(trigger_on_event="trips/wanted")
+    async def trip(ctx: Any, payload: Any) -> Any:
+        seat = await ctx.step.run("book", free)
+        try:
+            return await ctx.step.wait_for_event("approved", "trips/approved", timeout=hours * 3600)
+        except EventTimeout:
+            return await ctx.step.run("cancel", free) == seat
+
+    with Service(trip) as service:
+        service.send("trips/wanted", {"to": "Oslo"})
+        service.advance(hours=hours)
+        assert [one.result for one in service.results(trip)] == [True]
+        return service._inner.turns
+
+
+def test_three_steps_and_a_wait_of_an_hour_cost_some_hundred_turns_of_the_loop_and_a_day_hardly_more() -> None:
+    """The time that a test takes is theirs: docs/reference/workflows.md names what was measured for this many."""
+    assert turns_of(1) <= 130
+    assert turns_of(24) <= 200
 
 
 def test_a_restart_forgets_nothing() -> None:
