@@ -1,11 +1,12 @@
 """Waits meet their events in every order of what can happen, whoever is replaced in between, once."""
 
+from collections.abc import Sequence
 from itertools import permutations, product
 from typing import Any, Final
 
 import pytest
 
-from tests.unit.app.engine.waits import courses
+from tests.unit.app.engine.waits import courses, reach
 from tests.unit.app.engine.waits.courses import FATES
 from tests.unit.app.engine.world import NOW, Outcome, World, key_at, topic_at
 
@@ -52,7 +53,7 @@ ROLES: Final = [
 
 
 @pytest.mark.parametrize(("run", "registry", "home", "landing"), ROLES)
-def test_no_order_of_two_rounds_each_makes_it_miss_the_event_or_meet_it_twice(
+def test_no_order_of_a_round_each_and_one_more_makes_it_miss_the_event_or_meet_it_twice(
     run: int, registry: int, home: int, landing: int
 ) -> None:
     topic, key = topic_at(registry), key_at(home)
@@ -63,6 +64,49 @@ def test_no_order_of_two_rounds_each_makes_it_miss_the_event_or_meet_it_twice(
         play(world, order)
         world.settle()
         assert world.outcomes == MET, order
+
+
+def reached(registry: int, home: int, landing: int, *, fates: Sequence[str] = ()) -> list[tuple[list[str], World]]:
+    """Return every state of two partitions, the run at the first, that read a record a round; one owner may die."""
+    topic, key = topic_at(registry, 2), key_at(home, 2)
+    happens: list[reach.Do] = [
+        ("register", lambda world: world.register(0, topic)),
+        ("produce", lambda world: world.produce(landing, topic, "yes", key=key)),
+    ]
+
+    def goes_round(at: int, fate: str) -> reach.Do:
+        return f"round {at} {fate}", lambda world: world.round(at, fate=fate)
+
+    deaths = [goes_round(at, fate) for at in range(2) for fate in fates]
+    return reach.states(lambda: World(2, most=1), happens, [goes_round(at, "") for at in range(2)], one_of=deaths)
+
+
+def refuted(states: list[tuple[list[str], World]]) -> list[tuple[list[str], list[Outcome]]]:
+    """Return the states from which the event is met too often or never, by what happened until then."""
+    found = []
+    for path, world in states:
+        wanted = MET if {"register", "produce"} <= set(path) else []
+        if wanted and world.outcomes != wanted:
+            world.settle()
+        if world.outcomes != wanted:
+            found.append((path, world.outcomes))
+    return found
+
+
+@pytest.mark.parametrize(("registry", "home", "landing"), list(product(range(2), repeat=3)))
+def test_in_no_state_that_two_partitions_can_come_to_it_has_missed_the_event_or_met_it_twice(
+    registry: int, home: int, landing: int
+) -> None:
+    states = reached(registry, home, landing)
+    assert len(states) > 100
+    assert any(world.outcomes == MET for _, world in states)
+    assert refuted(states) == []
+
+
+def test_in_no_state_that_two_partitions_can_come_to_where_an_owner_dies_at_any_point_it_has_missed_the_event() -> None:
+    states = reached(0, 1, 1, fates=FATES)
+    assert len(states) > 500
+    assert refuted(states) == []
 
 
 @pytest.mark.parametrize(("run", "registry", "home", "landing"), ROLES)
