@@ -39,12 +39,15 @@ a third once more and not by escapes of escapes: 3.7 MB or 5.6 MB. A dead letter
 
 
 class UnreadableJournal(Exception):
-    """A journal record that this release cannot read. The partition must not be served."""
+    """A journal record that this release cannot read: a newer one wrote it, or a stranger. The partition must not be
+    served.
+    """
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(
-            f"journal record {key!r} cannot be read ({reason}); this release reads format {FORMAT}: "
-            "start a release that is at least as new as the one that wrote it"
+            f"journal record {key!r} cannot be read ({reason}); this release reads format {FORMAT}. Where a newer "
+            "release wrote it, start one that is at least as new; where somebody else writes to the journal's topic, "
+            "let its ACL admit Headgate's workers alone (docs/operate/workers.md, Who may write)"
         )
         self.key = key
 

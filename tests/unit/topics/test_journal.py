@@ -1,5 +1,7 @@
 """The journal's records: keys that never change, values that come back, and what cannot be read."""
 
+from pathlib import Path
+
 import orjson
 import pytest
 from hypothesis import given
@@ -53,9 +55,14 @@ def test_what_is_no_record_is_refused_in_words(value: bytes, why: str) -> None:
     assert caught.value.key == "run:\ufffd"
     assert why in str(caught.value) or value == b""
     assert str(caught.value).startswith("journal record 'run:\ufffd' cannot be read (")
-    assert str(caught.value).endswith(
-        "; this release reads format 2: start a release that is at least as new as the one that wrote it"
-    )
+    assert "; this release reads format 2. Where a newer release wrote it, start one" in str(caught.value)
+
+
+def test_the_word_about_a_record_that_cannot_be_read_names_a_stranger_as_well() -> None:
+    word = str(journal.UnreadableJournal("head", "of format 9"))
+    assert "where somebody else writes to the journal's topic, let its ACL admit Headgate's workers alone" in word
+    page, heading = word.partition("(docs/")[2].removesuffix(")").split(", ")
+    assert f"\n## {heading}\n" in (Path(__file__).parents[3] / "docs" / page).read_text(encoding="utf-8")
 
 
 @given(st.one_of(st.none(), st.binary(), st.text(st.characters(exclude_categories=["Cs"])).map(str.encode)))

@@ -216,7 +216,7 @@ def test_what_cannot_be_read_is_refused_in_words(
         partition.takeover(flow(), journal_=entities)
 
     assert names in caught.value.key
-    assert f"this release reads format {journal.FORMAT}: start a release that is at least as new" in str(caught.value)
+    assert f"this release reads format {journal.FORMAT}. Where a newer release wrote it, start one" in str(caught.value)
 
 
 def test_another_partition_count_is_refused() -> None:
