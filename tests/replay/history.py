@@ -1,9 +1,11 @@
 """Recorded histories: what happened to a partition, what its journal held after each commit, and what it sent out.
 
-`python -m tests.replay.history` records what is in `scenarios.py` and has no file yet. A file is never written again:
-it stands for the journals that are out there.
+`python -m tests.replay.history` records what is in `scenarios.py` and has no file yet, and adds the SHA-256 sum of each
+file that has none to `histories/never-edited.sha256`. Neither is ever written again: a history stands for the journals
+that are out there.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,6 +50,8 @@ from topics import asked, commands, journal, keys
 from topics.envelope import Envelope
 
 FOLDER: Final = Path(__file__).parent / "histories"
+SUMS: Final = FOLDER / "never-edited.sha256"
+"""As `sha256sum` writes it: a line for each history."""
 Step = dict[str, Any]
 FILTERS: Final = {"above_two": lambda event: event["data"] > 2}
 
@@ -59,6 +63,16 @@ def names() -> list[str]:
 def load(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return found
+
+
+def sum_of(name: str) -> str:
+    return hashlib.sha256((FOLDER / f"{name}.json").read_bytes()).hexdigest()
+
+
+def sums() -> dict[str, str]:
+    """Return the sum that each history had when it was recorded."""
+    lines = (line.split() for line in SUMS.read_text(encoding="utf-8").splitlines())
+    return {file.removesuffix(".json"): found for found, file in lines}
 
 
 class Player:
@@ -283,7 +297,7 @@ def entities_after(history: Mapping[str, Any], commits: int) -> dict[bytes, byte
 
 
 def main() -> None:
-    """Record what has no file yet."""
+    """Record what has no file yet, and the sums of files that have none."""
     from tests.replay import scenarios
 
     for name, scenario in scenarios.ALL.items():
@@ -292,6 +306,9 @@ def main() -> None:
             continue
         path.write_text(json.dumps(scenario(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"recorded {path.name}")
+    known = sums()
+    known = {name: known.get(name) or sum_of(name) for name in sorted({*known, *names()})}
+    SUMS.write_text("".join(f"{found}  {name}.json\n" for name, found in known.items()), encoding="utf-8")
 
 
 if __name__ == "__main__":

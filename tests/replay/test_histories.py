@@ -105,6 +105,18 @@ def test_each_scenario_has_its_file_and_each_file_its_scenario() -> None:
     assert sorted(scenarios.ALL) == histories.names()
 
 
+def test_no_history_was_edited_or_removed_since_it_was_recorded() -> None:
+    recorded = histories.sums()
+    here = {name: histories.sum_of(name) for name in histories.names()}
+    new = sorted(here.keys() - recorded.keys())
+    assert new == [], f"{new} have no sum yet: `python -m tests.replay.history` adds it to {histories.SUMS.name}"
+    changed = sorted(name for name in recorded if here.get(name) != recorded[name])
+    assert changed == [], (
+        f"{changed} are not as they were recorded, and journals like them are out there: take the files back "
+        "(`git checkout main -- tests/replay/histories`), and record what is new as a history of another name"
+    )
+
+
 UNRECORDED = {"pack"}
 """Ids of thousands of events, or of hundreds of rounds: too many for a history that people can read."""
 
