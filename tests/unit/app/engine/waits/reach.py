@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tests.unit.app.engine.world import World
 
-Do = tuple[str, Callable[[World], None]]
+Do = tuple[str, Callable[[World], object]]
 """A name and what it does."""
 _PLAIN: Final = (type(None), bool, int, float, str, bytes)
 
