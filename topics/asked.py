@@ -76,7 +76,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """T to p: tell of every event since then whose topic begins with `head`; "" is any.
+    """T to p: tell of every event since then whose topic begins with `head`; "" is any, and "/name" that topic alone.
 
     Without `pattern`, of those alone whose topic has its registry at T.
     """

@@ -82,7 +82,9 @@ class Player:
         self._history = history
         self.again: list[Outgoing] = []
         limits = Limits(
-            partitions=history["partitions"], reply_allowed=lambda topic: topic == "answers", **history["limits"]
+            partitions=history["partitions"],
+            reply_allowed=lambda topic: topic == "answers",
+            **({"topics_of_a_head": 0} | history["limits"]),  # the first ones are from when heads alone were asked for
         )
         self.log: list[bytes] = [b"claim"]
         """The values of all records, by offset."""

@@ -310,5 +310,6 @@ ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "2-children-and-cancels": children_and_cancels,
     "2-waits-for-events": of_waits.waits_for_events,
     "2-waits-between-partitions": of_waits.waits_between_partitions,
+    "2-waits-for-topics": of_waits.waits_for_topics,
     "2-parked-records": of_waits.parked_records,
 }

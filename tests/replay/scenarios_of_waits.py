@@ -138,6 +138,39 @@ def waits_between_partitions() -> dict[str, Any]:
     return made.done()
 
 
+def waits_for_topics() -> dict[str, Any]:
+    """A registry that asks for topics one by one, then for their head; and a home that is asked for a topic."""
+    named = (f"payments/t{n}" for n in range(100))
+    one, two, three = [name for name in named if keys.partition_of(name.encode(), 3) == 0][:3]
+    made = Recording(([ORDER], []), partitions=3, topics_of_a_head=2)
+    own = [key for key in map("k{}".format, range(40)) if keys.partition_of(key.encode(), 3) == 0]
+    a, b, c = made.events(
+        *(made.raw("orders/created", n, key=own[n], event_id=f"e{n}") for n in range(3)),
+        made.raw("stock/in", "told", key=own[3]),
+        made.raw("stock/out", "not told", key=own[4]),
+    )
+    made.step(asked=[[a, 1, "one", "await", one_of(on(one))], [b, 1, "two", "await", one_of(on(two))]])
+    made.commit()
+    made.told(1, asked.Interest("/stock/in", False, START))
+    made.commit()
+    for source in (1, 2):
+        made.told(source, asked.Confirmed(f"/{one}", False, START), asked.Confirmed(f"/{two}", False, START))
+        made.commit()
+    made.step(asked=[[c, 1, "three", "await", one_of(on(three), on(one))]])
+    made.commit()
+    first = made.raw(one, "first", partition=2)
+    made.told(2, asked.Notice(commands.event_of(first)), asked.Confirmed("payments", False, START))
+    made.events(made.raw("stock/in", "told too", key=own[3]), made.raw("stock/out", "not told", key=own[4]))
+    made.commit()
+    made.told(1, asked.Confirmed("payments", False, START))
+    made.events(made.raw(two, "second", key=own[5]))
+    made.commit()
+    made.delivered()
+    made.end(a, b, c)
+    made.commit()
+    return made.done()
+
+
 def theirs(
     n: int, topic: str, *, event_key: str | None = None, stream: bool = False, since_ms: int = START
 ) -> asked.Wait:

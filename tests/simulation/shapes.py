@@ -25,6 +25,7 @@ def draw(chance: Random, seed: int, partitions: int, *, tight_dedup: bool) -> Sh
             batch_bytes=chance.choice((10_000, 10_000, 200)),
             dedup_ids=chance.choice((4, 4, 8, 16)) if tight_dedup else 100_000,
             asleep_events=chance.choice((250_000, 250_000, 250_000, 3)),
+            topics_of_a_head=Random(seed ^ 0x70_91C5).choice((8, 8, 1, 0)),
             candidates=Random(seed ^ 0xCAD1DA7E).choice((1, 2, 16)),
             retry_base_ms=60,
             retry_max_ms=300,

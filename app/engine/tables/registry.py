@@ -7,7 +7,7 @@ from typing import Final
 
 from app.engine.tables.arrivals import Arrivals
 from app.engine.tables.openwaits import Waits
-from app.engine.tables.wait import HeadKey, Offsets, Place, Wait, at_places
+from app.engine.tables.wait import HeadKey, Offsets, Place, Wait, at_places, is_of_topic, topic_key
 from topics import keys
 from topics.envelope import Envelope
 from topics.patterns import head_of
@@ -46,6 +46,8 @@ class Interest:
         self.look: InterestLook | None = None
 
     def wants(self, topic: str, partitions: int) -> bool:
+        if is_of_topic(self.key):
+            return topic_key(topic) == self.key
         head, pattern = self.key
         if head and head_of(topic) != head:
             return False
@@ -75,7 +77,8 @@ class Interests:
         """Return the registries that want to know of an event on `topic`."""
         found = self._known.get(topic)
         if found is None:
-            near = [*self._heads.get(head_of(topic), ()), *self._heads.get("", ())]
+            texts = (topic_key(topic)[0], head_of(topic), "")
+            near = [one for text in dict.fromkeys(texts) for one in self._heads.get(text, ())]
             found = tuple(sorted({one.registry for one in near if one.wants(topic, self._partitions)}))
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()

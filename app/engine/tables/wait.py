@@ -9,7 +9,10 @@ from topics.envelope import Envelope
 from topics.patterns import Pattern, head_of
 
 HeadKey = tuple[str, bool]
-"""The first segment of topics, "" for all; and whether patterns wait for it, or literal topics of one registry."""
+"""The first segment of topics, "" for all; and whether patterns wait for it, or literal topics of one registry.
+
+What is asked for may also be one topic: a slash, which no first segment has, and its name.
+"""
 
 
 def wait_id(run: str, key: str, n: int) -> str:
@@ -46,7 +49,7 @@ class Wait:
         self.id = wait_id(asked.run, asked.key, asked.n)
         self.source = source
         """Partition of its run."""
-        self.pattern, self.head = _place_of(asked.topic)
+        self.pattern, self.head, _ = _place_of(asked.topic)
         self.seen = frozenset(asked.seen)
         self.open = False
         """Whether whatever came before was looked at: from then on the next event that matches meets it."""
@@ -80,11 +83,34 @@ class Wait:
 
 
 @lru_cache(maxsize=1_024)
-def _place_of(topic: str) -> tuple[Pattern | None, HeadKey]:
-    """Return the pattern that a topic is, if it is one, and its head: many waits are for one topic."""
+def _place_of(topic: str) -> tuple[Pattern | None, HeadKey, tuple[HeadKey, ...]]:
+    """Return the pattern that a topic is, if it is one, its head, and what covers it: many waits are for one topic."""
     pattern = Pattern.parse(topic)
-    head = head_of(topic)
-    return None if pattern.is_literal else pattern, ("" if "*" in head else head, not pattern.is_literal)
+    literal = pattern.is_literal
+    head = "" if "*" in (first := head_of(topic)) else first
+    own = (topic_key(topic),) if literal else ()
+    broader = ((head, not literal), (head, True), ("", not literal), ("", True))
+    return None if literal else pattern, broader[0], tuple(dict.fromkeys((*own, *broader)))
+
+
+def covering(topic: str) -> tuple[HeadKey, ...]:
+    """Return all that tells, once it is asked for, of every event that a wait for a topic or pattern may meet."""
+    return _place_of(topic)[2]
+
+
+def topic_key(topic: str) -> HeadKey:
+    """Return what asks for one topic alone."""
+    return f"/{topic}", False
+
+
+def is_of_topic(key: HeadKey) -> bool:
+    """Whether one topic alone is asked for."""
+    return key[0].startswith("/")
+
+
+def head_asked(key: HeadKey) -> HeadKey:
+    """Return the head of what is asked for."""
+    return (head_of(key[0][1:]), False) if is_of_topic(key) else key
 
 
 Place = tuple[bool, str, str | None]

@@ -32,7 +32,9 @@ class Limits:
     reply_allowed: Callable[[str], bool] = lambda _topic: False
     """Which Kafka topics `reply_topic` may name."""
     heads: int = 256
-    """Most heads of topics that a registry asks for one by one; above that it asks for everything."""
+    """Most heads and topics that a registry asks for one by one; above that it asks for everything."""
+    topics_of_a_head: int = 8
+    """Most topics of one head that it asks for one by one; above that it asks for all of the head."""
     arrivals: int = 10_000
     """Most events that a registry has in memory for waits that come late, and most of their bytes."""
     arrivals_bytes: int = 4 * 1024 * 1024

@@ -4,8 +4,8 @@ from typing import Any
 
 from app.engine.tables.registry import Head
 from app.engine.tables.state import State
-from app.engine.tables.wait import Wait
-from app.engine.waits import streams, waits
+from app.engine.tables.wait import Wait, head_asked
+from app.engine.waits import coverage, streams, waits
 from topics import asked, commands
 
 
@@ -40,11 +40,11 @@ def go_on(state: State, *, unknown_before_ms: int) -> None:
     registry = state.registry
     if registry is None:
         return
-    for head, _ in registry.heads:
-        registry.arrivals.miss(head, unknown_before_ms)
+    for key in registry.heads:
+        registry.arrivals.miss(head_asked(key)[0], unknown_before_ms)
     for wait in registry.waits.awake.values():
         if not wait.open:
-            if waits.is_confirmed(state, registry, wait):
+            if coverage.is_confirmed(state, registry, wait):
                 if wait.flow is None or streams.is_behind(wait):
                     waits.look_back(state, registry, wait)
             else:

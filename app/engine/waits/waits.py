@@ -12,10 +12,10 @@ from typing import Final
 
 from app.engine.tables import timers
 from app.engine.tables.arrivals import Arrivals, order
-from app.engine.tables.registry import Head, Registry, WaitsLook
+from app.engine.tables.registry import Registry, WaitsLook
 from app.engine.tables.state import State, Timer
-from app.engine.tables.wait import Flow, HeadKey, Wait, at_places, wait_id
-from app.engine.waits import flushes, streams
+from app.engine.tables.wait import Flow, Wait, at_places, wait_id
+from app.engine.waits import coverage, flushes, streams
 from topics import asked, journal
 from topics.envelope import Envelope
 
@@ -41,9 +41,9 @@ def asked_for(state: State, one: asked.Wait, source: int) -> None:
         streams.begin(state, wait)
     add(state, registry, wait)
     state.touched_waits[journal.wait_key(wait.id)] = wait
-    if not is_confirmed(state, registry, wait):
+    if not coverage.is_confirmed(state, registry, wait):
         registry.waits.block(wait)
-        _need(state, registry, wait)
+        coverage.need(state, registry, wait)
     else:
         look_back(state, registry, wait)
 
@@ -77,7 +77,7 @@ def confirmed(state: State, one: asked.Confirmed, source: int) -> None:
     if head.confirmed_ms(state.limits.partitions) == before:
         return
     blocked = registry.waits.blocked_by_head()
-    registry.unblocking.update({key: count for key, count in blocked.items() if head.key in _covering(key)})
+    registry.unblocking.update({key: count for key, count in blocked.items() if coverage.may_tell(head.key, key)})
     go_on_with_blocked(state, registry)
 
 
@@ -180,7 +180,7 @@ def go_on_with_blocked(state: State, registry: Registry) -> None:
     """Look back for waits that are confirmed meanwhile. Of packed ones for a few: each is unpacked until it is open."""
 
     def wanted(wait: Wait) -> bool:
-        return is_confirmed(state, registry, wait)
+        return coverage.is_confirmed(state, registry, wait)
 
     waits = registry.waits
     while (most := _most_unblocked(state, registry)) > 0:
@@ -239,43 +239,6 @@ def _remove(state: State, registry: Registry, wait: Wait) -> None:
     state.touched_waits.pop(journal.wait_key(wait.id), None)
     if wait.journaled:
         state.removed.append(journal.wait_key(wait.id))
-
-
-def _covering(key: HeadKey) -> tuple[HeadKey, ...]:
-    """Return the interests any of which tells of all events that a wait of this head may meet."""
-    head, pattern = key
-    return tuple(dict.fromkeys((key, (head, True), ("", pattern), ("", True))))
-
-
-def is_confirmed(state: State, registry: Registry, wait: Wait) -> bool:
-    for key in _covering(wait.head):
-        head = registry.heads.get(key)
-        if head is not None:
-            since_ms = head.confirmed_ms(state.limits.partitions)
-            if since_ms is not None and since_ms <= wait.asked.since_ms:
-                return True
-    return False
-
-
-def _need(state: State, registry: Registry, wait: Wait) -> None:
-    """Ask all partitions for the events since the wait's time, unless they are asked for already."""
-    since_ms = wait.asked.since_ms
-    heads = [registry.heads[key] for key in _covering(wait.head) if key in registry.heads]
-    if any(one.since_ms <= since_ms for one in heads):
-        return
-    key = wait.head
-    everything = ("", key[1])
-    many = sum(1 for one in registry.heads if one[1] == key[1]) >= state.limits.heads
-    if everything in registry.heads or (many and key not in registry.heads):
-        key = everything
-    head = registry.heads.get(key)
-    if head is None:
-        head = registry.heads[key] = Head(key, since_ms)
-    else:  # twice as far back as is needed, so that runs that are older and older do not ask each time
-        head.since_ms = max(0, since_ms - (head.since_ms - since_ms))
-    state.touched_waits[journal.head_key(key[0], pattern=key[1])] = head
-    for partition in range(state.limits.partitions):
-        state.ask(partition, asked.Interest(key[0], key[1], head.since_ms))
 
 
 def look_back(state: State, registry: Registry, wait: Wait) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from app.engine.journal import snapshot, waiting
 from app.engine.tables.state import policy_of
+from app.engine.tables.wait import topic_key
 from tests.unit.app.engine.waits.rest import met, rested
 from tests.unit.app.engine.world import NOW, World, key_at, topic_at
 from topics import keys
@@ -82,7 +83,7 @@ def test_a_wait_that_is_withdrawn_is_met_and_expired_no_more() -> None:
     assert rested(world) == []
 
 
-def test_a_second_wait_on_a_head_asks_nobody_and_one_further_back_asks_for_twice_as_much() -> None:
+def test_a_second_wait_on_a_topic_asks_nobody_and_one_further_back_asks_for_twice_as_much() -> None:
     world = World()
     for number in range(10):
         world.produce(number % 3, topic_at(1), number)
@@ -97,7 +98,7 @@ def test_a_second_wait_on_a_head_asks_nobody_and_one_further_back_asks_for_twice
     assert rested(world) == [met(4, run="flow:3")]
     registry = world.places[1].state.registry
     assert registry is not None
-    assert {head.key: head.since_ms for head in registry.heads.values()} == {("approvals", False): NOW + 2}
+    assert {head.key: head.since_ms for head in registry.heads.values()} == {topic_key(topic_at(1)): NOW + 2}
 
 
 def test_a_deadline_that_is_over_when_the_wait_comes_counts_what_came_in_time_all_the_same() -> None:
