@@ -14,6 +14,8 @@ TOKEN = "test-token"
 class Headgate(Running):
     """Workers over the broker; a gateway too where runs are called over HTTP."""
 
+    times_out = True
+
     def __init__(self, side: Side, given: plan.Plan, label: str, settings: Mapping[str, str]) -> None:
         made = given.stage(catalog.SIDES["headgate"], label)
         super().__init__(side, made.folder)

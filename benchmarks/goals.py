@@ -27,6 +27,7 @@ GOALS: Final = (
     _least("throughput", "the same ÷ Quix Streams", "quix/backlog", "headgate_ratio", 1.5),
     _least("throughput", "the same ÷ stock Faust", "faust/backlog", "headgate_ratio", 12),
     _least("throughput", "the same ÷ FastStream", "faststream/backlog", "headgate_ratio", 30),
+    _least("throughput", "events to results while they are produced", "headgate/live", "per_second", 60_000, "/s"),
     Goal("latency", "1,000 events/s, p50", "headgate/1000", "p50_ms", 4, " ms"),
     Goal("latency", "1,000 events/s, p99", "headgate/1000", "p99_ms", 20, " ms"),
     _least("gateway", "single events acknowledged", "single", "events_per_second", 8_000, "/s"),
@@ -50,10 +51,13 @@ GOALS: Final = (
     _least("timers", "pending timers", "headgate", "pending", 1_000_000),
     _least("timers", "of these due within one second", "headgate", "due", 10_000),
     Goal("timers", "the latest of those", "headgate", "max_ms", 250, " ms late"),
+    Goal("timers", "time-outs of waits beside them, p99", "headgate/timeouts", "p99_ms", 50, " ms late"),
     Goal("calls", "a call over HTTP at 500/s, p50", "headgate/http", "p50_ms", 8, " ms"),
     Goal("calls", "the same, p99", "headgate/http", "p99_ms", 30, " ms"),
     Goal("calls", "over Kafka at 500/s, p50", "headgate/reply_topic", "p50_ms", 8, " ms"),
     Goal("calls", "the same, p99", "headgate/reply_topic", "p99_ms", 30, " ms"),
+    _least("connectors", "a WebSocket's messages, sustained", "websocket/paced/headgate", "per_second", 9_990, "/s"),
+    Goal("connectors", "lost of them", "websocket/paced/headgate", "lost", 0),
     Goal("journal", "the last of 1,000 steps ÷ the first", "headgate", "last_to_first", 1.1),
 )
 

@@ -21,8 +21,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
     """Measure the harness alone, then each side, at each rate."""
     runs: list[dict[str, Any]] = []
     rates = QUICK_RATES if given.quick else RATES
-    repeats = 1 if given.quick else max(1, given.rounds // 2)
-    for number in range(1, repeats + 1):
+    for number in range(1, given.rounds + 1):
         for side in (None, *given.sides):
             allowed = [rate for rate in rates if side is None or rate <= HIGHEST.get(side.name, rates[-1])]
             for figures in _side(given, side, allowed, number):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import catalog, goals, pace, processes
+from benchmarks import catalog, durable_sides, goals, pace, processes
 
 PAGE = processes.ROOT / "docs" / "benchmarks.md"
 
@@ -28,14 +28,14 @@ side, and why they are its fast ones, stand at the head of its file in `benchmar
 
 Durable runs have peers of their own, Restate and DBOS, each as its documentation serves it and with its own store on
 the same machine. A store that calls fsync before it acknowledges survives a loss of power by itself; Kafka leaves
-flushing to the operating system and survives it by its copies. So each peer is measured both ways, and each row says
-which.
+flushing to the operating system and survives it by its copies. So a peer is measured with and without it, and each row
+says which. Sides that a section was not measured with are named below its figures.
 """
 
 ONE_PROCESS = """\
-Headgate with as many worker processes as the machine has cores (`make bench ARGS="--workers headgate=2"`), each peer
-with the one that it is started with as a rule: the ratio of rates is that of two processes to one. What a core comes to
-is the ratio of CPU, which is free of that.
+Headgate with as many worker processes as the machine has cores, each peer with the one that it is started with as a
+rule (`--workers` says otherwise): the ratio of rates is that of two processes to one. What a core comes to is the ratio
+of CPU, which is free of that.
 """
 
 
@@ -51,7 +51,7 @@ def write(folder: Path) -> Path:
     for mode, section in SECTIONS.items():
         path = folder / f"{mode}.json"
         if not path.exists():
-            missing += [mode] * (mode != "throughput-two")
+            missing.append(mode)
             continue
         measured = json.loads(path.read_text())
         line = _machine(measured)
@@ -335,16 +335,16 @@ def _waiting(measured: dict[str, Any]) -> str:
 def _timers(measured: dict[str, Any]) -> str:
     text = (
         "## Timers\n\nSleeping runs, and others of which all fall due within one second: ms from the moment set to the "
-        "workflow's next line.\n\n"
+        "workflow's next line. Time-outs are those of waits for an event that never comes.\n\n"
     )
     columns = ("side", "pending", "due", "late p50", "p99", "max", "early", "missed", "twice", "MB")
     rows = [
         (
-            _side(measured, name),
-            f"{one['pending']:,.0f}",
+            _side(measured, name.partition("/")[0]) + ", time-outs" * ("/" in name),
+            f"{one['pending']:,.0f}" if "pending" in one else "",
             f"{one['due']:,.0f}",
             *(one[column] for column in ("p50_ms", "p99_ms", "max_ms", "early", "missed", "twice")),
-            f"{one['rss_mb']:,.0f}",
+            f"{one['rss_mb']:,.0f}" if "rss_mb" in one else "",
         )
         for name, one in measured["summary"].items()
     ]
@@ -393,8 +393,15 @@ def _side(measured: dict[str, Any], name: str) -> str:
 
 
 def _failures(measured: dict[str, Any]) -> str:
+    """Tell what failed, and which sides were not there."""
+    absent = [
+        f"{side.title} ({side.durability})"
+        for name, side in durable_sides.SIDES.items()
+        if "sides" in measured and name not in measured["sides"]
+    ]
     return "".join(
-        f"\n{one['label']} of {one['side']} failed and is not in the medians.\n" for one in measured["failures"]
+        [f"\n{one['label']} of {one['side']} failed and is not in the medians.\n" for one in measured["failures"]]
+        + ([f"\nNot measured beside it: {', '.join(absent)}.\n"] if absent else [])
     )
 
 
@@ -425,7 +432,6 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 SECTIONS = {
     "throughput": _throughput,
-    "throughput-two": _throughput,
     "latency": _latency,
     "gateway": _gateway,
     "connectors": _connectors,

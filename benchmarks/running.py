@@ -17,6 +17,7 @@ class Kind(Enum):
     WAIT = "wait"
     WAKE = "wake"
     TIMER = "timer"
+    TIMEOUT = "timeout"
     JOURNAL = "journal"
 
 
@@ -37,6 +38,9 @@ class Side:
 
 class Running(ABC):
     """A side that runs."""
+
+    times_out = False
+    """Whether it has runs that wait for an event until a time is over."""
 
     def __init__(self, side: Side, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

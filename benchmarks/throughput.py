@@ -1,6 +1,7 @@
 """Events to results per second, in two forms: a backlog drained, and live load with the producer at full speed."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import catalog, plan, processes, rounds
@@ -12,7 +13,12 @@ STALL_SECONDS = 30.0
 
 
 def run(given: plan.Plan) -> dict[str, Any]:
-    """Run all sides, interleaved, `given.rounds` times; return the raw figures."""
+    """Run all sides, interleaved, `given.rounds` times; return the raw figures.
+
+    Headgate has as many workers as the machine has use for, if nothing else is asked for.
+    """
+    useful = min(os.cpu_count() or 1, catalog.PARTITIONS)
+    given = replace(given, workers_by_side={"headgate": useful} | dict(given.workers_by_side))
     runs: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
     for number in range(1, given.rounds + 1):

@@ -1,6 +1,7 @@
 """Sleeping runs: a million pending, of which 10,000 more fall due within one second; how late each wakes.
 
-A timer's lateness is from the moment for which it was set to the workflow's next line.
+A timer's lateness is from the moment for which it was set to the workflow's next line. Then the same of waits for an
+event that never comes, whose time is over: a side that has them asks more than its clock.
 """
 
 import time
@@ -14,6 +15,7 @@ from benchmarks.sides import diary, work
 PENDING = 1_000_000
 QUICK = 20_000
 DUE = work.SPREAD
+TIMEOUTS = 1_000
 DAY_SECONDS = 86_400
 
 
@@ -31,6 +33,8 @@ def run(given: plan.Plan) -> dict[str, Any]:
                     f"  {figures['due']:>6,} due  late p50 {figures.get('p50_ms', 0):.2f}"
                     f" p99 {figures.get('p99_ms', 0):.2f} max {figures.get('max_ms', 0):.2f} ms"
                     f"  early {figures['early']}  missed {figures['missed']}  twice {figures['twice']}"
+                    f"  time-outs p99 {figures['timeouts'].get('p99_ms', 0):.2f}"
+                    f" max {figures['timeouts'].get('max_ms', 0):.2f} ms"
                 )
     return {**durable.sides(given), "runs": runs, "failures": failures, "summary": _summary(runs)}
 
@@ -45,10 +49,19 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     waiting.park(running, reader, Kind.TIMER, "s-", pending, "--data", far)
     per_second = pending / (time.monotonic() - began)
     waiting.settle(running)
+    fell = _fall_due(running, reader, Kind.TIMER, "d-", due, per_second)
+    vain = _fall_due(running, reader, Kind.TIMEOUT, "v-", min(TIMEOUTS, most), per_second) if running.times_out else {}
+    return {"pending": pending, "rss_mb": waiting.rss_mb(running), **fell, "timeouts": vain}
+
+
+def _fall_due(
+    running: Running, reader: diary.Reader, kind: Kind, run: str, due: int, per_second: float
+) -> dict[str, Any]:
+    """Let runs fall due, spread over one second; return how late they went on."""
     # Far enough for all of them to be asleep by then, by three times.
     moment = time.time() + 5 + 3 * due / per_second
     stride = work.SPREAD // due  # fewer runs than places in the second: the numbers leave places out
-    waiting.park(running, reader, Kind.TIMER, "d-", due, "--data", f'{{"due": {moment}, "stride": {stride}}}')
+    waiting.park(running, reader, kind, run, due, "--data", f'{{"due": {moment}, "stride": {stride}}}')
     left = moment - time.time()
     if left < 0:
         rounds.say(f"  {running.side.name} was not asleep in time: {-left:.1f} s late")
@@ -63,7 +76,7 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
         for line in reader.new():
             if line.mark == diary.RANG:
                 twice += line.run_id in rang
-                strays += not line.run_id.startswith("d-")
+                strays += not line.run_id.startswith(run)
                 rang.setdefault(line.run_id, line.at_ns)
         time.sleep(0.1)
     lateness = sorted(
@@ -71,10 +84,8 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
         for run_id, at in rang.items()
     )
     return {
-        "pending": pending,
         "due": due,
         "asleep_in_time": left >= 0,
-        "rss_mb": waiting.rss_mb(running),
         "early": sum(late < 0 for late in lateness),
         "missed": due - len(rang) + strays,
         "twice": twice,
@@ -90,5 +101,11 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         if mine:
             names = ("pending", "due", "rss_mb", "p50_ms", "p99_ms", "max_ms")
             table[side] = {name: round(rounds.median(one[name] for one in mine), 3) for name in names}
-            table[side] |= {name: sum(one[name] for one in mine) for name in ("early", "missed", "twice")}
+            faults = ("early", "missed", "twice")
+            table[side] |= {name: sum(one[name] for one in mine) for name in faults}
+            if vain := [one["timeouts"] for one in mine if "p50_ms" in one["timeouts"]]:
+                names = ("due", "p50_ms", "p99_ms", "max_ms")
+                figures = {name: round(rounds.median(one[name] for one in vain), 3) for name in names}
+                figures |= {name: sum(one[name] for one in vain) for name in faults}
+                table[f"{side}/timeouts"] = figures
     return table

@@ -4,11 +4,12 @@ Settings: Headgate's own. Every step is in a journal record with acks=all before
 flushes as Apache Kafka does by default, by the operating system, not before each acknowledgement.
 """
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.sides import diary, work
-from headgate import Context, workflow
+from headgate import Context, EventTimeout, workflow
 
 
 @workflow(id="bench_order", trigger_on_event="bench/order")
@@ -40,6 +41,19 @@ async def bench_timer(ctx: Context, payload: dict[str, Any]) -> Any:
     work.pen.note(data["id"], diary.PARKED)
     await step.sleep_until("due", datetime.fromtimestamp(work.due(data), UTC))
     work.pen.note(data["id"], diary.RANG)
+    return {"id": data["id"]}
+
+
+@workflow(id="bench_timeout", trigger_on_event="bench/timeout")
+async def bench_timeout(ctx: Context, payload: dict[str, Any]) -> Any:
+    """Wait in vain, until the run's own moment."""
+    data = payload["events"][0]["data"]
+    step: Any = ctx.step
+    work.pen.note(data["id"], diary.PARKED)
+    try:
+        await step.wait_for_event("vain", "bench/never", timeout=max(0.001, work.due(data) - time.time()))
+    except EventTimeout:
+        work.pen.note(data["id"], diary.RANG)
     return {"id": data["id"]}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import durable_sides, report
 
 MACHINE = {
     "date": "2026-01-01T00:00:00+00:00",
@@ -87,6 +87,7 @@ def test_without_results_nothing_is_written_and_the_way_to_get_some_is_named(tmp
 
 SIDES = {"headgate": {"title": "Headgate", "durability": "acks=all", "in_flight": 256}}
 TIMES = {"p50_ms": 1.5, "p99_ms": 9.5, "max_ms": 20.5}
+FAULTS = {"early": 0, "missed": 0, "twice": 0}
 DURABLE = {
     "durable": (
         {
@@ -122,8 +123,11 @@ DURABLE = {
         "| Headgate: acks=all | 1,000,000 | 90 | 480 | 800 | 1,300 | 3.5 | 12.5 | 0 | 0.95 | 4.5 |",
     ),
     "timers": (
-        {"headgate": {**TIMES, "pending": 10**6, "due": 10_000, "rss_mb": 400.0, "early": 0, "missed": 0, "twice": 0}},
-        "| Headgate: acks=all | 1,000,000 | 10,000 | 1.5 | 9.5 | 20.5 | 0 | 0 | 0 | 400 |",
+        {
+            "headgate": {**TIMES, **FAULTS, "pending": 10**6, "due": 10_000, "rss_mb": 400.0},
+            "headgate/timeouts": {**TIMES, **FAULTS, "due": 1_000},
+        },
+        "| Headgate: acks=all, time-outs |  | 1,000 | 1.5 | 9.5 | 20.5 | 0 | 0 | 0 |  |",
     ),
     "calls": (
         {"headgate/reply_topic": {**TIMES, "per_second": 500.0, "lost": 0, "wrong": 0}},
@@ -147,6 +151,8 @@ def test_a_mode_of_durable_runs_has_its_table_its_failures_and_the_versions_of_i
     monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
     page = report.write(tmp_path).read_text()
     assert row in page.splitlines()
+    for side in durable_sides.SIDES.values():
+        assert (side.name in SIDES) is (f"{side.title} ({side.durability})" not in page.partition("beside it:")[2])
     assert f"{mode}2 of dbos failed and is not in the medians." in page
     assert "restate-server 1.7.12" in page
     assert "faststream" not in page.partition("<sub>")[2]
