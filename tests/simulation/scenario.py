@@ -32,6 +32,8 @@ from tests.simulation.worker import EPOCH_MS, Worker
 
 DURABLE = 0.6
 """Share of the seeds that have durable steps."""
+ALL_DURABLE = 3_000
+"""From this seed on all have."""
 FAMILIES = 0.4
 """Share of these whose workflows start others, are cancelled, get stuck."""
 HEAL_SECONDS = 400.0
@@ -98,7 +100,7 @@ class Scenario:
         self.shape = shapes.draw(chance, seed, self.partitions, tight_dedup=self.tight_dedup)
         self.programs = [programs.draw(chance, number) for number in range(chance.choice((1, 2, 3, 4)))]
         apart = random.Random(f"steps of seed {seed}")  # so that seeds without steps are what they were
-        self.durable = apart.random() < DURABLE
+        self.durable = apart.random() < DURABLE or seed >= ALL_DURABLE
         """Whether some of its workflows have durable steps."""
         if self.durable:
             self._make_durable(apart)
