@@ -5,8 +5,9 @@ import logging
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -68,6 +69,22 @@ def run_seeds(
             if len(failures) < most_failures:
                 running |= {pool.submit(_run_chunk, chunk, mutation) for chunk in _first(chunks, len(done))}
     return sorted(failures, key=lambda one: one.seed)
+
+
+@contextmanager
+def noticing(seeds: Mapping[str, Sequence[int]]) -> Iterator[dict[str, Future[bool]]]:
+    """Whether any of its seeds notices a mutation, by its name: found out beside each other, on all cores."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=_quiet) as pool:
+        try:
+            yield {name: pool.submit(_is_noticed, some, name) for name, some in seeds.items()}
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _is_noticed(seeds: Sequence[int], mutation: str) -> bool:
+    with mutated(mutation):
+        return any(run_seed(seed) is not None for seed in seeds)
 
 
 def _first(chunks: Iterator[Sequence[int]], count: int) -> list[Sequence[int]]:

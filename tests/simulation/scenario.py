@@ -74,6 +74,12 @@ def tightened() -> Iterator[None]:
         yield
 
 
+def is_durable(seed: int, apart: random.Random | None = None) -> bool:
+    """Whether a seed has workflows with durable steps."""
+    apart = apart or random.Random(f"steps of seed {seed}")
+    return apart.random() < DURABLE or seed >= ALL_DURABLE
+
+
 class Scenario:
     """Everything of one seed. `run` returns after the chaos, the healing and the checks; it raises Violation."""
 
@@ -100,7 +106,7 @@ class Scenario:
         self.shape = shapes.draw(chance, seed, self.partitions, tight_dedup=self.tight_dedup)
         self.programs = [programs.draw(chance, number) for number in range(chance.choice((1, 2, 3, 4)))]
         apart = random.Random(f"steps of seed {seed}")  # so that seeds without steps are what they were
-        self.durable = apart.random() < DURABLE or seed >= ALL_DURABLE
+        self.durable = is_durable(seed, apart)
         """Whether some of its workflows have durable steps."""
         if self.durable:
             self._make_durable(apart)
