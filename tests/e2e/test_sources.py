@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ from tests.e2e.waiting import until
 
 SOURCES: Final = ("stream", "items")
 """Those that can be read again: nothing of them is lost."""
+TAKEOVER_SECONDS: Final = 20.0
+"""Twice what is promised, for machines that do much beside; far less than a session that is too long."""
 FEW: Final = ("stream", "items", "clock", "entries", "socket-acks")
 """Sources of the short fleets; `make fleet` has all."""
 
@@ -98,6 +101,44 @@ def test_killed_and_frozen_processes_lose_and_double_nothing(service: Service, t
         assert {} == {name: doubled for name in fleet.worlds if (doubled := fleet.told.doubled(name))}
         assert ({}, []) == (fleet.exits, fleet.told.wrong)
         assert fleet.worlds["stream"].happened > 100
+
+
+def test_a_process_that_dies_alone_is_missed_by_the_other_one_within_its_session(
+    service: Service, tmp_path: Path
+) -> None:
+    """With the defaults of sessions and rebalances, and no process that comes: nothing but its silence tells."""
+    file = tmp_path / "sources.yaml"
+    sources = [{"id": f"clock-{number}", "kind": "cron", "options": {"schedule": "1s"}} for number in range(8)]
+    file.write_text(json.dumps({"sources": sources}))
+    members = {name: service.connectors(name, file) for name in ("c0", "c1")}
+
+    def owners() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {name: set() for name in members}
+        for name, one in states(service).items():
+            if one["state"] == "connected" and one.get("owner") in members:
+                found[one["owner"]].add(name)
+        return found
+
+    def both_own() -> bool:
+        return all(owners().values()) and sum(map(len, owners().values())) == len(sources)
+
+    until(both_own, 60, "each of them has some", else_show=service.tails)
+    others = Reader(service, "events", service.partitions)
+    died, names = max(owners().items(), key=lambda one: len(one[1]))
+    others.read_all()
+    members[died].kill()
+    at = datetime.now(UTC)
+    missing = set(names)
+
+    def all_there() -> bool:
+        for message in others.read_on():
+            event = json.loads(message.value())
+            if datetime.fromisoformat(event["data"]["scheduledAt"]) > at:
+                missing.discard(event["topic"].partition("/")[0])
+        return not missing
+
+    until(all_there, TAKEOVER_SECONDS, "what happened since is there", else_show=lambda: f"{missing} {service.tails()}")
+    until(lambda: died not in {one.get("owner") for one in states(service).values()}, 10, "the status says whose it is")
 
 
 def test_a_broker_that_is_away_holds_sources_up_and_loses_nothing(own_kafka: Any, tmp_path: Path) -> None:

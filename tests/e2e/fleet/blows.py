@@ -25,6 +25,8 @@ FROZEN_SECONDS: Final = 10.0
 """More than the session of 6 s."""
 OVERLAP: Final = 0.4
 """Share of the kills of one process after which the next blow does not wait until its sources have gone on."""
+KILLED: Final = "connectors killed"
+"""kill -9 of one of the two processes."""
 NO_BROKER: Final = 3
 """With what a worker ends that has something to write, and no broker to write it to."""
 
@@ -181,7 +183,7 @@ class Fleet:
         victim = self.members[number]
         names = self._owned([victim])
         victim.kill()
-        at = self._dealt("connectors killed", names)
+        at = self._dealt(KILLED, names)
         self.members[number] = self._started()
         if self._chance.random() < OVERLAP:
             self.pass_time(self._chance.uniform(1.0, 4.0))
@@ -309,7 +311,7 @@ class Fleet:
 
 
 KINDS: Final[Mapping[str, Callable[[Fleet], None]]] = {
-    "connectors killed": Fleet.kill,
+    KILLED: Fleet.kill,
     "both connectors killed": Fleet.kill_both,
     "gateway killed": Fleet.kill_gateway,
     "owner frozen past its session": Fleet.freeze,
@@ -319,14 +321,14 @@ KINDS: Final[Mapping[str, Callable[[Fleet], None]]] = {
 }
 HOLD_UP: Final = frozenset(
     {
-        "connectors killed",
+        KILLED,
         "both connectors killed",
         "connectors stopped",
         "owner frozen past its session",
         "broker away",
     }
 )
-SHARES: Final[Mapping[str, int]] = {"connectors killed": 8, "gateway killed": 2, "credentials given back": 2}
+SHARES: Final[Mapping[str, int]] = {KILLED: 8, "gateway killed": 2, "credentials given back": 2}
 """How often each comes before any begins again; those that are not here come once."""
 
 
