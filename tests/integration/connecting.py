@@ -23,12 +23,18 @@ from topics.sources import Spec, configured
 class Installation:
     """Topics of Headgate under a prefix.
 
-    Those in `limits` take batches of so many bytes and no more. They have it from their first moment on: a broker
-    acknowledges a later change before it applies it.
+    Those in `limits` take batches of so many bytes and no more, those in `configs` have other settings than the
+    catalog's. They have it from their first moment on: a broker acknowledges a later change before it applies it.
     """
 
     def __init__(
-        self, kafka: EmbeddedKafka, prefix: str, *, partitions: int = 2, limits: Mapping[str, int] | None = None
+        self,
+        kafka: EmbeddedKafka,
+        prefix: str,
+        *,
+        partitions: int = 2,
+        limits: Mapping[str, int] | None = None,
+        configs: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.settings = Settings.load(
             {
@@ -41,12 +47,13 @@ class Installation:
             environ={},
         )
         admin, asked = Admin.connect(self.settings.kafka), self.settings.kafka
-        limited = {prefix + topic: {"max.message.bytes": str(most)} for topic, most in (limits or {}).items()}
+        changed = {prefix + topic: {"max.message.bytes": str(most)} for topic, most in (limits or {}).items()}
+        changed |= {prefix + topic: {**one} for topic, one in (configs or {}).items()}
         admin.create(
             [
-                replace(one, config={**one.config, **limited[one.name]})
+                replace(one, config={**one.config, **changed[one.name]})
                 for one in provisioning.wanted(asked)
-                if one.name in limited
+                if one.name in changed
             ]
         )
         provisioning.apply(admin, asked)

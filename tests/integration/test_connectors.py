@@ -53,7 +53,9 @@ async def test_asyncio_complains_of_nothing_when_an_owner_is_fenced(
     complaints: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     place = Installation(kafka, kafka_prefix)
-    former, later = (Positions(3, prefix=kafka_prefix, client=place.client) for _ in range(2))
+    first, former, later = (Positions(3, prefix=kafka_prefix, client=place.client) for _ in range(3))
+    await first.take_over()  # it has written: the former one has not, and has to ask where before it sends
+    await first.close()
     await former.take_over()
     await later.take_over()
     assert former._producer is not None

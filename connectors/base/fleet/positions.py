@@ -25,6 +25,8 @@ The most that brokers take by default. Nobody waits for it: whoever takes over e
 SHORT_TRANSACTION_SECONDS: Final = 60
 """For brokers that are set to take less."""
 REQUEST_BYTES: Final = 8 * 1024 * 1024
+BEGUN: Final = "/begun"
+"""Key of a record without a value, the first of a partition: what has an owner is not empty from then on."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 
@@ -47,16 +49,19 @@ class Positions:
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
+        self._was_owned: bool | None = None
         self.epoch = ""
         """Names this ownership among all of the partition: producer id and epoch."""
 
     async def take_over(self) -> dict[str, Cursor]:
-        """Fence former owners off, and return the positions as they left them. Waits for Kafka."""
+        """Fence former owners off, and return the positions as they left them. Waits for Kafka. Raises Fenced."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 await self._fence()
-                self.stored = await self._read()
+                self.stored, is_empty = await self._read()
+                if is_empty:
+                    await self._first()
             except (errors.KafkaError, OSError) as error:
                 if not _is_cured_by_trying_again(error):
                     raise
@@ -126,8 +131,22 @@ class Positions:
         producer._sender.sender_task.add_done_callback(lambda _: _hear(producer))
         manager = producer._txn_manager
         self.epoch = f"{manager.producer_id}-{manager.producer_epoch}"
+        if self._was_owned is None:  # what is tried again has been ours
+            self._was_owned = manager.producer_epoch > 0
 
-    async def _read(self) -> dict[str, Cursor]:
+    async def _first(self) -> None:
+        """Write the first record of a partition; say so if it has had owners, for each of them began like this."""
+        if self._was_owned:
+            warn(
+                "positions_lost",
+                partition=self._partition,
+                reason=f"{self._topic} has never had a record of this partition, which has had owners: unless the "
+                "first of them died at once, the topic was made anew, and sources here begin at the beginning",
+            )
+        await self._write({BEGUN: None})
+
+    async def _read(self) -> tuple[dict[str, Cursor], bool]:
+        """Return the positions, and whether the partition has never had a record."""
         found: dict[str, Cursor] = {}
         where = TopicPartition(self._topic, self._partition)
         consumer = AIOKafkaConsumer(
@@ -145,7 +164,7 @@ class Positions:
                         self._take(found, record.key, record.value)
         finally:
             await close(consumer.stop())
-        return found
+        return found, end == 0
 
     def _take(self, found: dict[str, Cursor], key: bytes | None, value: bytes | None) -> None:
         name = (key or b"").decode(errors="replace")
