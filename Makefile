@@ -27,7 +27,7 @@ test: check ## all checks and all tests
 	@$(VENV)/python -m pytest $(ARGS)
 
 peers: .venv/.installed-dev ## what connectors are tested against of others, as far as package registries have it
-	@tools/connector_peers.sh
+	@tools/connector_peers.sh $(ARGS)
 
 test-peers: .venv/.installed-dev ## connectors against programs of others: installs them, says what cannot be had
 	@tools/connector_peers.sh system && CONNECTOR_PEERS=$(PEERS) FEED_CORPUS=$(PEERS)/feeds/tests \

@@ -84,6 +84,10 @@ system() {
         return
     fi
     echo "peers: installing$missing from the packages of the system"
+    if ! apt 90 update; then
+        echo "peers: apt-get has no lists of packages; tests with$missing are skipped" >&2
+        return
+    fi
     mkdir -p /etc/postgresql-common
     [ -e /etc/postgresql-common/createcluster.conf ] ||
         echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
@@ -93,9 +97,19 @@ system() {
         chmod +x $policy
         trap 'rm -f "$policy"' EXIT
     fi
-    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >&2; then
-        echo "peers: apt-get could not install$missing; their tests are skipped" >&2
-    fi
+    # Each by itself: one that is missing or too slow keeps no other away.
+    for package in $missing; do
+        apt 120 install -y --no-install-recommends "$package" ||
+            echo "peers: apt-get could not install $package; its tests are skipped" >&2
+    done
+}
+
+# So many seconds at most, also where another apt-get has the lock, or no mirror answers.
+apt() {
+    seconds=$1
+    shift
+    DEBIAN_FRONTEND=noninteractive timeout "$seconds" apt-get -qq -o DPkg::Lock::Timeout=30 -o Acquire::Retries=1 \
+        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@" </dev/null >&2
 }
 
 case "${1:-}" in
