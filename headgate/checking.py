@@ -2,18 +2,20 @@
 
 It reads four times: while the broker is away; from the beginning, while the broker goes away and comes back; from the
 middle; and as after an edit of its options. So the other side has to be there, a real one or one made for the test, and
-to have some events that it can tell again.
+to have some events that it can tell again. Where a test can take its credentials, it reads twice more: without them,
+and when they are given back.
 """
 
 import asyncio
 import inspect
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headgate.providers import SourceEvent, TriggerProvider
+from headgate.providers import Disconnected, Failed, SourceEvent, TriggerProvider
+from headgate.secrecy import Secrecy
 
 MAX_ID_CHARS: Final = 400
 MOST_WAITING: Final = 1_000
@@ -44,17 +46,48 @@ async def check_provider(
     events: int = 3,
     seconds: float = 10.0,
     away_seconds: float = 0.2,
+    secret: str | None = None,
+    revoke: Callable[[], Awaitable[None]] | None = None,
+    restore: Callable[[], Awaitable[None]] | None = None,
 ) -> Sequence[SourceEvent]:
     """Check a provider with a config (its example unless given), and return the `events` events that it read.
 
     `edited` is another config of the same source, as after an edit while it runs; `seconds` is how long one reading
-    may take, `away_seconds` how long the broker is away amidst one. Raises BrokenContract, and whatever the provider
-    raises.
+    may take, `away_seconds` how long the broker is away amidst one. `secret` is a text in the config that must not be
+    in an event, a position, an error or a log. `revoke` takes the credentials of the config on the other side, so that
+    a new connection is refused, and `restore` gives them back. Raises BrokenContract, and whatever the provider raises.
     """
     _check_form(provider)
+    if (revoke is None) is not (restore is None):
+        raise ValueError("revoke and restore go together")
     config = provider.example if config is None else config
-    name = provider.__name__
-    reads = _Reads(provider, seconds=seconds)
+    if secret is not None and not (secret and secret in json.dumps(config, ensure_ascii=False)):
+        raise ValueError("the secret is not in the config: give one that holds it")
+    secrecy = Secrecy(secret)
+    reads = _Reads(provider, seconds=seconds, secrecy=secrecy)
+    try:
+        with secrecy.listening():
+            whole = await _check_reading(reads, config, edited, events=events, away_seconds=away_seconds)
+            if revoke is not None and restore is not None:
+                await _check_credentials(reads, config, whole, revoke, restore)
+    finally:
+        _check_secrecy(reads.name, secrecy)
+    reads.check_silence()
+    return [one.event for one in whole]
+
+
+def _check_secrecy(name: str, secrecy: Secrecy) -> None:
+    if secrecy.places:
+        raise BrokenContract(
+            f"{name} has the secret of its options in {secrecy.places[0]}. Kafka, the status and the log would keep "
+            "it: leave it out, also of the words of errors."
+        )
+
+
+async def _check_reading(
+    reads: "_Reads", config: Mapping[str, Any], edited: Mapping[str, Any] | None, *, events: int, away_seconds: float
+) -> "Sequence[_Emitted]":
+    provider, name = reads.provider, reads.name
     held = await reads.read(config, _NOTHING, most=1, durable=False)
     whole = await reads.read(config, _NOTHING, most=events, away_seconds=away_seconds)
     ids = [one.event.id for one in whole]
@@ -71,8 +104,7 @@ async def check_provider(
         await _check_position(reads, config, whole)
     if provider.delivery != "best-effort" and len(whole) > 1:
         await _check_edit(reads, config if edited is None else edited, whole)
-    reads.check_silence()
-    return [one.event for one in whole]
+    return whole
 
 
 async def _check_position(reads: "_Reads", config: Mapping[str, Any], whole: Sequence[_Emitted]) -> None:
@@ -97,13 +129,7 @@ async def _check_position(reads: "_Reads", config: Mapping[str, Any], whole: Seq
 
 async def _check_edit(reads: "_Reads", config: Mapping[str, Any], whole: Sequence[_Emitted]) -> None:
     """Read as after an edit: the last event was in hand when reading ended, and all before it are durable."""
-    *durable, in_hand = whole
-    positions = [one.position for one in durable if one.position is not _NOTHING]
-    wanted = in_hand.event.id
-    again = await reads.read(
-        config, positions[-1] if positions else _NOTHING, most=len(whole), until=lambda event: event.id == wanted
-    )
-    found = [one.event.id for one in again]
+    wanted, found = await _go_on(reads, config, whole)
     if wanted not in found:
         raise BrokenContract(
             f"{reads.name} was stopped while {wanted!r} was not durable, as by an edit of its options, and went on "
@@ -111,11 +137,57 @@ async def _check_edit(reads: "_Reads", config: Mapping[str, Any], whole: Sequenc
         )
 
 
+async def _check_credentials(
+    reads: "_Reads",
+    config: Mapping[str, Any],
+    whole: Sequence[_Emitted],
+    revoke: Callable[[], Awaitable[None]],
+    restore: Callable[[], Awaitable[None]],
+) -> None:
+    """Read without credentials, which is said by Failed or Disconnected, and with them again: nothing is missing."""
+    name = reads.name
+    await revoke()
+    try:
+        found = await reads.read(config, _durable(whole), most=1)
+    except (Disconnected, Failed) as error:
+        reads.secrecy.look(f"the {type(error).__name__} that says that it is not let in", error)
+    except BrokenContract as error:
+        raise BrokenContract(
+            f"{name} does not say that its credentials were taken: {error} Raise Failed, or Disconnected where that "
+            "may pass by itself."
+        ) from error
+    else:
+        raise BrokenContract(
+            f"{name} has read {found[0].event.id!r} although its credentials were taken. Let `revoke` take them so "
+            "that a new connection is refused, and connect anew in each `run`."
+        )
+    finally:
+        await restore()
+    wanted, again = await _go_on(reads, config, whole)
+    if reads.provider.delivery != "best-effort" and wanted not in again:
+        raise BrokenContract(
+            f"{name} went on with {again} when its credentials were given back, and {wanted!r}, which was not durable, "
+            f"is missing. {_ONLY_AFTER}"
+        )
+
+
+async def _go_on(reads: "_Reads", config: Mapping[str, Any], whole: Sequence[_Emitted]) -> tuple[str, Sequence[str]]:
+    """Read where only the last event is not durable; return its id, and those that came up to it."""
+    wanted = whole[-1].event.id
+    again = await reads.read(config, _durable(whole), most=len(whole), until=lambda event: event.id == wanted)
+    return wanted, [one.event.id for one in again]
+
+
+def _durable(whole: Sequence[_Emitted]) -> Any:
+    """Return the position of all events but the last one."""
+    return next((one.position for one in reversed(whole[:-1]) if one.position is not _NOTHING), _NOTHING)
+
+
 class _Reads:
     """Reads a provider again and again, each time with an object of its own."""
 
-    def __init__(self, provider: type[TriggerProvider], *, seconds: float) -> None:
-        self._provider, self._seconds = provider, seconds
+    def __init__(self, provider: type[TriggerProvider], *, seconds: float, secrecy: Secrecy) -> None:
+        self.provider, self.secrecy, self._seconds = provider, secrecy, seconds
         self.name = provider.__name__
         self._late: list[str] = []
 
@@ -133,7 +205,7 @@ class _Reads:
 
         The last `emit` never returns, and none where `durable` is false. The broker is away from the second event on.
         """
-        name, one, broker = self.name, self._provider(), _Broker(away_seconds)
+        name, one, broker = self.name, self.provider(), _Broker(away_seconds)
         emitted: list[_Emitted] = []
         enough = asyncio.Event()
         calls: list[Coroutine[Any, Any, None]] = []
@@ -148,6 +220,7 @@ class _Reads:
 
         async def emitting(event: SourceEvent, position: Any) -> None:
             _check_event(name, event, position)
+            self.secrecy.look(f"the event {event.id!r} or its position", (event, position))
             if len(emitted) < most and not enough.is_set():
                 emitted.append(_Emitted(event=event, position=position))
             is_last = len(emitted) == most or until(event)

@@ -1,6 +1,7 @@
 """The contract of providers: one that keeps it, and one for each way to break it."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -302,3 +303,134 @@ async def test_who_waits_for_the_broker_is_given_its_time() -> None:
 async def test_what_reads_on_while_the_broker_is_away_is_told_so() -> None:
     with pytest.raises(BrokenContract, match=r"Greedy emits on and on while the broker is away: \d+ events wait"):
         await check_provider(Greedy, away_seconds=8)
+
+
+CANARY = "canary-4711"
+
+
+class Letting(Counting):
+    """Lets in whoever has the token."""
+
+    example: ClassVar[Mapping[str, Any]] = {"to": 1000, "token": CANARY}
+    is_revoked: ClassVar[bool] = False
+    seen: ClassVar[list[Any]] = []
+
+    async def init(self, config: Mapping[str, Any]) -> None:
+        await super().init(config)
+        self.token = config["token"]
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        self.seen.append((self.is_revoked, position))
+        if self.is_revoked:
+            await self.refused()
+        await super().run(emit, position)
+
+    async def refused(self) -> None:
+        raise Failed("the other side answers 401")
+
+    @classmethod
+    async def revoke(cls) -> None:
+        Letting.is_revoked = True
+
+    @classmethod
+    async def restore(cls) -> None:
+        Letting.is_revoked = False
+
+
+async def check(provider: type[Letting], **more: Any) -> None:
+    await check_provider(provider, secret=CANARY, revoke=Letting.revoke, restore=Letting.restore, seconds=1, **more)
+
+
+async def test_credentials_are_taken_and_given_back_and_reading_goes_on_where_it_was() -> None:
+    Letting.seen.clear()
+    await check(Letting)
+
+    assert [(False, None), (False, None), (False, 2), (False, 2), (True, 2), (False, 2)] == Letting.seen
+
+
+class Shouting(Letting):
+    """Has its token in what it emits."""
+
+    def event(self, number: int) -> SourceEvent:
+        return SourceEvent(id=f"n{number}", type="number", data={"url": f"https://localhost/?token={self.token}"})
+
+
+class Logging(Letting):
+    """Has its token in the log."""
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        logging.getLogger("weather").info("connect", extra={"fields": {"token": self.token}})
+        await super().run(emit, position)
+
+
+class Complaining(Letting):
+    """Has its token in the words that say why it is not let in."""
+
+    async def refused(self) -> None:
+        raise Failed(f"the other side does not know {self.token}")
+
+
+class Insisting(Letting):
+    """Tries again and again, and says nothing."""
+
+    async def refused(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class Cached(Letting):
+    """Goes on without its credentials."""
+
+    async def refused(self) -> None:
+        return
+
+
+class Dropping(Letting):
+    """Acknowledges what is in hand when it is not let in."""
+
+    delivery = "at-least-once"
+
+    async def run(self, emit: Emit, position: Any) -> None:
+        if self.is_revoked:
+            type(self).from_now_on = 1000
+        for number in range(1 + self.from_now_on, 2000):
+            if self.is_revoked:
+                await self.refused()
+            await emit(self.event(number))
+
+    from_now_on: ClassVar[int] = 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        (Shouting, "has the secret of its options in the event 'n1' or its position"),
+        (Logging, "has the secret of its options in a record of the log 'weather'"),
+        (Complaining, "has the secret of its options in the Failed that says that it is not let in"),
+        (Insisting, "does not say that its credentials were taken: Insisting has emitted 0 of 1 events"),
+        (Cached, "has read 'n3' although its credentials were taken"),
+        (Dropping, "when its credentials were given back, and 'n3', which was not durable, is missing"),
+    ],
+)
+async def test_what_becomes_of_credentials_is_told_with_the_remedy(provider: type[Letting], words: str) -> None:
+    with pytest.raises(BrokenContract, match=words) as raised:
+        await check(provider)
+    assert CANARY not in str(raised.value)
+    assert not Letting.is_revoked
+
+
+async def test_a_secret_in_what_comes_through_is_no_more_than_its_place() -> None:
+    class Unlucky(Letting):
+        """Cannot follow its options, and says them all."""
+
+        async def init(self, config: Mapping[str, Any]) -> None:
+            raise Failed(f"wrong options: {config}")
+
+    with pytest.raises(BrokenContract, match="in the Failed that it raises"):
+        await check(Unlucky)
+
+
+async def test_a_secret_that_is_nowhere_or_half_of_two_callbacks_is_a_mistake_of_the_test() -> None:
+    with pytest.raises(ValueError, match="not in the config"):
+        await check_provider(Counting, secret=CANARY)
+    with pytest.raises(ValueError, match="go together"):
+        await check_provider(Letting, revoke=Letting.revoke)
