@@ -1,6 +1,7 @@
 """Timers that are far away, packed by the second in which they are due. Used by `timers`.
 
-A timer takes some 70 bytes here; as an entry of the heap, with its objects, 250.
+A timer takes some 30 bytes here; as an entry of the heap, with its objects, 250. Of its name there is the digest of a
+run's id, and what stands before and behind it, as numbers.
 """
 
 import heapq
@@ -8,9 +9,18 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Any, Final
 
+from app.engine.tables.texts import Texts
+
 SLOT_MS: Final = 1_024
-_HEAD: Final = Struct("<HIBHh")
-"""Milliseconds in the slot, count, kind, length of the name, and of the group: -1 for none."""
+_HEAD: Final = Struct("<HIB")
+"""Milliseconds in the slot, count, kind."""
+_NAMED: Final = Struct("<12sHHH")
+"""A digest, and the numbers of what stands before it, of what stands behind it, and of the group."""
+_SPELT: Final = 0x80
+"""Added to the kind where the texts themselves follow."""
+_LENGTHS: Final = Struct("<Hh")
+"""Of a name and of a group: -1 for none."""
+_NONE: Final = 0xFFFF
 
 Entry = tuple[int, int, int, str, str | None]
 """When it is due, its number in the order of all timers, its kind, name, group."""
@@ -19,13 +29,14 @@ Entry = tuple[int, int, int, str, str | None]
 class Later:
     """Timers by slots of time."""
 
-    __slots__ = ("_count", "_order", "_slots")
+    __slots__ = ("_count", "_order", "_slots", "_texts")
 
     def __init__(self) -> None:
         self._slots: dict[int, bytearray] = {}
         self._order: list[int] = []
         """A heap of the slots."""
         self._count = 0
+        self._texts = Texts()
 
     def __len__(self) -> int:
         return self._count
@@ -37,11 +48,14 @@ class Later:
         if slot is None:
             slot = self._slots[number] = bytearray()
             heapq.heappush(self._order, number)
-        named = name.encode(errors="surrogatepass")
-        grouped = b"" if group is None else group.encode(errors="surrogatepass")
-        slot += _HEAD.pack(ms, count & 0xFFFFFFFF, kind, len(named), -1 if group is None else len(grouped))
-        slot += named
-        slot += grouped
+        before, digest, behind = self._texts.around(name)
+        grouped = _NONE if group is None else self._texts.shared(group, digest)
+        if type(before) is int and type(behind) is int and type(grouped) is int:
+            slot += _HEAD.pack(ms, count & 0xFFFFFFFF, kind)
+            slot += _NAMED.pack(digest, before, behind, grouped)
+        else:
+            slot += _HEAD.pack(ms, count & 0xFFFFFFFF, kind | _SPELT)
+            slot += _spelt(name, group)
         self._count += 1
 
     def first_ms(self) -> int | None:
@@ -52,19 +66,19 @@ class Later:
         """Take out all timers of the slots that have begun by then."""
         while self._order and self._order[0] * SLOT_MS <= until_ms:
             number = heapq.heappop(self._order)
-            entries = list(_entries(number, bytes(self._slots.pop(number))))
+            entries = list(self._entries(number, bytes(self._slots.pop(number))))
             self._count -= len(entries)
             yield from entries
 
     def __iter__(self) -> Iterator[Entry]:
         for number in sorted(self._order):
-            yield from _entries(number, bytes(self._slots[number]))
+            yield from self._entries(number, bytes(self._slots[number]))
 
     def packed(self) -> tuple[dict[str, Any], bytes]:
         """Return what is written as JSON, and a block."""
         numbers = sorted(self._order)
         sizes = [len(self._slots[number]) for number in numbers]
-        about = {"count": self._count, "slots": numbers, "sizes": sizes}
+        about = {"count": self._count, "texts": self._texts.texts, "slots": numbers, "sizes": sizes}
         return about, b"".join([self._slots[number] for number in numbers])
 
     @classmethod
@@ -79,16 +93,31 @@ class Later:
             raise ValueError("its slots do not add up")
         made._order = list(about["slots"])  # sorted, so it is a heap
         made._count = about["count"]
+        made._texts = Texts(about["texts"])
         return made
 
+    def _entries(self, number: int, slot: bytes) -> Iterator[Entry]:
+        texts = self._texts.texts
+        at = 0
+        while at < len(slot):
+            ms, count, kind = _HEAD.unpack_from(slot, at)
+            at += _HEAD.size
+            if kind & _SPELT:
+                named, grouped = _LENGTHS.unpack_from(slot, at)
+                at += _LENGTHS.size
+                name = slot[at : at + named].decode(errors="surrogatepass")
+                at += named
+                group = None if grouped < 0 else slot[at : at + grouped].decode(errors="surrogatepass")
+                at += max(0, grouped)
+            else:
+                digest, before, behind, grouped = _NAMED.unpack_from(slot, at)
+                at += _NAMED.size
+                name = f"{texts[before]}{digest.hex()}{texts[behind]}"
+                group = None if grouped == _NONE else texts[grouped]
+            yield number * SLOT_MS + ms, count, kind & ~_SPELT, name, group
 
-def _entries(number: int, slot: bytes) -> Iterator[Entry]:
-    at = 0
-    while at < len(slot):
-        ms, count, kind, name, group = _HEAD.unpack_from(slot, at)
-        at += _HEAD.size
-        named = slot[at : at + name].decode(errors="surrogatepass")
-        at += name
-        grouped = None if group < 0 else slot[at : at + group].decode(errors="surrogatepass")
-        at += max(0, group)
-        yield number * SLOT_MS + ms, count, kind, named, grouped
+
+def _spelt(name: str, group: str | None) -> bytes:
+    named = name.encode(errors="surrogatepass")
+    grouped = b"" if group is None else group.encode(errors="surrogatepass")
+    return _LENGTHS.pack(len(named), -1 if group is None else len(grouped)) + named + grouped

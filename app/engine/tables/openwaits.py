@@ -6,17 +6,21 @@ and its event key; a blocked one, which no event meets yet, by its head.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from struct import Struct
 from typing import Any, Final
 
 import orjson
 
 from app.engine.tables.packed import KEY_BYTES, MOST_BYTES, Packed
-from app.engine.tables.texts import Texts, key_of
+from app.engine.tables.restingsteps import filled, trimmed
+from app.engine.tables.texts import Pieces, Texts, key_of
 from app.engine.tables.wait import HeadKey, Place, Wait, at_places, places_of
 from topics.asked import Wait as Asked
 from topics.envelope import Envelope
 from topics.keys import DIGEST_BYTES
 
+_HEAD: Final = Struct(f"<{DIGEST_BYTES}sq")
+"""The digest of its run's id, and from when on events count."""
 _MANY: Final = 64
 """So many waits of one place are found one after the other."""
 _SPREAD_BITS: Final = 4
@@ -295,43 +299,39 @@ def _key_of(place: Place) -> bytes:
 def _encode(wait: Wait, texts: Texts) -> bytes:
     one = wait.asked
     before, digest = texts.id_of(one.run)
+    pieces = Pieces(texts, digest)
     about: list[Any] = [
         wait.source,
         before,
-        texts.short(one.key),
-        texts.short(one.topic),
-        one.since_ms,
-        one.event_key,
-        texts.short(one.event_type),
-        one.deadline_ms,
+        pieces.cut(one.key),
+        pieces.cut(one.topic),
+        pieces.cut(one.event_key),
+        pieces.cut(one.event_type),
+        None if one.deadline_ms is None else one.deadline_ms - one.since_ms,
         one.n,
         [seen.hex() for seen in one.seen],
         int(not wait.open),
     ]
-    while about[-1] in (None, 0, []) and len(about) > _LEAST:
-        about.pop()
-    return digest + orjson.dumps(about)
+    return _HEAD.pack(digest, one.since_ms) + orjson.dumps(trimmed(about, _DEFAULTS))
 
 
-_LEAST: Final = 5
-_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 8, 0, (), 0)
+_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 7, 0, [], 0)
 
 
 def _decode(value: bytes, texts: Texts) -> Wait:
-    found: list[Any] = orjson.loads(memoryview(value)[DIGEST_BYTES:])
-    source, before, key, topic, since_ms, event_key, event_type, deadline_ms, n, seen, blocked = (
-        *found,
-        *_DEFAULTS[len(found) :],
-    )
+    digest, since_ms = _HEAD.unpack_from(value)
+    found: list[Any] = orjson.loads(memoryview(value)[_HEAD.size :])
+    source, before, key, topic, event_key, event_type, deadline, n, seen, blocked = filled(found, _DEFAULTS)
+    pieces = Pieces(texts, digest)
     asked = Asked(
-        run=texts.id(before, value[:DIGEST_BYTES]),
-        key=texts.text(key),
+        run=texts.id(before, digest),
+        key=pieces.text(key),
         n=n,
-        topic=texts.text(topic),
-        event_key=event_key,
-        event_type=texts.full(event_type),
+        topic=pieces.text(topic),
+        event_key=pieces.full(event_key),
+        event_type=pieces.full(event_type),
         since_ms=since_ms,
-        deadline_ms=deadline_ms,
+        deadline_ms=None if deadline is None else deadline + since_ms,
         seen=tuple([bytes.fromhex(one) for one in seen]),
         stream=False,
     )

@@ -27,9 +27,18 @@ ASKS: dict[str, Ask] = {
         deadline_ms=None,
     ),
     "any": Await(conditions=(PAID, Sleep(until_ms=NOW + 2 * HOUR)), need=1, deadline_ms=None),
+    "topic of its own": Await(
+        conditions=(
+            EventCondition(topic="orders/o-1/paid"),
+            EventCondition(topic="orders/o-1/refused", event_key="k-1"),
+        ),
+        need=1,
+        deadline_ms=NOW + HOUR,
+    ),
     "all": Await(conditions=(PAID, EventCondition(topic="a/b")), need=2, deadline_ms=NOW + HOUR),
     "sleep": Sleep(until_ms=NOW + HOUR),
     "suspend": Suspend(data=b'{"who":"me"}', deadline_ms=NOW + HOUR, topic="headgate/resume/x/ok"),
+    "suspend without a topic": Suspend(data=b"null", deadline_ms=NOW + HOUR),
     "children": Invoke(children=(Child(workflow_id="charge", payload=b"{}"),), wait=True),
 }
 

@@ -6,10 +6,13 @@ import pytest
 
 from app.engine.tables.later import SLOT_MS, Entry, Later
 
+NEXT_MS = 7 * SLOT_MS
+
 
 def entries(seed: int, count: int = 300) -> list[Entry]:
     chance = random.Random(seed)
-    names = ("run:1", "é", "", "x" * 300)
+    digests = [bytes([n] * 12).hex() for n in range(3)]
+    names = ("run:1", "é", "", "x" * 300, *[f"a:{one}" for one in digests], *[f"a:{one}#é#0" for one in digests])
     return [
         (
             chance.randrange(0, 20 * SLOT_MS),
@@ -50,6 +53,19 @@ def test_it_comes_back_from_its_blocks() -> None:
     about, block = later.packed()
     with pytest.raises(ValueError, match="do not add up"):
         Later.restored(about, block + b"x")
+
+
+def test_a_timer_of_a_run_or_of_a_wait_takes_little() -> None:
+    later = Later()
+    for n in range(1_000):
+        later.add((NEXT_MS, n, 1, f"process_orders:{n:024x}#decision of somebody#0", None))
+        later.add((NEXT_MS, n, 2, f"process_orders:{n:024x}", "a night's sleep"))
+
+    assert len(later.packed()[1]) < 27 * 2_000
+    assert [one[3:] for one in later][-2:] == [
+        (f"process_orders:{999:024x}#decision of somebody#0", None),
+        (f"process_orders:{999:024x}", "a night's sleep"),
+    ]
 
 
 def test_nothing_is_there_at_first() -> None:

@@ -33,6 +33,8 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"topic": "*/paid"},
     {"run": "run-1", "n": 7, "seen": (b"\x01" * 12, b"\x02" * 12)},
     {"key": "é" * 400, "since_ms": 0},
+    {"topic": f"headgate/resume/{run_id('charge', event(1))}/paid", "deadline_ms": 0},
+    {"topic": "orders/paid/paid", "event_key": "paid", "event_type": "orders/paid/paid", "since_ms": -1},
 )
 
 

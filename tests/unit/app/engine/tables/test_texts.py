@@ -1,7 +1,11 @@
 """Texts have short forms, and come back from them."""
 
+import random
+
+import pytest
+
 from app.engine.tables import texts
-from app.engine.tables.texts import Texts, key_of, key_of_run
+from app.engine.tables.texts import Pieces, Texts, key_of, key_of_run
 from topics.keys import DIGEST_BYTES
 
 
@@ -52,3 +56,68 @@ def test_the_key_of_a_run_is_of_its_digest_where_it_has_one() -> None:
     assert key_of_run(f"charge:{digest.hex()}") == digest[-8:]
     for name in ("run-1", "", "12", " " * 16, "é" * 16):
         assert key_of_run(name) == key_of(name)
+
+
+def test_a_text_gets_its_number_with_the_second_value_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Texts()
+
+    assert [of.shared(text, whose) for text, whose in (("a", b"1"), ("a", b"1"), ("a", b"2"), ("a", b"1"))] == [
+        "a",
+        "a",
+        0,
+        0,
+    ]
+    assert (of.shared(None, b"1"), of.shared("x" * 257, b"1"), of.shared("x" * 257, b"2")) == (None, *["x" * 257] * 2)
+    monkeypatch.setattr(texts, "_ONCE", 4)
+    for number in range(100):
+        of.shared(f"own {number}", b"%d" % number)
+    assert (of.texts, len(of._once) <= 5) == (["a"], True)
+
+
+def test_pieces_come_back_whatever_the_texts_have_in_common() -> None:
+    for seed in range(300):
+        chance, of = random.Random(seed), Texts()
+        for _ in range(20):
+            digest = bytes(chance.choices(range(256), k=DIGEST_BYTES))
+            words = ("", "/", "o-1", "orders/", "paid", "a", "aa", "é", "topic='", digest.hex(), "0")
+            given = ["".join(chance.choices(words, k=chance.randrange(6))) for _ in range(6)]
+            writes, reads = Pieces(of, digest), Pieces(of, digest)
+            cut = [writes.cut(one) for one in (None, *given)]
+            assert [reads.full(one) for one in cut] == [None, *given]
+            assert writes._own == reads._own
+
+
+def test_what_stands_in_a_value_twice_is_stored_once() -> None:
+    of = Texts()
+    for number in (1, 2, 3):
+        digest = bytes([number] * DIGEST_BYTES)
+        pieces = Pieces(of, digest)
+        topic = f"orders/o-{number}/paid"
+        cut = [
+            pieces.cut(one) for one in (topic, f"wait {topic!r} no key", f"headgate/resume/charge:{digest.hex()}/ok")
+        ]
+
+    assert cut == [
+        [of.short("orders/"), "o-3/", of.short("paid")],
+        [of.short("wait '"), -2, of.short("' no key")],
+        [of.short("headgate/resume/charge:"), -1, of.short("/ok")],
+    ]
+
+
+def test_names_come_back_from_what_is_around_the_digest_in_them() -> None:
+    of = Texts()
+    digest = bytes(range(DIGEST_BYTES))
+    name = f"charge:{digest.hex()}#paid#0"
+
+    assert of.around(name) == ("charge:", digest, "#paid#0")
+    assert of.around(f"charge:{bytes(DIGEST_BYTES).hex()}#paid#0") == (0, bytes(DIGEST_BYTES), 1)
+    assert of.around(name) == (0, digest, 1)
+    for other in (
+        "",
+        "charge",
+        "charge:",
+        f"charge:{digest.hex()[1:]}",
+        f"charge:{digest.hex().upper()}",
+        "a:" + " 1" * 12,
+    ):
+        assert of.around(other) == (None, b"", None)
