@@ -29,7 +29,7 @@ def canonical(state: State, *, marks: bool, body: Body) -> dict[str, Any]:
         },
         "unheard": dict(sorted(state.unheard.items())),
         "runs": {run.id: _run(state, run, body) for run in sorted(state.runs.values(), key=lambda one: one.id)},
-        "keys": sorted(state.keyed.items()),
+        "keys": sorted(state.keyed.as_dict().items()),
         "waiting": _waiting(state, body),
         "waits": _waits(state),
         "interests": _interests(state),

@@ -136,7 +136,7 @@ def _cancel_every_key() -> Any:
     """An event cancels the runs of all keys."""
 
     def runs_of(self: Keyed, workflow_id: str, _key: str) -> tuple[str, ...]:
-        return tuple(run for run, (name, _) in self.items() if name == workflow_id)
+        return tuple(run for run, (name, _) in self.as_dict().items() if name == workflow_id)
 
     return mock.patch.object(Keyed, "runs_of", runs_of)
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from app.engine.journal import commit
 from app.engine.tables import recorded, room
+from app.engine.tables.keyed import Keyed
 from app.engine.tables.later import Later
 from app.engine.tables.openwaits import Waits
 from app.engine.tables.recorded import NOWHERE
@@ -14,10 +15,11 @@ from app.engine.tables.runs import Runs
 from app.engine.tables.state import State, Timer
 from topics import journal
 
-RUN_BYTES: Final = 160
-WAIT_BYTES: Final = 120
-TIMER_BYTES: Final = 80
-"""What a run, a wait, a timer take when they are packed."""
+RUN_BYTES: Final = 140
+WAIT_BYTES: Final = 100
+TIMER_BYTES: Final = 35
+KEYED_BYTES: Final = 80
+"""What a run, a wait, a timer, the key that cancels a run take when they are packed."""
 _RUN: Final = b"run:"
 _STEP: Final = b"step:"
 _WAIT: Final = b"wait:"
@@ -35,13 +37,14 @@ class AtRest:
     near: list[tuple[int, int, int, str, str | None]]
     """Timers that were not far away when the snapshot was made."""
     waiting: int
-    keyed: dict[str, tuple[str, str]]
-    """Workflow and key of runs that an event may cancel."""
+    keyed: Keyed
+    """Those of these runs that an event may cancel."""
 
     @property
     def weight(self) -> int:
         """What it takes in memory, by estimate."""
-        return self.runs.resting * RUN_BYTES + self.waits.resting * WAIT_BYTES + len(self.later) * TIMER_BYTES
+        weight = self.runs.resting * RUN_BYTES + self.waits.resting * WAIT_BYTES + len(self.later) * TIMER_BYTES
+        return weight + len(self.keyed) * KEYED_BYTES
 
     def thawed(self, key: bytes) -> Run | None:
         """Take out what the record of this key changes; return the run that it is about, if it was packed."""
@@ -70,8 +73,8 @@ class AtRest:
         """Return the journal records of a run that was thawed, with the offsets of its steps."""
         steps = run.steps
         assert steps is not None
-        found = self.keyed.pop(run.id, None)
-        value = commit.run_value(run, 0, None if found is None else found[1])
+        value = commit.run_value(run, 0, self.keyed.key_of(run.id))
+        self.keyed.forget(run.id)
         made = [(journal.run_key(run.id), journal.encode(value), 0)]
         open_ = {step.n: step for step in steps.open.values()}
         size = steps.size
@@ -95,7 +98,9 @@ def of(state: State) -> tuple[dict[str, Any], list[Sequence[bytes]]]:
     )
     later, block = state.later.packed()
     parts.append([block])
-    keyed = state.keyed
+    keyed, pairs = state.keyed.packed(state.runs.awake)
+    for sizes, buckets in pairs:
+        parts += ([sizes], buckets)
     about: dict[str, Any] = {
         "runs": runs,
         "later": later,
@@ -103,7 +108,7 @@ def of(state: State) -> tuple[dict[str, Any], list[Sequence[bytes]]]:
             [due, count, kind.value, name, group] for due, count, kind, name, group in state.timers if kind in _TIMERS
         ],
         "waiting": state.waiting - awake,
-        "keyed": {name: place for name, place in keyed.items() if name not in state.runs.awake},
+        "keyed": keyed,
     }
     if state.registry is not None:
         about["waits"], pairs = state.registry.waits.packed()
@@ -115,11 +120,12 @@ def of(state: State) -> tuple[dict[str, Any], list[Sequence[bytes]]]:
 def read(about: Mapping[str, Any], blocks: list[memoryview]) -> AtRest:
     """Return what `of` was given. Raises ValueError, LookupError, TypeError."""
     pairs = [(bytes(blocks[at]), blocks[at + 1]) for at in range(3, len(blocks), 2)]
+    keyed, pairs = pairs[:2], pairs[2:]
     return AtRest(
         runs=Runs.restored(about["runs"], bytes(blocks[0]), blocks[1]),
         waits=Waits.restored(about["waits"], pairs) if "waits" in about else Waits(),
         later=Later.restored(about["later"], blocks[2]),
         near=[(due, count, kind, name, group) for due, count, kind, name, group in about["near"]],
         waiting=about["waiting"],
-        keyed={name: (workflow_id, key) for name, (workflow_id, key) in about["keyed"].items()},
+        keyed=Keyed.restored(about["keyed"], keyed),
     )

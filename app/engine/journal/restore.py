@@ -238,8 +238,7 @@ def _take_resting(state: State, resting: AtRest) -> None:
     for due_ms, _, kind, name, group in resting.near:
         timers.arm(state, due_ms, Timer(kind), name, group)
     state.timer_count += len(state.later)
-    for run_id, (workflow_id, key) in resting.keyed.items():
-        state.keyed.remember(run_id, workflow_id, key)
+    state.keyed = resting.keyed
     if len(resting.waits):
         waits.the_registry(state).waits = resting.waits
 

@@ -21,8 +21,8 @@ def pack(state: State) -> None:
                 continue
             if run.status is RunStatus.COLD and run.places is None:  # its events were not in the journal then
                 rising.chill(state, run, RunStatus.COLD)
-            if _rests(state, run):
-                runs.pack(run, alone=_is_alone(state, run))
+            if _rests(state, run) and runs.pack(run, alone=_is_alone(state, run)) and state.keyed.any:
+                state.keyed.pack(run.id)
     registry = state.registry
     if registry is not None and registry.waits.idle:
         waits, registry.waits.idle = registry.waits.idle, []

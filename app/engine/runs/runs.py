@@ -258,7 +258,7 @@ def _finish(state: State, run: Run, status: str, result: bytes, failure: inputs.
     if run.status is _RUNNING:
         state.running -= 1
     del state.runs.awake[run.id]
-    if state.keyed:
+    if state.keyed.any:
         state.keyed.forget(run.id)
     state.touched_runs.pop(run.id, None)
     if run.journaled:

@@ -49,7 +49,7 @@ def retry(state: State, run_id: str) -> None:
 
 def cancel_by_key(state: State, cancellers: Cancellers, envelope: Envelope, effects: Effects) -> None:
     """Cancel the runs of the event's key of each workflow that names its topic in `cancel_on`: they live here."""
-    if envelope.key is None or not state.keyed:
+    if envelope.key is None or not state.keyed.any:
         return
     for workflow_id in cancellers.of(envelope.topic):
         for run_id in state.keyed.runs_of(workflow_id, envelope.key):
