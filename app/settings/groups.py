@@ -278,7 +278,7 @@ class LimitSettings(Group):
     waits: Count = Field(
         default=2_000_000,
         description="Most events, times, decisions and children that runs wait for at once, over all partitions; each "
-        "has its share. One takes about 200 bytes of a worker's memory, 1.4 KB in forms that are not packed.",
+        "has its share. One takes 75 to 270 bytes of a worker's memory, 1.4 KB in forms that are not packed.",
     )
     waits_per_run: Count = Field(default=1_000, description="Most of these that one run waits for.")
     steps_per_run: Count = Field(default=1_000, description="Most steps of one run.")
