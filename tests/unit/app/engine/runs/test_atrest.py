@@ -8,8 +8,10 @@ import pytest
 from app.engine.effects import Rise
 from app.engine.inputs import Evicted
 from app.engine.runs import atrest, renewal
+from app.engine.tables import timers
 from app.engine.tables.recorded import Step
 from app.engine.tables.run import RunStatus
+from app.engine.tables.state import Timer
 from app.engine.tables.texts import key_of
 from app.engine.values.asks import Ask, Await, Child, EventCondition, Execute, Invoke, Outcome, Sleep, Suspend
 from app.engine.values.known import Definition
@@ -103,6 +105,50 @@ def test_a_run_at_rest_is_packed_and_nothing_of_it_is_lost(
     assert partition.state.runs.bodies == {0: 1}
     atrest.pack(partition.state)
     assert (partition.state.runs.awake, partition.state.runs.bodies) == ({}, {})
+
+
+def test_what_a_run_has_received_already_is_packed_with_it() -> None:
+    partition, run = parked(ASKS["event"])
+    found = partition.run(run)
+    assert found.steps is not None
+    found.steps.received = {"orders/paid": (NOW + 5, ["ab" * 12, "cd" * 12]), "orders/*": (NOW - 5, [])}
+    found.steps.had = ["cd" * 12, run[-24:]]
+    before = seen(partition, run)
+
+    atrest.pack(partition.state)
+
+    assert partition.state.runs.resting == 1
+    assert seen(partition, run) == before
+
+
+@pytest.mark.parametrize("name", ["sleep", "any", "suspend without a topic"])
+def test_a_look_through_the_timers_drops_none_of_a_run_at_rest_that_holds(name: str) -> None:
+    partition, run = parked(ASKS[name])
+    state = partition.state
+    assert state.runs.resting == len(state.later) == 1
+    timers.arm(state, NOW + 3 * HOUR, Timer.STEP, run, "then")
+
+    timers._sweep(state)
+
+    assert (state.runs.resting, [due_ms for due_ms, *_ in state.later]) == (
+        1,
+        [NOW + (2 if name == "any" else 1) * HOUR],
+    )
+
+
+def test_the_key_that_cancels_a_run_is_packed_with_it() -> None:
+    partition, run = parked(ASKS["sleep"], cancel_on="orders/gone")
+    keyed = partition.state.keyed
+
+    assert (keyed._awake, keyed.as_dict()) == ({}, {run: ("charge", "k-1")})
+    partition.read(event(7, "orders/gone", key="k-2"))
+    partition.commit()
+    assert partition.state.runs.resting == 1
+    partition.read(event(8, "orders/gone", key="k-1"))
+    partition.commit()
+    partition.give()
+    partition.commit()
+    assert (len(partition.state.runs), len(keyed)) == (0, 0)
 
 
 @pytest.mark.parametrize("how", ["packed", "unpacked", "over"])
