@@ -104,8 +104,10 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             faults = ("early", "missed", "twice")
             table[side] |= {name: sum(one[name] for one in mine) for name in faults}
             if vain := [one["timeouts"] for one in mine if "p50_ms" in one["timeouts"]]:
-                names = ("due", "p50_ms", "p99_ms", "max_ms")
-                figures = {name: round(rounds.median(one[name] for one in vain), 3) for name in names}
+                figures = {
+                    name: round(rounds.median(one[name] for one in vain), 3)
+                    for name in ("due", "p50_ms", "p99_ms", "max_ms")
+                }
                 figures |= {name: sum(one[name] for one in vain) for name in faults}
                 table[f"{side}/timeouts"] = figures
     return table
