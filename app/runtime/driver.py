@@ -170,7 +170,9 @@ class Driver:
             except BaseException as error:  # also sys.exit(): an author's event must not end the worker
                 if failures.is_no_authors(error, task):
                     raise
-                ended = self._failed(run, attempt, context, task, error)
+                if self._is_left(run, context, task, error):
+                    return
+                ended = self._failed(run, attempt, context, error)
             if tasks.get(run.id) is not task:
                 return  # cancelled: the engine counts the run as ended already
             del tasks[run.id]
@@ -209,25 +211,37 @@ class Driver:
             result, error = await calling
             if error is None:
                 ended = self._completed(run, attempt, context, result)
+            elif self._is_left(run, context, task, error):
+                return
             else:
-                ended = self._failed(run, attempt, context, task, error)
+                ended = self._failed(run, attempt, context, error)
         except BaseException as error:  # as above
             if failures.is_no_authors(error, task):
                 raise
-            ended = self._failed(run, attempt, context, task, error)
+            if self._is_left(run, context, task, error):
+                return
+            ended = self._failed(run, attempt, context, error)
         if self._tasks.get(run.id) is task:
             del self._tasks[run.id]
             report(ended)
 
-    def _failed(
-        self, run: Run, attempt: int, context: RunContext, task: asyncio.Task[None], error: BaseException
-    ) -> Ended:
+    def _is_left(self, run: Run, context: RunContext, task: asyncio.Task[None], error: BaseException) -> bool:
+        """Whether nobody is told what an attempt ended with: its run was cancelled, or goes on from the journal later.
+
+        Then nothing is made of the error: of a million runs that come to rest each function is left by one.
+        """
+        if self._tasks.get(run.id) is task:
+            return False
+        context.close(returned=False)
+        error.__traceback__ = None
+        return True
+
+    def _failed(self, run: Run, attempt: int, context: RunContext, error: BaseException) -> Ended:
         """Return how an attempt ended by an error, and log what the engine will try again: its author may watch."""
         failure = context.close(returned=False)
         if failure is None:
             failure = failures.failure_of(error)
-            if self._tasks.get(run.id) is task:  # else it was cancelled, and counts as ended
-                failures.log_retry(run, attempt, error, failure, self._limits)
+            failures.log_retry(run, attempt, error, failure, self._limits)
         error.__traceback__ = None  # whoever has the error need not have all that the function had
         return Ended(run.id, attempt, None, failure)
 

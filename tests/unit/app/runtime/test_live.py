@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import traceback
 from typing import Any
 
 import pytest
@@ -81,6 +82,25 @@ async def test_what_was_dropped_leaves_nothing_to_the_cyclic_collector_which_loo
     finally:
         gc.enable()
     assert left == []
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_no_traceback_is_written_of_a_function_that_is_dropped(
+    engines: Engines, plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def patient(ctx: Any) -> None:
+        await ctx.step.suspend("wait")
+
+    def plainly(ctx: Any) -> None:
+        ctx.step.suspend("wait")
+
+    written: list[object] = []
+    monkeypatch.setattr(traceback, "format_exception", lambda *given: written.append(given) or ["written"])
+    one = engines(plainly if plain else patient, limits={"suspended": 0})
+    await one.start()
+    await one.until(lambda: one.evicted)
+    await asyncio.gather(*one.driver._runners)
+    assert written == []  # it took a third of the time in which a million runs come to rest
 
 
 async def test_a_run_that_does_more_than_wait_is_not_dropped(engines: Engines) -> None:
