@@ -95,7 +95,12 @@ async def test_no_traceback_is_written_of_a_function_that_is_dropped(
         ctx.step.suspend("wait")
 
     written: list[object] = []
-    monkeypatch.setattr(traceback, "format_exception", lambda *given: written.append(given) or ["written"])
+
+    def formatted(error: BaseException) -> list[str]:
+        written.append(error)
+        return ["written"]
+
+    monkeypatch.setattr(traceback, "format_exception", formatted)
     one = engines(plainly if plain else patient, limits={"suspended": 0})
     await one.start()
     await one.until(lambda: one.evicted)
