@@ -197,8 +197,10 @@ class Wire:
 
     async def bounds(self, topic: str, partition: int, *, committed: bool = False) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last record or marker, or `committed` one."""
-        first = await self._offset(topic, partition, _EARLIEST)
-        return first, await self._offset(topic, partition, _LATEST, committed=committed)
+        first, last = await asyncio.gather(
+            self._offset(topic, partition, _EARLIEST), self._offset(topic, partition, _LATEST, committed=committed)
+        )
+        return first, max(first, last)
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is as late as that, or else the end."""
