@@ -80,6 +80,7 @@ def run(files: tuple[Path, ...]) -> None:
     import uvloop
 
     from app.cli import cluster, leaving
+    from app.kafka import uvloop_errors
     from app.observe import logs
     from app.wiring import connectors
 
@@ -94,6 +95,7 @@ def run(files: tuple[Path, ...]) -> None:
             loop.add_signal_handler(number, stop.set)
         await connectors.run(settings, files, stop=stop, ready=lambda line: click.echo(line, err=True))
 
+    uvloop_errors.translate()
     loop = uvloop.new_event_loop()
     try:
         loop.run_until_complete(work())

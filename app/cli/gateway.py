@@ -30,6 +30,7 @@ def command() -> None:
 
     import uvloop
 
+    from app.kafka import uvloop_errors
     from app.observe import logs
     from app.settings import require_gateway_token
     from app.wiring import gateway
@@ -51,5 +52,6 @@ def command() -> None:
             settings, stop=stop, listening=lambda address: click.echo(f"headgate gateway: {address}", err=True)
         )
 
+    uvloop_errors.translate()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())

@@ -33,6 +33,7 @@ def command(paths: tuple[str, ...], *, reload: bool) -> None:
     import uvloop
 
     from app.cli import cluster, leaving, main
+    from app.kafka import uvloop_errors
     from app.observe import logs
     from app.wiring import worker
 
@@ -48,6 +49,7 @@ def command(paths: tuple[str, ...], *, reload: bool) -> None:
             loop.add_signal_handler(number, stop.set)
         await worker.run(settings, paths, stop=stop, ready=lambda line: click.echo(line, err=True), reload=reload)
 
+    uvloop_errors.translate()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

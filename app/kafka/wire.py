@@ -197,10 +197,8 @@ class Wire:
 
     async def bounds(self, topic: str, partition: int, *, committed: bool = False) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last record or marker, or `committed` one."""
-        first, last = await asyncio.gather(
-            self._offset(topic, partition, _EARLIEST), self._offset(topic, partition, _LATEST, committed=committed)
-        )
-        return first, max(first, last)
+        first = await self._offset(topic, partition, _EARLIEST)
+        return first, await self._offset(topic, partition, _LATEST, committed=committed)
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is as late as that, or else the end."""
