@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -17,7 +16,9 @@ class Stream(Outside):
     edited: ClassVar[Mapping[str, Any]] = {"idle_timeout": 50}
 
     async def open(self) -> None:
-        self._news, self._lets_in = asyncio.Condition(), True
+        self._lets_in = True
+        self._news: set[asyncio.Event] = set()
+        """One for each connection."""
         self._at = await self.opened.enter_async_context(serving(self._answer))
 
     @property
@@ -25,18 +26,18 @@ class Stream(Outside):
         return {"url": f"http://{self._at}/", "headers": {"Authorization": f"Bearer {SECRET}"}}
 
     async def happen(self, number: int) -> None:
-        await self._tell_all()
+        self._tell_all()
 
     async def revoke(self) -> None:
         self._lets_in = False
-        await self._tell_all()
+        self._tell_all()
 
     async def restore(self) -> None:
         self._lets_in = True
 
-    async def _tell_all(self) -> None:
-        async with self._news:
-            self._news.notify_all()
+    def _tell_all(self) -> None:
+        for one in self._news:
+            one.set()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if not self._lets_in or request.headers.get("Authorization") != f"Bearer {SECRET}":
@@ -48,15 +49,17 @@ class Stream(Outside):
         return response
 
     async def _stream(self, response: web.StreamResponse, told: int) -> None:
-        while self._lets_in:
-            while told < self.happened:
-                told += 1
-                await response.write(f'id: {told}\ndata: {{"n": {told}}}\n\n'.encode())
-            async with self._news:
-                await self._news.wait_for(partial(self._is_news, told))
-
-    def _is_news(self, told: int) -> bool:
-        return self.happened > told or not self._lets_in
+        news = asyncio.Event()
+        self._news.add(news)
+        try:
+            while self._lets_in:
+                news.clear()
+                while told < self.happened:
+                    told += 1
+                    await response.write(f'id: {told}\ndata: {{"n": {told}}}\n\n'.encode())
+                await news.wait()
+        finally:
+            self._news.discard(news)
 
 
 OUTSIDES: Final = {"http-stream": Stream}
