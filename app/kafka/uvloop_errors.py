@@ -5,6 +5,8 @@ the first for a broken connection. The other one ended the task that asks for me
 no new leader any more; and whoever closed the client got it.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason
@@ -16,28 +18,20 @@ _SEND_TOKEN = AIOKafkaConnection._send_sasl_token
 
 def translate() -> None:
     """Translate it for all clients of this process. Call it before a loop of uvloop's is run."""
-    AIOKafkaConnection.send = _send
-    AIOKafkaConnection._send_sasl_token = _send_token
+    AIOKafkaConnection.send = _translated(_SEND)
+    AIOKafkaConnection._send_sasl_token = _translated(_SEND_TOKEN)
 
 
-def _send(connection: Any, request: Any, expect_response: bool = True) -> Any:  # noqa: FBT001, FBT002 as in aiokafka
-    try:
-        return _SEND(connection, request, expect_response)
-    except RuntimeError as error:
-        if "closed" not in str(error):
-            raise
-        raise _broken(connection, error) from error
+def _translated(write: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(write)
+    def written(connection: Any, *given: Any, **named: Any) -> Any:
+        try:
+            return write(connection, *given, **named)
+        except RuntimeError as error:
+            if "closed" not in str(error):
+                raise
+            connection.close(reason=CloseReason.CONNECTION_BROKEN)
+            where = f"{connection.host}:{connection.port}"
+            raise KafkaConnectionError(f"Connection at {where} broken: {error}") from error
 
-
-def _send_token(connection: Any, payload: bytes, expect_response: bool = True) -> Any:  # noqa: FBT001, FBT002
-    try:
-        return _SEND_TOKEN(connection, payload, expect_response)
-    except RuntimeError as error:
-        if "closed" not in str(error):
-            raise
-        raise _broken(connection, error) from error
-
-
-def _broken(connection: Any, error: RuntimeError) -> KafkaConnectionError:
-    connection.close(reason=CloseReason.CONNECTION_BROKEN)
-    return KafkaConnectionError(f"Connection at {connection.host}:{connection.port} broken: {error}")
+    return written

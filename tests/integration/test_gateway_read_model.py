@@ -41,6 +41,17 @@ async def write(settings: Settings, *run_ids: str) -> None:
             await producer.send_and_wait(f"{settings.kafka.prefix}results", value, run_id.encode(), partition=n % 4)
 
 
+async def announce(client: Any, producer: Any, prefix: str) -> None:
+    """Let a workflow be known that no worker runs."""
+    announcement = orjson.dumps({"id": "w", "triggers": [], "has_filter": False})
+    await producer.send_and_wait(f"{prefix}workflows", announcement, b"w")
+
+    async def announced() -> bool:
+        return bool((await client.get("/api/v1/workflows/w")).status_code == 200)
+
+    await until(announced)
+
+
 async def test_results_and_dead_letters_are_shown_with_no_record_behind(settings: Settings, kafka_prefix: str) -> None:
     async with running(settings) as client, producing(settings) as producer:
         await ready(client)
@@ -63,17 +74,11 @@ async def test_a_run_whose_call_was_answered_is_there_for_whoever_asks_next(
 ) -> None:
     """Its result is heard at once; the read model, which has just taken another one, gathers for a while."""
     async with running(settings) as client, producing(settings) as producer:
-        await ready(client)
-        announcement = orjson.dumps({"id": "w", "triggers": [], "has_filter": False})
-        await producer.send_and_wait(f"{kafka_prefix}workflows", announcement, b"w")
-
-        async def announced() -> bool:
-            return len((await client.get("/api/v1/workflows")).json()["workflows"]) == 1
+        await announce(client, producer, kafka_prefix)
 
         async def waiting() -> bool:
             return "headgate_gateway_requests_in_flight 1.0" in (await client.get("/metrics")).text
 
-        await until(announced)
         for number in range(5):
             given = {"idempotency-key": f"order-{number}"}
             started = await client.post("/api/v1/workflows/w/call?wait=0", json=number, headers=given)
@@ -94,14 +99,7 @@ async def test_the_address_that_a_call_is_answered_with_is_there_also_where_no_w
     settings: Settings, kafka_prefix: str
 ) -> None:
     async with running(settings) as client, producing(settings) as producer:
-        await ready(client)
-        announcement = orjson.dumps({"id": "w", "triggers": [], "has_filter": False})
-        await producer.send_and_wait(f"{kafka_prefix}workflows", announcement, b"w")
-
-        async def announced() -> bool:
-            return (await client.get("/api/v1/workflows/w")).status_code == 200
-
-        await until(announced)
+        await announce(client, producer, kafka_prefix)
         called = await client.post("/api/v1/workflows/w/call?wait=10ms", json=1)
         address = called.json()
         assert (called.status_code, called.headers["location"]) == (202, address["run"])

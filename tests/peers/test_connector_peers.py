@@ -46,17 +46,17 @@ def laid_down(folder: Path) -> Path:
     return folder
 
 
+def lay_down_of_the_system(tmp_path: Path, programs: Path) -> subprocess.CompletedProcess[str]:
+    """Ask for the packages of the system; all else is there."""
+    peers = {"CONNECTOR_PEERS": str(laid_down(tmp_path / "peers"))}
+    return run("sh", "tools/connector_peers.sh", "system", programs=programs, environment=peers)
+
+
 def test_packages_of_the_system_that_cannot_be_had_are_said_and_fail_nothing(tmp_path: Path, programs: Path) -> None:
     add(programs, "id", "echo 0")
     add(programs, "apt-get", f'echo "$@" >>{tmp_path}/asked; exit 100')
 
-    done = run(
-        "sh",
-        "tools/connector_peers.sh",
-        "system",
-        programs=programs,
-        environment={"CONNECTOR_PEERS": str(laid_down(tmp_path / "peers"))},
-    )
+    done = lay_down_of_the_system(tmp_path, programs)
 
     assert done.returncode == 0, done.stderr
     assert "apt-get has no lists of packages; tests with redis-server" in done.stderr
@@ -68,13 +68,7 @@ def test_who_is_not_root_is_told_what_to_install(tmp_path: Path, programs: Path)
     add(programs, "id", "echo 1000")
     add(programs, "apt-get", "exit 100")
 
-    done = run(
-        "sh",
-        "tools/connector_peers.sh",
-        "system",
-        programs=programs,
-        environment={"CONNECTOR_PEERS": str(laid_down(tmp_path / "peers"))},
-    )
+    done = lay_down_of_the_system(tmp_path, programs)
 
     assert done.returncode == 0, done.stderr
     assert "apt-get install redis-server" in done.stderr

@@ -64,6 +64,7 @@ def test_any_other_error_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("something else")
 
     monkeypatch.setattr(uvloop_errors, "_SEND", fails)
+    uvloop_errors.translate()
     with pytest.raises(RuntimeError, match="something else"):
         AIOKafkaConnection.send(None, None)
 
