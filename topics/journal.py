@@ -7,8 +7,6 @@ holds, a null value removes it. Every entity carries `r`, the round that wrote i
 
 import base64
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from struct import Struct
 from typing import Any, Final
 
 import orjson
@@ -125,18 +123,12 @@ def pack_digests(digests: Sequence[bytes]) -> str:
     return base64.b64encode(b"".join(digests)).decode()
 
 
-def unpack_digests(text: str, size: int) -> list[bytes]:
-    """Return the digests of `size` bytes in `text`. Raises ValueError."""
+def unpack_digests(text: str, size: int) -> bytes:
+    """Return the digests of `size` bytes in `text`, end to end. Raises ValueError."""
     raw = base64.b64decode(text, validate=True)
     if len(raw) % size:
         raise ValueError(f"{len(raw)} bytes are no whole digests of {size} bytes")
-    return list(_digests(len(raw) // size, size).unpack(raw))
-
-
-@lru_cache(maxsize=4)
-def _digests(count: int, size: int) -> Struct:
-    """Return what takes so many digests apart at once: nearly all packs have as many."""
-    return Struct(f"{size}s" * count)
+    return raw
 
 
 def bytes_field(value: bytes | None, readable: int = READABLE_BYTES) -> Any:

@@ -20,7 +20,7 @@ from app.engine.journal.snapshot import Remembered
 from app.engine.runs import asleep, atrest, rising, runs
 from app.engine.starts import schedules, waking
 from app.engine.tables import recorded, room, timers
-from app.engine.tables.dedup import DIGEST_BYTES
+from app.engine.tables.dedup import DIGEST_BYTES, split
 from app.engine.tables.recorded import NOWHERE, Steps
 from app.engine.tables.run import Run, RunStatus, Unloaded
 from app.engine.tables.state import Fate, OutSlot, State, Timer, empty
@@ -174,7 +174,7 @@ def _head(state: State, head: Mapping[str, Any]) -> None:
     state.runs_end = head["runs_end"]
     state.tail_from = head["ids_from"]
     for number, opened_ms in head["generations"].items():
-        state.dedup.restore(int(number), opened_ms, [], packed=False)
+        state.dedup.restore(int(number), opened_ms)
     waiting.read_head(state, head)
 
 
@@ -204,7 +204,7 @@ def _ids(state: State, records: _Records, *, remembered: bool) -> None:
             digests = journal.unpack_digests(found["d"], DIGEST_BYTES)
             if remembered:  # a pack written since the snapshot repeats what was the tail then
                 generation = next(one for one in dedup.generations if one.number == number)
-                digests = [one for one in digests if not generation.holds(one)]
+                digests = b"".join([one for one in split(digests) if not generation.holds(one)])
             dedup.restore(number, opened[number], digests, packed=True)
         else:
             state.removed.append(key)
@@ -213,9 +213,9 @@ def _ids(state: State, records: _Records, *, remembered: bool) -> None:
         if found["r"] >= state.tail_from:
             digests = journal.unpack_digests(found["d"], DIGEST_BYTES)
             if number in opened:
-                dedup.restore(number, opened[number], digests, packed=False)
+                dedup.restore(number, opened[number], digests)
             state.tail_generation = number
-            state.tail_ids.extend(digests)
+            state.tail_ids.extend(split(digests))
             state.tail_slots = max(state.tail_slots, int(key.split(b":")[1]) + 1)
 
 

@@ -20,13 +20,13 @@ from app.engine.journal.entities import Entities
 from app.engine.runs.asleep import pending_key
 from app.engine.starts import schedules
 from app.engine.tables import recorded
-from app.engine.tables.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation
+from app.engine.tables.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation, split
 from app.engine.tables.run import Held
 from app.engine.tables.state import State
 from app.engine.values.numbers import Numbers
 from topics import commands, journal
 
-_MAGIC: Final = b"headgate-snapshot-7\n"
+_MAGIC: Final = b"headgate-snapshot-8\n"
 _CHECKSUM_BYTES: Final = 16
 _BODY: Final = b"body:"
 _PIECES: Final = 1_024
@@ -158,7 +158,7 @@ def decode(given: bytes, policy: DedupPolicy, *, most_bytes: int | None = None) 
         remembered=Remembered(
             round=found["round"],
             dedup=dedup,
-            tail_ids=tuple(tail[i : i + DIGEST_BYTES] for i in range(0, len(tail), DIGEST_BYTES)),
+            tail_ids=tuple(split(tail)),
             tail_generation=found["tail_generation"],
             tail_slots=found["tail_slots"],
             tail_from=found["tail_from"],

@@ -7,7 +7,8 @@ are forgotten before their time: an event repeated later than that starts a seco
 """
 
 from dataclasses import dataclass
-from typing import Final
+from struct import Struct
+from typing import Any, Final
 
 DIGEST_BYTES: Final = 12
 GENERATIONS: Final = 4
@@ -15,7 +16,12 @@ ID_BYTES: Final = 18
 """What an id takes in memory, its share of the table included."""
 _BUCKET_IDS: Final = 24
 _MIN_BUCKETS: Final = 256
+_MOST_BUCKETS: Final = 1 << 24
+"""As many as `_number` can tell apart."""
 _SLOT_BYTES: Final = 8
+_DIGESTS: Final = Struct(f"{DIGEST_BYTES}s")
+_NUMBERS: Final = Struct(f"<I{DIGEST_BYTES - 4}x")
+"""What `_number` takes from a digest, and a byte more, which no mask lets through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +42,12 @@ class DedupPolicy:
 
 def _number(digest: bytes) -> int:
     """Return what chooses a digest's bucket. The same on every machine: snapshots hold buckets."""
-    return digest[0] << 16 | digest[1] << 8 | digest[2]
+    return digest[0] | digest[1] << 8 | digest[2] << 16
+
+
+def split(digests: bytes) -> list[bytes]:
+    """Return each of the digests that stand end to end."""
+    return [digest for (digest,) in _DIGESTS.iter_unpack(digests)]
 
 
 class Generation:
@@ -46,11 +57,11 @@ class Generation:
     commit, in order.
     """
 
-    __slots__ = ("buckets", "count", "fresh", "mask", "number", "opened_ms", "packs")
+    __slots__ = ("buckets", "count", "fresh", "mask", "number", "opened_ms", "packs", "whole")
 
     def __init__(self, number: int, opened_ms: int, expected: int) -> None:
         size = _MIN_BUCKETS
-        while size * _BUCKET_IDS < expected:
+        while size * _BUCKET_IDS < expected and size < _MOST_BUCKETS:
             size *= 2
         self.number = number
         self.opened_ms = opened_ms
@@ -59,6 +70,8 @@ class Generation:
         self.count = 0
         self.packs = 0
         self.fresh: list[bytes] = []
+        self.whole = False
+        """Whether every bucket exists, as few do at first: 1 MB for each table would be much for some hundred ids."""
 
     def holds(self, digest: bytes) -> bool:
         bucket = self.buckets[_number(digest) & self.mask]
@@ -69,17 +82,28 @@ class Generation:
             at = bucket.find(digest, at + 1)
         return at >= 0
 
-    def add_all(self, digests: list[bytes]) -> None:
-        """Add many: what a restore does for an hour of ids, with as little as possible for each."""
-        buckets, mask = self.buckets, self.mask
-        for digest in digests:
-            slot = (digest[0] << 16 | digest[1] << 8 | digest[2]) & mask
-            bucket = buckets[slot]
-            if bucket is None:
-                buckets[slot] = bytearray(digest)
-            else:
-                bucket += digest
-        self.count += len(digests)
+    def add(self, digest: bytes) -> None:
+        slot = _number(digest) & self.mask
+        bucket = self.buckets[slot]
+        if bucket is None:
+            self.buckets[slot] = bytearray(digest)
+        else:
+            bucket += digest
+        self.count += 1
+
+    def add_all(self, digests: bytes) -> None:
+        """Add many, which stand end to end: what a restore does for an hour of ids, with little for each.
+
+        They go to buckets that exist, so that nothing is asked for each.
+        """
+        if not self.whole:
+            self.buckets = [bytearray() if one is None else one for one in self.buckets]
+            self.whole = True
+        buckets: list[Any] = self.buckets
+        mask = self.mask
+        for (digest,), (number,) in zip(_DIGESTS.iter_unpack(digests), _NUMBERS.iter_unpack(digests), strict=True):
+            buckets[number & mask] += digest
+        self.count += len(digests) // DIGEST_BYTES
 
 
 class Dedup:
@@ -101,19 +125,13 @@ class Dedup:
 
     def seen(self, digest: bytes, now_ms: int) -> bool:
         """Whether the id was there; if it was not, it is from now on."""
-        number = digest[0] << 16 | digest[1] << 8 | digest[2]
+        number = digest[0] | digest[1] << 8 | digest[2] << 16
         for generation in self.generations:
             bucket = generation.buckets[number & generation.mask]
             if bucket is not None and digest in bucket and generation.holds(digest):
                 return True
         current = self._current(now_ms)
-        slot = number & current.mask
-        bucket = current.buckets[slot]
-        if bucket is None:
-            current.buckets[slot] = bytearray(digest)
-        else:
-            bucket += digest
-        current.count += 1
+        current.add(digest)
         current.fresh.append(digest)
         self.count += 1
         return False
@@ -128,17 +146,20 @@ class Dedup:
         generations.append(Generation(number, now_ms, self._policy.generation_ids))
         return generations[-1]
 
-    def restore(self, number: int, opened_ms: int, digests: list[bytes], *, packed: bool) -> None:
-        """Take ids from the journal; generations come in any order."""
+    def restore(self, number: int, opened_ms: int, digests: bytes = b"", *, packed: bool = False) -> None:
+        """Take ids from the journal, end to end; generations come in any order."""
         found = next((one for one in self.generations if one.number == number), None)
         if found is None:
             found = Generation(number, opened_ms, self._policy.generation_ids)
             self.generations.append(found)
             self.generations.sort(key=lambda one: one.number)
-        found.add_all(digests)
         if packed:
             found.packs += 1
-        self.count += len(digests)
+            found.add_all(digests)
+        else:
+            for digest in split(digests):
+                found.add(digest)
+        self.count += len(digests) // DIGEST_BYTES
 
     @property
     def weight(self) -> int:

@@ -78,7 +78,7 @@ def test_nothing_is_ripe_in_a_journal_without_a_commit() -> None:
 
 def test_tables_of_generations_that_the_journal_has_forgotten_go(packed: Partition) -> None:
     entities, remembered = Entities(packed.journal), packs.nothing(policy_of(packed.limits))
-    remembered.dedup.restore(77, 0, [b"y" * 12], packed=True)
+    remembered.dedup.restore(77, 0, b"y" * 12, packed=True)
 
     packs.forget(entities, remembered)
 

@@ -40,8 +40,8 @@ def test_two_neighbours_in_a_bucket_make_no_third_id() -> None:
     generation = Generation(0, 0, 1)
     first, second = b"\0\0\0" + b"a" * 9, b"\0\0\0" + b"b" * 9
     between = first[6:] + second[:6]
-    generation.add_all([first])
-    generation.add_all([second])
+    generation.add_all(first)
+    generation.add_all(second)
 
     bucket = next(one for one in generation.buckets if one)
     assert between in bucket  # the bytes are there
@@ -135,7 +135,7 @@ def test_an_id_costs_at_most_24_bytes_in_a_full_generation() -> None:
     generation = Generation(0, 0, policy.generation_ids)
     numbers = random.Random(7)
     for _ in range(policy.generation_ids):
-        generation.add_all([numbers.randbytes(DIGEST_BYTES)])
+        generation.add_all(numbers.randbytes(DIGEST_BYTES))
 
     size = sys.getsizeof(generation.buckets) + sum(sys.getsizeof(one) for one in generation.buckets if one is not None)
 
@@ -149,7 +149,7 @@ def test_an_empty_table_costs_little() -> None:
 def test_buckets_stay_short() -> None:
     generation = Generation(0, 0, 62_500)
     for n in range(62_500):
-        generation.add_all([digest(n)])
+        generation.add_all(digest(n))
 
     assert max(len(one) for one in generation.buckets if one is not None) <= 60 * DIGEST_BYTES
 
@@ -159,9 +159,9 @@ def test_buckets_stay_short() -> None:
 
 def test_generations_come_back_in_any_order() -> None:
     found = dedup()
-    found.restore(2, 200, [digest(3)], packed=False)
-    found.restore(1, 100, [digest(1)], packed=True)
-    found.restore(1, 100, [digest(2)], packed=True)
+    found.restore(2, 200, digest(3))
+    found.restore(1, 100, digest(1), packed=True)
+    found.restore(1, 100, digest(2), packed=True)
 
     assert [(one.number, one.opened_ms, one.count, one.packs) for one in found.generations] == [
         (1, 100, 2, 2),
