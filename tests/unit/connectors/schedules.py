@@ -1,14 +1,18 @@
 """Random cron expressions at changes of the clock, by our reader and by cronsim.
 
-`python -m tests.unit.connectors.schedules --expressions 10000` compares that many in each zone at both changes of 2026;
-it takes some minutes. A unit test does the same with fewer.
+`python -m tests.unit.connectors.schedules --expressions 10000` draws that many for each zone and change of 2026; it
+takes some minutes, and `--save` writes what came of it as JSON. A unit test does the same with fewer.
 """
 
 import argparse
+import json
+import platform
 import random
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -57,19 +61,23 @@ def _span(chance: random.Random, least: int, most: int) -> str:
     return f"{low}-{chance.randint(low + 1, most)}"  # not a-a/n: cronsim takes it for a/n
 
 
-def differences(count: int, seed: int) -> list[str]:
-    """Compare `count` expressions in each zone at both changes; return what differs, readably."""
+def differences(count: int, seed: int) -> tuple[int, list[str]]:
+    """Compare `count` expressions in each zone at both changes, but for those that are never due or not comparable.
+
+    Return how many were compared, and what differs, readably.
+    """
     drawn = expressions(random.Random(seed))
-    return [
-        found
+    found = [
+        _difference(next(drawn), zone, datetime.fromisoformat(change))
         for zone, changes in CHANGES.items()
         for change in changes
         for _ in range(count)
-        if (found := _difference(next(drawn), zone, datetime.fromisoformat(change)))
     ]
+    return sum(one is not None for one in found), [one for one in found if one]
 
 
 def _difference(text: str, zone: str, change: datetime) -> str | None:
+    """Say what differs, "" for nothing, None where nothing was compared."""
     try:
         ours = parse(text, zone)
     except CronError as error:
@@ -86,17 +94,31 @@ def _difference(text: str, zone: str, change: datetime) -> str | None:
             return f"{text!r} in {zone}: {datetime.fromtimestamp(at / 1000, UTC)}, not {expected}"
         if expected > change + timedelta(days=2):
             break
-    return None
+    return ""
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--expressions", type=int, default=10_000, help="for each zone and change")
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--save", type=Path, help="write what came of it as JSON")
     chosen = arguments.parse_args()
-    found = differences(chosen.expressions, chosen.seed)
-    compared = chosen.expressions * sum(len(changes) for changes in CHANGES.values())
-    print("\n".join([*found[:50], f"{compared:,} compared, {len(found):,} differ"]))
+    compared, found = differences(chosen.expressions, chosen.seed)
+    drawn = chosen.expressions * sum(len(changes) for changes in CHANGES.values())
+    print("\n".join([*found[:50], f"{drawn:,} drawn, {compared:,} compared, {len(found):,} differ"]))
+    if chosen.save is not None:
+        made = {
+            "what": "python -m tests.unit.connectors.schedules: cron at changes of the clock, beside cronsim",
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "cronsim": version("cronsim"),
+            "seed": chosen.seed,
+            "zones": list(CHANGES),
+            "drawn": drawn,
+            "compared": compared,
+            "differ": len(found),
+        }
+        chosen.save.write_text(json.dumps(made, indent=1) + "\n")
     return 1 if found else 0
 
 
