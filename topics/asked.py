@@ -4,7 +4,7 @@ Three meet in a wait: the partition of the run (P), the registry of the topic (T
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final
 
 import orjson
@@ -104,16 +104,21 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """T to p: answer once you have handled what your topics hold by now, and what you forward is at its home."""
+    """T to p: answer once you have handled what your topics hold by now, and what you forward is at its home.
+
+    `after`: the last one that all have answered, before T asked this.
+    """
 
     number: int
+    after: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """p to T: so it is, and you were told of it before this."""
+    """p to T: so it is, and you were told of it before this. `quiet`: nothing was forwarded since that `after`."""
 
     number: int
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,7 @@ def encode(one: Ask) -> bytes:
 def shown(one: Ask) -> dict[str, Any]:
     """Return it as a JSON object: its type under "a", then its fields. Raises TypeError for what nobody could read."""
     made: dict[str, Any] = {"a": _NAMES[type(one)]}
-    for name, short, codec in _CODECS[made["a"]]:
+    for name, short, codec, _ in _CODECS[made["a"]]:
         made[short] = codec.write(getattr(one, name))
     return made
 
@@ -161,7 +166,12 @@ def shown(one: Ask) -> dict[str, Any]:
 def decode(found: Mapping[str, Any]) -> Ask:
     """Return what `shown` was given. Raises whatever comes for anything else."""
     name = _text(found["a"])
-    made: Ask = _TYPES[name](*[codec.read(found[short]) for _, short, codec in _CODECS[name]])
+    made: Ask = _TYPES[name](
+        *[
+            codec.read(found[short]) if default is MISSING or short in found else default
+            for _, short, codec, default in _CODECS[name]
+        ]
+    )
     if type(made) is Wait:
         Pattern.parse(made.topic)
     return made
@@ -250,7 +260,7 @@ _TYPES: Final[Mapping[str, Callable[..., Any]]] = {
     "retry": Retry,
 }
 _NAMES: Final = {kind: name for name, kind in _TYPES.items()}
-_CODECS: Final[Mapping[str, tuple[tuple[str, str, _Codec], ...]]] = {
-    name: tuple((one.name, one.name.removesuffix("_ms"), _READERS[one.type]) for one in fields(kind))  # type: ignore[arg-type]
+_CODECS: Final[Mapping[str, tuple[tuple[str, str, _Codec, Any], ...]]] = {
+    name: tuple((one.name, one.name.removesuffix("_ms"), _READERS[one.type], one.default) for one in fields(kind))  # type: ignore[arg-type]
     for name, kind in _TYPES.items()
 }

@@ -6,7 +6,8 @@ faust_app.py chunks.py                     the group and its assignment; Faust's
 fetching.py batches.py lenient.py          long polls; batches to records, however odd
 journal.py appender.py                     one partition's fenced appends; those of all partitions, gathered
 requests.py encoder.py line.py             Produce, Fetch and record batches as bytes; a connection for them
-wire.py sender.py outward.py               rare requests; unfenced sends; those to topics that are not Headgate's
+wire.py offsets.py                         rare requests; those for offsets, many in one
+sender.py outward.py                       unfenced sends; those to topics that are not Headgate's
 producer.py unfenced.py                    the gateway's events: into batches, and each of them once
 follow.py answers.py                       topics read whole; results awaited by run id
 contact.py attendance.py                   whether brokers answer; whether anybody is in a group

@@ -58,6 +58,9 @@ class KafkaLog:
     async def bounds(self, topic: str) -> tuple[int, int]:
         return await self._wire.bounds(self._prefix + topic, self.partition)
 
+    async def end(self, topic: str) -> int:
+        return await self._wire.end(self._prefix + topic, self.partition)
+
     async def offset_at(self, topic: str, timestamp_ms: int) -> int:
         return await self._wire.offset_at(self._prefix + topic, self.partition, timestamp_ms)
 

@@ -104,6 +104,9 @@ class PartitionLog(Protocol):
     async def bounds(self, topic: str) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last, transaction markers included."""
 
+    async def end(self, topic: str) -> int:
+        """Return the offset after the last record or transaction marker."""
+
     async def offset_at(self, topic: str, timestamp_ms: int) -> int:
         """Return the offset of the first record that is as late, or else the end: of those before it, none is."""
 

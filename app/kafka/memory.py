@@ -100,6 +100,10 @@ class MemoryLog:
         where = self._cluster.partition(topic, self.partition)
         return await self._network.call(f"bounds {topic}", lambda: (where.start, where.end))
 
+    async def end(self, topic: str) -> int:
+        where = self._cluster.partition(topic, self.partition)
+        return await self._network.call(f"end {topic}", lambda: where.end)
+
     async def offset_at(self, topic: str, timestamp_ms: int) -> int:
         where = self._cluster.partition(topic, self.partition)
         return await self._network.call(f"offset_at {topic}", lambda: where.offset_at(timestamp_ms))

@@ -22,6 +22,7 @@ from app.kafka import batches
 from app.kafka.contact import Contact
 from app.kafka.line import Line
 from app.kafka.log import LogError, LogRecord, Producer
+from app.kafka.offsets import EARLIEST, LATEST, Offsets
 from app.kafka.requests import Asked, Fetch, Fetched, Produce, Produced, Request
 
 Answer = TypeVar("Answer")
@@ -35,8 +36,6 @@ PAUSE_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0  # for a connection that is just being opened
 ANY_NODE: Final = -1
-_LATEST: Final = -1
-_EARLIEST: Final = -2
 
 
 class _Use(enum.IntEnum):
@@ -116,6 +115,7 @@ class Wire:
         self._timeout_seconds = config.get("request_timeout_ms", 40_000) / 1000
         self._lines: dict[tuple[int, _Use], Line] = {}
         self._opening: dict[tuple[int, _Use], asyncio.Lock] = {}
+        self._offsets = Offsets(self._to)
         self.contact = Contact()
 
     async def start(self) -> None:
@@ -124,6 +124,7 @@ class Wire:
     async def close(self) -> None:
         for line in self._lines.values():
             line.close()
+        self._offsets.close()
         await self._client.close()
 
     async def has(self, topic: str) -> bool:
@@ -197,21 +198,21 @@ class Wire:
 
     async def bounds(self, topic: str, partition: int, *, committed: bool = False) -> tuple[int, int]:
         """Return the first offset that is kept and the one after the last record or marker, or `committed` one."""
-        first = await self._offset(topic, partition, _EARLIEST)
-        return first, await self._offset(topic, partition, _LATEST, committed=committed)
+        first = await self._offset(topic, partition, EARLIEST)
+        return first, await self._offset(topic, partition, LATEST, committed=committed)
+
+    async def end(self, topic: str, partition: int) -> int:
+        """Return the offset after the last record or marker."""
+        return await self._offset(topic, partition, LATEST)
 
     async def offset_at(self, topic: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is as late as that, or else the end."""
         found = await self._offset(topic, partition, timestamp_ms)
-        return found if found >= 0 else await self._offset(topic, partition, _LATEST)
+        return found if found >= 0 else await self.end(topic, partition)
 
     async def _offset(self, topic: str, partition: int, when: int, *, committed: bool = False) -> int:
         async def ask() -> int:
-            request = OffsetRequest(-1, int(committed), [(topic, [(partition, when)])])
-            reply = await self._to_leader(topic, partition, request)
-            _, error_code, *rest = reply.topics[0][1][0]
-            _raise(error_code)
-            return int(rest[1])
+            return await self._offsets.ask(self.leader(topic, partition), topic, partition, when, committed=committed)
 
         return await self.patiently(f"the offsets of {topic}-{partition}", ask)
 
@@ -226,7 +227,7 @@ class Wire:
             with suppress(errors.LeaderNotAvailableError):
                 by_node.setdefault(self.leader(topic, partition), []).append(partition)
         for node, numbers in by_node.items():
-            request = OffsetRequest(-1, 0, [(topic, [(number, _LATEST) for number in numbers])])
+            request = OffsetRequest(-1, 0, [(topic, [(number, LATEST) for number in numbers])])
             try:
                 reply = await self._to(node, request)
             except errors.KafkaError as error:
@@ -320,9 +321,6 @@ class Wire:
 
         await self.patiently(f"partitions added to {transactional_id}", add)
         await self.patiently(f"the end of {transactional_id}", end)
-
-    async def _to_leader(self, topic: str, partition: int, request: Any) -> Any:
-        return await self._to(self.leader(topic, partition), request)
 
     async def _to(self, node: int | None, request: Any) -> Any:
         if node is None or not await self._client.ready(node):

@@ -87,11 +87,11 @@ class LookBack:
 
     async def _end(self, topic: str, handled: int) -> int:
         """Return the offset after the last record, which may stand before the end: an idle topic ends with markers."""
-        start, end = await self._log.bounds(topic)
+        end = await self._log.end(topic)
         tail = TAIL_RECORDS
         low = end
-        while low > max(start, handled):
-            low = max(start, handled, end - tail)
+        while low > handled:
+            low = max(handled, end - tail)
             last = -1
             async for records in self._log.read(topic, low, end):
                 last = records[-1].offset

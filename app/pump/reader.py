@@ -62,7 +62,7 @@ class Reader:
 
     async def begin_with(self, snapshot: Snapshot) -> None:
         """Take a snapshot for what stands before its offset, if the journal is that long."""
-        _, end = await self.log.bounds("journal")
+        end = await self.log.end("journal")
         if snapshot.next_offset <= end:
             self.entities = snapshot.entities
             self._unkept = 0 if len(self.entities.at_hand) < len(self.entities.bodies) else None

@@ -226,7 +226,7 @@ async def claim_again(
     Called between two rounds, when nothing is on its way. Raises LogError: an owner that
     was frozen must not fence the one that came after it and go on with what it knew.
     """
-    _, end = await partition_log.bounds("journal")
+    end = await partition_log.end("journal")
     await _require_no_other(partition_log, next_offset, end)
     producer = await _fence(partition_log, {before["producer_id"]})
     value = _claim_value(owner, producer, limits, await partition_log.topic_ids(), now_ms)

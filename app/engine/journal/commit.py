@@ -321,6 +321,8 @@ def _commands(state: State) -> None:
     """Turn what has its place elsewhere into commands, in order, each with the next number of its destination."""
     if not state.forwards and not state.gathers and not state.asks:
         return
+    if state.forwards:
+        state.forwarded = state.round
     for destination in sorted({*state.forwards, *state.gathers, *state.asks}):
         events = [commands.encode_event(one) for one in state.forwards.get(destination, ())]
         batched = [commands.encode_batched(one) for one in state.gathers.get(destination, ())]

@@ -143,12 +143,14 @@ class WaitsLook(Look):
 
 @dataclass(slots=True)
 class Flush:
-    """A question to all partitions, in two passes, of a registry that has overdue waits (T)."""
+    """A question to all partitions, in one pass or two, of a registry that has overdue waits (T)."""
 
     number: int
     started_ms: int
     second: bool
     waiting: set[int]
+    quiet: bool = True
+    """Whether nobody who answered has forwarded anything since the last one."""
 
 
 @dataclass(slots=True)
@@ -156,6 +158,7 @@ class FlushAsked:
     """Such a question as a partition has it before its answer (p)."""
 
     number: int
+    after: int
     question: int
     """The ends must have been read after this was asked."""
     ends: tuple[int, int] | None = None
@@ -180,6 +183,8 @@ class Registry:
     due: dict[str, Wait] = field(default_factory=dict)
     """Waits of which it is certain that nothing came in time."""
     flush: Flush | None = None
+    flushed: int = -1
+    """The number of the last flush that all have answered to this owner."""
     flushed_ms: int = 0
     """What was appended anywhere by then is known here."""
     pouring: dict[str, Wait] = field(default_factory=dict)

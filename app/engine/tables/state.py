@@ -247,6 +247,10 @@ class State:
     interests: Interests | None = None
     flushes: dict[int, FlushAsked] = field(default_factory=dict)
     """Who waits to hear that this partition has caught up."""
+    caught_up: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Who has heard it of this owner: of which flush, and up to which round what it forwarded was delivered then."""
+    forwarded: int = 0
+    """The last round of this owner that forwarded events."""
     questions: int = 0  # how often the ends of `events` and `commands` were asked for
     looks: int = 0
     lookbacks: list[Look] = field(default_factory=list)

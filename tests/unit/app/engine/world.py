@@ -45,8 +45,8 @@ class _Log:
     def __init__(self, place: "Place") -> None:
         self._place = place
 
-    async def bounds(self, topic: str) -> tuple[int, int]:
-        return 0, len(self._place.logs[topic])
+    async def end(self, topic: str) -> int:
+        return len(self._place.logs[topic])
 
     async def offset_at(self, topic: str, timestamp_ms: int) -> int:
         log = self._place.logs[topic]

@@ -181,7 +181,7 @@ async def test_much_is_given_in_slices_one_a_round(logs: Logs, monkeypatch: pyte
 
 async def ended(logs: Logs) -> list[Input]:
     logs.state.questions += 1
-    logs.state.flushes[1] = FlushAsked(7, logs.state.questions)
+    logs.state.flushes[1] = FlushAsked(7, -1, logs.state.questions)
     await logs.look()
     given = logs.noted[:]
     logs.noted.clear()

@@ -87,6 +87,45 @@ def late(seed: int) -> tuple[list[Any], set[Any], list[Any]]:
     return [one[3] for one in world.outcomes], {"yes"}, ["yes"] if there else []
 
 
+def again(seed: int) -> tuple[list[Any], set[Any], list[Any]]:
+    """The same after another wait of the registry has run out of time, whatever of that is done, and by which owners.
+
+    All have caught up for that one, or some of them, and have forwarded nothing or something since.
+    """
+    random = Random(seed)
+    world = World(most=1)
+    topic = topic_at(0)
+    run, landing, home = (random.randrange(3) for _ in range(3))
+    world.register(run, topic_at(0, head="reminders"), key="reminder", deadline=NOW + 50)
+    world.register(run, topic, deadline=NOW + 10_000)
+    world.settle()
+    world.wait(100)
+    weather(world, random, random.randrange(40))
+    if random.random() < 0.5:
+        world.settle()
+        if random.random() < 0.5:
+            world.places[random.randrange(3)].restart()
+    for _ in range(random.randrange(12)):
+        world.produce(landing, "other/9", key=key_at(landing))
+    world.produce(landing, topic, "yes", key=key_at(home))
+    world.places[landing].held = {random.randrange(3)}
+    world.wait(20_000)
+    others = [0, home]
+    if random.random() < 0.5:  # the registry is replaced while the event's partition reads what it was asked to read
+        for _ in range(80):
+            world.round(random.choice((0, 1, 2)))
+            if any(one.ends for one in world.places[landing].state.flushes.values()):
+                break
+        world.places[0].restart()
+        for _ in range(random.randrange(40)):
+            world.round(random.choice(others))
+    for _ in range(60):
+        fate = random.choice(FATES) if random.random() < 0.05 else ""
+        world.round(random.choice((0, 1, 2, *others * random.randrange(3))), fate=fate)
+    world.settle()
+    return [one[3] for one in world.outcomes if one[1] == "approval"], {"yes"}, []
+
+
 def stream(seed: int) -> str:
     """Say what went wrong with a wait whose filter refuses every event, in a random course of things; "" for nothing.
 

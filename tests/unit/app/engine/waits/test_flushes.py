@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from app.engine import apply as engine
 from app.engine.inputs import CaughtUp, CommandsRead, Delivered, EventsRead
 from app.engine.journal.commit import commit
@@ -85,11 +87,11 @@ def registry() -> tuple[State, Registry]:
     return given, made
 
 
-def answer(given: State, number: int, *sources: int) -> list[int]:
-    """Let partitions answer; return 1 if the registry then knows that all have caught up, twice."""
+def answer(given: State, number: int, *sources: int, quiet: bool = False) -> list[int]:
+    """Let partitions answer; return 1 if the registry then knows that all have caught up."""
     known: list[int] = []
     for source in sources:
-        flushes.answered(given, asked.Flushed(number), source, lambda _state, _registry: known.append(1))
+        flushes.answered(given, asked.Flushed(number, quiet), source, lambda _state, _registry: known.append(1))
     return known
 
 
@@ -97,7 +99,7 @@ def test_all_are_asked_twice_and_then_it_is_known() -> None:
     given, made = registry()
     assert given.asks[1] == given.asks[2] == [asked.Flush(2)]
     assert answer(given, 2, 0, 1, 1, 2) == []
-    assert given.asks[1] == [asked.Flush(2), asked.Flush(3)]
+    assert given.asks[1] == [asked.Flush(2), asked.Flush(3, after=2)]
     assert made.flushed_ms == 0
     given.now_ms = NOW + 500
     assert answer(given, 3, 0, 1) == []
@@ -111,3 +113,54 @@ def test_answers_to_an_older_question_count_nothing() -> None:
     assert answer(given, 1, 0, 1, 2) == answer(given, 3, 0, 1, 2) == []
     assert made.flush is not None
     assert made.flush.waiting == {0, 1, 2}
+
+
+# --- one pass is enough ---------------------------------------------------------------------------------------------
+
+
+def test_one_pass_is_enough_if_nobody_has_forwarded_anything_since_the_last() -> None:
+    given, made = registry()
+    assert answer(given, 2, 0, 1, 2, quiet=True) == [1]
+    assert made.flush is None
+    flushes.start(given, made)
+    assert given.asks[1][-1] == asked.Flush(2, after=2)  # a round later, its number would be another
+
+
+@pytest.mark.parametrize("loud", [0, 1, 2])
+def test_one_partition_that_has_forwarded_something_is_enough_for_a_second_pass(loud: int) -> None:
+    given, made = registry()
+    for source in range(3):
+        assert answer(given, 2, source, quiet=source != loud) == []
+    assert made.flush is not None
+    assert made.flush.second
+
+
+def caught_up(given: State, number: int, after: int, events: list[Any], to: int = 1) -> list[Any]:
+    """Ask a partition once more; return its answer after it has read `events` and delivered what it forwarded."""
+    flushes.asked_for(given, asked.Flush(number, after), to)
+    offset = given.events_offset + len(events)
+    engine.apply(given, [CaughtUp(given.questions, offset, given.commands_offset)], NOW)
+    engine.apply(given, [EventsRead(events, [], offset)], NOW)
+    found = answers(given, to)
+    made = commit(given)
+    if made is not None:
+        engine.apply(given, [Delivered(made.round, 0, 0)], NOW)
+    return found + answers(given, to)
+
+
+def test_a_partition_is_quiet_if_it_has_forwarded_nothing_since_the_answer_that_the_registry_names() -> None:
+    elsewhere = next(event(0, key=f"k{n}") for n in range(9) if flushed_home(f"k{n}") == 2)
+    here = next(event(1, key=f"k{n}") for n in range(9) if flushed_home(f"k{n}") == 0)
+    given = asked_at()
+    engine.apply(given, [CaughtUp(1, 0, 1)], NOW)
+    assert answers(given) == [asked.Flushed(7)]  # it does not know what its former owner has forwarded
+    assert caught_up(given, 9, 7, [here]) == [asked.Flushed(9, quiet=True)]
+    assert caught_up(given, 11, 9, [elsewhere]) == [asked.Flushed(11)]
+    assert caught_up(given, 12, 11, [here]) == [asked.Flushed(12, quiet=True)]
+    assert caught_up(given, 14, 11, []) == [asked.Flushed(14)]  # the registry has not heard 12 of all
+    assert caught_up(given, 15, 14, [], to=2) == [asked.Flushed(15)]  # of another registry it has answered nothing
+
+
+def test_words_of_an_older_release_are_understood() -> None:
+    assert asked.decode({"a": "flush", "number": 7}) == asked.Flush(7)
+    assert asked.decode({"a": "flushed", "number": 7}) == asked.Flushed(7)

@@ -149,7 +149,7 @@ def test_an_event_before_the_deadline_wins_and_one_after_it_does_not(
 
 
 @pytest.mark.parametrize("block", range(4))
-@pytest.mark.parametrize("course", [courses.storm, courses.late])
+@pytest.mark.parametrize("course", [courses.storm, courses.late, courses.again])
 def test_whatever_happens_one_of_the_events_in_time_is_met_once_and_else_the_time_is_over(
     course: courses.Course, block: int
 ) -> None:
