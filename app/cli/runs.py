@@ -245,7 +245,7 @@ def print_run(run: Mapping[str, Any], steps: list[Mapping[str, Any]], facts: lis
     output.fields(
         {
             "run": run.get("run_id"),
-            "workflow": f"{run.get('workflow_id')} (version {run.get('workflow_version')})",
+            "workflow": _workflow(run),
             "status": run.get("status"),
             "key": run.get("key"),
             "started": run.get("started_at"),
@@ -277,6 +277,12 @@ def print_run(run: Mapping[str, Any], steps: list[Mapping[str, Any]], facts: lis
     elif "result" in run:
         click.echo("\nresult")
         click.echo(output.pretty_json(run["result"]))
+
+
+def _workflow(run: Mapping[str, Any]) -> str:
+    """Name the workflow, with the version that ran: of a run that is only accepted none has yet."""
+    version = run.get("workflow_version")
+    return str(run.get("workflow_id")) + ("" if version is None else f" (version {version})")
 
 
 def _objects(value: object) -> list[Mapping[str, Any]]:

@@ -158,6 +158,20 @@ STEPS = [
 ]
 
 
+def test_a_run_that_is_only_accepted_has_no_version_yet(answers: Callable[[object], list[Any]]) -> None:
+    answers({"run": {"run_id": "w:1", "workflow_id": "w", "status": "accepted", "workflow_version": None}, "facts": []})
+    assert run("show", "w:1").stdout == (
+        "run       w:1\n"
+        "workflow  w\n"
+        "status    accepted\n"
+        "key       -\n"
+        "started   -\n"
+        "finished  -\n"
+        "took      -\n"
+        "attempts  -\n"
+    )
+
+
 def test_steps_are_shown_with_what_became_of_them(answers: Callable[[object], list[Any]]) -> None:
     facts = [{"fact": "run_started", "at": "then"}, {"fact": "step_waiting", "at": "then"}]
     run_now = RUN | {"status": "retrying", "finished_at": None, "error": None}
