@@ -1,6 +1,6 @@
 """Recorded histories: what happened to a partition, what its journal held after each commit, and what it sent out.
 
-`python -m tests.replay.history` records what is in `scenarios.py` and has no file yet, and adds the SHA-256 sum of each
+`python -m tests.replay.history` records what `scenarios.py` names and has no file yet, and adds the SHA-256 sum of each
 file that has none to `histories/never-edited.sha256`. Neither is ever written again: a history stands for the journals
 that are out there.
 """

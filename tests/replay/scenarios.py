@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from tests.replay import scenarios_driven as driven
 from tests.replay import scenarios_of_waits as of_waits
 from tests.replay.recording import FAILS, START, Recording
 from topics import commands, keys
@@ -312,4 +313,8 @@ ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "2-waits-between-partitions": of_waits.waits_between_partitions,
     "2-waits-for-topics": of_waits.waits_for_topics,
     "2-parked-records": of_waits.parked_records,
+    "2-driven-values": driven.values_of_steps,
+    "2-driven-waits": driven.waits_for_all_kinds,
+    "2-driven-families": driven.families_and_people,
+    "2-driven-sources": driven.sources_of_runs,
 }
