@@ -156,10 +156,15 @@ def encode(one: Ask) -> bytes:
 
 
 def shown(one: Ask) -> dict[str, Any]:
-    """Return it as a JSON object: its type under "a", then its fields. Raises TypeError for what nobody could read."""
+    """Return it as a JSON object: its type under "a", then its fields. Raises TypeError for what nobody could read.
+
+    A field that older releases do not know has a default, and is left out where it has no other value.
+    """
     made: dict[str, Any] = {"a": _NAMES[type(one)]}
-    for name, short, codec, _ in _CODECS[made["a"]]:
-        made[short] = codec.write(getattr(one, name))
+    for name, short, codec, default in _CODECS[made["a"]]:
+        value = getattr(one, name)
+        if default is MISSING or value != default:
+            made[short] = codec.write(value)
     return made
 
 

@@ -161,6 +161,7 @@ def test_a_partition_is_quiet_if_it_has_forwarded_nothing_since_the_answer_that_
     assert caught_up(given, 15, 14, [], to=2) == [asked.Flushed(15)]  # of another registry it has answered nothing
 
 
-def test_words_of_an_older_release_are_understood() -> None:
+def test_words_of_an_older_release_are_understood_and_it_understands_those_of_this() -> None:
+    assert asked.shown(asked.Flushed(7)) == {"a": "flushed", "number": 7}
     assert asked.decode({"a": "flush", "number": 7}) == asked.Flush(7)
     assert asked.decode({"a": "flushed", "number": 7}) == asked.Flushed(7)
