@@ -226,6 +226,8 @@ class Rehearsal:
         if self._failed is not None:
             failed, self._failed = self._failed, None
             raise failed
+        if self._feeding.done() and not self._feeding.cancelled():
+            self._feeding.result()  # the takeover failed: the journal cannot be read
 
     def _turned(self) -> None:
         self.turns += 1

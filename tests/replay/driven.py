@@ -68,11 +68,6 @@ class Stage(Rehearsal):
                 super()._appended(where, None, entries, where.append(entries, one["at"]))
         return super()._begin()
 
-    def _check(self) -> None:
-        super()._check()
-        if self._feeding.done():  # the takeover failed: the journal cannot be read
-            self._feeding.result()
-
     def _advance_to(self, at_ms: int) -> None:
         self.advance((at_ms - self.now_ms()) / 1000)
 

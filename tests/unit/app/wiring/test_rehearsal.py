@@ -7,7 +7,7 @@ import pytest
 from app.engine.values.errors import CommandGap
 from app.wiring.rehearsal import BEGIN_MS, Rehearsal
 from headgate import workflow
-from topics import commands
+from topics import commands, journal
 
 
 @workflow(id="echo", trigger_on_event="orders/*")
@@ -35,6 +35,15 @@ def test_an_error_that_would_end_a_worker_is_raised_where_it_was_met() -> None:
     gap = commands.encode(source=0, journal_id="strange", sequence=7, partitions=1, events=[], batched=[])
     with pytest.raises(CommandGap):
         service.produce("commands", None, gap, (), home=0)
+    service.close()
+
+
+def test_a_journal_that_cannot_be_read_is_told_where_the_worker_is_started_anew() -> None:
+    service = Rehearsal([echo], partitions=1)
+    service.send("orders/created", 1)
+    service.produce("journal", journal.HEAD, b"no json", (), home=0)
+    with pytest.raises(journal.UnreadableJournal):
+        service.restart()
     service.close()
 
 
