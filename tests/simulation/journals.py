@@ -15,7 +15,7 @@ from app.kafka.memory_cluster import MemoryPartition
 from tests.simulation import programs
 from tests.simulation.canonical import canonical, difference
 from tests.simulation.worker import Worker
-from topics import journal
+from topics import journal, keys
 from topics.envelope import Envelope
 
 if TYPE_CHECKING:
@@ -28,11 +28,25 @@ class Owner:
 
     producer: Producer
     worker: str = ""
+    since_ms: int = 0
+    """When its process claimed the partition, which nobody else has claimed since then."""
     settled: bool = False
     """Whether it has written anything but its claim."""
     head: dict[str, Any] | None = None
     fresh: bool = False
     """Whether the round of `head` was not looked at yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """A round of the partition that is the schedule's home."""
+
+    owner: Producer
+    owned_since_ms: int
+    has_code: bool
+    now_ms: int
+    told: dict[str, Any] | None
+    """What the journal says from it on of how far the schedule was followed; None: what it said before."""
 
 
 class Journals:
@@ -66,7 +80,13 @@ class Journals:
         if entries[0].key == journal.CLAIM:
             before = self.owners.get(number)
             claim = orjson.loads(entries[0].value or b"")
-            self.owners[number] = Owner(producer, claim["worker"], head=None if before is None else before.head)
+            stays = before is not None and before.worker == claim["worker"]
+            self.owners[number] = Owner(
+                producer,
+                claim["worker"],
+                since_ms=before.since_ms if before is not None and stays else self._sim.now_ms(),
+                head=None if before is None else before.head,
+            )
             self._sim.watch.claimed(number)
             return
         owner = self.owners.get(number)
@@ -81,17 +101,28 @@ class Journals:
         if where.topic != "journal":
             return
         self._sim.watch.appended(number, entries)
+        followed: dict[str, Any] | None = None
         for key, value, _ in entries:
             if key is None or value is None:
                 continue
             if key.startswith(b"run:"):
                 self._sim.seen.journaled.setdefault(key[4:].decode(), set())
-            elif key == journal.schedule_key(programs.TICK) and self._sim.seen.ticks_from is None:
-                self._sim.seen.ticks_from = orjson.loads(value)["last"]
+            elif key == journal.schedule_key(programs.TICK):
+                followed = orjson.loads(value)
             elif key == journal.HEAD:
                 head = orjson.loads(value)
                 self._check_head(number, owner.head, head)
                 owner.head, owner.fresh = head, True
+                if self._sim.ticks and number == keys.partition_of(programs.TICK.encode(), self._sim.partitions):
+                    self._sim.seen.rounds.append(
+                        Round(
+                            owner=producer,
+                            owned_since_ms=owner.since_ms,
+                            has_code=programs.TICK in self._sim.code[owner.worker],
+                            now_ms=head["now"],
+                            told=followed,
+                        )
+                    )
 
     def _check_head(self, number: int, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         if before is None:

@@ -13,7 +13,7 @@ from app.engine.runs import asleep, runs
 from app.engine.starts import lanes, schedules, waking
 from app.engine.tables.dedup import Dedup
 from app.engine.tables.matching import Matcher
-from app.engine.tables.state import State
+from app.engine.tables.state import Followed, State
 from app.engine.values.outgoing import Outgoing
 from app.kafka.log import AppendFailed
 from app.kafka.memory import MemoryLog
@@ -23,6 +23,7 @@ from app.pump.pump import Pump
 from app.pump.reader import Reader
 from app.pump.standby import Standby
 from headgate.definition import Workflow
+from headgate.schedule import CatchUp
 from tests.simulation.mutations_of_families import OF_FAMILIES
 from tests.simulation.mutations_of_packing import OF_PACKING
 from tests.simulation.mutations_of_steps import OF_STEPS, Patch, both
@@ -286,6 +287,34 @@ def _miss_instants() -> Any:
     return mock.patch.object(schedules, "_follow", follow)
 
 
+def _catch_up_anyway() -> Any:
+    """What passed while nobody had a workflow's code starts a run, though its author wants that skipped."""
+    before = schedules._follow
+
+    def follow(state: State, workflow: Workflow, effects: Effects) -> None:
+        followed = state.schedules.get(workflow.id)
+        if followed is not None and followed.armed_ms is None:
+            schedules._start_missed(state, workflow, followed, effects)
+        before(state, workflow, effects)
+
+    return mock.patch.object(schedules, "_follow", follow)
+
+
+def _skip_what_is_due() -> Any:
+    """An owner that follows a schedule skips what comes due, too."""
+    before = schedules._start_missed
+
+    def start(state: State, workflow: Workflow, followed: Followed, effects: Effects) -> None:
+        assert workflow.schedule is not None
+        if workflow.schedule.catch_up is CatchUp.SKIP:
+            followed.last_ms = state.now_ms
+            schedules._touch(state, workflow.id, followed)
+        else:
+            before(state, workflow, followed, effects)
+
+    return mock.patch.object(schedules, "_start_missed", start)
+
+
 def _schedules_everywhere() -> Any:
     """Every owner follows every schedule."""
     before = schedules.follow
@@ -326,6 +355,8 @@ MUTATIONS: Final[dict[str, Patch]] = (
         "mark-early": _mark_early,
         "lose-tombstones": _lose_tombstones,
         "miss-instants": _miss_instants,
+        "catch-up-anyway": _catch_up_anyway,
+        "skip-what-is-due": _skip_what_is_due,
         "schedules-everywhere": _schedules_everywhere,
         "go-on-after-lost-answers": _go_on_after_lost_answers,
         "standby-keeps-what-went": _standby_keeps_what_went,

@@ -20,7 +20,7 @@ from app.runtime import threads as runtime_threads
 from tests.simulation import programs, shapes, threads, troubles
 from tests.simulation.group import Group
 from tests.simulation.inputs import Inputs
-from tests.simulation.journals import Journals
+from tests.simulation.journals import Journals, Round
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import SimNetwork, Weather
 from tests.simulation.people import People
@@ -49,8 +49,8 @@ class Seen:
     journaled: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
     """With which events owners have called the function of each run, since it was journaled."""
     failures: list[tuple[float, str, str]] = field(default_factory=list)
-    ticks_from: int | None = None
-    """The time (ms) from which on the journal says that the schedule is followed."""
+    rounds: list[Round] = field(default_factory=list)
+    """Those of the partition that is the schedule's home."""
     trouble: list[tuple[float, str]] = field(default_factory=list)
     steps: Watched = field(default_factory=Watched)
 
@@ -160,6 +160,8 @@ class Scenario:
         self.announced: dict[str, Definition] = {}
         """What the topic of announcements says; workers hear of it later."""
         self.workers: dict[str, Worker] = {}
+        self.code: dict[str, Sequence[str]] = {}
+        """The workflows of each process, by its name."""
         self._disks: dict[str, dict[str, bytes]] = {}
         self.lives = 0
         self.healing = False
@@ -267,6 +269,7 @@ class Scenario:
         code = self.workflows | self.mistaken if mistaken else self.workflows
         worker = Worker(self, instance, self.lives, [code[one] for one in workflows])
         self.workers[instance] = worker
+        self.code[worker.name] = workflows
         worker.start()
 
     def kill(self, instance: str) -> None:
