@@ -1,15 +1,19 @@
 """The functions of workflows with durable steps: they ask for what their plan says, async or plain."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Final, Protocol
 
 from headgate import ChildError, EventTimeout, Reject, StepError, after, event_on
+from headgate.conditions import Since
 from headgate.event import Event
-from tests.simulation.plans import CHAIN, On, Op, Plan, judged
+from tests.simulation.plans import CHAIN, LAST_OWN, On, Op, Plan, judged
 from tests.simulation.worker import EPOCH_MS
+
+_ZONE: Final = timezone(timedelta(hours=5, minutes=30))
 
 
 class Watch(Protocol):
@@ -23,29 +27,41 @@ class Watch(Protocol):
     def recorded(self, run: str) -> tuple[str, str] | None: ...
 
 
-async def perform(ctx: Any, plan: Plan, watch: Watch, *, fails: bool) -> dict[str, Any]:
+@dataclass(slots=True)
+class Found:
+    """What a function knows when it asks for a step."""
+
+    own: Sequence[Event[Any]]
+    """The events that started its run."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What the steps of earlier groups came to."""
+    events: dict[str, Event[Any]] = field(default_factory=dict)
+    """What they received, the last event of each."""
+
+
+async def perform(ctx: Any, plan: Plan, watch: Watch, *, own: Sequence[Event[Any]], fails: bool) -> dict[str, Any]:
     """Ask for all steps of the plan; return what they came to. `fails`: in this attempt, raise on the way."""
-    found: dict[str, Any] = {}
+    found = Found(own)
     for number, group in enumerate(plan.groups):
         if len(group) == 1:
             values = [await _one(ctx, group[0], watch, found)]
         else:
             values = await asyncio.gather(*[_one(ctx, op, watch, found) for op in group])
-        found.update(zip([op.key for op in group], values, strict=True))
+        found.values.update(zip([op.key for op in group], values, strict=True))
         if fails and number == plan.fails_after:
             raise ValueError("not yet")
-    return found
+    return found.values
 
 
-def perform_plainly(ctx: Any, plan: Plan, watch: Watch, *, fails: bool) -> dict[str, Any]:
+def perform_plainly(ctx: Any, plan: Plan, watch: Watch, *, own: Sequence[Event[Any]], fails: bool) -> dict[str, Any]:
     """As `perform`, one step after the other."""
-    found: dict[str, Any] = {}
+    found = Found(own)
     for number, group in enumerate(plan.groups):
         for op in group:
-            found[op.key] = _one_plainly(ctx, op, watch, found)
+            found.values[op.key] = _one_plainly(ctx, op, watch, found)
         if fails and number == plan.fails_after:
             raise ValueError("not yet")
-    return found
+    return found.values
 
 
 def mistake(ctx: Any, watch: Watch) -> Any:
@@ -57,20 +73,20 @@ def mistake(ctx: Any, watch: Watch) -> Any:
     return ctx.step.suspend(key) if kind != "suspend" else ctx.step.sleep(key, 0)
 
 
-async def _one(ctx: Any, op: Op, watch: Watch, found: Mapping[str, Any]) -> Any:
+async def _one(ctx: Any, op: Op, watch: Watch, found: Found) -> Any:
     watch.asks(ctx.run_id, op)
     try:
-        value = _READ.get(op.kind, _as_it_is)(await _ASK[op.kind](ctx, op, watch, found))
+        value = _read(op, await _ASK[op.kind](ctx, op, watch, found), found)
     except (EventTimeout, StepError) as error:
         value = _failure(error)
     watch.comes_to(ctx.run_id, op.key, value)
     return value
 
 
-def _one_plainly(ctx: Any, op: Op, watch: Watch, found: Mapping[str, Any]) -> Any:
+def _one_plainly(ctx: Any, op: Op, watch: Watch, found: Found) -> Any:
     watch.asks(ctx.run_id, op)
     try:
-        value = _READ.get(op.kind, _as_it_is)(_ASK[op.kind](ctx, op, watch, found))
+        value = _read(op, _ASK[op.kind](ctx, op, watch, found), found)
     except (EventTimeout, StepError) as error:
         value = _failure(error)
     watch.comes_to(ctx.run_id, op.key, value)
@@ -85,9 +101,6 @@ def _failure(error: EventTimeout | StepError) -> dict[str, Any]:
 
 
 # --- what each kind asks for ----------------------------------------------------------------------------------------
-
-Found = Mapping[str, Any]
-"""What the steps of earlier groups came to."""
 
 
 def _run(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
@@ -123,7 +136,7 @@ def _sleep_until(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
     return ctx.step.sleep_until(op.key, now + timedelta(seconds=op.seconds))
 
 
-def _event(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
+def _event(ctx: Any, op: Op, watch: Watch, found: Found) -> Any:
     one = op.on[0]
     return ctx.step.wait_for_event(
         op.key,
@@ -132,16 +145,16 @@ def _event(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
         event_key=one.key,
         event_type=one.type,
         filter=_filter(ctx, op, one, watch),
-        since=one.since,
+        since=_since(one, found),
     )
 
 
-def _any(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
-    return ctx.step.wait_for_any(op.key, _conditions(ctx, op, watch), timeout=op.timeout)
+def _any(ctx: Any, op: Op, watch: Watch, found: Found) -> Any:
+    return ctx.step.wait_for_any(op.key, _conditions(ctx, op, watch, found), timeout=op.timeout)
 
 
-def _all(ctx: Any, op: Op, watch: Watch, _found: Found) -> Any:
-    return ctx.step.wait_for_all(op.key, _conditions(ctx, op, watch), timeout=op.timeout)
+def _all(ctx: Any, op: Op, watch: Watch, found: Found) -> Any:
+    return ctx.step.wait_for_all(op.key, _conditions(ctx, op, watch, found), timeout=op.timeout)
 
 
 def _suspend(ctx: Any, op: Op, _watch: Watch, _found: Found) -> Any:
@@ -149,7 +162,7 @@ def _suspend(ctx: Any, op: Op, _watch: Watch, _found: Found) -> Any:
 
 
 def _resume(ctx: Any, op: Op, watch: Watch, found: Found) -> Any:
-    started = found.get(op.of) if op.of is not None else None
+    started = found.values.get(op.of) if op.of is not None else None
     run = started if isinstance(started, str) else ctx.run_id
     return ctx.step.resume(op.key, run, op.target, _once(ctx, op, watch))
 
@@ -198,6 +211,16 @@ _ASK: Final[dict[str, Callable[[Any, Op, Watch, Found], Any]]] = {
 }
 
 
+def _read(op: Op, value: Any, found: Found) -> Any:
+    """Return what a function writes down of what it got, and keep the event that it received."""
+    if op.on:
+        several = value if op.kind == "all" else [value.event if op.kind == "any" else value]
+        for event in several:
+            if event is not None:
+                found.events[op.key] = event
+    return _READ.get(op.kind, _as_it_is)(value)
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -217,18 +240,29 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {
 """What functions write down of what they got."""
 
 
-def _conditions(ctx: Any, op: Op, watch: Watch) -> list[Any]:
+def _conditions(ctx: Any, op: Op, watch: Watch, found: Found) -> list[Any]:
     events = [
         event_on(
             one.topic,
             event_key=one.key,
             event_type=one.type,
             filter=_filter(ctx, op, one, watch),
-            since=one.since,  # type: ignore[arg-type] # one of two words
+            since=_since(one, found),
         )
         for one in op.on
     ]
     return events if op.after is None else [*events, after(seconds=op.after)]
+
+
+def _since(one: On, found: Found) -> Since:
+    """Return from when on the author wants to see events: in a zone of his own, where it is a time."""
+    if isinstance(one.since, int):
+        return datetime.fromtimestamp(EPOCH_MS / 1000, _ZONE) + timedelta(milliseconds=one.since)
+    if one.since == LAST_OWN:
+        return found.own[-1]
+    if one.since == "now":
+        return "now"
+    return found.events.get(one.since, "run_start")  # it may have received none
 
 
 def _filter(ctx: Any, op: Op, one: On, watch: Watch) -> Callable[[Event[Any]], bool] | None:

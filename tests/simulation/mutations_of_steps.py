@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 from unittest import mock
 
@@ -15,6 +16,7 @@ from app.engine.runs import rising, runs
 from app.engine.starts import waking
 from app.engine.steps import conditions, ends, steps
 from app.engine.tables import recorded, room
+from app.engine.tables.registry import Head
 from app.engine.tables.run import RunStatus
 from app.engine.tables.state import State
 from app.engine.tables.wait import Wait
@@ -24,6 +26,9 @@ from app.pump.pump import Pump
 from app.runtime import values
 from app.runtime.attempt import Attempt
 from app.runtime.replay import History
+from app.runtime.steps import Steps
+from headgate.conditions import Since
+from headgate.event import Event
 
 Patch = Callable[[], Any]
 
@@ -197,6 +202,47 @@ def _receive_again() -> Any:
     return mock.patch.object(conditions, "_remember", return_value=None)
 
 
+def _since_the_run() -> Any:
+    """A wait sees what came since its run's start, whatever time its author gives."""
+    before = Steps._since_ms
+
+    def since_ms(self: Steps, key: str, since: Since) -> int | None:
+        return None if isinstance(since, datetime) else before(self, key, since)
+
+    return mock.patch.object(Steps, "_since_ms", since_ms)
+
+
+def _since_the_first_event() -> Any:
+    """A wait that is to see what came since an event of its run sees what came since the first of them."""
+    before = Steps._since_ms
+
+    def since_ms(self: Steps, key: str, since: Since) -> int | None:
+        return None if isinstance(since, Event) else before(self, key, since)
+
+    return mock.patch.object(Steps, "_since_ms", since_ms)
+
+
+def _any_time() -> Any:
+    """An event from before a wait's time meets it."""
+    before = Wait.takes
+
+    def takes(self: Wait, event: Any) -> bool:
+        return before(self, event._replace(timestamp_ms=max(event.timestamp_ms, self.asked.since_ms)))
+
+    return mock.patch.object(Wait, "takes", takes)
+
+
+def _older_than_told() -> Any:
+    """A wait opens at once if its topic is told of already, however far it looks back."""
+
+    def confirmed_ms(self: Head, partitions: int) -> int | None:
+        before_ms = before(self, partitions)
+        return None if before_ms is None else 0
+
+    before = Head.confirmed_ms
+    return mock.patch.object(Head, "confirmed_ms", confirmed_ms)
+
+
 def _no_filters() -> Any:
     """What an author's filter says does not count."""
 
@@ -278,6 +324,10 @@ OF_STEPS: Final[dict[str, Patch]] = {
     "after-the-end": _after_the_end,
     "last-wins": _last_wins,
     "receive-again": _receive_again,
+    "since-the-run": _since_the_run,
+    "since-the-first-event": _since_the_first_event,
+    "any-time": _any_time,
+    "older-than-told": _older_than_told,
     "no-filters": _no_filters,
     "pass-over-candidates": _pass_over_candidates,
     "sleep-though-wanted": _sleep_though_wanted,

@@ -10,6 +10,8 @@ SIGNALS: Final = ("signals/a", "signals/b", "signals/a/x", "alarms")
 """Topics of which events are waited for."""
 CHAIN: Final = "chain/hop"
 """The topic of what runs publish."""
+LAST_OWN: Final = "own"
+"""Said of when a wait begins: the last event that started its run."""
 ALWAYS: Final = 1_000_000
 """Failures of a step's function that never succeeds."""
 
@@ -22,7 +24,10 @@ class On:
     key: str | None = None
     type: str | None = None
     judge: str = ""
-    since: str = "run_start"
+    since: str | int = "run_start"
+    """Besides "run_start" and "now" an event: `LAST_OWN`, or the key of an earlier step, which may have received one.
+    An int is a time, in milliseconds after the beginning.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +127,26 @@ def nested(random: Random, plan: Plan) -> Plan:
         fails_after=plan.fails_after + 1,
         ops={op.key: op for group in groups for op in group},
     )
+
+
+def looking_back(random: Random, plan: Plan) -> Plan:
+    """Return the plan with waits that see events since a time or since an event of their run, some of them."""
+    groups: list[tuple[Op, ...]] = []
+    received: list[str] = []
+    for group in plan.groups:
+        groups.append(tuple(replace(op, on=tuple(_since(random, one, received) for one in op.on)) for op in group))
+        received += [op.key for op in group if op.on]
+    return replace(plan, groups=tuple(groups), ops={op.key: op for group in groups for op in group})
+
+
+def _since(random: Random, one: On, received: Sequence[str]) -> On:
+    kind = random.choice(("as it is", "as it is", "time", "own", "received", "received"))
+    if kind == "time":  # before all that happens; before the run, in it, or after it has asked; or very late
+        times = (-60_000, random.randrange(500), random.randrange(3_000), random.randrange(2_000, 6_000))
+        return replace(one, since=random.choice(times))
+    if kind == "own":
+        return replace(one, since=LAST_OWN)
+    return replace(one, since=random.choice(received)) if kind == "received" and received else one
 
 
 def _aimed(random: Random, groups: list[tuple[Op, ...]], children: Mapping[str, Sequence[str]]) -> list[tuple[Op, ...]]:

@@ -222,14 +222,14 @@ def make(
         asked = mistake(ctx, watch) if wrong else None
         if asked is not None:
             await asked
-        return await perform(ctx, program.plan, watch, fails=ctx.attempt <= program.failures)
+        return await perform(ctx, program.plan, watch, own=payload["events"], fails=ctx.attempt <= program.failures)
 
     def run_durably_and_plainly(ctx: Any, payload: Any) -> Any:
         start(ctx, payload)
         assert program.plan is not None
         if wrong:
             mistake(ctx, watch)
-        return perform_plainly(ctx, program.plan, watch, fails=ctx.attempt <= program.failures)
+        return perform_plainly(ctx, program.plan, watch, own=payload["events"], fails=ctx.attempt <= program.failures)
 
     def run_plainly(ctx: Any, payload: Any) -> Any:
         publish(ctx, start(ctx, payload))

@@ -24,7 +24,7 @@ from tests.simulation.journals import Journals, Round
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import SimNetwork, Weather
 from tests.simulation.people import People
-from tests.simulation.plans import SIGNALS, Plan, nested
+from tests.simulation.plans import SIGNALS, Plan, looking_back, nested
 from tests.simulation.rest import unrest
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Watch, Watched
@@ -115,6 +115,11 @@ class Scenario:
         """Whether its workflows start others, are cancelled, get stuck."""
         if self.family:
             self._make_family(apart_too)
+        back = random.Random(f"since in seed {seed}")
+        if self.durable and back.random() < 0.5:
+            self.programs = [
+                one if one.plan is None else replace(one, plan=looking_back(back, one.plan)) for one in self.programs
+            ]
         nest = random.Random(f"nested in seed {seed}")
         if self.durable and nest.random() < 0.35:
             self.programs = [

@@ -5,7 +5,7 @@ from typing import Final
 
 from tests.simulation.model.logs import Identity, Logs
 from tests.simulation.model.steps import was_refused
-from tests.simulation.plans import On, Op, judged
+from tests.simulation.plans import LAST_OWN, On, Op, judged
 from tests.simulation.violation import Violation
 from tests.simulation.watch import Journaled, place_of
 from tests.simulation.worker import EPOCH_MS
@@ -87,14 +87,12 @@ def _conditions(run: str, op: Op) -> tuple[On, ...]:
 def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _Wait:
     events = logs.events_of(run)
     own = {logs.by_place[one.partition, one.offset] for one in events}
-    first = logs.by_place[events[0].partition, events[0].offset]
-    started = [one.timestamp_ms for one in logs.identities[first].copies]
     before, by = _received(logs, run, step.before), _received(logs, run, step.by)
     record = step.asked or step.outcome
     assert record is not None
-    since_ms, least_ms = (
-        (record["at"], _asked_ms(logs, run, key)) if on.since == "now" else (max(started), min(started))
-    )
+    least_ms, since_ms = _since(logs, run, on, events)
+    if on.since == "now":
+        least_ms, since_ms = _asked_ms(logs, run, key), record["at"]
     since_ms = max([since_ms, *(event.timestamp_ms for topics, event in by if on.topic in topics)])
     least_ms = max([least_ms, *(event.timestamp_ms for topics, event in before if on.topic in topics)])
     deadline_ms = None if step.asked is None else step.asked["ask"].get("deadline")
@@ -117,6 +115,17 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
             raise Violation(f"{wait} waits since {journaled_ms}, not {least_ms}..{since_ms}")
         wait.journaled_ms = journaled_ms
     return wait
+
+
+def _since(logs: Logs, run: str, on: On, events: list[Envelope]) -> tuple[int, int]:
+    """Return from when on a condition may see events, and from when on it must: as whichever copy says it."""
+    if isinstance(on.since, int):
+        return EPOCH_MS + on.since, EPOCH_MS + on.since
+    if (run, on.since) in logs.sim.seen.steps.steps and (got := _received(logs, run, (on.since,))):
+        return got[-1][1].timestamp_ms, got[-1][1].timestamp_ms
+    event = events[-1] if on.since == LAST_OWN else events[0]
+    times = [one.timestamp_ms for one in logs.identities[logs.by_place[event.partition, event.offset]].copies]
+    return min(times), max(times)
 
 
 def _held(logs: Logs, run: str, keys: tuple[str, ...]) -> set[bytes]:
