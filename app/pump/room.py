@@ -20,7 +20,7 @@ class Room:
         state, bounds = self._state, self._bounds
         if not state.rising or self.draining:
             return False
-        room = state.running < bounds.running and state.held_bytes + state.run_bytes < bounds.held_bytes
+        room = state.running < bounds.running and self._taken_bytes() < bounds.held_bytes
         return room or not state.running
 
     def may_wake(self) -> bool:
@@ -36,9 +36,18 @@ class Room:
     def crowded(self) -> bool:
         """Whether so much is going on or waiting that there is room for no more."""
         state, bounds = self._state, self._bounds
-        crowded = state.running >= bounds.running or state.held_bytes + state.run_bytes >= bounds.held_bytes
+        crowded = state.running >= bounds.running or self._taken_bytes() >= bounds.held_bytes
         return crowded or self.draining
 
     def stalled(self) -> bool:
         """Whether room is taken by events that wait behind runs which only wait: for what is unread, perhaps."""
         return not self.draining and self.crowded() and waking.may_spill(self._state)
+
+    def _taken_bytes(self) -> int:
+        """Return how much of the room is taken. What was read back counts as half of it at most, however large it is.
+
+        It is not left to the journal a second time, and what it waits behind may wait for what is unread.
+        """
+        state = self._state
+        recalled = min(state.recalled_bytes, self._bounds.held_bytes // 2)
+        return state.held_bytes - state.recalled_bytes + recalled + state.run_bytes

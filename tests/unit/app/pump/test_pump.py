@@ -419,6 +419,34 @@ async def test_an_event_that_a_run_waits_for_is_read_though_those_behind_the_run
     assert [one["events"][0]["id"] for one in room.values("results")] == [f"e{n}" for n in range(100)]
 
 
+async def test_an_event_that_a_run_waits_for_is_read_though_one_behind_the_run_was_read_back_and_is_large(
+    room: Room,
+) -> None:
+    room.limits = Limits(partitions=1)
+    room.runtime.slow.add("w")
+    pump = await room.pump(held_bytes=2_000)
+    pump.workflows_changed(WorkflowsLoaded([defined(order="strict")], ()))
+    room.run(pump)
+    await pump.offer_events(room.produce(event(id="e0", key=KEY)))
+    await settle()
+    (first,) = room.runtime.started
+    wait = Await(conditions=(EventCondition(topic="approvals/1"),), need=1, deadline_ms=None)
+    asks(room, first, "approval", wait)
+    await settle()
+    await pump.offer_events(room.produce(event(id="e1", key=KEY, data="x" * 2_500))[1:])
+    await settle()
+    assert pump.state.recalled_bytes > 2_000
+
+    await pump.offer_events(room.produce(Entry(None, b'{"topic": "approvals/1", "data": null}'))[2:])
+    await settle()
+
+    assert [one.key for one in room.runtime.told if isinstance(one, Resolve)] == ["approval"]
+    for n in range(2):
+        room.runtime.end(room.runtime.started[n])
+        await settle()
+    assert [one["events"][0]["id"] for one in room.values("results")] == ["e0", "e1"]
+
+
 async def test_runs_that_wait_for_their_next_attempt_take_no_room_and_come_back_with_their_events(room: Room) -> None:
     room.limits = Limits(partitions=1)
     room.runtime.slow.add("w")
