@@ -1,6 +1,5 @@
 """The bounds of a scenario, drawn: small ones above all, for what happens at a bound is what goes wrong."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -8,7 +7,6 @@ from typing import Final
 from app.engine.values.limits import Limits
 from app.pump.around import Bounds
 from app.pump.takeover import AT_ONCE_BYTES
-from tests.simulation.programs import Program
 from tests.simulation.worker import Shape
 
 EVENT_BYTES: Final = 2_000
@@ -58,9 +56,8 @@ def draw(chance: Random, seed: int, partitions: int, *, tight_dedup: bool) -> Sh
     )
 
 
-def for_steps(shape: Shape, apart: Random, programs: Sequence[Program]) -> Shape:
+def for_steps(shape: Shape, apart: Random) -> Shape:
     """Return the bounds of a scenario with durable steps."""
-    strict = any(one.order == "strict" for one in programs)
     return replace(
         shape,
         limits=replace(
@@ -69,9 +66,6 @@ def for_steps(shape: Shape, apart: Random, programs: Sequence[Program]) -> Shape
             heads=apart.choice((256, 256, 1)),
             arrivals=apart.choice((10_000, 10_000, 2)),
         ),
-        # Events that wait strictly behind a run that waits are held in memory: where they fill it, nothing is read
-        # any more, not even what the run waits for.
-        bounds=replace(shape.bounds, held_bytes=1_000_000) if strict else shape.bounds,
         suspended=apart.choice((10_000, 10_000, 2, 1, 1)),
         a_round=apart.choice((5_000, 5_000, 1)),
         slice_events=apart.choice((500, 500, 1)),
