@@ -296,4 +296,13 @@ class Ready(BaseModel):
 Responses = dict[int | str, dict[str, Any]]
 NOT_FOUND: Final[Responses] = {404: {"model": Error}}
 WRONG: Final[Responses] = {422: {"model": Error}}
-CALL_ERRORS: Final[Responses] = {status: {"model": Error} for status in (400, 404, 413, 415, 422, 429, 503)}
+_CALL_ERRORS: Final = {
+    400: "The body is not JSON, or a header cannot be used.",
+    404: "Nothing has this id.",
+    413: "The body is too large.",
+    415: "Not JSON, or compressed.",
+    422: "JSON, but not what is asked for; `details` names every wrong place.",
+    429: "Over a limit; Retry-After says when.",
+    503: "Kafka is away or the gateway is busy; Retry-After says when.",
+}
+CALL_ERRORS: Final[Responses] = {status: {"model": Error, "description": text} for status, text in _CALL_ERRORS.items()}

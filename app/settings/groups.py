@@ -297,7 +297,8 @@ class LimitSettings(Group):
     )
     asleep_events: Count = Field(
         default=4_000_000,
-        description="Most events that wait for workflows that no worker loads; each partition has its share.",
+        description="Most events that wait for workflows that no worker loads: one more is a dead letter. Or in strict "
+        "order behind a run that waits: then no more are read. Each partition has its share.",
     )
 
 

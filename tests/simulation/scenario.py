@@ -191,13 +191,13 @@ class Scenario:
         self.tight_dedup = False
         self.programs = self.programs[: apart.choice((0, 0, 1))]
         self.programs += [programs.draw_durable(apart, number) for number in range(apart.choice((1, 1, 2)))]
-        self.shape = shapes.for_steps(self.shape, apart)
+        self.shape = shapes.for_steps(self.shape, apart, strict=any(one.order == "strict" for one in self.programs))
 
     def _make_family(self, apart: random.Random) -> None:
         """Let workflows that start others take the place of those that do not."""
         self.programs = [one for one in self.programs if one.plan is None and not one.publishes]
         self.programs += programs.draw_family(apart)
-        self.shape = shapes.for_steps(self.shape, apart)
+        self.shape = shapes.for_steps(self.shape, apart, strict=any(one.order == "strict" for one in self.programs))
 
     def _topics(self) -> tuple[str, ...]:
         """Return those of the events that come from outside."""

@@ -56,8 +56,12 @@ def draw(chance: Random, seed: int, partitions: int, *, tight_dedup: bool) -> Sh
     )
 
 
-def for_steps(shape: Shape, apart: Random) -> Shape:
-    """Return the bounds of a scenario with durable steps."""
+def for_steps(shape: Shape, apart: Random, *, strict: bool) -> Shape:
+    """Return the bounds of a scenario with durable steps.
+
+    What waits strictly behind a run that waits sleeps in the journal, and where that comes to `asleep_events` nothing
+    is read any more, not even what the run waits for: the setting says so.
+    """
     return replace(
         shape,
         limits=replace(
@@ -65,6 +69,7 @@ def for_steps(shape: Shape, apart: Random) -> Shape:
             dedup_ids=100_000,
             heads=apart.choice((256, 256, 1)),
             arrivals=apart.choice((10_000, 10_000, 2)),
+            asleep_events=10_000 if strict else shape.limits.asleep_events,
         ),
         suspended=apart.choice((10_000, 10_000, 2, 1, 1)),
         a_round=apart.choice((5_000, 5_000, 1)),
