@@ -1,6 +1,7 @@
 """Entry: `python -m benchmarks [MODE…] [--quick] [--rounds N] [--sides NAME,…]`; `report` writes docs/benchmarks.md."""
 
 import argparse
+import compileall
 import json
 import signal
 import subprocess
@@ -68,6 +69,8 @@ def main() -> int:
     needed = {durable_sides.SIDES[name].needs for name in given.durable_sides} - {""}
     if needed and not {*DURABLE}.isdisjoint(modes):
         _lay_down("durable", *sorted(needed))
+    for room in ("app", "connectors", "headgate", "topics"):  # as packages of peers are when pip has installed them
+        compileall.compile_dir(processes.ROOT / room, quiet=1)
     out = given.out or (Path(tempfile.gettempdir()) / "headgate-bench" if given.quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of what ends the children
