@@ -389,10 +389,11 @@ async def test_while_draining_a_run_that_only_waited_is_left_to_the_next_owner(r
     assert pump.state.runs[run].status is RunStatus.RUNNING
 
 
-async def test_an_event_that_a_run_waits_for_is_read_though_those_behind_the_run_take_all_room(room: Room) -> None:
+async def waiting_strictly(room: Room, **bounds: Any) -> Pump:
+    """A partition with little room whose only run, in strict order, waits for an approval."""
     room.limits = Limits(partitions=1)
     room.runtime.slow.add("w")
-    pump = await room.pump(held_bytes=2_000, round_events=1)
+    pump = await room.pump(held_bytes=2_000, **bounds)
     pump.workflows_changed(WorkflowsLoaded([defined(order="strict")], ()))
     room.run(pump)
     await pump.offer_events(room.produce(event(id="e0", key=KEY)))
@@ -401,6 +402,11 @@ async def test_an_event_that_a_run_waits_for_is_read_though_those_behind_the_run
     wait = Await(conditions=(EventCondition(topic="approvals/1"),), need=1, deadline_ms=None)
     asks(room, first, "approval", wait)
     await settle()
+    return pump
+
+
+async def test_an_event_that_a_run_waits_for_is_read_though_those_behind_the_run_take_all_room(room: Room) -> None:
+    pump = await waiting_strictly(room, round_events=1)
 
     produced = room.produce(*(event(n, id=f"e{n}", key=KEY) for n in range(1, 100)))
     produced = room.produce(Entry(None, b'{"topic": "approvals/1", "data": null}'))
@@ -422,17 +428,7 @@ async def test_an_event_that_a_run_waits_for_is_read_though_those_behind_the_run
 async def test_an_event_that_a_run_waits_for_is_read_though_one_behind_the_run_was_read_back_and_is_large(
     room: Room,
 ) -> None:
-    room.limits = Limits(partitions=1)
-    room.runtime.slow.add("w")
-    pump = await room.pump(held_bytes=2_000)
-    pump.workflows_changed(WorkflowsLoaded([defined(order="strict")], ()))
-    room.run(pump)
-    await pump.offer_events(room.produce(event(id="e0", key=KEY)))
-    await settle()
-    (first,) = room.runtime.started
-    wait = Await(conditions=(EventCondition(topic="approvals/1"),), need=1, deadline_ms=None)
-    asks(room, first, "approval", wait)
-    await settle()
+    pump = await waiting_strictly(room)
     await pump.offer_events(room.produce(event(id="e1", key=KEY, data="x" * 2_500))[1:])
     await settle()
     assert pump.state.recalled_bytes > 2_000
