@@ -39,6 +39,7 @@ GOALS: Final = (
     Goal(
         "restart", "without results: the same instance, from the journal", "restart", "without_results_seconds", 3, " s"
     ),
+    Goal("restart", "the same, with its snapshots", "snapshots", "without_results_seconds", 3, " s"),
     Goal("restart", "without results: another worker takes over", "takeover", "without_results_seconds", 10, " s"),
     _least("durable", "runs of three steps", "headgate/throughput", "per_second", 3_000, "/s"),
     Goal("durable", "the same at 400/s, p50", "headgate/latency", "p50_ms", 6, " ms"),

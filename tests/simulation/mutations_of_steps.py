@@ -54,6 +54,16 @@ def _go_on_first() -> Any:
     return mock.patch.object(Pump, "_append", append)
 
 
+def _call_ahead() -> Any:
+    """Functions of steps are called before the end of the sleep that their run went on from is durable."""
+
+    def may(one: Go) -> bool:
+        step = None if one.run.steps is None else one.run.steps.open.get(one.key)
+        return one.run.journaled and step is not None and not step.touched
+
+    return mock.patch.object(ends, "may_go_at_once", may)
+
+
 def _begin_steps_first() -> Any:
     """Functions of steps are called before their run is durable."""
     before = Pump._append
@@ -309,6 +319,7 @@ def _keep_what_others_need() -> Any:
 OF_STEPS: Final[dict[str, Patch]] = {
     "go-on-first": _go_on_first,
     "begin-steps-first": _begin_steps_first,
+    "call-ahead": _call_ahead,
     "run-steps-again": _run_steps_again,
     "chance-anew": _chance_anew,
     "now-anew": _now_anew,

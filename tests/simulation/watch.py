@@ -72,6 +72,8 @@ class Watch:
         self._ahead: dict[int, list[tuple[bytes, bytes | None]]] = {}
         self._before: dict[str, tuple[str, ...]] = {}
         self._fresh: list[tuple[str, str]] = []
+        self._slept: dict[str, set[tuple[str, str]]] = {}
+        """By run, the sleeps whose functions went on before their end was journaled."""
         self._count = 0
         self.eager = random.choice((0.2, 0.6, 0.9))
         """How often somebody answers."""
@@ -199,6 +201,9 @@ class Watch:
         if kind == "run":
             if run not in self.journaled:
                 self._sim.broken(f"the function of step {name} began before its run was journaled")
+            for one in self._slept.get(run, ()):
+                if self.seen.steps[one].outcome is None:
+                    self._sim.broken(f"the function of step {name} began before the end of {one} was journaled")
             if known is not None and known.outcome is not None and self._sim.journals.owns(run):
                 self._sim.broken(f"the function of step {name} began again, after {known.outcome} was journaled")
         self.seen.calls[name] += 1
@@ -220,7 +225,11 @@ class Watch:
         if op.kind in UNJOURNALED:
             return
         known = self.seen.steps.get(name)
-        if known is None or known.outcome is None:
+        if op.kind in ("sleep", "until") and known is not None and known.outcome is None:
+            if known.asked is None or known.asked["ask"]["until"] > self._sim.now_ms():
+                self._sim.broken(f"the function went on from its sleep {name} before its time, which is journaled")
+            self._slept.setdefault(run, set()).add(name)  # any owner comes to the same
+        elif known is None or known.outcome is None:
             self._sim.broken(f"the function went on with {value} of step {name} before that was journaled")
         elif (meant := _meaning(op, known.outcome)) != value:
             self._sim.broken(f"step {name} came to {value}, the journal says {meant}")

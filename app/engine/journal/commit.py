@@ -42,7 +42,7 @@ def commit(state: State) -> Commit | None:
     state.timers_fired = 0  # also where they changed nothing: else those that are left never fire
     if not state.changed:
         return None
-    state.changed = False
+    state.changed = state.unsaved = False
     state.round += 1
     if state.notes:
         notes.keep(state)
@@ -266,8 +266,10 @@ def _step(
     run = state.runs[steps.run_id]
     if step.outcome is not None:
         steps.unplaced -= 1
+        steps.ahead = False
         state.counters.steps += 1
-        telling.finished(state, run, step)
+        if not step.told:
+            telling.finished(state, run, step)
     elif step.retried:
         step.retried = False
         telling.retried(state, run, step)

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import orjson
 
+from app.engine.tables.run import Run
 from app.engine.tables.state import State
+from app.engine.values.asks import Invoke
 from topics import asked, facts, keys
 from topics.envelope import Envelope
 from topics.reserved import START, start_topic
@@ -53,6 +55,18 @@ def parent_of(envelope: Envelope) -> Parent | None:
     found = Parent(*fields)
     fits = envelope.explicit and found.n >= 0 and envelope.id == keys.child_event_id(found.run, found.key, found.n)
     return found if fits else None
+
+
+def source_of(run: Run) -> str:
+    """Return the source of the events that start the run's children."""
+    return f"headgate/{run.workflow.id}"
+
+
+def child_ids(run: Run, key: str, ask: Invoke, most: int | None = None) -> list[str]:
+    """Return the ids of the runs that the step `key` starts, of the first `most`: known before they begin."""
+    source = source_of(run)
+    digests = (keys.event_digest(source, None, keys.child_event_id(run.id, key, n)) for n in range(len(ask.children)))
+    return [keys.run_id(one.workflow_id, digest) for one, digest in zip(ask.children[:most], digests, strict=False)]
 
 
 def ended(state: State, workflow_id: str, envelope: Envelope, status: str, result: bytes, error: Any) -> None:

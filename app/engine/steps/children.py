@@ -35,7 +35,7 @@ def begin(state: State, run: Run, step: Step, ask: Invoke, effects: Effects) -> 
         return
     state.outgoing.records.extend(records)
     if not ask.wait:
-        ends.end(state, run, step, Outcome(orjson.dumps(run_ids(run, step, ask))), effects)
+        ends.end(state, run, step, Outcome(orjson.dumps(parents.child_ids(run, step.key, ask))), effects)
         return
     # What they were given is in their events from now on.
     step.ask = Invoke(
@@ -60,11 +60,6 @@ def ended(state: State, run: Run, step: Step, n: int, status: str, value: bytes,
         ends.touch(state, step)
 
 
-def run_ids(run: Run, step: Step, ask: Invoke, most: int | None = None) -> list[str]:
-    """Return the ids of the runs that the step starts, of the first `most`."""
-    return [_run_id(run, step, n, child) for n, child in enumerate(ask.children[:most])]
-
-
 def _too_large(state: State, records: Sequence[Record]) -> str | None:
     """Say what is too large: one of the events, or all that one round would have to journal."""
     limits = state.limits
@@ -80,22 +75,13 @@ def _too_large(state: State, records: Sequence[Record]) -> str | None:
     return f"{what} bytes, more than the {bound}; give references to the data instead"
 
 
-def _source(run: Run) -> str:
-    return f"headgate/{run.workflow.id}"
-
-
-def _run_id(run: Run, step: Step, n: int, child: Child) -> str:
-    digest = keys.event_digest(_source(run), None, keys.child_event_id(run.id, step.key, n))
-    return keys.run_id(child.workflow_id, digest)
-
-
 def _event(state: State, run: Run, step: Step, n: int, child: Child, *, waits: bool) -> Record:
     event_id = keys.child_event_id(run.id, step.key, n)
     key, value, headers = codec.produce_form(
         start_topic(child.workflow_id),
         orjson.Fragment(child.payload),
         event_id=event_id,
-        source=_source(run),
+        source=parents.source_of(run),
         traceparent=keys.traceparent_of(run.events[0].traceparent, run.id[-2 * keys.DIGEST_BYTES :]),
     )
     headers.extend(causation.headers(run.id, run.events[0].id, step.key))

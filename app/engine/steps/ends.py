@@ -1,13 +1,14 @@
 """How a step goes on and how it ends, whatever its kind. Used by `steps` and `conditions`."""
 
 from app.engine import inputs
-from app.engine.effects import Effects, Go, Resolve
+from app.engine.effects import After, Effects, Go, Resolve
 from app.engine.runs import rising, runs
+from app.engine.steps import telling
 from app.engine.tables import room, timers
 from app.engine.tables.recorded import Step
 from app.engine.tables.run import Run, RunStatus
 from app.engine.tables.state import State, Timer
-from app.engine.values.asks import Fault, Kind, Outcome
+from app.engine.values.asks import Fault, Kind, Outcome, Sleep
 from topics import facts
 
 
@@ -22,7 +23,12 @@ def go(state: State, run: Run, step: Step, effects: Effects) -> None:
 def may_go_at_once(one: Go) -> bool:
     """Whether everything is in the journal that must be there before the step's function is called."""
     step = None if one.run.steps is None else one.run.steps.open.get(one.key)
-    return one.run.journaled and step is not None and not step.touched
+    return one.run.journaled and step is not None and not step.touched and not step.steps.ahead
+
+
+def is_ahead(one: After) -> bool:
+    """Whether a function may be told of what its step came to before that is journaled."""
+    return isinstance(one, Resolve) and one.ahead
 
 
 def put_off(state: State, run: Run, step: Step, due_ms: int) -> None:
@@ -57,16 +63,32 @@ def end(state: State, run: Run, step: Step, outcome: Outcome, effects: Effects) 
         outcome = Outcome(None, Fault("ResultTooLarge", message))
     step.outcome = outcome
     hot = run.status in rising.HOT
+    ahead = hot and _is_known(step)
     if hot:
-        effects.after.append(Resolve(run, step.key, outcome, run.status is RunStatus.WAITING))
+        effects.after.append(Resolve(run, step.key, outcome, run.status is RunStatus.WAITING, ahead))
         step.steps.stirred = True
         if not step.asked:
             step.steps.crossed = {step.key, *(step.steps.crossed or ())}
     _over(state, run, step, effects)
+    if ahead and not step.steps.over:  # now: the run may end in this round, and say so
+        step.steps.ahead = step.told = True
+        telling.finished(state, run, step)
     if hot:
         state.unsettled.append(run)
     elif run.status is RunStatus.COLD:
         rising.wake(state, run)
+
+
+def _is_known(step: Step) -> bool:
+    """Whether the journal knows already what the step comes to, so that its function may go on at once: a sleep is over
+    at its time, whoever owns the partition then.
+
+    Nothing leaves the worker before its end is journaled: no record, and no step's function is called
+    (`may_go_at_once`). Where a function does several things at a time, each hears of its step in the journal's order.
+    """
+    steps = step.steps
+    alone = step.asked and not steps.par and not steps.unplaced and len(steps.open) == 1
+    return alone and step.journaled and isinstance(step.ask, Sleep)
 
 
 def _over(state: State, run: Run, step: Step, effects: Effects) -> None:

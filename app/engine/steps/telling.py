@@ -1,7 +1,9 @@
-"""What `headgate.runs` is told of steps: that one waits, is tried again, has come to something. Used by `commit`."""
+"""What `headgate.runs` is told of steps: that one waits, is tried again, has come to something.
 
-from app.engine.runs import runs
-from app.engine.steps import children
+Used by `commit`, and by `ends` for what cannot wait for that.
+"""
+
+from app.engine.runs import parents, runs
 from app.engine.tables import awaited
 from app.engine.tables.recorded import Step
 from app.engine.tables.run import Run
@@ -70,4 +72,4 @@ def _children(run: Run, step: Step) -> facts.Children | None:
     ask = step.ask
     if not isinstance(ask, Invoke):
         return None
-    return facts.Children(len(ask.children), children.run_ids(run, step, ask, facts.MOST_CHILDREN))
+    return facts.Children(len(ask.children), parents.child_ids(run, step.key, ask, facts.MOST_CHILDREN))

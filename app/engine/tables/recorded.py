@@ -61,6 +61,7 @@ class Step:
         "retried",
         "started_ms",
         "steps",
+        "told",
         "touched",
         "wait",
     )
@@ -87,6 +88,8 @@ class Step:
         self.asked = True
         """Whether the function, as it goes on now, has asked for it."""
         self.executing = self.journaled = self.touched = self.retried = False
+        self.told = False
+        """Whether those who follow the run have been told what the step came to."""
 
     @property
     def until_ms(self) -> int | None:
@@ -108,6 +111,7 @@ class Steps:
     """All steps of one run."""
 
     __slots__ = (
+        "ahead",
         "asked",
         "crossed",
         "executing",
@@ -151,6 +155,8 @@ class Steps:
         """By a wait's topic, the append time of the last event that was received by it, and which came at that time."""
         self.had: list[str] = []
         """The last events that were received by any of its waits: another topic or pattern may name them too."""
+        self.ahead = False
+        """Whether the function goes on before what a step came to is journaled: no step of it is called meanwhile."""
         self.unplaced = 0
         """Steps that ended and have no record yet."""
         self.over = False

@@ -261,6 +261,8 @@ class State:
     """Entities of waits that changed in this round, by their journal key."""
     changed: bool = False
     """Whether this round has anything to journal."""
+    unsaved: bool = False
+    """Whether offsets have moved past what leaves no trace, and the journal has not heard of it."""
     counters: Counters = field(default_factory=Counters)
 
     def ask(self, partition: int, one: Ask) -> None:

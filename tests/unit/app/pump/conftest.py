@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.effects import After
+from app.engine.effects import After, Resolve
 from app.engine.inputs import Ended, Happened
 from app.engine.tables.run import Run
 from app.engine.values.limits import Limits
@@ -47,6 +47,8 @@ class ScriptedRuntime:
     told: list[After] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     reports: dict[str, Callable[[Happened], None]] = field(default_factory=dict)
+    then: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """What a function does at once when it is told of a step, by the step's key."""
 
     async def start(self, runs: Sequence[Run], report: Callable[[Happened], None]) -> None:
         for run in runs:
@@ -59,6 +61,8 @@ class ScriptedRuntime:
         self.told.extend(after)
         for one in after:
             self.reports[one.run.id] = report
+            if isinstance(one, Resolve) and one.key in self.then:
+                self.then[one.key]()
 
     def cancel(self, runs: Sequence[Run]) -> None:
         self.cancelled.extend(run.id for run in runs)

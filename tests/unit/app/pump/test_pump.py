@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from app.engine.effects import Go, Resolve, Rise
-from app.engine.inputs import Ended, Evicted, Failure, StepAsked, WorkflowsLoaded
+from app.engine.inputs import Ended, Evicted, Failure, StepAsked, StepEnded, WorkflowsLoaded
 from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Ask, Await, EventCondition, Execute, Note, Outcome, Sleep
 from app.engine.values.limits import Limits
@@ -16,7 +16,7 @@ from app.kafka.log import AppendFailed, Entry, Fenced, LogError, LogRecord
 from app.kafka.memory import MemoryLog, MemorySender
 from app.pump.pump import Pump
 from tests.unit.app.pump.conftest import NOW, Room, defined, event, settle
-from topics import journal
+from topics import asked, commands, journal
 
 EXECUTE = Execute(max_retries=2, base_delay_ms=1000, max_delay_ms=10_000)
 KEY = "k4"  # its home is partition 0 of two
@@ -255,6 +255,31 @@ async def test_an_idle_partition_journals_what_it_has_delivered(room: Room, monk
     assert (await room.take(room.log(), "second")).deliver_again == []
 
 
+def told_of_a_flush(sequence: int, told: asked.Flushed) -> Entry:
+    encoded = [commands.encode_ask(told)]
+    value = commands.join(
+        source=1, journal_id="j", sequence=sequence, partitions=2, events=(), batched=(), asks=encoded
+    )
+    return Entry(b"1", value)
+
+
+async def test_a_question_for_a_flush_costs_no_append_of_its_own_and_is_journaled_when_nothing_else_is(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pump, _ = await going(room)
+    rounds = pump.state.round
+    flush = told_of_a_flush(1, asked.Flushed(4))
+    await pump.offer_commands(room.produce(flush, topic="commands"))
+    await settle()
+    assert (pump.state.commands_offset, pump.state.round, head(room)["commands"]) == (1, rounds, 0)
+    monkeypatch.setattr("app.pump.pump.MARK_SECONDS", 0.0)
+    again = told_of_a_flush(2, asked.Flushed(5))
+    pump._mark_timer = None
+    await pump.offer_commands(room.produce(again, topic="commands"))
+    await settle()
+    assert (pump.state.commands_offset, pump.state.round, head(room)["commands"]) == (2, rounds + 1, 2)
+
+
 async def test_an_event_that_landed_elsewhere_is_forwarded_once_with_its_place_in_a_sequence(room: Room) -> None:
     pump, _ = await going(room)
     away = next(k for k in "abcdefgh" if _home(k) == 1)
@@ -343,6 +368,23 @@ async def test_a_first_step_waits_for_the_start_of_its_run_and_later_ones_for_no
     gate.open.set()
 
 
+async def test_a_run_goes_on_from_its_sleep_before_the_append_but_calls_nothing_and_sends_nothing(room: Room) -> None:
+    gate = Gate(room)
+    pump, run = await waiting(room, gate)
+    before = (len(room.runtime.told), len(room.cluster.read("journal", 0)))
+    room.runtime.then["nap"] = lambda: asks(room, run, "call", EXECUTE)
+    gate.open.clear()
+    room.clock.ms = NOW + 3_600_000
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))
+    await settle()
+    nap = Resolve(pump.state.runs[run], "nap", Outcome(b"null"), woken=True, ahead=True)
+    assert room.runtime.told[before[0] :] == [nap]
+    assert len(room.cluster.read("journal", 0)) == before[1]
+    gate.open.set()
+    await settle()
+    assert room.runtime.told[before[0] + 1 :] == [Go(pump.state.runs[run], "call", 1)]
+
+
 async def test_a_run_that_was_dropped_is_read_back_by_its_offsets_when_its_time_has_come(room: Room) -> None:
     pump, run = await waiting(room)
     room.runtime.reports[run](Evicted([run]))
@@ -387,6 +429,21 @@ async def test_while_draining_a_run_that_only_waited_is_left_to_the_next_owner(r
 
     assert (len(room.runtime.told), pump.in_flight) == (told, 0)
     assert pump.state.runs[run].status is RunStatus.RUNNING
+
+
+async def test_while_draining_a_run_that_goes_on_comes_to_its_next_steps(room: Room) -> None:
+    room.runtime.slow = {"w"}
+    pump, _ = await going(room)
+    await pump.offer_events(room.produce(event(id="e1", key=KEY)))
+    await settle()
+    (run,) = room.runtime.started
+    asks(room, run, "first", EXECUTE)
+    await settle()
+    pump.drain()
+    room.runtime.then["first"] = lambda: asks(room, run, "second", EXECUTE)
+    room.runtime.reports[run](StepEnded(run, 1, "first", b"1"))
+    await settle()
+    assert room.runtime.told[-1] == Go(pump.state.runs[run], "second", 1)
 
 
 async def waiting_strictly(room: Room, **bounds: Any) -> Pump:

@@ -89,6 +89,14 @@ def test_the_first_event_ends_a_wait_for_any_and_the_others_are_withdrawn(regist
     assert partition.told() == []
 
 
+def test_a_run_goes_on_with_an_event_only_once_that_is_journaled(registered: Registered) -> None:
+    partition, run = waiting(PAID)
+    meet(partition, run, 0, event(7, "orders/paid", at=NOW + 5))
+    (told,) = partition.told()
+    assert isinstance(told, Resolve)
+    assert not told.ahead
+
+
 def test_all_of_several_end_with_the_last_of_them_also_over_takeovers(registered: Registered) -> None:
     partition, run = waiting(PAID, Sleep(until_ms=NOW + 1_000), SENT, need=3)
     paid, sent = event(7, "orders/paid", at=NOW + 5), event(8, "orders/sent", at=NOW + 6)

@@ -6,7 +6,7 @@ import pytest
 
 from app.engine.effects import Effects, Go, Resolve, Rise
 from app.engine.inputs import StepAsked, StepEnded
-from app.engine.steps import steps
+from app.engine.steps import ends, steps
 from app.engine.tables import timers
 from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Fault, Kind, Note, Outcome, Recorded, Sleep, Suspend
@@ -192,7 +192,7 @@ def test_a_run_that_sleeps_waits_and_goes_on_at_its_time() -> None:
     partition.wait(HOUR - 1)
     assert partition.told() == []
     partition.wait(1)
-    assert partition.told() == [Resolve(partition.run(run), "nap", Outcome(b"null"), woken=True)]
+    assert partition.told() == [Resolve(partition.run(run), "nap", Outcome(b"null"), woken=True, ahead=True)]
     assert (partition.run(run).status, partition.state.running) == (RunStatus.RUNNING, 1)
     partition.commit()
     assert partition.entity(journal.run_key(run))["status"] == "running"
@@ -215,6 +215,62 @@ def test_a_sleep_survives_takeovers_and_costs_no_function_until_it_is_over() -> 
     assert isinstance(risen, Rise)
     assert risen.recorded == (done("nap", b"null", kind=Kind.SLEEP),)
     assert again.run(run).events == (event(0),)
+
+
+def test_a_run_that_ends_in_the_round_in_which_its_sleep_is_over_tells_of_both_and_costs_one_append() -> None:
+    partition, run = begun()
+    partition.ask(run, "nap", Sleep(until_ms=NOW + HOUR))
+    partition.commit()
+    commits = len(partition.commits)
+    partition.wait(HOUR)
+    partition.complete(run)
+    assert [one["fact"] for one in facts(partition.committed())] == ["step_finished", "run_finished"]
+    assert len(partition.commits) == commits + 1
+    assert partition.kinds() == {"out": partition.kinds()["out"], "known": 1, "head": 1}
+
+
+def test_what_a_sleep_came_to_is_told_once_though_its_run_goes_on_ahead() -> None:
+    partition, run = begun()
+    partition.ask(run, "nap", Sleep(until_ms=NOW + HOUR))
+    partition.commit()
+    partition.wait(HOUR)
+    partition.ask(run, "again", Sleep(until_ms=NOW + 2 * HOUR))
+    told = [(one["fact"], one["step"]) for one in facts(partition.committed())]
+    assert told == [("step_finished", "nap"), ("step_waiting", "again")]
+
+
+def test_no_function_of_a_step_is_called_while_what_its_run_went_on_with_is_not_journaled() -> None:
+    partition, run = begun()
+    partition.ask(run, "nap", Sleep(until_ms=NOW + HOUR))
+    partition.commit()
+    partition.wait(HOUR)
+    partition.told()
+    partition.ask(run, "call", CALL)
+    (first,) = partition.told()
+    assert isinstance(first, Go)
+    assert not ends.may_go_at_once(first)
+    partition.commit()
+    partition.step_ends(run, "call")
+    partition.commit()
+    partition.ask(run, "other", CALL)
+    _, other = partition.told()
+    assert isinstance(other, Go)
+    assert ends.may_go_at_once(other)
+
+
+def test_a_run_goes_on_ahead_only_from_a_wait_that_the_journal_knows_and_that_is_its_only_one() -> None:
+    partition, run = begun()
+    partition.ask(run, "nap", Sleep(until_ms=NOW + 1_000))
+    partition.wait(1_000)
+    assert [one.ahead for one in partition.told() if isinstance(one, Resolve)] == [False]
+    partition.commit()
+    partition.ask(run, "one", Sleep(until_ms=NOW + 2_000))
+    partition.ask(run, "two", Sleep(until_ms=NOW + 3_000))
+    partition.commit()
+    partition.wait(1_000)
+    partition.commit()
+    partition.wait(1_000)
+    assert [one.ahead for one in partition.told() if isinstance(one, Resolve)] == [False, False]
 
 
 def test_nothing_is_left_of_a_run_that_has_ended() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from app.engine import apply as engine
@@ -13,7 +14,7 @@ from app.engine.tables.state import State, empty
 from app.engine.values.limits import Limits
 from app.engine.waits import flushes, waits
 from tests.unit.app.engine.partition import NOW, event
-from topics import asked, commands, keys
+from topics import asked, commands, journal, keys
 
 LIMITS = Limits(partitions=3)
 
@@ -71,12 +72,33 @@ def test_of_one_registry_the_newest_question_counts() -> None:
 
 def test_the_next_owner_answers_what_is_not_answered() -> None:
     given = asked_at()
+    given.changed = True  # by whatever else its round has read
     made = commit(given)
     assert made is not None
     other = restore({k: v for k, v in made.batch if v is not None}, 0, LIMITS, journal_id="j").state
     assert flushes.question(other) == 1
     engine.apply(other, [CaughtUp(1, 0, 1)], NOW)
     assert answers(other) == [asked.Flushed(7)]
+
+
+def test_what_is_heard_of_flushes_alone_rides_along_with_the_next_append() -> None:
+    given = asked_at()
+    answered = commands.Command(2, "j", 1, 3, [], [], [asked.Flushed(5)])
+    engine.apply(given, [CommandsRead([answered], [], 2)], NOW)
+    assert (commit(given), given.unsaved) == (None, True)
+    engine.apply(given, [EventsRead([], [], 1)], NOW)
+    made = commit(given)
+    assert made is not None
+    assert not given.unsaved
+    head = orjson.loads(dict(made.batch)[journal.HEAD] or b"")
+    assert (head["commands"], head["received"], head["flushes"]) == (2, {"1/j": 1, "2/j": 1}, {"1": 7})
+
+
+def test_a_command_that_asks_for_more_than_a_flush_is_journaled_by_itself() -> None:
+    given = empty(0, LIMITS, journal_id="j")
+    gone = asked.Withdraw("run", "key", 0)
+    engine.apply(given, [CommandsRead([commands.Command(1, "j", 1, 3, [], [], [asked.Flush(7), gone])], [], 1)], NOW)
+    assert commit(given) is not None
 
 
 def registry() -> tuple[State, Registry]:
