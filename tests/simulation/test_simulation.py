@@ -25,7 +25,8 @@ RARE = {
     "pass-over-candidates": 468,
     "cancel-every-key": 315,
     "children-forgotten": 334,
-    "keep-what-others-need": 420,
+    "keep-what-others-need": 468,
+    "call-ahead": 628,
 }
 """Mutations that so few seeds notice that one of these is named."""
 
