@@ -1,6 +1,7 @@
 """The worker's own small HTTP server: /healthz, /readyz, /metrics. Read only, no bodies, no dependencies."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ from app.observe.health import Report
 
 _REQUEST_BYTES: Final = 8 * 1024
 _SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 0.5
 
 
 class HealthServer:
@@ -31,7 +33,9 @@ class HealthServer:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
+            # From Python 3.12 on this waits for connections too, and a client need not read what it asked for.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._server.wait_closed(), CLOSE_SECONDS)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -45,6 +45,12 @@ async def served() -> AsyncIterator[Served]:
     await made.server.close()
 
 
+async def test_a_client_that_stays_does_not_hold_up_the_end(served: Served) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+    await asyncio.wait_for(served.server.close(), 4)  # less than its request is waited for
+    writer.close()
+
+
 async def test_a_process_that_answers_is_alive(served: Served) -> None:
     status, headers, body = await served.get("/healthz")
 

@@ -68,5 +68,7 @@ async def resp_server(answer: Answer, *, tls: SSLContext | None = None) -> Async
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield server.sockets[0].getsockname()[1]
-        over.set()
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:  # from Python 3.12 on, a server is left only once its connections are closed
+            over.set()

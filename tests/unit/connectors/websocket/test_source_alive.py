@@ -14,16 +14,17 @@ QUICK = {"ping_interval": "50ms", "idle_timeout": "400ms"}
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(site: StandIn) -> None:
+    over = asyncio.Event()
+
     async def nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            writer.close()
+        await over.wait()
+        writer.close()
 
     server = await asyncio.start_server(nothing, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         end = await ended(f"ws://127.0.0.1:{port}/", site, connect_timeout="200ms")
+        over.set()
     assert isinstance(end, NotConnected)
     assert end.reason == "timeout"
 

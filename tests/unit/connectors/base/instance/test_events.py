@@ -86,16 +86,17 @@ def test_what_no_json_can_hold_is_shown_in_its_dead_letter_as_far_as_it_can_be()
     deep: Any = 1
     for _ in range(1_000):  # as deep as orjson reads, and deeper than anything writes
         deep = [deep]
-    for data, shown in (
+    as_it_is = "[" * 1_000 + "1" + "]" * 1_000
+    for data, *shown in (
         (2**64, "18446744073709551616"),
-        (deep, "(it is nested too deep to be shown)"),
+        (deep, "(it is nested too deep to be shown)", as_it_is),  # as deep as this version of Python goes
         ({"n": 10**5_000}, "(it has a number that is too long to be shown)"),
     ):
         item = received(data=data)
         with pytest.raises(NotAnEvent) as raised:
             maker().event(item, at_ms=0)
         letter = orjson.loads(maker().dead_letter(item, raised.value, at_ms=0).value)
-        assert letter["value"] == shown
+        assert letter["value"] in shown
 
 
 def test_a_time_at_the_ends_of_all_time_is_left_out() -> None:
