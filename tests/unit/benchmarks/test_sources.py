@@ -51,7 +51,9 @@ async def test_a_kind_reads_all_events_of_a_run_and_the_world_counts_what_it_ack
     outside_server = outside.Server()
     world, acknowledged = outside_server.world, COUNT if kind.acknowledges else 0
     server = await asyncio.start_server(outside_server.serve, "127.0.0.1", 0)
-    async with ClientHttp(Policy(allowed=("127.0.0.0/8",))) as http, server:
+    # Closed, and not waited for: the kinds keep their connections.
+    async with contextlib.AsyncExitStack() as at_end, ClientHttp(Policy(allowed=("127.0.0.0/8",))) as http:
+        at_end.callback(server.close)
         given = a_round(tmp_path, server)
         given.inbox.mkdir()
         sources.create_table(given.database)
