@@ -39,13 +39,17 @@ of CPU, which is free of that.
 """
 
 
+GOALS = ("what", "goal", "measured", "reached")
+SLOWER = "slower"
+"""The folder within the results that has those of a slower machine, where some were measured there as well."""
 _LATE = {"p50": "p50_ms", "p99": "p99_ms", "max": "max_ms"}
 
 
 def write(folder: Path) -> Path:
     """Write the page from the results in `folder`."""
-    columns = ("what", "goal", "measured", "reached")
-    parts = [HEAD, "## Goals\n\nOn 2 cores, with the broker on them.\n\n" + _table(columns, goals.rows(folder))]
+    parts = [HEAD, "## Goals\n\nOn 2 cores, with the broker on them.\n\n" + _table(GOALS, goals.rows(folder))]
+    if (folder / SLOWER).is_dir():
+        parts.append(_slower(folder / SLOWER, folder))
     machines: list[str] = []
     missing: list[str] = []
     for mode, section in SECTIONS.items():
@@ -64,6 +68,35 @@ def write(folder: Path) -> Path:
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text("\n".join(parts))
     return PAGE
+
+
+def _slower(folder: Path, faster: Path) -> str:
+    """Tell which goals were reached by the results in `folder`, of a slower machine than those in `faster`."""
+    lines: list[str] = []
+    for mode in SECTIONS:
+        if (folder / f"{mode}.json").exists():
+            measured = json.loads((folder / f"{mode}.json").read_text())
+            facts, told = measured["machine"], pace.told(measured["pace"])
+            lines.append(f"- {mode}: {_rounds(measured)}, {facts['date']}, commit {facts['commit']}. {told}.\n")
+    bare = [_bare(one) for one in (folder, faster)]
+    beside = (
+        f": raw aiokafka did {bare[0]:,}/s there, and {bare[1]:,}/s where the others were measured" if all(bare) else ""
+    )
+    return (
+        "## Goals on a slower machine\n\n"
+        f"The same, where memory and caches are shared with others{beside}. What peers do in the same run is as much "
+        "slower or more. The results are in `benchmarks/results/slower/`.\n\n"
+        + _table(GOALS, [row for row in goals.rows(folder) if row[2]])
+        + "\n"
+        + "".join(lines)
+    )
+
+
+def _bare(folder: Path) -> int:
+    """Return the backlog's rate of raw aiokafka, 0 where it was not measured."""
+    path = folder / "throughput.json"
+    summary = json.loads(path.read_text())["summary"] if path.exists() else {}
+    return int(summary.get("aiokafka/backlog", {}).get("per_second", 0))
 
 
 def _connectors(measured: dict[str, Any]) -> str:
@@ -415,14 +448,17 @@ def _machine(measured: dict[str, Any]) -> str:
     packages = {**facts["packages"]} | shown
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     quick = " Quick run: not a measurement." if measured["quick"] else ""
-    count = max((one.get("round", 1) for one in measured.get("runs", ())), default=1)
-    rounds = f"{count} rounds" if count > 1 else "one round"
     told = f" {pace.told(measured['pace'])}." if "pace" in measured else ""
     return (
-        f"<sub>{rounds}, {facts['date']}, commit {facts['commit']}: {facts['cores']} cores ({facts['cpu']}), "
-        f"{facts['memory_gb']} GB, {facts['kernel']}, Python {facts['python']}, Kafka {facts['kafka']} "
-        f"on {facts['java']}; {versions}.{quick}{told}</sub>"
+        f"<sub>{_rounds(measured)}, {facts['date']}, commit {facts['commit']}: {facts['cores']} cores "
+        f"({facts['cpu']}), {facts['memory_gb']} GB, {facts['kernel']}, Python {facts['python']}, "
+        f"Kafka {facts['kafka']} on {facts['java']}; {versions}.{quick}{told}</sub>"
     )
+
+
+def _rounds(measured: dict[str, Any]) -> str:
+    count = max((one.get("round", 1) for one in measured.get("runs", ())), default=1)
+    return f"{count} rounds" if count > 1 else "one round"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -40,6 +40,26 @@ def test_the_page_has_a_section_for_what_was_measured_and_names_the_rest(
     assert f'Not measured yet: {missing.replace(" ", ", ")} (`make bench ARGS="{missing}"`).' in page
 
 
+def test_goals_are_told_of_a_slower_machine_too_with_what_a_peer_did_on_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace = {"loop_ns": 41.0, "memory_ns": 180.5, "socket_us": 2.5}
+    told = {"before": pace, "after": pace, "stolen_percent": 0.4}
+    row = {"cpu_us_per_event": 5.0, "broker_cpu_us_per_event": 1.0, "peak_rss_mb": 80.0, "workers": 1}
+    row |= {"lost": 0, "doubled": 0, "headgate_ratio": 0.5}
+    for folder, rate in ((tmp_path, 184_076), (tmp_path / "slower", 98_689)):
+        folder.mkdir(exist_ok=True)
+        summary = {"aiokafka/backlog": {**row, "per_second": rate}, "faust/backlog": {**row, "headgate_ratio": 19.08}}
+        measured = {"quick": False, "machine": MACHINE, "pace": told, "runs": [{"round": 5}], "failures": []}
+        (folder / "throughput.json").write_text(json.dumps(measured | {"summary": {**summary}}))
+    monkeypatch.setattr(report, "SECTIONS", {"throughput": lambda _: "## Events to results"})
+    monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
+    page = report.write(tmp_path).read_text()
+    assert "raw aiokafka did 98,689/s there, and 184,076/s where the others were measured" in page
+    assert page.count("| the same ÷ stock Faust | at least 12 | 19.08 | yes |") == 2
+    assert "- throughput: 5 rounds, 2026-01-01T00:00:00+00:00, commit abc. Pace before and after: " in page
+
+
 def test_sources_stand_beside_the_same_work_without_a_framework(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
