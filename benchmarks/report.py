@@ -84,8 +84,7 @@ def _slower(folder: Path, faster: Path) -> str:
     )
     return (
         "## Goals on a slower machine\n\n"
-        f"The same, where memory and caches are shared with others{beside}. What peers do in the same run is as much "
-        "slower or more. The results are in `benchmarks/results/slower/`.\n\n"
+        f"The same at a time when the machine was slower{beside}. The results are in `benchmarks/results/slower/`.\n\n"
         + _table(GOALS, [row for row in goals.rows(folder) if row[2]])
         + "\n"
         + "".join(lines)

@@ -17,6 +17,9 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from benchmarks import events
 
+KNOWN_SECONDS = 10.0
+"""How long a topic that was created just now may be unknown to the broker that is asked."""
+
 
 def consumer(bootstrap: str, topic: str, *, offset: int, lowest_latency: bool = False, eof: bool = False) -> Consumer:
     """Return a consumer that has all partitions of `topic` assigned."""
@@ -34,9 +37,11 @@ def consumer(bootstrap: str, topic: str, *, offset: int, lowest_latency: bool = 
             "fetch.message.max.bytes": 4 * 1024 * 1024,
         }
     )
-    found = source.list_topics(topic, timeout=10).topics[topic]
-    if found.error:
-        raise KafkaException(found.error)
+    until = time.monotonic() + KNOWN_SECONDS
+    while (found := source.list_topics(topic, timeout=10).topics[topic]).error:
+        if time.monotonic() > until:
+            raise KafkaException(found.error)
+        time.sleep(0.1)
     source.assign([TopicPartition(topic, partition, offset) for partition in found.partitions])
     return source
 

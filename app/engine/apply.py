@@ -112,9 +112,10 @@ def _arrived(state: State, envelope: Any, effects: Effects) -> None:
 def _commands_read(state: State, read: inputs.CommandsRead, effects: Effects) -> None:
     received = dict(state.received)
     new = [one for one in read.commands if _is_next(received, one, state.limits.partitions)]
-    state.unsaved = True  # who takes over reads them again, so that may ride along with the next append
     if read.malformed or not new or any(map(_leaves_traces, new)):
         state.changed = True
+    else:  # who takes over reads them again, so that may ride along with the next append
+        state.unsaved = True
     state.commands_offset = read.next_offset
     state.received = received
     if read.malformed:

@@ -9,7 +9,7 @@ from app.engine.values.asks import Outcome, Recorded
 from app.engine.values.outgoing import Outgoing
 from topics.envelope import Envelope
 
-# --- to the runtime, once the round is durable --------------------------------------------------------------------
+# --- to the runtime: once the round is durable, or before, where `ends.need_not_wait` says so ----------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ class Runtime(Protocol):
         """Start an attempt of each run; return once those that need not wait have ended. `report` gets what happens."""
 
     def go_on(self, after: Sequence[After], report: Callable[[Happened], None]) -> None:
-        """Do what follows the round that has been journaled, in this order. What a run is told that has no function
-        here, because it was dropped meanwhile, means nothing: that was reported.
+        """Do what follows the round that has been journaled, or need not wait for that, in this order. What a run is
+        told that has no function here, because it was dropped meanwhile, means nothing: that was reported.
         """
 
     def cancel(self, runs: Sequence[Run]) -> None:

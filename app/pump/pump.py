@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from app.engine import apply as engine
-from app.engine.effects import After, Commit, Effects, Go, Placed, Resolve, Rise
+from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
 from app.engine.inputs import BodiesRead, Crowded, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
 from app.engine.journal.commit import commit
 from app.engine.runs import atrest, rising
@@ -349,11 +349,11 @@ class Pump:
             effects = engine.apply(self.state, happened, self._clock.now_ms())
 
     def _part(self, after: Sequence[After]) -> list[After]:
-        """Return what need not wait for this round's append, as `ends` knows; keep the rest."""
+        """Return what need not wait for this round's append; keep the rest."""
         at_once: list[After] = []
         for one in rising.hot(self.state, after):
-            may = ends.may_go_at_once(one) if isinstance(one, Go) else isinstance(one, Rise) or ends.is_ahead(one)
-            (at_once if may and not self._room.draining else self._after).append(one)
+            now = ends.need_not_wait(one) and not self._room.draining
+            (at_once if now else self._after).append(one)
         return at_once
 
     def _go_on(self) -> None:

@@ -65,8 +65,10 @@ def source_of(run: Run) -> str:
 def child_ids(run: Run, key: str, ask: Invoke, most: int | None = None) -> list[str]:
     """Return the ids of the runs that the step `key` starts, of the first `most`: known before they begin."""
     source = source_of(run)
-    digests = (keys.event_digest(source, None, keys.child_event_id(run.id, key, n)) for n in range(len(ask.children)))
-    return [keys.run_id(one.workflow_id, digest) for one, digest in zip(ask.children[:most], digests, strict=False)]
+    return [
+        keys.run_id(child.workflow_id, keys.event_digest(source, None, keys.child_event_id(run.id, key, n)))
+        for n, child in enumerate(ask.children[:most])
+    ]
 
 
 def ended(state: State, workflow_id: str, envelope: Envelope, status: str, result: bytes, error: Any) -> None:

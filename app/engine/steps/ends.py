@@ -1,7 +1,7 @@
 """How a step goes on and how it ends, whatever its kind. Used by `steps` and `conditions`."""
 
 from app.engine import inputs
-from app.engine.effects import After, Effects, Go, Resolve
+from app.engine.effects import After, Effects, Go, Resolve, Rise
 from app.engine.runs import rising, runs
 from app.engine.steps import telling
 from app.engine.tables import room, timers
@@ -26,9 +26,11 @@ def may_go_at_once(one: Go) -> bool:
     return one.run.journaled and step is not None and not step.touched and not step.steps.ahead
 
 
-def is_ahead(one: After) -> bool:
-    """Whether a function may be told of what its step came to before that is journaled."""
-    return isinstance(one, Resolve) and one.ahead
+def need_not_wait(one: After) -> bool:
+    """Whether the runtime may be told before the round is journaled, which has nothing that this depends on."""
+    if isinstance(one, Go):
+        return may_go_at_once(one)
+    return one.ahead if isinstance(one, Resolve) else isinstance(one, Rise)
 
 
 def put_off(state: State, run: Run, step: Step, due_ms: int) -> None:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from app.engine.effects import After, Resolve
-from app.engine.inputs import Ended, Happened
+from app.engine.inputs import Ended, Happened, WorkflowsLoaded
 from app.engine.tables.run import Run
 from app.engine.values.limits import Limits
 from app.kafka.log import Entry, LogRecord
@@ -22,6 +22,7 @@ from headgate import workflow
 from headgate.definition import Workflow
 
 NOW = 1_700_000_000_000
+KEY = "k4"  # its home is partition 0 of two
 
 
 class Clock:
@@ -153,3 +154,24 @@ def room() -> Iterator[Room]:
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL", logger="app.pump.partitions")
+
+
+class Gate(MemoryLog):
+    """Appends to the journal wait while the gate is closed."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(0, cluster=room.cluster, sender=MemorySender(room.cluster))
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def append(self, entries: Any) -> int:
+        await self.open.wait()
+        return await super().append(entries)
+
+
+async def going(room: Room, log: MemoryLog | None = None, **options: Any) -> tuple[Pump, asyncio.Task[None]]:
+    pump = await room.pump(log)
+    pump.workflows_changed(WorkflowsLoaded([defined(**options)], ()))
+    task = room.run(pump)
+    await settle()
+    return pump, task

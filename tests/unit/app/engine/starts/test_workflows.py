@@ -17,14 +17,8 @@ from tests.unit.app.engine.partition import (
     run_id,
     summary,
 )
-from topics import commands, journal, keys
-
-PARTITIONS = 4
-
-
-def home(text: str) -> int:
-    return keys.partition_of(text.encode(), PARTITIONS)
-
+from tests.unit.app.engine.starts.charging import NEW, OLD, PARTITIONS, announced, home, letters
+from topics import commands, journal
 
 # --- loaded, and added later ----------------------------------------------------------------------------------------
 
@@ -192,11 +186,6 @@ def test_what_waits_for_a_filtered_workflow_survives_any_number_of_takeovers() -
 # --- what was once known ----------------------------------------------------------------------------------------------
 
 
-def letters(partition: Partition) -> list[tuple[str, str | None]]:
-    """Code and workflow of the dead letters of a round."""
-    return [(one["code"], one["workflow_id"]) for one in dead(partition.committed())]
-
-
 @pytest.mark.parametrize("how", ["loaded", "announced"])
 @pytest.mark.parametrize(
     "options", [{}, {"batch_size": 3}, {"filter": lambda one: one["data"] == 1}, {"order": "none"}, {"version": "7"}]
@@ -235,13 +224,6 @@ def test_a_filter_decides_once_it_is_there() -> None:
     aware.complete(*aware.in_hand)
     aware.commit()
     assert aware.kinds() == {"known": 1, "out": 1, "head": 1}
-
-
-def announced(*triggers: str, at: int, version: str = "1", **options: Any) -> Definition:
-    return Definition.of(flow("charge", list(triggers), version=version, **options), announced_ms=at)
-
-
-OLD, NEW = "orders/created", "orders/paid"
 
 
 def test_events_that_only_a_newer_form_takes_sleep_until_its_code_is_there() -> None:
@@ -464,96 +446,3 @@ def test_a_workflow_that_is_unloaded_and_comes_back_goes_on_in_order() -> None:
     assert found == [0, 1, 2, 3, 4, 5]
     assert first == run_id("charge", events[0])
     assert partition.kinds().keys() & {"body", "run", "pending"} == set()
-
-
-# --- retired --------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_retired_is_known_no_more() -> None:
-    partition = Partition(announced=[announced(OLD, at=8)])
-    partition.commit()
-    partition.load(retired={"charge": 9})
-    partition.commit()
-
-    again = partition.takeover()
-    again.read(event(0, OLD))
-
-    assert again.state.counters.unmatched == 1
-    assert (again.state.known, again.state.definitions) == ({}, {})
-
-
-def test_a_retirement_that_is_older_than_the_workflow_changes_nothing() -> None:
-    partition = Partition(announced=[announced(OLD, at=9)])
-    partition.commit()
-
-    again = partition.takeover(load=False)
-    again.load(retired={"charge": 8})
-    again.read(event(0, OLD))
-
-    assert again.state.counters.slept == 1
-
-
-def test_a_workflow_that_was_retired_and_comes_back_sees_events_from_then_on() -> None:
-    partition = Partition(flow())
-    partition.commit()
-    partition.load(retired={"charge": 9})
-    partition.wait(5_000)
-    partition.load(flow())
-
-    before, after = event(0, at=NOW + 4_999), event(1, at=NOW + 5_000)
-    assert partition.read(before, after) == [run_id("charge", after)]
-
-
-def test_what_gathers_for_a_retired_workflow_is_given_up_at_once() -> None:
-    partition = Partition(flow("other"), partition=home("charge"), partitions=PARTITIONS)
-    partition.load(flow("other"), retired={"charge": 9})
-
-    partition.commanded(commands.Command(1, "j", 1, PARTITIONS, [], [commands.Batched("charge", event(3))]))
-
-    assert letters(partition) == [("workflow_retired", "charge")]
-
-
-def test_runs_and_events_of_a_retired_workflow_are_given_up_whole() -> None:
-    partition = Partition(flow())
-    first, second = event(0, key="k", data=[1]), event(1, key="k", data=[2])
-    partition.read(first, second)
-    partition.commit()
-
-    again = partition.takeover(load=False)
-    again.load(retired={"charge": 9})
-    outgoing = again.committed()
-
-    assert [(one["status"], one["key"], one["error"]["type"]) for one in results(outgoing)] == [
-        ("cancelled", "k", "WorkflowRetired")
-    ]
-    assert sorted((one["code"], one["value"]) for one in dead(outgoing)) == [
-        ("run_failed", '{"topic":"orders/created","data":[1]}'),
-        ("workflow_retired", '{"topic":"orders/created","data":[2]}'),
-    ]
-    assert again.kinds() == {"known": 1, "out": 2, "head": 1}
-
-
-# --- journals of older releases -------------------------------------------------------------------------------------
-
-
-def of_an_older_release(partition: Partition) -> dict[bytes, bytes]:
-    """The journal as it was when it held no more of workflows than their names."""
-    known = partition.entity(b"known")
-    return partition.journal | {b"known": journal.encode({"r": known["r"], "since": known["since"]})}
-
-
-def test_a_journal_that_knows_workflows_by_name_alone_goes_on_once_they_are_heard_of() -> None:
-    partition = Partition(flow("a"), flow("b"))
-    one = event(0)
-    partition.read(one)
-    partition.commit()
-
-    old = partition.takeover(load=False, journal_=of_an_older_release(partition))
-    assert (sorted(old.state.known), old.state.definitions) == (["a", "b"], {})
-    old.load(flow("a"), announced=[Definition.of(flow("b"), announced_ms=5)])
-    assert list(old.in_hand) == [run_id("a", one)]
-    old.read(event(1))
-    assert old.state.counters.slept == 1
-    old.commit()
-
-    assert old.takeover(flow("b")).in_hand == {run_id("b", event(n)): 1 for n in (0, 1)}
