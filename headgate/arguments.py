@@ -27,6 +27,7 @@ NAMES: Final = (
     "timeout",
     "schedule",
     "cancel_on",
+    "cancel_filter",
     "on_failure",
     "version",
 )
@@ -184,8 +185,13 @@ class Reader:
             self.wrong(f"{name} is the workflow itself", "name another workflow, which looks at its failures")
         return workflow_id
 
-    def check_cancels(self, *, cancels: bool, batch_size: int, by_key: bool) -> None:
-        """Refuse `cancel_on` where a run has no key of its own."""
+    def check_cancels(self, *, cancels: bool, filtered: bool, batch_size: int, by_key: bool) -> None:
+        """Refuse `cancel_on` where a run has no key of its own, and a filter of it without it."""
+        if filtered and not cancels:
+            self.wrong(
+                "it has cancel_filter and no cancel_on, so there are no events that it could be asked about",
+                "add cancel_on, or leave cancel_filter out",
+            )
         if cancels and batch_size > 1 and not by_key:
             self.wrong(
                 "it has cancel_on and batch_size above 1, and the events of a batch have several keys",
@@ -214,7 +220,9 @@ class Reader:
         if not callable(found):
             self.wrong(f"{name} is {found!r}, which cannot be called", example)
         if inspect.iscoroutinefunction(found):
-            self.wrong(f"{name} is an async function, and it is asked before a run exists", "write it with def")
+            self.wrong(
+                f"{name} is an async function, and the engine does not wait for it", "write it with def"
+            )
         try:
             inspect.signature(found).bind(None)
         except TypeError:

@@ -66,6 +66,7 @@ class Workflow:
     timeout_seconds: float | None
     cancel_on: tuple[str, ...]
     cancel_patterns: tuple[Pattern, ...]
+    cancel_filter: Filter | None
     on_failure: str | None
     """The id of the workflow that is started when a run failed for good."""
     version: str
@@ -121,6 +122,7 @@ def workflow(
     timeout: float | timedelta | None = None,
     schedule: str | Mapping[str, str] | None = None,
     cancel_on: str | Iterable[str] | None = None,
+    cancel_filter: Filter | None = None,
     on_failure: str | Workflow | None = None,
     version: str = "1",
 ) -> Callable[[Function], Workflow]: ...
@@ -145,6 +147,8 @@ def workflow(*args: Any, **kwargs: Any) -> Any:
     - `cancel_on`: a logical topic, a pattern, or a list of them. An event there cancels the runs of its key that have
       not ended; its result is then "cancelled". Runs without a key, and events that wait for their turn, are left
       alone; so are runs that began when the workflow had no `cancel_on`.
+    - `cancel_filter`: called with each event that would cancel runs by `cancel_on`; only true cancels them. As quick as
+      `filter`, and without effects.
     - `on_failure`: a workflow or its id, started once when a run has failed or was rejected for good. The data of its
       event is `{"run_id", "workflow_id", "status", "error", "events"}`; what is too large for an event lacks the data
       of the events and says so (`"omitted": true`).
@@ -200,6 +204,7 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         timeout_seconds=read.seconds("timeout"),
         cancel_on=tuple(pattern.text for pattern in cancel_patterns),
         cancel_patterns=cancel_patterns,
+        cancel_filter=read.filter("cancel_filter"),
         on_failure=read.workflow("on_failure"),
         version=read.text("version", default="1"),
         is_async=inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(inner),
@@ -215,7 +220,8 @@ def _define(fn: Any, given: dict[str, Any], *, too_many: bool = False, twice: Se
         batch_timeout_seconds=made.batch_timeout_seconds,
     )
     by_key = made.batch_by is BatchBy.KEY
-    read.check_cancels(cancels=bool(cancel_patterns), batch_size=made.batch_size, by_key=by_key)
+    filtered = made.cancel_filter is not None
+    read.check_cancels(cancels=bool(cancel_patterns), filtered=filtered, batch_size=made.batch_size, by_key=by_key)
     return made
 
 

@@ -31,12 +31,13 @@ def workflow_announced(
     announced_by: str,
     schedule: dict[str, str] | None = None,
     cancel_on: Sequence[str] = (),
+    has_cancel_filter: bool = False,
     on_failure: str | None = None,
 ) -> Record:
     """Return the announcement of a workflow by the worker `announced_by` (its instance id).
 
-    One without a schedule, `cancel_on` or `on_failure` does not mention it: so it is the same that a release wrote
-    which knew no such thing.
+    One without a schedule, `cancel_on`, a filter of it, or `on_failure` does not mention it: so it is the same that a
+    release wrote which knew no such thing.
     """
     value = _dumps(
         {
@@ -57,6 +58,7 @@ def workflow_announced(
         }
         | ({} if schedule is None else {"schedule": schedule})
         | ({"cancel_on": list(cancel_on)} if cancel_on else {})
+        | ({"has_cancel_filter": True} if has_cancel_filter else {})
         | ({} if on_failure is None else {"on_failure": on_failure})
     )
     return Record(workflow_id.encode(), value, [("content-type", b"application/json")])

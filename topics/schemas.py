@@ -217,9 +217,13 @@ ANNOUNCEMENT: Final[Schema] = _object(
             "items": _TEXT,
             "description": "topics and patterns whose events cancel the runs of their key; absent for none",
         },
+        "has_cancel_filter": {
+            "type": "boolean",
+            "description": "whether code decides which of these events cancel; absent for no",
+        },
         "on_failure": {**_TEXT, "description": "workflow that is started when a run failed for good; absent for none"},
     },
-    optional=("schedule", "cancel_on", "on_failure"),
+    optional=("schedule", "cancel_on", "has_cancel_filter", "on_failure"),
     description="a workflow that a worker runs",
 )
 

@@ -11,7 +11,7 @@ from app.engine import inputs, mail
 from app.engine.effects import Effects
 from app.engine.runs import letters, runs
 from app.engine.starts import lanes, schedules, waking, wishes, workflows
-from app.engine.steps import steps
+from app.engine.steps import risen, steps
 from app.engine.tables import timers
 from app.engine.tables.run import Held
 from app.engine.tables.state import State, Timer
@@ -22,11 +22,14 @@ from topics.commands import Command
 from topics.reserved import PREFIX
 
 
-def apply(state: State, given: Sequence[inputs.Input], now_ms: int) -> Effects:
-    """Take `given` into the state at `now_ms` and return what the runtime must do. Raises EngineError."""
+def apply(state: State, given: Sequence[inputs.Input], now_ms: int, *, timers_too: bool = True) -> Effects:
+    """Take `given` into the state at `now_ms` and return what the runtime must do. Raises EngineError.
+
+    Without `timers_too`, what fell due meanwhile has the next round: it goes on in the round in which its timer fires.
+    """
     state.now_ms = max(now_ms, state.now_ms)
     effects = Effects()
-    for due_ms, kind, name, group in timers.due(state):
+    for due_ms, kind, name, group in timers.due(state) if timers_too else ():
         if kind is Timer.BATCH:
             lanes.batch_due(state, (name, group), due_ms)
         elif kind is Timer.RETRY:
@@ -192,7 +195,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.Crowded: lambda state, _given, _: waking.spill(state),
     inputs.WorkflowsLoaded: workflows.changed,
     inputs.BodiesRead: waking.bodies_read,
-    inputs.RunsRead: waking.runs_read,
+    inputs.RunsRead: risen.runs_read,
     inputs.Delivered: _delivered,
     inputs.Unparked: _unparked,
     inputs.LookedBack: lambda state, given, _: lookbacks.looked_back(state, given),

@@ -15,10 +15,9 @@ from functools import partial
 
 from app.engine import apply as engine
 from app.engine.effects import After, Commit, Effects, Placed, Resolve, Rise
-from app.engine.inputs import BodiesRead, Crowded, Delivered, Happened, Input, RunsRead, TimePassed, WorkflowsLoaded
+from app.engine.inputs import Crowded, Delivered, Happened, Input, TimePassed, WorkflowsLoaded
 from app.engine.journal.commit import commit
 from app.engine.runs import atrest, rising
-from app.engine.starts import waking
 from app.engine.steps import ends
 from app.engine.tables import timers
 from app.engine.tables.counters import Counters
@@ -35,6 +34,7 @@ from app.pump.inbox import Inbox
 from app.pump.lookback import LookBack
 from app.pump.recall import Recall
 from app.pump.room import Room
+from app.pump.rousing import Rousing
 from app.pump.upkeep import Upkeep
 
 MARK_SECONDS = 1.0
@@ -73,7 +73,6 @@ class Pump:
         self._next_journal_offset = next_journal_offset
         self._bounds = bounds
         self._observe = observe
-        self._recall = recall or Recall(log)
         self._upkeep = upkeep
         self._turns = turns or asyncio.Semaphore(1)
         self._events = Inbox(state.events_offset, most_bytes=bounds.inbox_bytes)
@@ -84,6 +83,7 @@ class Pump:
         self._wake = asyncio.Event()
         self._stopping = False
         self._room = Room(state, bounds)
+        self._rousing = Rousing(state, recall or Recall(log), self._room, bounds)
         self._left: set[str] = set()
         """Runs that were to start while draining: their next owner starts them."""
         self._held = asyncio.Event()
@@ -248,11 +248,13 @@ class Pump:
         """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""
         # What is new has every other round, however much wakes.
         turn_of_new = self._woke and bool(self._events or self._commands)
-        woken = await self._recalled() if take and not turn_of_new else None
+        woken = await self._rousing.next(end=self._next_journal_offset) if take and not turn_of_new else None
         self._woke = woken is not None
         given = self._drain(take=take and woken is None)
         effects = engine.apply(self.state, given if woken is None else [woken, *given], self._clock.now_ms())
         await self._carry_out(effects)
+        if take and (rung := await self._rousing.rung(end=self._next_journal_offset)) is not None:
+            await self._carry_out(engine.apply(self.state, [rung], self._clock.now_ms(), timers_too=False))
         mark, self._mark_due = self._mark_due, False
         self.state.changed |= mark and (self.state.unsaved or self.state.delivered > self._marked)
         made = commit(self.state)
@@ -302,29 +304,6 @@ class Pump:
             )
         return given
 
-    async def _recalled(self) -> RunsRead | BodiesRead | None:
-        """Read back some of what is to go on: runs first, then what slept for workflows that are there now.
-
-        It goes before what is new, but only every other round where both are there.
-        """
-        state = self.state
-        if not (state.waking or state.rising):
-            if state.loaded:
-                self._recall.clear()
-            return None
-        if self._room.may_rise():
-            wanted = rising.wanted(state, self._bounds.round_events)
-            if wanted:
-                end, most = self._next_journal_offset, max(1, self._bounds.held_bytes // 2)
-                runs = await self._recall.runs(wanted, end=end, most_bytes=most)
-                return RunsRead(runs, self._recall.take_places())
-        numbers = waking.wanted(state, self._bounds.round_events) if self._room.may_wake() else ()
-        if not numbers:
-            return None
-        most_bytes = max(1, self._bounds.held_bytes // 2 - state.recalled_bytes)
-        bodies = await self._recall.read(numbers, end=self._next_journal_offset, most_bytes=most_bytes)
-        return BodiesRead(bodies, self._recall.take_places()) if bodies else None
-
     async def _carry_out(self, effects: Effects) -> None:
         """Start and cancel runs; what ends at once goes back to the engine within the same round."""
         while True:
@@ -346,7 +325,7 @@ class Pump:
             happened, self._happened = self._happened, []
             if not happened:
                 return
-            effects = engine.apply(self.state, happened, self._clock.now_ms())
+            effects = engine.apply(self.state, happened, self._clock.now_ms(), timers_too=False)
 
     def _part(self, after: Sequence[After]) -> list[After]:
         """Return what need not wait for this round's append; keep the rest."""

@@ -123,6 +123,7 @@ class Announced:
                 announced_by=self._instance_id,
                 schedule=None if one.schedule is None else known.schedule_value(one.schedule),
                 cancel_on=one.cancel_on,
+                has_cancel_filter=one.cancel_filter is not None,
                 on_failure=one.on_failure,
             )
             value = orjson.loads(made.value)

@@ -11,6 +11,7 @@ from app.engine.inputs import CommandsRead
 from app.engine.journal import commit, records, restore
 from app.engine.runs import asleep, runs
 from app.engine.starts import lanes, schedules, waking
+from app.engine.steps import risen
 from app.engine.tables.dedup import Dedup
 from app.engine.tables.matching import Matcher
 from app.engine.tables.state import Followed, State
@@ -211,7 +212,7 @@ def _no_order() -> Any:
 
 def _publish_anew() -> Any:
     """What a run has published is not remembered between its attempts."""
-    return mock.patch.object(waking, "_recorded", return_value=())
+    return mock.patch.object(risen, "_recorded", return_value=())
 
 
 def _mark_early() -> Any:

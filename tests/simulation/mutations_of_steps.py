@@ -13,8 +13,7 @@ from app.engine.effects import Effects, Go
 from app.engine.inputs import Evicted, Judged
 from app.engine.journal import restore
 from app.engine.runs import rising, runs
-from app.engine.starts import waking
-from app.engine.steps import conditions, ends, steps
+from app.engine.steps import conditions, ends, risen, steps
 from app.engine.tables import recorded, room
 from app.engine.tables.registry import Head
 from app.engine.tables.run import RunStatus
@@ -81,13 +80,13 @@ def _begin_steps_first() -> Any:
 
 def _run_steps_again() -> Any:
     """A function that is called anew hears of open steps alone, so that what is over is done once more."""
-    before = waking._recorded
+    before = risen._recorded
 
     def recorded_(run: Any, records: Any) -> Any:
         return tuple(one for one in before(run, records) if one.outcome is None)
 
     return both(
-        mock.patch.object(waking, "_recorded", recorded_),
+        mock.patch.object(risen, "_recorded", recorded_),
         mock.patch.object(History, "end", return_value=None),
     )
 

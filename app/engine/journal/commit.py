@@ -266,7 +266,7 @@ def _step(
     run = state.runs[steps.run_id]
     if step.outcome is not None:
         steps.unplaced -= 1
-        steps.ahead = False
+        steps.ahead, steps.rung = False, None
         state.counters.steps += 1
         if not step.told:
             telling.finished(state, run, step)

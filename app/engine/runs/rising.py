@@ -1,7 +1,7 @@
 """Runs that are only in the journal, but for their open steps; and how they come back.
 
 A run is chilled when its function is not in the runtime any more; it is woken when it has to go on, or to be given up.
-The pump asks what is `wanted`, reads it by its offsets, and gives it as `RunsRead` (app.engine.starts.waking).
+The pump asks what is `wanted`, reads it by its offsets, and gives it as `RunsRead` (app.engine.steps.risen).
 """
 
 from array import array
@@ -29,6 +29,11 @@ class Wanted:
     size: int
     """Bytes of the steps, as far as they are known."""
 
+    @property
+    def records(self) -> int:
+        """How many records those are."""
+        return len(self.bodies) + len(self.steps)
+
 
 def wanted(state: State, most: int) -> list[Wanted]:
     """Return what is to be read next, the runs that were woken first first, some `most` records of them."""
@@ -39,14 +44,43 @@ def wanted(state: State, most: int) -> list[Wanted]:
         steps = run.steps
         if steps is not None and steps.unplaced:
             continue  # what a step came to is journaled with this round
-        offsets = [] if steps is None or run.id in state.fates else [one for one in steps.places if one > UNKNOWN]
-        if steps is not None and steps.open and offsets:
-            still = {one.offset for one in steps.open.values() if one.journaled}
-            offsets = [one for one in offsets if one not in still]
-        bodies = list(pairs(run.places))
-        found.append(Wanted(run.id, bodies, offsets, 0 if steps is None else steps.size))
-        most -= len(offsets) + len(bodies)
+        found.append(_wanted(state, run))
+        most -= found[-1].records
     return found
+
+
+def rung(state: State, most: int) -> list[Wanted]:
+    """Return the same of runs whose functions may go on from a sleep that ended in this round. The rest waits for the
+    next round, as others do.
+    """
+    runs, state.rung = state.rung, []
+    found: list[Wanted] = []
+    for run in runs:
+        if most <= 0:
+            break
+        if run.id in state.rising and goes_ahead(run):
+            found.append(_wanted(state, run))
+            most -= found[-1].records
+    return found
+
+
+def goes_ahead(run: Run) -> bool:
+    """Whether all that is not journaled yet of a run's steps is the end of a sleep: its function may be called anew."""
+    return run.steps is not None and run.steps.rung is not None and run.steps.unplaced == 1
+
+
+def _wanted(state: State, run: Run) -> Wanted:
+    steps = run.steps
+    bodies = list(pairs(run.places))
+    if steps is None:
+        return Wanted(run.id, bodies, (), 0)
+    offsets = [] if run.id in state.fates else [one for one in steps.places if one > UNKNOWN]
+    if offsets:
+        still = {one.offset for one in steps.open.values() if one.journaled}
+        if steps.rung is not None:
+            still.add(steps.rung.offset)
+        offsets = [one for one in offsets if one not in still]
+    return Wanted(run.id, bodies, offsets, steps.size)
 
 
 def hot(state: State, after: Sequence[After]) -> list[After]:

@@ -4,23 +4,20 @@ The pump asks what is `wanted`, reads it, and gives it as `BodiesRead`. Until al
 at, its new events sleep behind it, so that those of one key keep their order.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from app.engine.effects import Effects
-from app.engine.inputs import BodiesRead, RunsRead
-from app.engine.runs import asleep, renewal, rising, runs
-from app.engine.starts import lanes
+from app.engine.inputs import BodiesRead
+from app.engine.runs import asleep, rising
+from app.engine.starts import lanes, wishes
 from app.engine.starts.lanes import Verdict
-from app.engine.tables import recorded
 from app.engine.tables.matching import Cancellers, Match, Matcher
-from app.engine.tables.run import Held, Run, RunStatus
+from app.engine.tables.run import Held, RunStatus
 from app.engine.tables.state import Lane, Recalled, State
-from app.engine.values.asks import Recorded
 from app.engine.values.known import Definition
 from app.engine.values.numbers import ascending
 from topics import journal
-from topics.envelope import Envelope
 
 
 def wanted(state: State, most: int) -> Sequence[int]:
@@ -109,51 +106,6 @@ def bodies_read(state: State, given: BodiesRead, effects: Effects) -> None:
             del shared[number]
 
 
-def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
-    """Go on with runs, or give them up, now that what the journal has of them is there."""
-    for run_id, envelopes, records in given.runs:
-        run = state.rising.get(run_id)
-        if run is None or (run.steps is not None and run.steps.unplaced):
-            continue  # given up meanwhile; or a step ended in this round, and is read with the next
-        del state.rising[run_id]
-        held = None
-        if run.places is not None:
-            held = _held(state, run, envelopes, given.places)
-        runs.resume(state, run, held, _recorded(run, records), effects)
-        for one in held or ():
-            if one.refs and asleep.needed(state, one.number):
-                state.shared[one.number] = one
-            else:
-                state.shared.pop(one.number, None)
-    if state.retired and not state.rising:
-        renewal.retire_more(state)
-
-
-def _held(state: State, run: Run, envelopes: Sequence[Envelope], found: Mapping[int, int]) -> tuple[Held, ...]:
-    places = list(rising.pairs(run.places))
-    rising.warm(state, run)
-    made: list[Held] = []
-    for (number, offset), envelope in zip(places, envelopes, strict=True):
-        held = state.shared.get(number) or Held(envelope, number, journaled=True)
-        if held.offset < 0:
-            held.offset = offset or found.get(number, -1)
-        held.refs += 1
-        made.append(held)
-    return tuple(made)
-
-
-def _recorded(run: Run, records: Sequence[bytes]) -> tuple[Recorded, ...]:
-    steps = run.steps
-    if steps is None:
-        return ()
-    published = () if steps.published is None else steps.published.items()
-    return (
-        *(recorded.of_published(key, event_id) for key, event_id in published),
-        *(recorded.of_record(one) for one in records),
-        *(recorded.of_step(one) for one in steps.open.values()),
-    )
-
-
 def _wake_events(state: State, workflow_id: str, effects: Effects) -> list[int]:
     """Look at what slept for a workflow, in order, as far as it is there; return the bodies."""
     looked_at: list[int] = []
@@ -181,6 +133,7 @@ def _wake_one(state: State, workflow_id: str, held: Held, effects: Effects) -> N
     verdict = lanes.judge(state, workflow_id, envelope)
     if verdict is Verdict.SLEEP:
         return
+    cancels = wishes.cancel_late(state, workflow_id, envelope, effects)
     asleep.rouse(state, workflow_id, held.number)
     state.counters.woken += 1
     held.refs += 1
@@ -190,5 +143,7 @@ def _wake_one(state: State, workflow_id: str, held: Held, effects: Effects) -> N
         lanes.readmit(state, state.loaded[workflow_id], Recalled(workflow_id, held, journaled=True), effects)
         return
     state.removed.append(journal.pending_key(held.number, workflow_id))
-    lanes.give_up(state, workflow_id, envelope)
+    state.changed = True
+    if not cancels:
+        lanes.give_up(state, workflow_id, envelope)
     asleep.release(state, held)

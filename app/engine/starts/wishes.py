@@ -11,6 +11,10 @@ from app.engine.effects import Effects
 from app.engine.runs import asleep, handlers, letters, parents, runs
 from app.engine.tables.matching import Cancellers, Match
 from app.engine.tables.state import State
+from app.engine.values import errors
+from app.engine.values.known import Definition
+from headgate.definition import Workflow
+from headgate.event import Event
 from topics import asked, facts
 from topics.envelope import Envelope
 from topics.reserved import CANCEL, RETRY, START, start_topic
@@ -48,12 +52,72 @@ def retry(state: State, run_id: str) -> None:
 
 
 def cancel_by_key(state: State, cancellers: Cancellers, envelope: Envelope, effects: Effects) -> None:
-    """Cancel the runs of the event's key of each workflow that names its topic in `cancel_on`: they live here."""
+    """Cancel the runs of the event's key of each workflow that names its topic in `cancel_on`: they live here.
+
+    Where only its code can tell (`cancel_filter`), and that is not there, the event sleeps for it as others do.
+    """
     if envelope.key is None or not state.keyed.any:
         return
     for workflow_id in cancellers.of(envelope.topic):
-        for run_id in state.keyed.runs_of(workflow_id, envelope.key):
-            cancel(state, run_id, f"event {envelope.id!r} on {envelope.topic!r} has its key (cancel_on)", effects)
+        found = state.keyed.runs_of(workflow_id, envelope.key)
+        if found and not _is_late(state, workflow_id, envelope):
+            _cancel_all(state, workflow_id, envelope, found, effects)
+
+
+def cancel_late(state: State, workflow_id: str, envelope: Envelope, effects: Effects) -> bool:
+    """Let an event that slept cancel what it may. Return whether the workflow wants to be asked about such."""
+    workflow = state.loaded.get(workflow_id)
+    if workflow is None or workflow.cancel_filter is None or envelope.key is None:
+        return False
+    if not any(one.matches(envelope.topic) for one in workflow.cancel_patterns):
+        return False
+    found = state.keyed.runs_of(workflow_id, envelope.key)
+    if found:
+        _cancel_all(state, workflow_id, envelope, found, effects)
+    return True
+
+
+def _is_late(state: State, workflow_id: str, envelope: Envelope) -> bool:
+    """Whether the event cancels later, once the workflow's code is there: it sleeps, if it does not do so anyway."""
+    workflow = state.loaded.get(workflow_id)
+    newest = state.definitions.get(workflow_id)
+    known: Match | None = newest if workflow is None else workflow
+    if isinstance(known, Definition):
+        asks = known.has_cancel_filter
+    else:
+        asks = known is not None and known.cancel_filter is not None and workflow_id in state.waking
+    if asks and known is not None and not known.matches(envelope.topic):
+        asleep.sleep(state, workflow_id, envelope, None)
+    return asks
+
+
+def _cancel_all(state: State, workflow_id: str, envelope: Envelope, found: Sequence[str], effects: Effects) -> None:
+    workflow = state.loaded.get(workflow_id)
+    if workflow is not None and workflow.cancel_filter is not None and not _passes(state, workflow, envelope):
+        return
+    for run_id in found:
+        cancel(state, run_id, f"event {envelope.id!r} on {envelope.topic!r} has its key (cancel_on)", effects)
+
+
+def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
+    assert workflow.cancel_filter is not None
+    try:
+        return bool(workflow.cancel_filter(Event(envelope.payload())))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 also sys.exit() in an author's filter concerns this event alone
+        letters.bury(
+            state,
+            (envelope,),
+            code="cancel_filter_failed",
+            reason=f"the cancel_filter of workflow {workflow.id!r} raised {type(error).__name__}: "
+            f"{errors.words(error)}; its runs of the key {envelope.key!r} go on",
+            remedy="make it answer for every event of its topics, then produce the event again with a new id, or end "
+            "the runs with `headgate runs cancel`",
+            run_id=None,
+            workflow_id=workflow.id,
+        )
+        return False
 
 
 def starts(workflow: Match, envelope: Envelope) -> bool:

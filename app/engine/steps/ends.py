@@ -65,20 +65,28 @@ def end(state: State, run: Run, step: Step, outcome: Outcome, effects: Effects) 
         outcome = Outcome(None, Fault("ResultTooLarge", message))
     step.outcome = outcome
     hot = run.status in rising.HOT
-    ahead = hot and _is_known(step)
+    ahead = _is_known(step) and step.asked is hot
     if hot:
         effects.after.append(Resolve(run, step.key, outcome, run.status is RunStatus.WAITING, ahead))
         step.steps.stirred = True
         if not step.asked:
             step.steps.crossed = {step.key, *(step.steps.crossed or ())}
     _over(state, run, step, effects)
-    if ahead and not step.steps.over:  # now: the run may end in this round, and say so
-        step.steps.ahead = step.told = True
-        telling.finished(state, run, step)
+    if ahead and hot and not step.steps.over:
+        go_ahead(state, run, step)
     if hot:
         state.unsettled.append(run)
     elif run.status is RunStatus.COLD:
+        if ahead:
+            step.steps.rung = step
+            state.rung.append(run)
         rising.wake(state, run)
+
+
+def go_ahead(state: State, run: Run, step: Step) -> None:
+    """The function goes on before the step's end is journaled. It is told now: the run may end in this round."""
+    step.steps.ahead = step.told = True
+    telling.finished(state, run, step)
 
 
 def _is_known(step: Step) -> bool:
@@ -89,7 +97,7 @@ def _is_known(step: Step) -> bool:
     (`may_go_at_once`). Where a function does several things at a time, each hears of its step in the journal's order.
     """
     steps = step.steps
-    alone = step.asked and not steps.par and not steps.unplaced and len(steps.open) == 1
+    alone = not steps.par and not steps.unplaced and len(steps.open) == 1
     return alone and step.journaled and isinstance(step.ask, Sleep)
 
 

@@ -124,6 +124,7 @@ class Steps:
         "received",
         "resting",
         "run_id",
+        "rung",
         "size",
         "stirred",
         "unplaced",
@@ -157,6 +158,8 @@ class Steps:
         """The last events that were received by any of its waits: another topic or pattern may name them too."""
         self.ahead = False
         """Whether the function goes on before what a step came to is journaled: no step of it is called meanwhile."""
+        self.rung: Step | None = None
+        """A sleep whose end is not journaled yet, of a run whose function is not in memory: it may be called anew."""
         self.unplaced = 0
         """Steps that ended and have no record yet."""
         self.over = False
@@ -259,7 +262,7 @@ def of_record(record: bytes) -> Recorded:
 
 
 def of_step(step: Step) -> Recorded:
-    return Recorded(key=step.key, kind=step.kind, about=step.about, par=step.par)
+    return Recorded(key=step.key, kind=step.kind, about=step.about, par=step.par, outcome=step.outcome)
 
 
 def of_published(key: str, event_id: str) -> Recorded:

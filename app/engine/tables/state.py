@@ -179,6 +179,8 @@ class State:
     """Workflows whose sleeping events are read back, and the first body that was not looked at yet."""
     rising: dict[str, Run] = field(default_factory=dict)
     """Runs whose events and steps are read back."""
+    rung: list[Run] = field(default_factory=list)
+    """Runs of which a sleep ended whose function is not in memory: it may be called anew within the round."""
     cooling: list[Run] = field(default_factory=list)  # to be tried again; they leave memory once that is durable
     fates: dict[str, Fate] = field(default_factory=dict)
     """How runs end once their events are read back."""

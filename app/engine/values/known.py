@@ -38,6 +38,7 @@ class Definition:
     """Of two definitions of one workflow the later announced is the newer; 0 for one that nobody announced."""
     cancel_on: tuple[str, ...] = ()
     cancel_patterns: tuple[Pattern, ...] = ()
+    has_cancel_filter: bool = False
     on_failure: str | None = None
     schedule: Schedule | None = None
     """As it was announced; only the workflow's code says that this release can read its cron text."""
@@ -57,6 +58,7 @@ class Definition:
             announced_ms=announced_ms,
             cancel_on=workflow.cancel_on,
             cancel_patterns=workflow.cancel_patterns,
+            has_cancel_filter=workflow.cancel_filter is not None,
             on_failure=workflow.on_failure,
             schedule=workflow.schedule,
         )
@@ -83,6 +85,7 @@ class Definition:
             announced_ms=announced_ms,
             cancel_on=cancel_on,
             cancel_patterns=tuple(Pattern.parse(one) for one in cancel_on),
+            has_cancel_filter=bool(found.get("has_cancel_filter")),
             on_failure=None if on_failure is None else str(on_failure),
             schedule=_schedule_of(found.get("schedule")),
         )
@@ -105,6 +108,8 @@ def described(definition: Definition) -> dict[str, Any]:
     }
     if definition.cancel_on:
         entry["cancel_on"] = definition.cancel_on
+    if definition.has_cancel_filter:
+        entry["has_cancel_filter"] = True
     if definition.on_failure is not None:
         entry["on_failure"] = definition.on_failure
     if definition.schedule is not None:

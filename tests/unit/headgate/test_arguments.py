@@ -45,6 +45,11 @@ WHOLE = "; give a whole number from "
         ({"cancel_on": "ord*"}, "cancel_on: '*' stands for a whole segment"),
         ({"cancel_on": []}, "cancel_on is an empty list; name a topic, for example cancel_on='orders/created'"),
         (
+            {"cancel_filter": bool},
+            "it has cancel_filter and no cancel_on, so there are no events that it could be asked about; add cancel_on",
+        ),
+        ({"cancel_on": "a", "cancel_filter": "x > 1"}, "cancel_filter is 'x > 1', which cannot be called"),
+        (
             {"cancel_on": "a", "batch_size": 2},
             "it has cancel_on and batch_size above 1, and the events of a batch have several keys; add batch_by='key'",
         ),
@@ -85,7 +90,7 @@ WHOLE = "; give a whole number from "
         ({"filter": "x > 1"}, "filter is 'x > 1', which cannot be called; give a function of the event"),
         (
             {"filter": asynchronous},
-            "filter is an async function, and it is asked before a run exists; write it with def",
+            "filter is an async function, and the engine does not wait for it; write it with def",
         ),
         ({"filter": lambda: True}, "filter cannot be called with one argument; give a function of the event"),
         ({"max_retries": -1}, "max_retries is -1" + WHOLE + "0 to 1000"),

@@ -46,6 +46,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "max_retries": 3,
         "timeout_seconds": None,
         "cancel_on": (),
+        "cancel_filter": None,
         "cancel_patterns": (),
         "on_failure": None,
         "version": "1",

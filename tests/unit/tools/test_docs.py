@@ -74,6 +74,7 @@ def test_every_argument_of_a_workflow_has_a_row_and_its_default() -> None:
         ["| `timeout`", "`None`"],
         ["| `schedule`", "`None`"],
         ["| `cancel_on`", "`None`"],
+        ["| `cancel_filter`", "`None`"],
         ["| `on_failure`", "`None`"],
         ["| `version`", '`"1"`'],
     ]

@@ -196,7 +196,7 @@ def test_an_announcement_says_what_cancels_and_what_handles_failures_or_does_not
     validator = Draft202012Validator(SCHEMAS["workflows"])
     record = orjson.loads(dict(RECORDS)["workflows"])
 
-    validator.validate(record | {"cancel_on": ["orders/cancelled"], "on_failure": "tell"})
+    validator.validate(record | {"cancel_on": ["orders/cancelled"], "has_cancel_filter": True, "on_failure": "tell"})
     for wrong in ({"cancel_on": "orders/cancelled"}, {"on_failure": None}):
         with pytest.raises(ValidationError):
             validator.validate(record | wrong)

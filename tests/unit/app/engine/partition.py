@@ -130,18 +130,25 @@ class Partition:
     def recalled(self, most: int) -> Input | None:
         """What the engine wants to be read, as the pump would give it."""
         if wanted := rising.wanted(self.state, most):
-            return RunsRead(
-                [
-                    (
-                        one.run_id,
-                        [event_of(number, self.log[offset]) for number, offset in one.bodies],
-                        [self.log[offset] for offset in one.steps],
-                    )
-                    for one in wanted
-                ]
-            )
+            return self._runs(wanted)
         numbers = waking.wanted(self.state, most)
         return BodiesRead(self.bodies(numbers), self.places(numbers)) if numbers else None
+
+    def ring(self, most: int = 100) -> Effects:
+        """Read back the runs that may go on from their sleep in this round, as the pump does."""
+        return self.give(self._runs(rising.rung(self.state, most)))
+
+    def _runs(self, wanted: Sequence[rising.Wanted]) -> RunsRead:
+        return RunsRead(
+            [
+                (
+                    one.run_id,
+                    [event_of(number, self.log[offset]) for number, offset in one.bodies],
+                    [self.log[offset] for offset in one.steps],
+                )
+                for one in wanted
+            ]
+        )
 
     def places(self, numbers: Iterable[int]) -> dict[int, int]:
         """Where these bodies are."""

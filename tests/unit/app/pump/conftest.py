@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.engine.effects import After, Resolve
+from app.engine.effects import After, Resolve, Rise
 from app.engine.inputs import Ended, Happened, WorkflowsLoaded
 from app.engine.tables.run import Run
 from app.engine.values.limits import Limits
@@ -49,7 +49,7 @@ class ScriptedRuntime:
     cancelled: list[str] = field(default_factory=list)
     reports: dict[str, Callable[[Happened], None]] = field(default_factory=dict)
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
-    """What a function does at once when it is told of a step, by the step's key."""
+    """What a function does at once when it is told of a step, by the step's key, or is called anew, by its run's id."""
 
     async def start(self, runs: Sequence[Run], report: Callable[[Happened], None]) -> None:
         for run in runs:
@@ -62,8 +62,9 @@ class ScriptedRuntime:
         self.told.extend(after)
         for one in after:
             self.reports[one.run.id] = report
-            if isinstance(one, Resolve) and one.key in self.then:
-                self.then[one.key]()
+            name = one.key if isinstance(one, Resolve) else one.run.id if isinstance(one, Rise) else ""
+            if name in self.then:
+                self.then[name]()
 
     def cancel(self, runs: Sequence[Run]) -> None:
         self.cancelled.extend(run.id for run in runs)

@@ -192,16 +192,18 @@ def test_a_schedule_is_announced_and_what_has_none_is_as_releases_before_it_wrot
 
 def test_what_cancels_runs_and_what_looks_at_failures_is_announced_where_there_is_any() -> None:
     worker, other = Announced("w1"), Announced("w2")
-    told = flow("told", cancel_on=["orders/cancelled", "shops/*"], on_failure="tell")
+    told = flow("told", cancel_on=["orders/cancelled", "shops/*"], cancel_filter=bool, on_failure="tell")
 
     made = worker.missing([told, flow()], NOW)
     values = [orjson.loads(one.value or b"") for one in made]
     other.take([Read(one.key, one.value) for one in made])
 
     assert (values[0]["cancel_on"], values[0]["on_failure"]) == (["orders/cancelled", "shops/*"], "tell")
-    assert values[1].keys().isdisjoint({"cancel_on", "on_failure"})
+    assert values[1].keys().isdisjoint({"cancel_on", "has_cancel_filter", "on_failure"})
     charge, told_of = other.definitions()
-    assert (charge.cancel_on, charge.on_failure) == ((), None)
+    assert values[0]["has_cancel_filter"]
+    assert (charge.cancel_on, charge.has_cancel_filter, charge.on_failure) == ((), False, None)
+    assert told_of.has_cancel_filter
     assert (told_of.cancel_on, told_of.cancel_patterns) == (told.cancel_on, told.cancel_patterns)
     assert told_of.on_failure == "tell"
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.engine.effects import Rise
 from app.engine.inputs import EventsRead, Evicted
-from app.engine.runs import parents
+from app.engine.runs import asleep, parents
 from app.engine.runs.parents import Parent
 from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Execute, Sleep, Suspend
@@ -197,6 +197,101 @@ def test_a_run_that_began_without_cancel_on_is_left_alone() -> None:
     assert "key" not in partition.entity(f"run:{run}".encode())
     partition.load(CANCELLABLE)
     assert cancelled(partition) == []
+
+
+# --- cancel_filter --------------------------------------------------------------------------------------------------
+
+
+def picky(**options: Any) -> Any:
+    """Cancelled by those events of its key whose data says so."""
+    cancels: dict[str, Any] = {
+        "cancel_on": "orders/changed",
+        "cancel_filter": lambda given: given["data"]["gone"],
+    } | options
+    return flow(**cancels)
+
+
+def changed(partition: Partition, offset: int, data: Any, key: str | None = "k1") -> list[Any]:
+    partition.read(event(offset, "orders/changed", key=key, data=data))
+    made = partition.commit()
+    return [] if made is None else [one[:2] for one in summary(made.outgoing)]
+
+
+def test_only_events_that_the_filter_passes_cancel() -> None:
+    partition = Partition(picky())
+    (run,) = partition.read(event(0, key="k1"))
+    assert changed(partition, 50, {"gone": False}) == []
+    assert changed(partition, 51, {"gone": True}, key="k2") == []
+    assert changed(partition, 52, {"gone": True}) == [(run, "cancelled")]
+
+
+def test_a_filter_that_fails_cancels_nothing_and_says_so() -> None:
+    partition = Partition(picky())
+    (run,) = partition.read(event(0, key="k1"))
+    partition.commit()
+    partition.read(event(50, "orders/changed", key="k1", data={}))
+    (letter,) = dead(partition.committed())
+    assert (letter["code"], letter["workflow_id"]) == ("cancel_filter_failed", "charge")
+    assert (
+        letter["reason"]
+        == "the cancel_filter of workflow 'charge' raised KeyError: 'gone'; its runs of the key 'k1' go on"
+    )
+    assert run in partition.state.runs
+
+
+def test_without_the_code_such_an_event_sleeps_and_cancels_once_the_code_is_there() -> None:
+    partition = Partition(picky())
+    first, second = partition.read(event(0, key="k1"), event(1, key="k2"))
+    partition.commit()
+    other = partition.takeover(load=False)
+    for offset, key, gone in ((50, "k1", True), (51, "k2", False), (52, "k3", True)):
+        assert changed(other, offset, {"gone": gone}, key) == []
+    assert asleep.count(other.state) == 2  # there is no run of k3
+    last = other.takeover(load=False)
+    last.load(picky())
+    assert [one[:2] for one in summary(last.committed())] == [(first, "cancelled")]
+    assert asleep.count(last.state) == 0
+    assert last.kinds() == {"head": 1, "known": 1, "run": 1, "body": 1} | {
+        kind: count for kind, count in last.kinds().items() if kind in ("out", "claim", "ids")
+    }
+    assert list(last.state.runs) == [second]
+
+
+def test_an_event_that_starts_and_cancels_sleeps_once() -> None:
+    given = picky(cancel_on=["orders/changed", "orders/created"], cancel_filter=lambda _: True)
+    partition = Partition(given)
+    (first,) = partition.read(event(0, key="k1"))
+    partition.commit()
+    other = partition.takeover(load=False)
+    other.read(event(1, key="k1"))
+    other.commit()
+    assert asleep.count(other.state) == 1
+    other.load(given)
+    assert [one[:2] for one in summary(other.committed())] == [(first, "cancelled")]
+    assert list(other.state.runs) == [run_id("charge", event(1, key="k1"))]
+
+
+def test_what_slept_to_cancel_is_dropped_in_silence_when_there_is_nothing_left_to_cancel() -> None:
+    partition = Partition(picky())
+    (run,) = partition.read(event(0, key="k1"))
+    partition.commit()
+    other = partition.takeover(load=False)
+    assert changed(other, 50, {"gone": True}) == []
+    other.read(wish(CANCEL, run))
+    other.commit()
+    other.load(picky())
+    assert dead(other.committed()) == []
+    assert (asleep.count(other.state), list(other.state.runs)) == (0, [])
+
+
+def test_a_form_without_the_filter_gives_an_event_back_that_slept_for_it() -> None:
+    partition = Partition(picky())
+    partition.read(event(0, key="k1"))
+    partition.commit()
+    other = partition.takeover(load=False)
+    assert changed(other, 50, {"gone": True}) == []
+    other.load(FLOW)
+    assert [one["code"] for one in dead(other.committed())] == ["no_longer_triggered"]
 
 
 def forged(offset: int, workflow_id: str) -> Envelope:

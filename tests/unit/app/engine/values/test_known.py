@@ -29,7 +29,9 @@ def test_a_definition_takes_the_topics_that_the_workflow_takes() -> None:
 TICKING = Definition.of(flow("tick", None, schedule={"cron": "@daily", "timezone": "Asia/Tokyo", "catch_up": "all"}))
 
 
-CANCELLED = Definition.of(flow("cancelled", cancel_on=["orders/cancelled", "shops/*"], on_failure="tell"))
+CANCELLED = Definition.of(
+    flow("cancelled", cancel_on=["orders/cancelled", "shops/*"], cancel_filter=lambda _: True, on_failure="tell")
+)
 
 
 @pytest.mark.parametrize("found", [Definition.of(GATHERING), Definition.of(flow()), UNTRIGGERED, TICKING, CANCELLED])

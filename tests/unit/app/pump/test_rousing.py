@@ -1,0 +1,82 @@
+"""What is read back goes on as soon as it may: a run whose sleep ends, in that very round."""
+
+from typing import Any
+
+from app.engine.effects import Go, Rise
+from app.engine.inputs import Ended, Evicted, StepAsked, WorkflowsLoaded
+from app.engine.values.asks import Execute, Sleep
+from app.pump.pump import Pump
+from tests.unit.app.pump.conftest import KEY, NOW, Gate, Room, defined, event, settle
+
+HOUR = 3_600_000
+EXECUTE = Execute(max_retries=2, base_delay_ms=1000, max_delay_ms=10_000)
+
+
+async def dropped(room: Room, log: Gate, *, count: int = 1, **bounds: Any) -> tuple[Pump, list[str]]:
+    """Runs that sleep for an hour, whose functions are in memory no more."""
+    room.runtime.slow.add("w")
+    pump = await room.pump(log, **bounds)
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))
+    room.run(pump)
+    await settle()
+    await pump.offer_events(room.produce(*(event(id=f"e{number}", key=KEY) for number in range(count))))
+    await settle()
+    runs = list(room.runtime.started)
+    for run in runs:
+        room.runtime.reports[run](StepAsked(run, 1, "nap", "nap", Sleep(until_ms=NOW + HOUR)))
+    await settle()
+    room.runtime.reports[runs[0]](Evicted(runs))
+    await settle()
+    return pump, runs
+
+
+async def strike(room: Room, pump: Pump) -> None:
+    room.clock.ms = NOW + HOUR
+    pump.workflows_changed(WorkflowsLoaded([defined()], ()))  # something happens: the clock of the test does not wake
+    await settle()
+
+
+async def test_a_dropped_run_goes_on_before_the_append_but_calls_nothing_and_sends_nothing(room: Room) -> None:
+    gate = Gate(room)
+    pump, (run,) = await dropped(room, gate)
+    room.runtime.then[run] = lambda: room.runtime.reports[run](StepAsked(run, 1, "call", "call", EXECUTE))
+    before = len(room.cluster.read("journal", 0))
+    gate.open.clear()
+    await strike(room, pump)
+    assert [type(one) for one in room.runtime.told] == [Rise]
+    assert len(room.cluster.read("journal", 0)) == before
+    gate.open.set()
+    await settle()
+    assert room.runtime.told[1:] == [Go(pump.state.runs[run], "call", 1)]
+
+
+async def test_one_that_ends_then_is_journaled_once(room: Room) -> None:
+    gate = Gate(room)
+    pump, (run,) = await dropped(room, gate)
+    room.runtime.then[run] = lambda: room.runtime.reports[run](Ended(run, 1, b"1"))
+    rounds = pump.state.round
+    await strike(room, pump)
+    assert [one["status"] for one in room.values("results")] == ["completed"]
+    assert pump.state.round == rounds + 1
+    assert [one["fact"] for one in room.values("runs")][-2:] == ["step_finished", "run_finished"]
+
+
+async def test_those_that_a_round_has_no_room_for_go_on_after_it(room: Room) -> None:
+    gate = Gate(room)
+    pump, runs = await dropped(room, gate, count=3, round_events=2)
+    gate.open.clear()
+    await strike(room, pump)
+    assert [one.run.id for one in room.runtime.told] == runs[:2]
+    gate.open.set()
+    await settle()
+    assert [one.run.id for one in room.runtime.told] == runs
+    assert pump.state.rung == []
+
+
+async def test_nothing_goes_on_while_draining(room: Room) -> None:
+    gate = Gate(room)
+    pump, _ = await dropped(room, gate)
+    pump.drain()
+    await strike(room, pump)
+    assert room.runtime.told == []
+    assert pump.state.rung == []
