@@ -10,9 +10,10 @@ from app.engine.values.outgoing import Outgoing
 from topics.envelope import Envelope
 
 # --- to the runtime: once the round is durable, or before, where `ends.need_not_wait` says so ----------------------
+# Not frozen, for its cost: each step makes some of these, and a frozen one takes three times as long.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resolve:
     """The step has ended, durably: its caller goes on. If `ahead`, before that is journaled."""
 
@@ -24,7 +25,7 @@ class Resolve:
     ahead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Go:
     """Execute the function of the step; `attempt` counts from 1."""
 
@@ -33,7 +34,7 @@ class Go:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judge:
     """Ask the filter of the step's condition whether it takes this event."""
 
@@ -43,7 +44,7 @@ class Judge:
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rise:
     """Call the run's function anew, with what is recorded."""
 

@@ -82,8 +82,10 @@ class LookBack:
         question = self._question
         if question > self._answered:
             self._answered = question
-            events = await self._end("events", self._state.events_offset)
-            self._note(CaughtUp(question, events, await self._end("commands", self._state.commands_offset)))
+            events, commands_ = await asyncio.gather(
+                self._end("events", self._state.events_offset), self._end("commands", self._state.commands_offset)
+            )
+            self._note(CaughtUp(question, events, commands_))
 
     async def _end(self, topic: str, handled: int) -> int:
         """Return the offset after the last record, which may stand before the end: an idle topic ends with markers."""

@@ -19,7 +19,7 @@ HOT: Final = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _UNCOUNTED: Final = frozenset({RunStatus.WAITING, RunStatus.COLD, RunStatus.STUCK})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wanted:
     """What of a run is to be read back: numbers and offsets of bodies, offsets of steps."""
 

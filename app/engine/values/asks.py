@@ -33,7 +33,7 @@ class Note:
     quiet: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Execute:
     """The runtime executes a function; after failures again, at most `max_retries` times."""
 
@@ -42,7 +42,7 @@ class Execute:
     max_delay_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sleep:
     until_ms: int
 
@@ -114,7 +114,7 @@ class Fault:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What a step came to: a value (JSON) or a fault.
 
@@ -126,7 +126,7 @@ class Outcome:
     fault: Fault | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Recorded:
     """A step as the journal has it, for a function that is called anew. `outcome` None: it is still open.
 

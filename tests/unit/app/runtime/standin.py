@@ -149,7 +149,8 @@ class Engine:
         if failure is None:
             self._done(one.key, Outcome(one.value), after)
             return
-        (ask,) = {asked.ask for asked in self.asked if asked.key == one.key}
+        ask, *others = [asked.ask for asked in self.asked if asked.key == one.key]
+        assert all(other == ask for other in others)
         attempts = self.attempts.get(one.key, 0)
         if isinstance(ask, Execute) and not failure.final and not failure.rejected and attempts <= ask.max_retries:
             self.attempts[one.key] += 1
