@@ -205,7 +205,7 @@ def _of_workflow(
         return _answer(workflow_id, "retired", None, f"retired at {record['retired_at']}")
     why_not = _why_not(workflow_id, record, found.event.topic)
     if why_not is not None:
-        return _answer(workflow_id, "no match", None, why_not)
+        return _answer(workflow_id, "no match", None, _said(why_not, _cancels(record, found.event)))
     for letter in found.letters:
         if letter.get("workflow_id") == workflow_id:
             return _answer(
@@ -293,6 +293,14 @@ def _why_not(workflow_id: str, record: Object, topic: str) -> str | None:
     nearest = next((one for one in patterns if near and one.text == near[0]), patterns[0])
     others = "" if len(patterns) == 1 else f" ({len(patterns) - 1} more)"
     return f"{nearest.text!r}{others}: {nearest.difference(topic)}"
+
+
+def _cancels(record: Object, event: Envelope) -> str | None:
+    """Say whether the event is one of those that cancel runs of the workflow, None if not."""
+    if event.key is None or not any(one.matches(event.topic) for one in _patterns(record.get("cancel_on"))):
+        return None
+    by = ", if its cancel_filter says so" if record.get("has_cancel_filter") else ""
+    return f"it cancels runs of the key {event.key!r} that began before it{by} (cancel_on)"
 
 
 def _patterns(triggers: Any) -> Iterator[Pattern]:

@@ -287,6 +287,25 @@ def test_each_workflow_has_its_run_or_the_reason_why_there_is_none(
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "why"),
+    [
+        ("k1", {}, "; it cancels runs of the key 'k1' that began before it (cancel_on)"),
+        (
+            "k1",
+            {"has_cancel_filter": True},
+            "; it cancels runs of the key 'k1' that began before it, if its cancel_filter says so (cancel_on)",
+        ),
+        (None, {}, ""),
+    ],
+)
+def test_an_event_that_starts_nothing_may_cancel(key: str | None, given: dict[str, Any], why: str) -> None:
+    record = workflow(cancel_on=["orders/*"], **given)
+    (answer,) = evidence(EVENT._replace(key=key), announced={"w": record})["workflows"]
+    assert answer["became"] == "no match"
+    assert answer["why"] == "it has no trigger: it starts by its name or its schedule" + why
+
+
 def test_an_event_that_its_home_has_not_taken_yet_is_on_its_way() -> None:
     landed = event(partition=HOME + 1)
     passed_on = journals() | {HOME + 1: Journaled(partition=HOME + 1, events_offset=9, sent={HOME: 1})}
