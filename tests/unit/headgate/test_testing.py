@@ -241,6 +241,28 @@ def test_a_run_is_cancelled_by_its_id_or_by_an_event_of_its_key_wherever_the_wor
         assert service.dead_letters() == []
 
 
+@workflow(
+    id="deliver",
+    trigger_on_event="parcels/packed",
+    cancel_on="parcels/changed",
+    cancel_filter=lambda event: event["data"]["status"] == "withdrawn",
+)
+async def deliver(ctx: Any, payload: Any) -> Any:
+    await ctx.step.sleep("fetched", 3_600)
+    return "delivered"
+
+
+def test_the_filter_of_cancel_on_decides_by_the_event_wherever_the_worker_dies() -> None:
+    for service in crashes(deliver):
+        for key, status in (("a", "weighed"), ("b", "withdrawn")):
+            service.send("parcels/packed", key=key, id=f"p-{key}")
+            service.send("parcels/changed", {"status": status}, key=key, id=f"c-{key}")
+        service.advance(hours=2)
+        found = {one.key: (one.status, one.result) for one in service.results()}
+        assert found == {"a": ("completed", "delivered"), "b": ("cancelled", None)}
+        assert service.dead_letters() == []
+
+
 def test_the_function_of_a_cancelled_run_is_stopped() -> None:
     STOPPED.clear()
     with Service(approve) as service:
