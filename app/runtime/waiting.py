@@ -9,6 +9,8 @@ from typing import Any
 class Asked(asyncio.Future[Any]):
     """What a step came to, once it is durable. `unheeded`: the keys of the run's steps that nobody waited for yet."""
 
+    __slots__ = ("_unheeded", "key")
+
     def __init__(self, key: str, unheeded: dict[str, str], *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.key = key
