@@ -140,8 +140,14 @@ class Source:
                 async for item in self._own(group, stream):
                     yield item
             claims = self._site.monotonic()
+            looks = claims + self._config.block
             while True:
                 _raise_failed(tasks)
+                if self._site.monotonic() >= looks:
+                    for stream in self._config.streams:
+                        async for item in self._left(group, stream):
+                            yield item
+                    looks = self._site.monotonic() + self._config.block
                 if self._site.monotonic() >= claims:
                     for stream in self._config.streams:
                         async for item in self._claimed(group, stream):
@@ -181,6 +187,21 @@ class Source:
                 after = page.after
         except GroupMissing:
             await self._create_again(group)
+
+    async def _left(self, group: Group, stream: str) -> AsyncIterator[contract.Item]:
+        """Yield what former owners were given after this one took over: a server answers the read of a process that is
+        dead or frozen until it knows.
+        """
+        try:
+            taken, missed = await group.take_over(stream)
+        except GroupMissing:
+            await self._create_again(group)
+            return
+        self._note("taken_over", taken)
+        self._note("missed", missed)
+        if taken:
+            async for item in self._own(group, stream):
+                yield item
 
     async def _claimed(self, group: Group, stream: str) -> AsyncIterator[contract.Item]:
         after, config = "0-0", self._config

@@ -132,6 +132,26 @@ async def test_what_a_dead_owner_left_is_read_at_once_under_the_same_ids(server:
         assert names == ["e2@src"]
 
 
+async def test_what_the_server_gives_to_the_read_of_a_dead_owner_is_found_soon(server: Server, client: Redis) -> None:
+    """A process that is killed or frozen while it waits for entries: the server notices later than its successor."""
+    await add(client, 1)
+    async with owner(server, epoch="e1", claim_idle=3600) as (read, _):
+        assert await numbers(read, 1) == [0]
+    dead = Redis(port=server.port, protocol=2)
+    waiting = asyncio.create_task(dead.xreadgroup("headgate-src", "e1@src", {"orders": ">"}, block=20_000))
+    await eventually(partial(is_blocked, client))
+    async with owner(server, epoch="e2", claim_idle=3600) as (read, site):
+        event = asyncio.create_task(read.event())
+        await site.is_connected.wait()
+        (given,) = await add(client, 1, first=1)
+        await waiting
+        assert (await event).id == f"orders/{given}"
+        await no_pending(client)
+        names = [one["name"] for one in await client.xinfo_consumers("orders", "headgate-src")]
+        assert names == ["e2@src"]
+    await dead.aclose()
+
+
 async def test_an_owner_that_still_lives_keeps_its_name_in_the_group(server: Server, client: Redis) -> None:
     """Only what is empty is removed: who would remove a consumer with pending entries would lose them."""
     await add(client, 1)
