@@ -138,7 +138,7 @@ async def test_what_the_server_gives_to_the_read_of_a_dead_owner_is_found_soon(s
     async with owner(server, epoch="e1", claim_idle=3600) as (read, _):
         assert await numbers(read, 1) == [0]
     dead = Redis(port=server.port, protocol=2)
-    waiting = asyncio.create_task(dead.xreadgroup("headgate-src", "e1@src", {"orders": ">"}, block=20_000))
+    waiting = asyncio.ensure_future(dead.xreadgroup("headgate-src", "e1@src", {"orders": ">"}, block=20_000))
     await eventually(partial(is_blocked, client))
     async with owner(server, epoch="e2", claim_idle=3600) as (read, site):
         event = asyncio.create_task(read.event())
