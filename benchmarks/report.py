@@ -364,15 +364,20 @@ def _waiting(measured: dict[str, Any]) -> str:
     return text + _table(columns, rows) + _failures(measured)
 
 
+_OF_TIMERS = {"timeouts": ", time-outs", "kept": ", functions in memory"}
+
+
 def _timers(measured: dict[str, Any]) -> str:
     text = (
         "## Timers\n\nSleeping runs, and others of which all fall due within one second: ms from the moment set to the "
-        "workflow's next line. Time-outs are those of waits for an event that never comes.\n\n"
+        "workflow's next line. Time-outs are those of waits for an event that never comes. A side that keeps "
+        "some functions in memory and calls the others anew is measured a second time with all of those that fall due "
+        "in memory (Headgate: `worker.suspended`, 2,000 by default).\n\n"
     )
     columns = ("side", "pending", "due", "late p50", "p99", "max", "early", "missed", "twice", "MB")
     rows = [
         (
-            _side(measured, name.partition("/")[0]) + ", time-outs" * ("/" in name),
+            _side(measured, name.partition("/")[0]) + _OF_TIMERS.get(name.partition("/")[2], ""),
             f"{one['pending']:,.0f}" if "pending" in one else "",
             f"{one['due']:,.0f}",
             *(one[column] for column in ("p50_ms", "p99_ms", "max_ms", "early", "missed", "twice")),

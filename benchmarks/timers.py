@@ -1,7 +1,8 @@
 """Sleeping runs: a million pending, of which 10,000 more fall due within one second; how late each wakes.
 
 A timer's lateness is from the moment for which it was set to the workflow's next line. Then the same of waits for an
-event that never comes, whose time is over: a side that has them asks more than its clock.
+event that never comes, whose time is over: a side that has them asks more than its clock. Last the timers once more
+with the functions of all that fall due kept in memory, where a side has a setting for that: no other needs a replay.
 """
 
 import time
@@ -35,6 +36,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
                     f"  early {figures['early']}  missed {figures['missed']}  twice {figures['twice']}"
                     f"  time-outs p99 {figures['timeouts'].get('p99_ms', 0):.2f}"
                     f" max {figures['timeouts'].get('max_ms', 0):.2f} ms"
+                    f"  functions kept: max {figures.get('kept', {}).get('max_ms', 0):.2f} ms"
                 )
     return {**durable.sides(given), "runs": runs, "failures": failures, "summary": _summary(runs)}
 
@@ -51,7 +53,12 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     waiting.settle(running)
     fell = _fall_due(running, reader, Kind.TIMER, "d-", due, per_second)
     vain = _fall_due(running, reader, Kind.TIMEOUT, "v-", min(TIMEOUTS, most), per_second) if running.times_out else {}
-    return {"pending": pending, "rss_mb": waiting.rss_mb(running), **fell, "timeouts": vain}
+    found = {"pending": pending, "rss_mb": waiting.rss_mb(running), **fell, "timeouts": vain}
+    if not running.keep(due):
+        return found
+    waiting.settle(running)
+    kept = _fall_due(running, reader, Kind.TIMER, "k-", due, per_second)
+    return {**found, "kept": {"pending": pending, **kept, "rss_mb": waiting.rss_mb(running)}}
 
 
 def _fall_due(
@@ -103,6 +110,9 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             table[side] = {name: round(rounds.median(one[name] for one in mine), 3) for name in names}
             faults = ("early", "missed", "twice")
             table[side] |= {name: sum(one[name] for one in mine) for name in faults}
+            if kept := [one["kept"] for one in mine if "p50_ms" in one.get("kept", ())]:
+                table[f"{side}/kept"] = {name: round(rounds.median(one[name] for one in kept), 3) for name in names}
+                table[f"{side}/kept"] |= {name: sum(one[name] for one in kept) for name in faults}
             if vain := [one["timeouts"] for one in mine if "p50_ms" in one["timeouts"]]:
                 figures = {
                     name: round(rounds.median(one[name] for one in vain), 3)

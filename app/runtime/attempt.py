@@ -69,6 +69,7 @@ class Attempt:
         "plain",
         "report",
         "run",
+        "weight",
     )
 
     def __init__(self, run: Run, number: int, report: Report, live: Live, task: Task, history: History | None) -> None:
@@ -78,6 +79,8 @@ class Attempt:
         self.limits = live.limits
         self.plain = not run.workflow.is_async
         self.closed = False
+        self.weight = 0
+        """Of the run's events, while it is known to wait."""
         self.mismatch: HeadgateError | None = None
         """Why the code does not fit what is recorded, whatever the author's function made of it."""
         self.appended_ms: dict[str, int] = {}

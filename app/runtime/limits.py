@@ -23,6 +23,8 @@ class StepLimits:
     """Those of the engine's limits, which decide: here they are for the log alone."""
     suspended: int = 2_000
     """Runs of a worker that are kept in memory though they only wait; those above are called again when they go on."""
+    suspended_bytes: int = 32 * 1024 * 1024
+    """What the events of these may weigh, in bytes: those of the ones that waited longest are dropped first."""
     send_allowed: Callable[[str], bool] = lambda _topic: False
     """Which Kafka topics `ctx.step.send` may name: as the engine's `reply_allowed`."""
     source_states: Callable[[], Sequence[Mapping[str, Any]]] = tuple

@@ -35,6 +35,7 @@ class Attempt(Protocol):
     run: Run
     plain: bool
     report: Report
+    weight: int
 
     @property
     def is_passive(self) -> bool: ...
@@ -57,13 +58,18 @@ class Live:
         """Those that asked for a step, or were called anew."""
         self._parked: dict[str, Attempt] = {}
         """Those with a step that only waits; what has waited longest comes first."""
+        self._weight = 0
+        """Of their events, in bytes."""
         self._looking = False
 
     def park(self, attempt: Attempt) -> None:
         """A run waits for a step: for an event, a time, a person, other runs."""
-        self._parked.pop(attempt.run.id, None)
+        before = self._parked.pop(attempt.run.id, None)
+        if before is not attempt:
+            attempt.weight = sum([one.weight for one in attempt.run.events])
+            self._weight += attempt.weight - (0 if before is None else before.weight)
         self._parked[attempt.run.id] = attempt
-        if len(self._parked) > self.limits.suspended:
+        if len(self._parked) > self.limits.suspended or self._weight > self.limits.suspended_bytes:
             self.look()
         elif attempt.plain:
             self.make_room()
@@ -71,6 +77,7 @@ class Live:
     def unpark(self, attempt: Attempt) -> None:
         if self._parked.get(attempt.run.id) is attempt:
             del self._parked[attempt.run.id]
+            self._weight -= attempt.weight
 
     def leave(self, attempt: Attempt) -> None:
         """An attempt is over."""
@@ -93,11 +100,14 @@ class Live:
         self._looking = False
         dropped: list[Attempt] = []
         excess = len(self._parked) - self.limits.suspended
-        for attempt in list(islice(self._parked.values(), max(0, excess) + _MORE)) if excess > 0 else ():
-            if len(dropped) == excess:
+        heavy = self._weight - self.limits.suspended_bytes
+        most = None if heavy > 0 else excess + _MORE if excess > 0 else 0
+        for attempt in list(islice(self._parked.values(), most)):
+            if len(dropped) >= excess and heavy <= 0:
                 break
             if self._only_waits(attempt):
                 dropped.append(attempt)
+                heavy -= attempt.weight
             else:  # it is looked at again when the others were
                 del self._parked[attempt.run.id]
                 self._parked[attempt.run.id] = attempt

@@ -61,6 +61,7 @@ def of_steps(settings: Settings) -> StepLimits:
         run_bytes=settings.limits.run_bytes,
         steps=settings.limits.steps_per_run,
         suspended=settings.worker.suspended,
+        suspended_bytes=settings.limits.queued_bytes // 2,
         send_allowed=of_partition(settings).reply_allowed,
         source_states=partial(_source_states, settings.kafka),
         source_topic=SetUp(settings.kafka).topic_of,

@@ -108,6 +108,23 @@ async def test_no_traceback_is_written_of_a_function_that_is_dropped(
     assert written == []  # it took a third of the time in which a million runs come to rest
 
 
+async def test_what_the_events_of_those_that_wait_weigh_is_bounded_as_their_number_is(engines: Engines) -> None:
+    async def patient(ctx: Any) -> None:
+        await ctx.step.suspend("wait")
+
+    weight = sum(one.weight for one in run_of(patient, 0).events)
+    first = engines(patient, limits={"suspended_bytes": 2 * weight})
+    others = [Engine(run_of(patient, number), first.driver) for number in (1, 2)]
+    for one in (first, *others):
+        await one.start()
+        await one.until_asked("wait")
+    await first.until(lambda: first.evicted)
+    assert [one.evicted for one in (first, *others)] == [1, 0, 0]
+    assert first.driver._live._weight == 2 * weight
+    first.driver.cancel([one.run for one in others])
+    assert first.driver._live._weight == 0
+
+
 async def test_a_run_that_does_more_than_wait_is_not_dropped(engines: Engines) -> None:
     gate = asyncio.Event()
 
