@@ -220,9 +220,7 @@ class Reader:
         if not callable(found):
             self.wrong(f"{name} is {found!r}, which cannot be called", example)
         if inspect.iscoroutinefunction(found):
-            self.wrong(
-                f"{name} is an async function, and the engine does not wait for it", "write it with def"
-            )
+            self.wrong(f"{name} is an async function, and the engine does not wait for it", "write it with def")
         try:
             inspect.signature(found).bind(None)
         except TypeError:
