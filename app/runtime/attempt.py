@@ -80,7 +80,7 @@ class Attempt:
         self.plain = not run.workflow.is_async
         self.closed = False
         self.weight = 0
-        """Of the run's events, while it is known to wait."""
+        """Of the run's events, once it has waited."""
         self.mismatch: HeadgateError | None = None
         """Why the code does not fit what is recorded, whatever the author's function made of it."""
         self.appended_ms: dict[str, int] = {}

@@ -66,7 +66,7 @@ class Live:
         """A run waits for a step: for an event, a time, a person, other runs."""
         before = self._parked.pop(attempt.run.id, None)
         if before is not attempt:
-            attempt.weight = sum([one.weight for one in attempt.run.events])
+            attempt.weight = attempt.weight or sum([one.weight for one in attempt.run.events])
             self._weight += attempt.weight - (0 if before is None else before.weight)
         self._parked[attempt.run.id] = attempt
         if len(self._parked) > self.limits.suspended or self._weight > self.limits.suspended_bytes:

@@ -9,6 +9,7 @@ from typing import Final
 
 from app.engine.effects import Effects
 from app.engine.runs import asleep, letters, parents, rising, runs
+from app.engine.starts import filters
 from app.engine.tables import timers
 from app.engine.tables.matching import Match
 from app.engine.tables.run import Held, RunStatus, is_unloaded
@@ -146,25 +147,12 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
         return False
     if workflow.filter is None:
         return True
-    try:
-        passes = bool(workflow.filter(event))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 also sys.exit() in an author's filter concerns this event alone
-        letters.bury(
-            state,
-            (envelope,),
-            code="filter_failed",
-            reason=f"the filter of workflow {workflow.id!r} raised {type(error).__name__}: {errors.words(error)}",
-            remedy=f"make the filter answer for every event of its topics, then {_AGAIN}",
-            run_id=None,
-            workflow_id=workflow.id,
-        )
-        return False
-    if not passes:
+    remedy = f"make the filter answer for every event of its topics, then {_AGAIN}"
+    passes = filters.answer(state, workflow, workflow.filter, event, envelope, name="filter", remedy=remedy)
+    if passes is False:
         state.counters.filtered += 1
         parents.refused(state, envelope, workflow.id, "filtered", f"the filter of {workflow.id!r} did not pass it")
-    return passes
+    return bool(passes)
 
 
 def _group(workflow: Workflow, envelope: Envelope) -> str | None:

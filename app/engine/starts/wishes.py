@@ -4,21 +4,24 @@ The home of a run's id does not know where the run is: it asks all partitions, a
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from app.engine import inputs
 from app.engine.effects import Effects
 from app.engine.runs import asleep, handlers, letters, parents, runs
+from app.engine.starts import filters
 from app.engine.tables.matching import Cancellers, Match
 from app.engine.tables.state import State
-from app.engine.values import errors
 from app.engine.values.known import Definition
-from headgate.definition import Workflow
 from headgate.event import Event
 from topics import asked, facts
 from topics.envelope import Envelope
 from topics.reserved import CANCEL, RETRY, START, start_topic
 
+_MEND: Final = (
+    "make it answer for every event of its topics, then produce the event again with a new id, or end the runs with "
+    "`headgate runs cancel`"
+)
 _MOST_UNHEARD: Final = 100
 """Workflows that are not announced and that events sleep for."""
 _SHARE_OF_UNHEARD: Final = 10
@@ -93,31 +96,15 @@ def _is_late(state: State, workflow_id: str, envelope: Envelope) -> bool:
 
 def _cancel_all(state: State, workflow_id: str, envelope: Envelope, found: Sequence[str], effects: Effects) -> None:
     workflow = state.loaded.get(workflow_id)
-    if workflow is not None and workflow.cancel_filter is not None and not _passes(state, workflow, envelope):
-        return
+    if workflow is not None and workflow.cancel_filter is not None:
+        event: Event[Any] = Event(envelope.payload())
+        then = f"; its runs of the key {envelope.key!r} go on"
+        if not filters.answer(
+            state, workflow, workflow.cancel_filter, event, envelope, name="cancel_filter", remedy=_MEND, then=then
+        ):
+            return
     for run_id in found:
         cancel(state, run_id, f"event {envelope.id!r} on {envelope.topic!r} has its key (cancel_on)", effects)
-
-
-def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
-    assert workflow.cancel_filter is not None
-    try:
-        return bool(workflow.cancel_filter(Event(envelope.payload())))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 also sys.exit() in an author's filter concerns this event alone
-        letters.bury(
-            state,
-            (envelope,),
-            code="cancel_filter_failed",
-            reason=f"the cancel_filter of workflow {workflow.id!r} raised {type(error).__name__}: "
-            f"{errors.words(error)}; its runs of the key {envelope.key!r} go on",
-            remedy="make it answer for every event of its topics, then produce the event again with a new id, or end "
-            "the runs with `headgate runs cancel`",
-            run_id=None,
-            workflow_id=workflow.id,
-        )
-        return False
 
 
 def starts(workflow: Match, envelope: Envelope) -> bool:
