@@ -11,7 +11,9 @@ from app.settings import Settings
 from connectors.base.contract import Item, Moved, Site
 from connectors.base.kinds import registry
 from tests.integration.gateway_process import make_topics, settings_for
+from tests.integration.kafka_source import Cluster
 from tests.unit.connectors.base.framed import Reads, kind_of
+from tests.unit.connectors.standing import StandIn
 
 
 @pytest.fixture
@@ -68,3 +70,15 @@ def idle(scripted: Callable[[str, Reads], None]) -> list[str]:
 
     scripted("idle", reads)
     return read
+
+
+@pytest.fixture
+def cluster(kafka: EmbeddedKafka, kafka_prefix: str) -> Cluster:
+    """The broker, as sources of kind `kafka` see it."""
+    return Cluster(kafka.bootstrap, kafka_prefix)
+
+
+@pytest.fixture
+def site() -> StandIn:
+    """What such a source is given, with a real clock."""
+    return StandIn(real_time=True)
