@@ -31,7 +31,18 @@ _STALE: Final = 1024
 class Waits:
     """A mapping of ids to waits."""
 
-    __slots__ = ("_aside", "_aside_count", "_packed", "_places", "_texts", "awake", "blocked", "idle", "places")
+    __slots__ = (
+        "_aside",
+        "_aside_count",
+        "_packed",
+        "_places",
+        "_texts",
+        "awake",
+        "blocked",
+        "idle",
+        "places",
+        "unblocking",
+    )
 
     def __init__(self) -> None:
         self.awake: dict[str, Wait] = {}
@@ -42,6 +53,8 @@ class Waits:
         """Some of these that may be packed."""
         self.blocked: dict[HeadKey, dict[str, Wait]] = {}
         """Those of `awake` that are not confirmed, by their head."""
+        self.unblocking: dict[HeadKey, int] = {}
+        """Heads for which something was confirmed, and how many packed waits of each are still to be looked at."""
         self._aside: dict[HeadKey, bytearray] = {}
         """Keys of packed ones that are not confirmed, end to end; also of some that are not there any more."""
         self._aside_count = 0
@@ -144,6 +157,8 @@ class Waits:
         keys = self._aside.setdefault(head, bytearray())
         keys += key
         self._aside_count += 1
+        if head in self.unblocking:  # it was not packed when these were counted
+            self.unblocking[head] += 1
         if len(keys) > 2 * KEY_BYTES * (self._aside_count + _STALE):
             each = dict.fromkeys(bytes(keys[at : at + KEY_BYTES]) for at in range(0, len(keys), KEY_BYTES))
             keys[:] = b"".join([one for one in each if self._holds_blocked(one)])

@@ -173,8 +173,6 @@ class Registry:
     arrivals: Arrivals
     waits: Waits = field(default_factory=Waits)
     heads: dict[HeadKey, Head] = field(default_factory=dict)
-    unblocking: dict[HeadKey, int] = field(default_factory=dict)
-    """Heads for which something was confirmed, and how many packed waits of each are still to be looked at."""
     opening: deque[Wait] = field(default_factory=deque)
     """Waits for which everything was looked at, and that have not been opened yet."""
     fans: dict[tuple[int, int], Envelope] = field(default_factory=dict)

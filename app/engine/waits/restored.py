@@ -49,5 +49,5 @@ def go_on(state: State, *, unknown_before_ms: int) -> None:
                     waits.look_back(state, registry, wait)
             else:
                 registry.waits.block(wait)
-    registry.unblocking = registry.waits.blocked_by_head()
+    registry.waits.unblocking = registry.waits.blocked_by_head()
     waits.go_on_with_blocked(state, registry)

@@ -76,8 +76,9 @@ def confirmed(state: State, one: asked.Confirmed, source: int) -> None:
     state.touched_waits[journal.head_key(one.head, pattern=one.pattern)] = head
     if head.confirmed_ms(state.limits.partitions) == before:
         return
-    blocked = registry.waits.blocked_by_head()
-    registry.unblocking.update({key: count for key, count in blocked.items() if coverage.may_tell(head.key, key)})
+    waits = registry.waits
+    blocked = waits.blocked_by_head()
+    waits.unblocking.update({key: count for key, count in blocked.items() if coverage.may_tell(head.key, key)})
     go_on_with_blocked(state, registry)
 
 
@@ -184,13 +185,13 @@ def go_on_with_blocked(state: State, registry: Registry) -> None:
 
     waits = registry.waits
     while (most := _most_unblocked(state, registry)) > 0:
-        key, left = next(iter(registry.unblocking.items()))
+        key, left = next(iter(waits.unblocking.items()))
         awake = [one for one in waits.blocked.get(key, {}).values() if wanted(one)]
         found, looked = waits.unpack_blocked(key, min(left, most), wanted)
         if 0 < looked < left:
-            registry.unblocking[key] = left - looked
+            waits.unblocking[key] = left - looked
         else:
-            del registry.unblocking[key]
+            del waits.unblocking[key]
         for wait in (*found, *awake):
             waits.unblock(wait)
             look_back(state, registry, wait)
@@ -203,7 +204,7 @@ def go_on_with_blocked(state: State, registry: Registry) -> None:
 
 def _most_unblocked(state: State, registry: Registry) -> int:
     """Return how many packed waits may be looked at now."""
-    if not registry.unblocking or len(registry.opening) >= MOST_UNBLOCKED:
+    if not registry.waits.unblocking or len(registry.opening) >= MOST_UNBLOCKED:
         return 0
     looks = [one for one in (*state.lookbacks, *state.scanning.values()) if isinstance(one, WaitsLook)]
     return min(MOST_UNBLOCKED, MOST_LOOKED_FOR - sum([len(one.waits) for one in looks]))

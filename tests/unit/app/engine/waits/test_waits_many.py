@@ -172,3 +172,28 @@ def test_waits_that_are_confirmed_meet_what_comes_while_they_are_packed_still(mo
     world.settle()
 
     assert sorted(world.outcomes) == sorted((f"flow:{number}", "ok", 0, "late") for number in range(9))
+
+
+def test_a_wait_that_is_packed_after_its_confirmation_came_goes_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "MOST_LOOKED_FOR", 0)  # a look-back for others goes on
+    topic = topic_at(1)
+    world = World()
+    world.places[2].held = {1}
+    world.produce(2, topic, "early", key=key_at(2))
+    world.register(0, topic, run="flow:packed", key="ok")
+    for _ in range(3):
+        for number in (0, 2, 1):
+            world.round(number)
+    world.register(0, topic, run="flow:awake", key="ok")
+    world.places[2].held.clear()
+    for number in (0, 2, 1):
+        world.round(number)
+    found = world.places[1].state.registry
+    assert found is not None
+    assert (found.waits.awake, found.waits.resting, sum(found.waits.unblocking.values())) == ({}, 2, 2)
+
+    monkeypatch.setattr(waits, "MOST_LOOKED_FOR", 10)
+    world.settle()
+
+    assert sorted(world.outcomes) == [("flow:awake", "ok", 0, "early"), ("flow:packed", "ok", 0, "early")]
+    assert (found.waits.resting, found.waits.unblocking) == (0, {})
