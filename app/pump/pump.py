@@ -241,7 +241,7 @@ class Pump:
         marks = [one for one in self._happened if isinstance(one, Delivered)]
         for one in marks:
             engine.mark_delivered(self.state, one)
-        self._upkeep.snapshot(self.state, next_offset=self._next_journal_offset, now_ms=self._clock.now_ms())
+        await self._upkeep.snapshot(self.state, next_offset=self._next_journal_offset, now_ms=self._clock.now_ms())
         await self._upkeep.written()
 
     async def round(self, *, take: bool = True) -> None:

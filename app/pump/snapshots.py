@@ -22,10 +22,19 @@ MOST_AGE_MS = JOURNAL_DELETE_RETENTION_MS // 2
 _LEFT_SECONDS: Final = 3_600
 
 
-def content_of(state: State, *, next_offset: int, at_ms: int, claim: Any) -> Content:
-    """Return the snapshot of a state for which one is possible. The state may change before it is written."""
+async def content_of(state: State, *, next_offset: int, at_ms: int, claim: Any) -> Content:
+    """Return the snapshot of a state for which one is possible, and which rests until then: it may change before that
+    is written. Others have their turns meanwhile.
+    """
     about = {"journal": state.journal_id, "at": at_ms, "claim": claim}
-    return snapshot.taken(state, next_offset=next_offset, about=about)
+    taking = snapshot.in_slices(state, next_offset=next_offset, about=about)
+    while True:
+        try:
+            next(taking)
+        except StopIteration as done:
+            content: Content = done.value
+            return content
+        await asyncio.sleep(0)
 
 
 def _taken_apart(file: Path, policy: DedupPolicy, most_bytes: int | None) -> Snapshot:

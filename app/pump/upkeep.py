@@ -47,20 +47,20 @@ class Upkeep:
         if self.snapshots is not None and now_ms >= self.snapshot_due_ms:
             self.snapshot_due_ms = now_ms + self.snapshot_every_ms
             if self._writing is None or self._writing.done():  # else the disk is slow: the next one will do
-                self.snapshot(state, next_offset=next_offset, now_ms=now_ms)
+                await self.snapshot(state, next_offset=next_offset, now_ms=now_ms)
         return next_offset
 
-    def snapshot(self, state: State, *, next_offset: int, now_ms: int) -> None:
+    async def snapshot(self, state: State, *, next_offset: int, now_ms: int) -> None:
         """Take a snapshot, if anything changed since the last one and everything is journaled and delivered.
 
-        It is written while the partition goes on (`written`), the one before it must have been. Raises what was wrong
-        with that one.
+        The partition must not go on until this returns. It is written while it goes on (`written`), the one before it
+        must have been. Raises what was wrong with that one.
         """
         if self._writing is not None:
             self._writing.result()
         if self.snapshots is None or state.round == self.last_round or not snapshot.possible(state):
             return
-        content = content_of(state, next_offset=next_offset, at_ms=now_ms, claim=self.claim)
+        content = await content_of(state, next_offset=next_offset, at_ms=now_ms, claim=self.claim)
         self._writing = asyncio.create_task(
             self.snapshots.write(state.partition, content), name=f"snapshot-{state.partition}"
         )

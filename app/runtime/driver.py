@@ -111,6 +111,10 @@ class Driver:
             if task is not None:
                 self._stop(run, task)
 
+    def beside(self, resting_bytes: int) -> None:
+        """Keep as many functions that wait as there is room for beside what rests in memory without one."""
+        self._live.beside(resting_bytes)
+
     def close(self) -> None:
         """Stop everything; nothing more is reported."""
         self._tasks.clear()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from headgate.errors import HeadgateError
 from topics.fields import MAX_KEY
@@ -21,8 +21,10 @@ class StepLimits:
     retry_base_ms: int = 1_000
     retry_max_ms: int = 60_000
     """Those of the engine's limits, which decide: here they are for the log alone."""
-    suspended: int = 2_000
-    """Runs of a worker that are kept in memory though they only wait; those above are called again when they go on."""
+    suspended: int = 10_000
+    """Runs of a worker that are kept in memory though they only wait; those above are called again when they go on. It
+    is fewer while much else waits in memory (`suspended_beside`).
+    """
     suspended_bytes: int = 32 * 1024 * 1024
     """What the events of these may weigh, in bytes: those of the ones that waited longest are dropped first."""
     send_allowed: Callable[[str], bool] = lambda _topic: False
@@ -31,6 +33,24 @@ class StepLimits:
     """How all sources are, as their owners said last (topics.sources.Status); it may block."""
     source_topic: Callable[[str], str | None] = lambda _instance_id: None
     """The option `topic` of a source; None where it has none, or where it is not known. It may block."""
+
+
+BESIDE_BYTES: Final = 184_000_000
+"""So much may rest beside all of them: a million runs that sleep, each with its timer, take 175 MB."""
+FUNCTION_BYTES: Final = 7_500
+"""What rests above that leaves one function less for each so many bytes."""
+FEWEST: Final = 2_000
+"""So many stay however much rests."""
+
+
+def suspended_beside(limits: StepLimits, resting_bytes: int) -> int:
+    """Return how many functions that wait are kept in memory beside runs and waits that take so many bytes there.
+
+    A worker may have 512 MB: a million runs that wait for events take 240 MB of it and leave 2,000 functions their
+    place, a million that sleep leave 10,000 (docs/adr/0016).
+    """
+    over = max(0, resting_bytes - BESIDE_BYTES)
+    return max(min(limits.suspended, FEWEST), limits.suspended - over // FUNCTION_BYTES)
 
 
 class Misuse(HeadgateError):

@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from app.engine.inputs import Evicted, Happened
 from app.engine.tables.run import Run
 from app.engine.values.asks import Outcome
-from app.runtime.limits import StepLimits
+from app.runtime.collector import Collector
+from app.runtime.limits import StepLimits, suspended_beside
 from app.runtime.threads import Threads
 from app.runtime.waiting import waits_only
 from topics.envelope import Envelope
@@ -23,6 +24,8 @@ Task = asyncio.Task[None] | None
 """In which a function goes on; None where there is no driver."""
 _MORE: Final = 64
 """How many further runs are looked at when some of those that wait longest do more than wait."""
+AT_ONCE: Final = 500
+"""So many are dropped in one go when less has become possible: others have their turns between."""
 
 
 def wall_clock_ms() -> int:
@@ -61,6 +64,14 @@ class Live:
         self._weight = 0
         """Of their events, in bytes."""
         self._looking = False
+        self._most = limits.suspended
+        self._collector = Collector()
+
+    def beside(self, resting_bytes: int) -> None:
+        """So much rests in memory without functions, which leaves the less for these the more it is."""
+        self._most = suspended_beside(self.limits, resting_bytes)
+        if len(self._parked) > self._most:
+            self.look()
 
     def park(self, attempt: Attempt) -> None:
         """A run waits for a step: for an event, a time, a person, other runs."""
@@ -68,8 +79,9 @@ class Live:
         if before is not attempt:
             attempt.weight = attempt.weight or sum([one.weight for one in attempt.run.events])
             self._weight += attempt.weight - (0 if before is None else before.weight)
+            self._collector.parked()
         self._parked[attempt.run.id] = attempt
-        if len(self._parked) > self.limits.suspended or self._weight > self.limits.suspended_bytes:
+        if len(self._parked) > self._most or self._weight > self.limits.suspended_bytes:
             self.look()
         elif attempt.plain:
             self.make_room()
@@ -99,7 +111,7 @@ class Live:
     def _drop(self) -> None:
         self._looking = False
         dropped: list[Attempt] = []
-        excess = len(self._parked) - self.limits.suspended
+        excess = min(AT_ONCE, len(self._parked) - self._most)
         heavy = self._weight - self.limits.suspended_bytes
         most = None if heavy > 0 else excess + _MORE if excess > 0 else 0
         for attempt in list(islice(self._parked.values(), most)):
@@ -122,6 +134,8 @@ class Live:
             told.setdefault(attempt.report, []).append(attempt.run.id)
         for report, run_ids in told.items():
             report(Evicted(run_ids))
+        if dropped and len(self._parked) > self._most:
+            self.look()
 
     def _only_waits(self, attempt: Attempt) -> bool:
         task = self.tasks.get(attempt.run.id)

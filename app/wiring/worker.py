@@ -111,7 +111,7 @@ class _Worker:
         wire, sender = Wire(config), Sender(config, prefix=settings.kafka.prefix)
         reach = Reach(wire, self._health, settings.kafka.bootstrap)
         self._appender = appender = Appender(wire)
-        driver = Driver(
+        self._driver = driver = Driver(
             limits=limits.of_steps(settings),
             threads=settings.worker.threads,
             blocked_seconds=settings.worker.blocked_seconds,
@@ -286,7 +286,9 @@ class _Worker:
         metrics = self._metrics
         if self._standby is not None:
             metrics.standbys.set(len(self._standby.numbers))
-        self._sleepers.observe([one.state for one in self._partitions.pumps()])
+        states = [one.state for one in self._partitions.pumps()]
+        self._sleepers.observe(states)
+        self._driver.beside(sum([one.resting_bytes for one in states]))
         for pump in self._partitions.pumps():
             state, number = pump.state, str(pump.partition)
             metrics.running.labels(number).set(state.running)

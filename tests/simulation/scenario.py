@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
-from app.engine.journal import commit
+from app.engine.journal import commit, snapshot
 from app.engine.runs import renewal
 from app.engine.tables import openwaits, packed, texts, timers
 from app.engine.tables import runs as run_table
@@ -331,6 +331,7 @@ class Scenario:
                 mock.patch.object(parked, "MOST", self.most_parked),
                 mock.patch.object(takeover, "AT_ONCE_BYTES", self.shape.at_once_bytes),
                 mock.patch.object(lookback, "SLICE_EVENTS", self.shape.slice_events),
+                mock.patch.object(snapshot, "SLICE", self.shape.a_round),
                 mock.patch.object(runtime_threads, "concurrent", threads.CONCURRENT),
                 tightened() if self.shape.tight else nullcontext(),
             ):

@@ -15,11 +15,6 @@ from app.engine.tables.runs import Runs
 from app.engine.tables.state import State, Timer
 from topics import journal
 
-RUN_BYTES: Final = 140
-WAIT_BYTES: Final = 100
-TIMER_BYTES: Final = 35
-KEYED_BYTES: Final = 80
-"""What a run, a wait, a timer, the key that cancels a run take when they are packed."""
 _RUN: Final = b"run:"
 _STEP: Final = b"step:"
 _WAIT: Final = b"wait:"
@@ -43,8 +38,7 @@ class AtRest:
     @property
     def weight(self) -> int:
         """What it takes in memory, by estimate."""
-        weight = self.runs.resting * RUN_BYTES + self.waits.resting * WAIT_BYTES + len(self.later) * TIMER_BYTES
-        return weight + len(self.keyed) * KEYED_BYTES
+        return self.runs.weight + self.waits.weight + self.later.weight + self.keyed.weight
 
     def thawed(self, key: bytes) -> Run | None:
         """Take out what the record of this key changes; return the run that it is about, if it was packed."""

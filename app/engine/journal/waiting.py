@@ -1,6 +1,6 @@
 """Waits, interests and heads as entities of the journal."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from app.engine.tables.arrivals import SKEW_MS
@@ -11,11 +11,12 @@ from app.engine.waits import flushes, interests, restored, streams
 from topics import asked, commands, journal
 from topics.envelope import Envelope
 
-Entity = tuple[bytes, bytes | None]
+Entity = tuple[bytes, bytes]
+Change = tuple[bytes, bytes | None]
 Records = Iterable[tuple[bytes, bytes, dict[str, Any]]]
 
 
-def write(state: State, gone: set[bytes], fresh: list[Entity], batch: list[Entity]) -> None:
+def write(state: State, gone: set[bytes], fresh: list[Change], batch: list[Change]) -> None:
     """Write what changed in this round. Waits that are new are `fresh`: nothing refers to them yet."""
     for key, one in state.touched_waits.items():
         entity = (key, journal.encode(value(one) | {"r": state.round}))
@@ -50,16 +51,22 @@ def value(one: Wait | Head | Interest | Envelope) -> dict[str, Any]:
     return {"event": commands.raw_event(one)}
 
 
-def entities(state: State) -> dict[bytes, bytes]:
-    """Return all of them as the journal has them, but for waits that are packed."""
-    made: dict[bytes, Any] = {}
+def entities(state: State) -> Iterator[Entity]:
+    """Yield all of them as the journal has them, but for waits that are packed."""
+    for key, one in list(_living(state)):
+        yield key, journal.encode(value(one) | {"r": state.round})
+
+
+def _living(state: State) -> Iterator[tuple[bytes, Wait | Head | Interest | Envelope]]:
     if state.registry is not None:
-        made |= {journal.wait_key(name): one for name, one in state.registry.waits.awake.items()}
-        made |= {journal.head_key(head, pattern=p): one for (head, p), one in state.registry.heads.items()}
-        made |= {journal.fan_key(*place): one for place, one in state.registry.fans.items()}
+        for name, wait in state.registry.waits.awake.items():
+            yield journal.wait_key(name), wait
+        for (head, pattern), asked_for in state.registry.heads.items():
+            yield journal.head_key(head, pattern=pattern), asked_for
+        for place, event in state.registry.fans.items():
+            yield journal.fan_key(*place), event
     for interest in () if state.interests is None else state.interests.all.values():
-        made[journal.interest_key(interest.registry, interest.key[0], pattern=interest.key[1])] = interest
-    return {key: journal.encode(value(one) | {"r": state.round}) for key, one in made.items()}
+        yield journal.interest_key(interest.registry, interest.key[0], pattern=interest.key[1]), interest
 
 
 def read_head(state: State, head: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ Of such a run the key is in memory and in its journal record, whether its events
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,6 +13,8 @@ from app.engine.tables.packed import MOST_BYTES, Packed
 from app.engine.tables.texts import Pieces, Texts, key_of, key_of_run
 from topics.keys import DIGEST_BYTES
 
+KEYED_BYTES: Final = 80
+"""What the key of a run takes, both ways."""
 Keys = tuple[str, str]
 """A workflow's id, and the key of one of its runs."""
 
@@ -34,6 +36,11 @@ class Keyed:
 
     def __len__(self) -> int:
         return len(self._awake) + len(self._packed)
+
+    @property
+    def weight(self) -> int:
+        """What they take in memory, by estimate, in bytes."""
+        return len(self) * KEYED_BYTES
 
     def remember(self, run_id: str, workflow_id: str, key: str) -> None:
         self.any = True

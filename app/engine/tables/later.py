@@ -12,6 +12,8 @@ from typing import Any, Final
 from app.engine.tables.texts import Texts
 
 SLOT_MS: Final = 1_024
+TIMER_BYTES: Final = 35
+"""What a timer takes here."""
 _HEAD: Final = Struct("<HIB")
 """Milliseconds in the slot, count, kind."""
 _NAMED: Final = Struct("<12sHHH")
@@ -40,6 +42,11 @@ class Later:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def weight(self) -> int:
+        """What they take in memory, by estimate, in bytes."""
+        return self._count * TIMER_BYTES
 
     def add(self, entry: Entry) -> None:
         due_ms, count, kind, name, group = entry

@@ -21,6 +21,8 @@ from topics.keys import DIGEST_BYTES
 
 _HEAD: Final = Struct(f"<{DIGEST_BYTES}sq")
 """The digest of its run's id, and from when on events count."""
+WAIT_BYTES: Final = 100
+"""What a wait takes that is packed, with its place."""
 _MANY: Final = 64
 """So many waits of one place are found one after the other."""
 _SPREAD_BITS: Final = 4
@@ -172,6 +174,11 @@ class Waits:
     def resting(self) -> int:
         """How many are packed."""
         return len(self._packed)
+
+    @property
+    def weight(self) -> int:
+        """What these take in memory, by estimate, in bytes."""
+        return len(self._packed) * WAIT_BYTES
 
     def pack(self, wait: Wait) -> None:
         """Pack a wait that is open or blocked, unless it is too large for that."""

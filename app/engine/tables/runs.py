@@ -6,13 +6,16 @@ again after the round. Only who wants no run that is at rest looks at `awake`.
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from app.engine.tables import resting
 from app.engine.tables.packed import MOST_BYTES, Packed
 from app.engine.tables.run import Run, Unloaded, is_unloaded
 from app.engine.tables.texts import Texts, key_of_run
 from headgate.definition import Workflow
+
+RUN_BYTES: Final = 140
+"""What a run takes that is packed."""
 
 
 class Runs:
@@ -84,6 +87,11 @@ class Runs:
     def resting(self) -> int:
         """How many are packed."""
         return len(self._packed)
+
+    @property
+    def weight(self) -> int:
+        """What these take in memory, by estimate, in bytes."""
+        return len(self._packed) * RUN_BYTES
 
     def value_of(self, run_id: str) -> bytes | None:
         """Return a run as it is packed, None if it is not."""

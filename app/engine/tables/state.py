@@ -267,6 +267,12 @@ class State:
     """Whether offsets have moved past what leaves no trace, and the journal has not heard of it."""
     counters: Counters = field(default_factory=Counters)
 
+    @property
+    def resting_bytes(self) -> int:
+        """What runs and waits at rest take in memory, with their timers, by estimate."""
+        waits = 0 if self.registry is None else self.registry.waits.weight
+        return self.runs.weight + waits + self.later.weight + self.keyed.weight
+
     def ask(self, partition: int, one: Ask) -> None:
         """Ask `one` of a partition. What it asks of itself is looked at before this round ends, as if it had come."""
         self.changed = True

@@ -182,7 +182,7 @@ async def test_what_slept_before_a_snapshot_is_read_from_the_journal(room: Room,
     snapshots = Snapshots(tmp_path, name="j.")
     end = room.cluster.partition("journal", 0).end
     claim = {"producer_id": 1, "instance_id": "a", "worker": "a", "topics": {}}
-    await snapshots.write(0, content_of(before.state, next_offset=end, at_ms=NOW, claim=claim))
+    await snapshots.write(0, await content_of(before.state, next_offset=end, at_ms=NOW, claim=claim))
 
     log = room.log()
     taken = await take_over(

@@ -24,7 +24,7 @@ def settled() -> Partition:
 
 async def written(folder: Path) -> Partition:
     one = settled()
-    await Snapshots(folder, name="j.").write(0, content_of(one.state, next_offset=42, at_ms=AT, claim=CLAIM))
+    await Snapshots(folder, name="j.").write(0, await content_of(one.state, next_offset=42, at_ms=AT, claim=CLAIM))
     return one
 
 

@@ -311,7 +311,7 @@ async def test_a_standby_begins_with_the_snapshot(room: Room, owner: Pump, tmp_p
     journal_id = room.cluster.topic_ids()["journal"]
     end = room.cluster.partition("journal", 0).end
     claim = {"producer_id": 1001, "instance_id": "first", "worker": "first", "topics": {}}
-    await snapshots.write(0, content_of(owner.state, next_offset=end, at_ms=NOW, claim=claim))
+    await snapshots.write(0, await content_of(owner.state, next_offset=end, at_ms=NOW, claim=claim))
     assert await snapshots.read(0, policy=policy_of(room.limits), journal_id=journal_id, now_ms=NOW)
     await work(room, owner, 5, 7)
     standbys = Standbys(room, snapshots=snapshots)

@@ -74,7 +74,7 @@ async def test_the_loop_goes_on_while_a_snapshot_is_taken_apart(
 ) -> None:
     pump = await with_runs(room)
     snapshots = Snapshots(tmp_path, name="j.")
-    await snapshots.write(0, content_of(pump.state, next_offset=1, at_ms=NOW, claim={}))
+    await snapshots.write(0, await content_of(pump.state, next_offset=1, at_ms=NOW, claim={}))
     pump.stop()
     decodes = Restores(snapshot.decode)
     monkeypatch.setattr(snapshot, "decode", decodes)

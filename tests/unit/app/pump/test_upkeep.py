@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from app.engine.inputs import WorkflowsLoaded
+from app.engine.journal import snapshot
 from app.engine.journal.snapshot import Content
 from app.pump.around import Bounds
 from app.pump.pump import Pump
@@ -115,6 +116,32 @@ async def test_a_partition_goes_on_while_its_snapshot_is_written(room: Room) -> 
     disk.goes_on.set()
     await passes(room, pump, 60_000)
     assert disk.begun == [0, 0]
+
+
+async def test_others_have_their_turns_while_a_snapshot_is_taken_and_the_partition_waits_for_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "SLICE", 1)
+    disk = SlowDisk()
+    pump = await going(room, claim_every_ms=10**9, snapshots=disk)
+    await works(room, pump, "a")
+    turns: list[int] = []
+    in_slices = snapshot.in_slices
+
+    def noted(*args: Any, **options: Any) -> Any:
+        rounds = pump.state.round
+        asyncio.get_running_loop().call_soon(turns.append, rounds)
+        await_offer = asyncio.ensure_future(pump.offer_events(room.produce(event(id="b", key=KEY))))
+        content = yield from in_slices(*args, **options)
+        assert turns == [rounds]
+        assert await_offer.done()
+        assert pump.state.round == rounds, "what came meanwhile waits"
+        return content
+
+    monkeypatch.setattr(snapshot, "in_slices", noted)
+    await passes(room, pump, 60_000)
+    assert disk.begun == [0]
+    assert len(room.values("results")) == 2
 
 
 async def test_what_goes_wrong_with_a_snapshot_in_a_way_that_is_not_known_ends_the_partition(room: Room) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.engine.inputs import StepAsked
+from app.runtime import limits, live
 from app.runtime.attempt import Attempt
 from headgate.errors import HeadgateError, Pause
 from tests.unit.app.runtime.standin import Engine, Engines, run_of, value
@@ -123,6 +124,44 @@ async def test_what_the_events_of_those_that_wait_weigh_is_bounded_as_their_numb
     assert first.driver._live._weight == 2 * weight
     first.driver.cancel([one.run for one in others])
     assert first.driver._live._weight == 0
+
+
+async def test_when_more_rests_in_memory_fewer_functions_are_kept_and_a_few_at_a_time_are_dropped(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FEWEST", 2)
+    monkeypatch.setattr(live, "AT_ONCE", 2)
+
+    async def patient(ctx: Any) -> None:
+        await ctx.step.suspend("wait")
+
+    first = engines(patient, limits={"suspended": 6})
+    all_ = [first, *(Engine(run_of(patient, number), first.driver) for number in range(1, 6))]
+    for one in all_:
+        await one.start()
+        await one.until_asked("wait")
+    kept = first.driver._live._parked
+    first.driver.beside(limits.BESIDE_BYTES)
+    await asyncio.sleep(0)
+    assert len(kept) == 6
+
+    first.driver.beside(limits.BESIDE_BYTES + 100 * limits.FUNCTION_BYTES)
+    left: list[int] = []
+    for _ in range(5):
+        await asyncio.sleep(0)
+        left.append(len(kept))
+    assert left == [4, 2, 2, 2, 2]
+    for one in all_[:4]:
+        await one.until(lambda one=one: one.evicted)  # type: ignore[misc]
+    assert [one.evicted for one in all_] == [1, 1, 1, 1, 0, 0]
+
+    first.driver.beside(0)  # and there is room again
+    again = Engine(run_of(patient, 6), first.driver)
+    await again.start()
+    await again.until_asked("wait")
+    await asyncio.sleep(0)
+    assert len(kept) == 3
+    first.driver.cancel([one.run for one in (*all_[4:], again)])
 
 
 async def test_a_run_that_does_more_than_wait_is_not_dropped(engines: Engines) -> None:

@@ -39,7 +39,7 @@ PROMISED = {
     "worker.metrics_host": "127.0.0.1",
     "worker.metrics_port": 9100,
     "worker.threads": 32,
-    "worker.suspended": 2_000,
+    "worker.suspended": 10_000,
     "worker.blocked_seconds": 1,
     "worker.start_from": "earliest",
     "worker.data": None,

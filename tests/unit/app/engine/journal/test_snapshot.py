@@ -140,3 +140,16 @@ def test_what_was_taken_is_written_as_it_was_whatever_happens_meanwhile() -> Non
         assert taken
         for content, before in taken:
             assert b"".join(snapshot.written(content)) == before
+
+
+def test_a_snapshot_is_taken_in_slices_and_is_the_same_whatever_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Partition(*FLOWS)
+    for number in range(9):
+        one.read(event(number, id=f"x{number}"))
+    one.commit()
+    one.deliver(one.state.round)
+    whole = snapshot.encode(one.state, next_offset=1, about={})
+    monkeypatch.setattr(snapshot, "SLICE", 2)
+    turns = len(list(snapshot.in_slices(one.state, next_offset=1, about={})))
+    assert turns > 9
+    assert snapshot.encode(one.state, next_offset=1, about={}) == whole

@@ -1,5 +1,5 @@
 from app.engine.tables.run import Held, Unloaded
-from app.engine.tables.state import Lane, Pending, empty, policy_of
+from app.engine.tables.state import Lane, Pending, Timer, empty, policy_of
 from app.engine.values.limits import Limits
 from tests.unit.app.engine.partition import event, flow
 
@@ -44,3 +44,11 @@ def test_what_stands_for_a_workflow_that_is_not_loaded_allows_nothing() -> None:
     stand_in = Unloaded(id="charge", version="2")
 
     assert (stand_in.max_retries, stand_in.timeout_seconds) == (0, None)
+
+
+def test_a_state_says_what_rests_in_it_by_estimate() -> None:
+    state = empty(0, Limits(partitions=1), journal_id="j")
+    assert state.resting_bytes == 0
+    state.later.add((10**9, 1, Timer.STEP.value, "wait:x", None))
+    state.keyed.remember("a:0", "a", "k")
+    assert state.resting_bytes == state.later.weight + state.keyed.weight == 35 + 80

@@ -117,11 +117,11 @@ def test_the_next_owner_has_the_waits_heads_and_interests_as_they_were() -> None
         world.register(number, "approvals/*", run=f"any:{number}", stream=True)
     world.settle()
     for place in world.places:
-        before = waiting.entities(place.state)
+        before = dict(waiting.entities(place.state))
         taken = snapshot.encode(place.state, next_offset=1, about={})
         kept = snapshot.decode(taken, policy_of(world.limits)).entities.others
         assert before == {key: value for key, value in kept.items() if key in before}
         place.restart()
-        assert waiting.entities(place.state) == before
+        assert dict(waiting.entities(place.state)) == before
         assert not place.state.orphans
         assert all(wait.open for wait in (place.state.registry.waits.values() if place.state.registry else ()))
