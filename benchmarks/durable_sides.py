@@ -80,14 +80,6 @@ class Headgate(Running):
         for worker in self._workers:
             worker.kill()
 
-    def keep(self, functions: int) -> bool:
-        """Workers with another `worker.suspended`, over what they have left."""
-        self.kill_workers()
-        settings = {**self._stage.settings, "HEADGATE_WORKER_SUSPENDED": str(functions)}
-        self._stage = replace(self._stage, settings=settings)
-        self.start_workers()
-        return True
-
     def stop(self) -> None:
         """End the processes, delete the topics."""
         for child in (*self._workers, *([self._gateway] if self._gateway else [])):

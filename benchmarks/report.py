@@ -364,15 +364,15 @@ def _waiting(measured: dict[str, Any]) -> str:
     return text + _table(columns, rows) + _failures(measured)
 
 
-_OF_TIMERS = {"timeouts": ", time-outs", "kept": ", functions in memory"}
+_OF_TIMERS = {"timeouts": ", time-outs", "restarted": ", workers killed before"}
 
 
 def _timers(measured: dict[str, Any]) -> str:
     text = (
         "## Timers\n\nSleeping runs, and others of which all fall due within one second: ms from the moment set to the "
         "workflow's next line. Time-outs are those of waits for an event that never comes. A side that keeps "
-        "some functions in memory and calls the others anew is measured a second time with all of those that fall due "
-        "in memory (Headgate: `worker.suspended`, 2,000 by default).\n\n"
+        "some functions in memory (Headgate: 10,000, `worker.suspended`) has none after its workers were killed: it "
+        "calls all of those that fall due anew.\n\n"
     )
     columns = ("side", "pending", "due", "late p50", "p99", "max", "early", "missed", "twice", "MB")
     rows = [

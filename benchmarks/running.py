@@ -75,10 +75,6 @@ class Running(ABC):
     def start_workers(self) -> None:
         """Start them, again or for the first time."""
 
-    def keep(self, functions: int) -> bool:  # noqa: ARG002 most have no such setting
-        """Begin anew with so many functions of waiting runs in memory; return False if the side has no such setting."""
-        return False
-
     @abstractmethod
     def stop(self) -> None:
         """End everything and leave nothing behind."""
