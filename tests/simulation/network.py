@@ -18,6 +18,8 @@ class Weather:
 
     fault_rate: float
     slow_rate: float
+    stragglers: int = 0
+    """Requests that arrive long after they were sent, whoever sent them."""
 
 
 class SimNetwork:
@@ -58,6 +60,10 @@ class SimNetwork:
             back = 0.0002 + random.random() * 0.001
             loop.call_at_in(self._cluster, loop.time() + back, settle, result, error)
 
+        def straggle() -> None:
+            weather.stragglers -= 1
+            arrive()
+
         if not faulty:
             loop.call_at_in(self._cluster, loop.time() + there, arrive)
         else:
@@ -68,7 +74,8 @@ class SimNetwork:
                 loop.call_at_in(self._cluster, loop.time() + there, settle, None, lost)
             elif fate < 0.7:  # it arrives long after the caller gave up
                 loop.call_at_in(self._cluster, loop.time() + 0.05, settle, None, lost)
-                loop.call_at_in(self._cluster, loop.time() + 0.06 + random.random() * 2, arrive)
+                weather.stragglers += 1
+                loop.call_at_in(self._cluster, loop.time() + 0.06 + random.random() * 2, straggle)
             else:
                 loop.call_at_in(self._cluster, loop.time() + 0.05, settle, None, lost)
         return await future  # type: ignore[no-any-return]

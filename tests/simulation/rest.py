@@ -18,6 +18,8 @@ def unrest(sim: "Scenario") -> list[str]:
     going: list[str] = []
     if sim.watch.coming:
         going.append(f"{sim.watch.coming} answers are on their way")
+    if sim.weather.stragglers:
+        going.append(f"{sim.weather.stragglers} requests that were given up are on their way")
     owned: dict[int, Worker] = {}
     for worker in sim.workers.values():
         if worker.process.dead or worker.process.frozen or not hasattr(worker, "partitions"):
