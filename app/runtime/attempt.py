@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
 from app.engine.tables.run import Run
-from app.engine.values.asks import Ask, Kind, Note, Outcome, Recorded
+from app.engine.values.asks import Ask, Kind, Note, Outcome, Recorded, until_ms
 from app.engine.values.errors import words
 from app.engine.values.outgoing import Record
 from app.observe import logs
@@ -45,6 +45,8 @@ class Step:
     decode: Callable[[Outcome], Any]
     job: Job | None
     filters: tuple[Filter | None, ...]
+    until_ms: int | None
+    """When it is over at the latest; None where nobody knows."""
     task: "asyncio.Task[None] | None" = None
 
 
@@ -202,6 +204,11 @@ class Attempt:
                 return False
         return bool(self._open)
 
+    @property
+    def until_ms(self) -> int | None:
+        """When the first of the open steps is over at the latest; None where nobody knows."""
+        return min([one.until_ms for one in self._open.values() if one.until_ms is not None], default=None)
+
     def resolve(self, key: str, outcome: Outcome) -> None:
         """A step has ended, durably."""
         self._published_bytes = 0
@@ -288,11 +295,12 @@ class Attempt:
         assert loop is not None
         recorded = self._visit(key, kind, about)
         asked = Asked(key, self._unheeded, loop=loop)
-        step = Step(asked, kind, decode, job, filters)
+        step = Step(asked, kind, decode, job, filters, None)
         if recorded is not None and recorded.outcome is not None:
             self._settle(key, step, recorded.outcome)
         else:
             ask = make(recorded)
+            step.until_ms = until_ms(ask)
             self._open[key] = step
             self._live.attempts[self.run.id] = self
             self.report(StepAsked(self.run.id, self.number, key, about, ask, aside))

@@ -43,6 +43,11 @@ FEWEST: Final = 2_000
 """So many stay however much rests."""
 
 
+def suspended_long(limits: StepLimits) -> int:
+    """Return how many functions are kept of those that wait for more than a minute, or for nobody knows how long."""
+    return min(limits.suspended, max(FEWEST, limits.suspended // 5))
+
+
 def suspended_beside(limits: StepLimits, resting_bytes: int) -> int:
     """Return how many functions that wait are kept in memory beside runs and waits that take so many bytes there.
 

@@ -106,6 +106,13 @@ KINDS: Mapping[type, Kind] = {
 }
 
 
+def until_ms(ask: Ask) -> int | None:
+    """Return when a step is over at the latest; None where nobody knows."""
+    if isinstance(ask, Sleep):
+        return ask.until_ms
+    return ask.deadline_ms if isinstance(ask, Await | Suspend) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Why a step failed for good. `type` is the exception's name; EventTimeout for a wait whose time is over."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.runtime.limits import StepLimits, suspended_beside
+from app.runtime.limits import StepLimits, suspended_beside, suspended_long
 
 MILLION = 1_000_000
 
@@ -21,3 +21,8 @@ MILLION = 1_000_000
 )
 def test_the_more_rests_in_memory_the_fewer_functions_are_kept(suspended: int, resting: int, kept: int) -> None:
     assert suspended_beside(StepLimits(partitions=8, suspended=suspended), resting) == kept
+
+
+@pytest.mark.parametrize(("suspended", "kept"), [(10_000, 2_000), (2_000, 2_000), (1, 1), (50_000, 10_000)])
+def test_of_functions_that_wait_for_long_a_fifth_is_kept_or_2000(suspended: int, kept: int) -> None:
+    assert suspended_long(StepLimits(partitions=8, suspended=suspended)) == kept

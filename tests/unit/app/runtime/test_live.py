@@ -133,14 +133,14 @@ async def test_when_more_rests_in_memory_fewer_functions_are_kept_and_a_few_at_a
     monkeypatch.setattr(live, "AT_ONCE", 2)
 
     async def patient(ctx: Any) -> None:
-        await ctx.step.suspend("wait")
+        await ctx.step.suspend("wait", timeout=10)
 
     first = engines(patient, limits={"suspended": 6})
+    kept = first.driver._live._soon
     all_ = [first, *(Engine(run_of(patient, number), first.driver) for number in range(1, 6))]
     for one in all_:
         await one.start()
         await one.until_asked("wait")
-    kept = first.driver._live._parked
     first.driver.beside(limits.BESIDE_BYTES)
     await asyncio.sleep(0)
     assert len(kept) == 6
@@ -162,6 +162,36 @@ async def test_when_more_rests_in_memory_fewer_functions_are_kept_and_a_few_at_a
     await asyncio.sleep(0)
     assert len(kept) == 3
     first.driver.cancel([one.run for one in (*all_[4:], again)])
+
+
+async def test_of_functions_that_wait_for_long_fewer_are_kept_and_they_are_the_first_to_be_dropped(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FEWEST", 2)
+    ends: dict[str, float | None] = {}
+
+    async def patient(ctx: Any) -> None:
+        await ctx.step.suspend("wait", timeout=ends[ctx.run_id])
+
+    first = engines(patient, limits={"suspended": 4})
+    live_ = first.driver._live
+    evicted: list[str] = []
+
+    async def begin(number: int, timeout: float | None) -> None:
+        run = run_of(patient, number)
+        ends[run.id] = timeout
+        one = Engine(run, first.driver)
+        await one.start()
+        await one.until_asked("wait")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        there = {run_id.rpartition(":")[2].lstrip("0") for run_id in (*live_._long, *live_._soon)}
+        evicted.append(" ".join(sorted(there)))
+
+    for number, timeout in enumerate((None, 3_600, 30, None, 60, 61, 59, 58, 57), 1):
+        await begin(number, timeout)
+    assert evicted == ["1", "1 2", "1 2 3", "2 3 4", "2 3 4 5", "3 4 5 6", "3 5 6 7", "3 5 7 8", "5 7 8 9"]
+    first.driver.close()
 
 
 async def test_a_run_that_does_more_than_wait_is_not_dropped(engines: Engines) -> None:
