@@ -119,8 +119,8 @@ class WorkerSettings(Group):
         default=10_000,
         ge=1,
         description="Waiting runs whose functions stay in memory; those above are called again when they go on. A "
-        "fifth of them, or 2,000, may wait for longer than a minute, or nobody knows how long. Fewer, but not below 2,000, "
-        "while more than 184 MB of other runs and waits rest in memory.",
+        "fifth of them, or 2,000, may wait for longer than a minute, or nobody knows how long. Fewer, but not "
+        "below 2,000, while more than 184 MB of other runs and waits rest in memory.",
     )
     blocked_seconds: Seconds = Field(
         default=1, description="Seconds that a coroutine may block the worker before the log names it and its line."
