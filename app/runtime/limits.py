@@ -51,7 +51,7 @@ def suspended_long(limits: StepLimits) -> int:
 def suspended_beside(limits: StepLimits, resting_bytes: int) -> int:
     """Return how many functions that wait are kept in memory beside runs and waits that take so many bytes there.
 
-    A worker may have 512 MB: a million runs that wait for events take 240 MB of it and leave 2,000 functions their
+    A worker may have 512 MB: a million runs that wait for events take 240 MB of it and leave 2,500 functions their
     place, a million that sleep leave 10,000 (docs/adr/0016).
     """
     over = max(0, resting_bytes - BESIDE_BYTES)
