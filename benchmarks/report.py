@@ -73,9 +73,12 @@ def write(folder: Path) -> Path:
 def _slower(folder: Path, faster: Path) -> str:
     """Tell which goals were reached by the results in `folder`, of a slower machine than those in `faster`."""
     lines: list[str] = []
-    for mode in SECTIONS:
+    sections: list[str] = []
+    for mode, section in SECTIONS.items():
         if (folder / f"{mode}.json").exists():
             measured = json.loads((folder / f"{mode}.json").read_text())
+            title, _, text = section(measured).partition("\n")
+            sections.append(f"\n#{title}, on the slower machine\n{text}\n{_machine(measured)}\n")
             facts, told = measured["machine"], pace.told(measured["pace"])
             lines.append(f"- {mode}: {_rounds(measured)}, {facts['date']}, commit {facts['commit']}. {told}.\n")
     bare = [_bare(one) for one in (folder, faster)]
@@ -88,6 +91,7 @@ def _slower(folder: Path, faster: Path) -> str:
         + _table(GOALS, [row for row in goals.rows(folder) if row[2]])
         + "\n"
         + "".join(lines)
+        + "".join(sections)
     )
 
 
@@ -265,7 +269,7 @@ def _scaling(measured: dict[str, Any]) -> str:
 
 def _dedup(measured: dict[str, Any]) -> str:
     rows = [
-        (f"{one['ids']:,}", one["cpu_us_per_event"], f"{one['per_second']:,}", one["rss_mb"])
+        (f"{one['ids']:,}", one["cpu_us_per_event"], f"{one['per_second']:,.0f}", one["rss_mb"])
         for one in measured["summary"].values()
     ]
     text = (

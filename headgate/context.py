@@ -166,8 +166,17 @@ class Step(Protocol):
         """
         ...
 
-    def sleep(self, key: str, seconds: Span) -> Awaitable[None]:
-        """Wait for so long, over any restart."""
+    def sleep(
+        self,
+        key: str,
+        seconds: Span = 0,
+        *,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+        weeks: float = 0,
+    ) -> Awaitable[None]:
+        """Wait for so long, the sum of what is given, over any restart."""
         ...
 
     def sleep_until(self, key: str, until: datetime) -> Awaitable[None]:
@@ -177,8 +186,8 @@ class Step(Protocol):
     def wait_for(
         self,
         key: str,
+        seconds: Span = 0,
         *,
-        seconds: float = 0,
         minutes: float = 0,
         hours: float = 0,
         days: float = 0,

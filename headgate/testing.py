@@ -136,9 +136,11 @@ class Service:
         minutes: float = 0,
         hours: float = 0,
         days: float = 0,
+        weeks: float = 0,
     ) -> None:
         """Let time pass: timers fire at their moments, in their order."""
-        passed = (delay or timedelta()) + timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days)
+        passed = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
+        passed += delay or timedelta()
         self._inner.advance(passed.total_seconds())
 
     def restart(self) -> None:

@@ -499,7 +499,8 @@ def main() -> int:
         click.echo(f"error: {error}", err=True)
         return 1
     except Exception as error:  # noqa: BLE001 the outermost place: it ends the process
-        return cli.tell(error)
+        code = cli.tell(error)
+        return 1 if options.check else code
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from app.cli import options, output
+from app.cli.exits import Exit
 from connectors.base.logs import Rarely
 from topics.provenance import SOURCE
 
@@ -125,7 +126,7 @@ def command(paths: tuple[str, ...], *, kafka_port: int | None, data: Path, worke
 
         def interrupted() -> None:
             if stop.is_set():  # the second Ctrl-C: the roles and the broker end because we do
-                os._exit(130)
+                os._exit(Exit.INTERRUPTED)
             if sys.stderr.isatty():
                 click.echo("\r\x1b[K", err=True, nl=False)
             output.note("Stopping; Ctrl-C again to stop at once.")

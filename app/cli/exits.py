@@ -13,6 +13,7 @@ class Exit(IntEnum):
     UNREACHABLE = 3
     CONFLICT = 4
     CRASHED = 70
+    INTERRUPTED = 130
 
 
 MEANINGS: Final = {
@@ -22,4 +23,5 @@ MEANINGS: Final = {
     Exit.UNREACHABLE: "Kafka is not reachable",
     Exit.CONFLICT: "another process took over, or uses the same instance id",
     Exit.CRASHED: "unexpected error: nothing was acknowledged, start again",
+    Exit.INTERRUPTED: "stopped by Ctrl-C before it was done",
 }

@@ -106,7 +106,7 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return 130  # the shell's own code for Ctrl-C; commands that run until then end with 0 by themselves
+        return Exit.INTERRUPTED  # as the shell has it; commands that run until then end with 0 by themselves
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # the reader, such as `head`, has enough
             return Exit.OK

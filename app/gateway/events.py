@@ -138,6 +138,7 @@ def parse(body: bytes) -> Any:
             "not_json",
             f"The body is not JSON: {fact}.",
             remedy=f"Send one event such as {EXAMPLE}, or a list of them, as UTF-8 JSON.",
+            details=[{"pointer": "", "issue": fact}],
         ) from None
 
 

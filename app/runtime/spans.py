@@ -1,6 +1,7 @@
 """Times as authors give them, in milliseconds: seconds, timedeltas, times with a zone; none above ten years."""
 
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -20,6 +21,20 @@ def span_ms(given: Any, what: str) -> int:
     if seconds > MAX_DELAY_SECONDS:
         raise Misuse(f"{what} is {given!r}, more than ten years; give less")
     return math.ceil(seconds * 1000)
+
+
+def sum_ms(key: str, seconds: Any, more: Mapping[str, Any]) -> int:
+    """Return the sum of a span and of `more` by its units (minutes, hours, days, weeks) in milliseconds, for step
+    `key`. Raises Misuse: also where there is no number.
+    """
+    if not any(more.values()):
+        return span_ms(seconds, "seconds")
+    try:
+        span = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+        span += timedelta(**more)
+    except (TypeError, OverflowError, ValueError) as error:
+        raise Misuse(f"the span of step {key!r} cannot be read: {error}; give numbers, at most ten years") from None
+    return span_ms(span, f"the span of step {key!r}")
 
 
 def optional_ms(given: Any, what: str) -> int | None:

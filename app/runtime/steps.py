@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from time import perf_counter
 from typing import Any, Final, NoReturn
@@ -155,9 +155,19 @@ class Steps:
         read = outcomes.all_met if len(given) > 1 else outcomes.only_met
         return self._await(key, about, given, len(given), timeout, read)
 
-    def sleep(self, key: str, seconds: Span) -> Any:
+    def sleep(
+        self,
+        key: str,
+        seconds: Span = 0,
+        *,
+        minutes: float = 0,
+        hours: float = 0,
+        days: float = 0,
+        weeks: float = 0,
+    ) -> Any:
         def make(_recorded: Recorded | None) -> Ask:
-            return asks.Sleep(until_ms=self._attempt.now_ms + spans.span_ms(seconds, "seconds"))
+            more = {"minutes": minutes, "hours": hours, "days": days, "weeks": weeks}
+            return asks.Sleep(until_ms=self._attempt.now_ms + spans.sum_ms(key, seconds, more))
 
         return self._attempt.ask(key, Kind.SLEEP, "sleep", make, partial(outcomes.nothing, key))
 
@@ -173,18 +183,14 @@ class Steps:
     def wait_for(
         self,
         key: str,
+        seconds: Span = 0,
         *,
-        seconds: float = 0,
         minutes: float = 0,
         hours: float = 0,
         days: float = 0,
         weeks: float = 0,
     ) -> Any:
-        try:
-            span = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
-        except (TypeError, OverflowError, ValueError) as error:
-            raise Misuse(f"the span of step {key!r} cannot be read: {error}; give numbers, at most ten years") from None
-        return self.sleep(key, span)
+        return self.sleep(key, seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
 
     def wait_until(self, key: str, until: datetime) -> Any:
         return self.sleep_until(key, until)

@@ -3,9 +3,11 @@
 import os
 import platform
 import statistics
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -68,6 +70,10 @@ def summary(about: dict[str, Any], blows: Sequence[Blow], outcome: Outcome) -> d
         "what": "python -m tests.e2e.chaos: kills and freezes under load, two workers, one broker, 8 partitions",
         "machine": {"cpus": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
         "versions": {"headgate": version("headgate"), "kafka": load_lock().kafka},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip(),
         **about,
         "runs": verdict.results,
         "steps": account.steps,

@@ -88,7 +88,7 @@ def test_a_wrong_word_is_answered_with_the_right_one(
             "error: Kafka is not reachable at a:1: gone. Wait\n",
         ),
         (click.ClickException("no"), Exit.FAILED, "Error: no\n"),
-        (KeyboardInterrupt(), 130, "\n"),
+        (KeyboardInterrupt(), Exit.INTERRUPTED, "\n"),
     ],
 )
 def test_each_error_has_its_words_and_its_code(

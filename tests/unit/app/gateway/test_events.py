@@ -177,6 +177,8 @@ async def test_what_is_no_json_is_400(serve: Any, body: bytes) -> None:
     async with serve() as served:
         answer = await served.post(body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "not_json")
+        (detail,) = answer.json()["error"]["details"]
+        assert (detail["pointer"], bool(detail["issue"])) == ("", True)
         assert answer.json()["error"]["remedy"]
         assert served.producer.written == []
 

@@ -74,6 +74,9 @@ PAYLOAD = EVENT.payload()
     [
         (lambda step: step.sleep("k", 5), "sleep", Sleep(until_ms=NOW + 5_000)),
         (lambda step: step.sleep("k", timedelta(hours=1)), "sleep", Sleep(until_ms=NOW + HOUR)),
+        (lambda step: step.sleep("k", minutes=30, hours=0.5), "sleep", Sleep(until_ms=NOW + HOUR)),
+        (lambda step: step.sleep("k", timedelta(minutes=30), minutes=30), "sleep", Sleep(until_ms=NOW + HOUR)),
+        (lambda step: step.wait_for("k", 1800, minutes=30), "sleep", Sleep(until_ms=NOW + HOUR)),
         (lambda step: step.wait_for("k", minutes=30, seconds=1800), "sleep", Sleep(until_ms=NOW + HOUR)),
         (lambda step: step.wait_for("k", days=1, weeks=1), "sleep", Sleep(until_ms=NOW + 8 * 24 * HOUR)),
         (
@@ -311,6 +314,8 @@ async def test_a_trace_is_a_line_at_debug_with_its_attributes(play: Play, caplog
         (lambda step: step.sleep("k", -1), "seconds is -1, less than 0"),
         (lambda step: step.wait_for("k", weeks=600), "more than ten years"),
         (lambda step: step.wait_for("k", days="1"), "the span of step 'k' cannot be read"),
+        (lambda step: step.sleep("k", "1", days=1), "the span of step 'k' cannot be read"),
+        (lambda step: step.sleep("k", 60, minutes=-2), "the span of step 'k' is"),
         (lambda step: step.sleep_until("k", datetime(2020, 1, 1, tzinfo=UTC)), "s ago; give a time to come"),
         (lambda step: step.wait_until("k", datetime(2050, 1, 1, tzinfo=UTC)), "more than ten years away"),
         (lambda step: step.wait_for_event("k", "*/paid"), "whose first segment is a wildcard; begin with a segment"),
