@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.kafka.embedded import EmbeddedKafka
-from tests.corpus.reader import CASES, MAX_BYTES
+from tests.corpus.reader import CASES, MAX_BYTES, Case
 from tests.e2e.service import Service, Worker
 from tests.e2e.tally import Reader, dead_letters
 from tests.e2e.test_producers import console_producer
@@ -214,6 +214,49 @@ def test_corpus_through_the_console_producer(service: Service, worker: Worker) -
     fates = _confirm(service, worker)
     assert _wrong_fates(fates, there, _by_record(cases)) == []
     assert [fates[place] for place, sent in there.items() if sent.value in good] == ["event"] * len(good)
+
+
+_NULL: Final = "~null~"
+_BESIDE: Final = {
+    "parse.headers": "true",
+    "parse.key": "true",
+    "null.marker": _NULL,
+    "headers.delimiter": "~headers~",
+    "headers.separator": "~next~",
+    "headers.key.separator": "~is~",
+    "key.separator": "~key~",
+}
+"""How the console producer reads headers, key and value from a line."""
+
+
+def _as_line(case: Case) -> str | None:
+    """Return a record with what is beside its value as one line, None where text cannot say it."""
+    try:
+        value, key, *headers = (
+            _NULL if one is None else one.decode() for one in (case.value, case.key, *(raw for _, raw in case.headers))
+        )
+    except UnicodeDecodeError:
+        return None
+    names = [name for name, _ in case.headers]
+    pairs = "~next~".join(f"{name}~is~{text}" for name, text in zip(names, headers, strict=True))
+    line = f"{pairs or _NULL}~headers~{key}~key~{value}"
+    return None if {"\n", "\r"} & set(line) or "" in names else line
+
+
+def test_corpus_with_keys_headers_and_nulls_through_the_console_producer(service: Service, worker: Worker) -> None:
+    cases = [case for case in CASES if case.key is not None or case.headers or case.value is None]
+    lines = {line: case for case in cases if (line := _as_line(case)) is not None}
+    sent = list(lines.values())
+    assert len(sent) > 40
+    assert any(case.value is None for case in sent)
+    assert any(raw is None for case in sent for _, raw in case.headers)
+    options = [text for name, value in _BESIDE.items() for text in ("--reader-property", f"{name}={value}")]
+    written = "".join(f"{line}\n" for line in lines).encode()
+    console_producer(service, written, *options, "--command-property", "max.request.size=8388608")
+    there = _in_the_log(service)
+    expected = _by_record(sent)
+    assert set(there.values()) == set(expected)
+    assert _wrong_fates(_confirm(service, worker), there, expected) == []
 
 
 _LISTS: Final = ("cloud_event_batch", "not_an_object")
