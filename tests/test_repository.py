@@ -78,7 +78,6 @@ WAIVERS: Final[dict[str, tuple[str, str]]] = {
     "app/kafka/log.py": ("a protocol and its values", "tests/contract/test_log.py"),
     "app/kafka/outward.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
     "app/kafka/sender.py": ("a producer means something on a broker alone", "tests/integration/test_sender.py"),
-    "app/wiring/worker.py": ("connects the parts of a worker to a broker", "tests/e2e/test_members.py"),
     "topics/announcement.py": ("records, by their schemas", "tests/unit/topics/test_schemas.py"),
     "topics/rawevents.py": ("events within commands", "tests/unit/topics/test_commands.py"),
 }
