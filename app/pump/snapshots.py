@@ -27,14 +27,13 @@ async def content_of(state: State, *, next_offset: int, at_ms: int, claim: Any) 
     is written. Others have their turns meanwhile.
     """
     about = {"journal": state.journal_id, "at": at_ms, "claim": claim}
-    taking = snapshot.in_slices(state, next_offset=next_offset, about=about)
-    while True:
-        try:
-            next(taking)
-        except StopIteration as done:
-            content: Content = done.value
-            return content
-        await asyncio.sleep(0)
+    made: Content | None = None
+    for content in snapshot.in_slices(state, next_offset=next_offset, about=about):
+        made = content
+        if content is None:
+            await asyncio.sleep(0)
+    assert made is not None
+    return made
 
 
 def _taken_apart(file: Path, policy: DedupPolicy, most_bytes: int | None) -> Snapshot:

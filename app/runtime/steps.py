@@ -180,17 +180,7 @@ class Steps:
 
         return self._attempt.ask(key, Kind.SLEEP, "sleep_until", make, partial(outcomes.nothing, key))
 
-    def wait_for(
-        self,
-        key: str,
-        seconds: Span = 0,
-        *,
-        minutes: float = 0,
-        hours: float = 0,
-        days: float = 0,
-        weeks: float = 0,
-    ) -> Any:
-        return self.sleep(key, seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
+    wait_for = sleep
 
     def wait_until(self, key: str, until: datetime) -> Any:
         return self.sleep_until(key, until)

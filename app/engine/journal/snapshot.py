@@ -7,7 +7,7 @@ of what sleeps there are the numbers alone, as in memory.
 
 import array
 import base64
-from collections.abc import Generator, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -92,17 +92,13 @@ def written(content: Content) -> Iterator[bytes]:
 
 def taken(state: State, *, next_offset: int, about: Mapping[str, Any]) -> Content:
     """Return what `written` makes the snapshot of."""
-    taking = in_slices(state, next_offset=next_offset, about=about)
-    while True:
-        try:
-            next(taking)
-        except StopIteration as done:
-            content: Content = done.value
-            return content
+    *_, content = in_slices(state, next_offset=next_offset, about=about)
+    assert content is not None
+    return content
 
 
-def in_slices(state: State, *, next_offset: int, about: Mapping[str, Any]) -> Generator[None, None, Content]:
-    """Return what `written` makes the snapshot of, and yield now and then: others may go on, but not this state.
+def in_slices(state: State, *, next_offset: int, about: Mapping[str, Any]) -> Iterator[Content | None]:
+    """Yield None now and then, and last what `written` makes the snapshot of: others may go on, but not this state.
 
     It copies little of what rests: that never changes in its place.
     """
@@ -110,12 +106,12 @@ def in_slices(state: State, *, next_offset: int, about: Mapping[str, Any]) -> Ge
     living = _entities(state)
     while few := list(islice(living, SLICE)):
         entities.append(orjson.dumps([[key.decode(), value.decode()] for key, value in few])[1:-1])
-        yield
+        yield None
     steps: list[bytes] = []
     places = _steps(state)
     while some := list(islice(places, SLICE)):
         steps.append(orjson.dumps(some)[1:-1])
-        yield
+        yield None
     resting, blocks = atrest.of(state)
     tables = [_table(one) for one in state.dedup.generations]
     described = {
@@ -145,7 +141,7 @@ def in_slices(state: State, *, next_offset: int, about: Mapping[str, Any]) -> Ge
         "tail_from": state.tail_from,
     }
     text = orjson.dumps(described)
-    return [[_MAGIC, len(text).to_bytes(8, "big"), text], *blocks, *tables]
+    yield [[_MAGIC, len(text).to_bytes(8, "big"), text], *blocks, *tables]
 
 
 def _text(numbers: Numbers) -> str:

@@ -132,11 +132,10 @@ async def test_others_have_their_turns_while_a_snapshot_is_taken_and_the_partiti
         rounds = pump.state.round
         asyncio.get_running_loop().call_soon(turns.append, rounds)
         await_offer = asyncio.ensure_future(pump.offer_events(room.produce(event(id="b", key=KEY))))
-        content = yield from in_slices(*args, **options)
+        yield from in_slices(*args, **options)
         assert turns == [rounds]
         assert await_offer.done()
         assert pump.state.round == rounds, "what came meanwhile waits"
-        return content
 
     monkeypatch.setattr(snapshot, "in_slices", noted)
     await passes(room, pump, 60_000)
