@@ -1,5 +1,7 @@
 """The sides: how each is started, its topics, and how many events keep it busy for about ten seconds."""
 
+import itertools
+import random
 import socket
 import time
 import urllib.error
@@ -74,6 +76,8 @@ SIDES = {
         ),
     )
 }
+
+_PORTS = itertools.cycle(random.sample(range(20_000, 32_000), 12_000))
 
 # No side at all: the harness measures itself.
 NONE = Side(name="none", title="harness alone", module="none", events=0, quick_events=0)
@@ -160,10 +164,18 @@ class Stage:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, another one each time.
+
+    Not one of those that the system gives to connections: it could be one's local end before a server is up there.
+    """
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until_ready(child: processes.Child, port: int, *, timeout_seconds: float = 60) -> float:

@@ -34,20 +34,22 @@ def _round(given: plan.Plan, number: int) -> list[dict[str, Any]]:
     worker = stage.start()
     sent = 0
 
-    def feed(count: int) -> tuple[rounds.Snapshot, rounds.Snapshot, float]:
+    def feed(count: int) -> tuple[float, dict[str, Any]]:
+        """Feed events; return how many seconds it took, and what each process used."""
         nonlocal sent
         goal = counter.count + count
-        before = rounds.snapshot({"worker": worker.pid})
+        named = rounds.pids(stage, [], worker=worker)
+        before = rounds.snapshot(named)
         producer = rounds.load(stage, "d-", count, first=sent, size_bytes=SIZE_BYTES)
         complete = counter.wait_for(goal, stall_seconds=60, alive=[worker])
         ended = counter.seen[-1][0]
-        after = rounds.snapshot({"worker": worker.pid})
-        producer.answer(timeout_seconds=60)
+        spent = rounds.used(before, rounds.snapshot(named))
+        produced = producer.answer(timeout_seconds=60)
         if not complete:
             raise processes.SideDied(f"{goal - counter.count} results missing; the log says:\n{worker.tail()}")
         sent += count
         counter.seen = counter.seen[-1:]
-        return before, after, ended
+        return ended - before.at, spent | {"load": produced["used"]}
 
     try:
         rounds.warm_up(stage, counter, [worker], partitions=stage.partitions)
@@ -55,15 +57,15 @@ def _round(given: plan.Plan, number: int) -> list[dict[str, Any]]:
             if mark > sent:
                 feed(mark - sent)
             sample = min(SAMPLE, max(mark, 20_000))
-            before, after, ended = feed(sample)
-            cpu = after.usages["worker"].cpu_seconds - before.usages["worker"].cpu_seconds
+            seconds, spent = feed(sample)
             figures = {
                 "ids": mark,
                 "sample": sample,
-                "cpu_us_per_event": round(cpu / sample * 1e6, 2),
-                "per_second": round(sample / (ended - before.at)),
+                "cpu_us_per_event": round(spent["worker"]["cpu_seconds"] / sample * 1e6, 2),
+                "per_second": round(sample / seconds),
                 "rss_mb": round(processes.rss(worker.pid) / 1e6, 1),
-                "peak_rss_mb": round(after.usages["worker"].peak_rss_bytes / 1e6, 1),
+                "peak_rss_mb": spent["worker"]["peak_rss_mb"],
+                "processes": spent,
             }
             runs.append(figures)
             rounds.say(

@@ -14,10 +14,10 @@ KEYS = 10_000
 
 
 @functools.cache
-def template(*, size_bytes: int = SIZE_BYTES) -> tuple[bytes, bytes, bytes]:
+def template(*, size_bytes: int = SIZE_BYTES, topic: str = TOPIC) -> tuple[bytes, bytes, bytes]:
     """Return the three constant parts of an event; its id and its key stand between them."""
     data = {"order": 4711, "quantity": 3, "price": 1999, "currency": "EUR", "note": ""}
-    skeleton = {"topic": TOPIC, "id": "I" * 16, "key": "K" * 8, "data": data}
+    skeleton = {"topic": topic, "id": "I" * 16, "key": "K" * 8, "data": data}
     missing = size_bytes - len(orjson.dumps(skeleton))
     data["note"] = _text(max(missing, 0))
     head, _, rest = orjson.dumps(skeleton).partition(b"I" * 16)
@@ -25,9 +25,11 @@ def template(*, size_bytes: int = SIZE_BYTES) -> tuple[bytes, bytes, bytes]:
     return head, middle, tail
 
 
-def events(run: str, first: int, count: int, *, size_bytes: int = SIZE_BYTES) -> Iterator[tuple[bytes, bytes]]:
+def events(
+    run: str, first: int, count: int, *, size_bytes: int = SIZE_BYTES, topic: str = TOPIC
+) -> Iterator[tuple[bytes, bytes]]:
     """Yield key and value of `count` events; the id of each is `<run><sequence number>`, of 16 characters."""
-    head, middle, tail = template(size_bytes=size_bytes)
+    head, middle, tail = template(size_bytes=size_bytes, topic=topic)
     width = 16 - len(run)
     for number in range(first, first + count):
         key = b"key%05d" % (number * 7919 % KEYS)

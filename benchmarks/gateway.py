@@ -129,10 +129,10 @@ def run(given: plan.Plan) -> dict[str, Any]:
             for length in (1, LIST_LENGTH):
                 held = _held(stage)
                 named = rounds.pids(stage, [gateway])
-                before = rounds.snapshot(named)
+                before, own = rounds.snapshot(named), processes.own()
                 seconds = 2.0 if given.quick else 15.0
                 figures = uvloop.run(ask(port, f"g{length}-", length=length, seconds=seconds))
-                spent = rounds.used(before, rounds.snapshot(named))
+                spent = rounds.used(before, rounds.snapshot(named)) | {"client": rounds.since(own, processes.own())}
                 stored = _held(stage) - held
                 runs.append({"round": number, "list": length, **figures, "stored_events": stored, "processes": spent})
                 rounds.say(

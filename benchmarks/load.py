@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Message, Producer
 
-from benchmarks import events
+from benchmarks import events, processes, rounds
 
 NANOSECONDS = 1_000_000_000
 
@@ -52,12 +52,14 @@ def produce(sink: Producer, topic: str, value: bytes, key: bytes, **options: Any
 
 def full(given: argparse.Namespace) -> dict[str, Any]:
     """Produce as fast as the broker takes it: `count` events, or for `seconds` if that is shorter."""
+    before = processes.own()
     sink = producer(given.bootstrap, linger_ms=20)
     failures = Failures()
     began = time.monotonic()
     until = began + given.seconds if given.seconds else float("inf")
     sent = 0
-    for key, value in events.events(given.run, given.first, given.count, size_bytes=given.size_bytes):
+    made = events.events(given.run, given.first, given.count, size_bytes=given.size_bytes, topic=given.event_topic)
+    for key, value in made:
         produce(sink, given.topic, value, key, on_delivery=failures)
         sent += 1
         if sent % 2_000 == 0:
@@ -66,7 +68,8 @@ def full(given: argparse.Namespace) -> dict[str, Any]:
                 break
     offered = time.monotonic()
     _flush(sink, failures)
-    return {"sent": sent, "began": began, "offered": offered, "seconds": time.monotonic() - began}
+    used = rounds.since(before, processes.own())
+    return {"sent": sent, "began": began, "offered": offered, "seconds": time.monotonic() - began, "used": used}
 
 
 def paced(given: argparse.Namespace) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--start-ns", type=int)
     parser.add_argument("--size-bytes", type=int, default=events.SIZE_BYTES)
+    parser.add_argument("--event-topic", default=events.TOPIC, help="that of the events, not of Kafka")
     given = parser.parse_args()
     print(json.dumps(full(given) if given.how == "full" else paced(given)), flush=True)
 

@@ -241,21 +241,28 @@ def _idle(measured: dict[str, Any]) -> str:
 def _bounds(measured: dict[str, Any]) -> str:
     names = {
         "none": "without events",
-        "ids": f"after {measured['ids']:,} events, each with an id of its own",
+        "ids": f"after {measured['ids']:,} events, each with an id of its own{_asleep(measured)}",
         "heavy": f"after {measured['heavy']:,} events of 0.96 MB, 80,000 short texts each, held for 2 s by a handler",
+        "functions": f"after as many again beside {measured.get('patient', 0):,} functions that wait",
         "together": "after as many again, while half of the partitions move to a second worker",
         "second": "that second worker",
     }
     rows = [
         (text, f"{measured['summary'][bound]['rss_mb']:,.0f}", f"{measured['summary'][bound]['peak_rss_mb']:,.0f}")
         for bound, text in names.items()
+        if bound in measured["summary"]
     ]
     text = (
         "## Bounds\n\nOne worker with default settings and a folder for snapshots, whose bounds on ids, on what is "
-        "fetched, queued and handled, and on what is read ahead for others are reached one after the other. Runs "
-        "that wait come on top; see there.\n\n"
+        "fetched, queued and handled, on functions that wait, and on what is read ahead for others are reached one "
+        "after the other. Runs that wait without their functions come on top; see there.\n\n"
     )
     return text + _table(("what", "MB then", "MB at most"), rows)
+
+
+def _asleep(measured: dict[str, Any]) -> str:
+    count = measured.get("asleep", 0)
+    return f", of which {count:,} sleep for a workflow whose code is not there" if count else ""
 
 
 def _scaling(measured: dict[str, Any]) -> str:
@@ -368,13 +375,14 @@ def _waiting(measured: dict[str, Any]) -> str:
     return text + _table(columns, rows) + _failures(measured)
 
 
-_OF_TIMERS = {"timeouts": ", time-outs", "restarted": ", workers killed before"}
+_OF_TIMERS = {"timeouts": ", time-outs", "few": ", time-outs, 20 a second", "restarted": ", workers killed before"}
 
 
 def _timers(measured: dict[str, Any]) -> str:
     text = (
         "## Timers\n\nSleeping runs, and others of which all fall due within one second: ms from the moment set to the "
-        "workflow's next line. Time-outs are those of waits for an event that never comes. A side that keeps "
+        "workflow's next line. Time-outs are those of waits for an event that never comes, within one second or 20 a "
+        "second. A side that keeps "
         "some functions in memory (Headgate: 10,000, `worker.suspended`) has none after its workers were killed: it "
         "calls all of those that fall due anew.\n\n"
     )

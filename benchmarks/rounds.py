@@ -69,12 +69,14 @@ def snapshot(pids: Mapping[str, int]) -> Snapshot:
 
 def used(before: Snapshot, after: Snapshot) -> dict[str, dict[str, float]]:
     """Return CPU seconds between two snapshots and the peak memory at the later one, by process."""
+    return {name: since(before.usages[name], usage) for name, usage in after.usages.items()}
+
+
+def since(before: processes.Usage, after: processes.Usage) -> dict[str, float]:
+    """Return the CPU seconds of one process between two moments, and its peak memory at the later one."""
     return {
-        name: {
-            "cpu_seconds": round(usage.cpu_seconds - before.usages[name].cpu_seconds, 3),
-            "peak_rss_mb": round(usage.peak_rss_bytes / 1e6, 1),
-        }
-        for name, usage in after.usages.items()
+        "cpu_seconds": round(after.cpu_seconds - before.cpu_seconds, 3),
+        "peak_rss_mb": round(after.peak_rss_bytes / 1e6, 1),
     }
 
 
@@ -86,7 +88,7 @@ def pids(stage: catalog.Stage, workers: Iterable[processes.Child], **others: pro
     return named | {name: child.pid for name, child in others.items()}
 
 
-def load(stage: catalog.Stage, run: str, count: int, *, first: int = 0, **options: float) -> processes.Child:
+def load(stage: catalog.Stage, run: str, count: int, *, first: int = 0, **options: float | str) -> processes.Child:
     """Start the producer at full speed."""
     command = processes.python("benchmarks.load", "full", *_where(stage.broker.bootstrap, stage.input))
     command += ["--run", run, "--count", str(count), "--first", str(first), *_options(options)]

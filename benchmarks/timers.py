@@ -1,10 +1,12 @@
 """Sleeping runs: a million pending, of which 10,000 more fall due within one second; how late each wakes.
 
 A timer's lateness is from the moment for which it was set to the workflow's next line. Then the same of waits for an
-event that never comes, whose time is over: a side that has them asks more than its clock. Last the timers once more
+event that never comes, whose time is over: a side that has them asks more than its clock. A thousand of them within one
+second make one figure, twenty a second another. Last the timers once more
 after a kill -9 of the workers, which have no function of any of these runs in memory then.
 """
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -17,6 +19,9 @@ PENDING = 1_000_000
 QUICK = 20_000
 DUE = work.SPREAD
 TIMEOUTS = 1_000
+FEW_SECONDS = 20
+FEW = 20 * FEW_SECONDS
+"""Time-outs within so many seconds."""
 DAY_SECONDS = 86_400
 RESTART_SECONDS = 45
 """For a restart among a million runs, and what it has to do after that."""
@@ -38,6 +43,7 @@ def run(given: plan.Plan) -> dict[str, Any]:
                     f"  early {figures['early']}  missed {figures['missed']}  twice {figures['twice']}"
                     f"  time-outs p99 {figures['timeouts'].get('p99_ms', 0):.2f}"
                     f" max {figures['timeouts'].get('max_ms', 0):.2f} ms"
+                    f"  few of them p99 {figures['few'].get('p99_ms', 0):.2f} ms"
                     f"  after a restart: max {figures['restarted'].get('max_ms', 0):.2f} ms"
                 )
     return {**durable.sides(given), "runs": runs, "failures": failures, "summary": _summary(runs)}
@@ -54,8 +60,12 @@ def _measure(running: Running, given: plan.Plan) -> dict[str, Any]:
     per_second = pending / (time.monotonic() - began)
     waiting.settle(running)
     fell = _fall_due(running, reader, Kind.TIMER, "d-", due, per_second)
-    vain = _fall_due(running, reader, Kind.TIMEOUT, "v-", min(TIMEOUTS, most), per_second) if running.times_out else {}
-    found = {"pending": pending, "rss_mb": waiting.rss_mb(running), **fell, "timeouts": vain}
+    vain: dict[str, Any] = {}
+    few: dict[str, Any] = {}
+    if running.times_out:
+        vain = _fall_due(running, reader, Kind.TIMEOUT, "v-", min(TIMEOUTS, most), per_second)
+        few = _fall_due(running, reader, Kind.TIMEOUT, "l-", min(FEW, most), per_second, seconds=FEW_SECONDS)
+    found = {"pending": pending, "rss_mb": waiting.rss_mb(running), **fell, "timeouts": vain, "few": few}
     anew = _fall_due(running, reader, Kind.TIMER, "a-", due, per_second, restarted=True)
     return {**found, "restarted": {"pending": pending, **anew, "rss_mb": waiting.rss_mb(running)}}
 
@@ -68,13 +78,15 @@ def _fall_due(
     due: int,
     per_second: float,
     *,
+    seconds: int = 1,
     restarted: bool = False,
 ) -> dict[str, Any]:
-    """Let runs fall due, spread over one second; return how late they went on. `restarted`: the workers, meanwhile."""
+    """Let runs fall due, spread over `seconds`; return how late they went on. `restarted`: the workers, meanwhile."""
     # Far enough for all of them to be asleep by then, by three times.
     moment = time.time() + 5 + 3 * due / per_second + (RESTART_SECONDS if restarted else 0)
-    stride = work.SPREAD // due  # fewer runs than places in the second: the numbers leave places out
-    waiting.park(running, reader, kind, run, due, "--data", f'{{"due": {moment}, "stride": {stride}}}')
+    stride = work.SPREAD * seconds // due  # fewer runs than places in the time: the numbers leave places out
+    data = {"due": moment, "stride": stride, "seconds": seconds}
+    waiting.park(running, reader, kind, run, due, "--data", json.dumps(data))
     if restarted:
         running.kill_workers()
         running.start_workers()
@@ -83,7 +95,7 @@ def _fall_due(
     if left < 0:
         rounds.say(f"  {running.side.name} was not asleep in time: {-left:.1f} s late")
     before = rounds.snapshot(running.named())
-    time.sleep(max(left, 0) + 1)
+    time.sleep(max(left, 0) + seconds)
     # The diary has the monotonic clock, the timers have that of the day: the difference stands still.
     shift_ns = time.time_ns() - time.monotonic_ns()
     rang: dict[str, int] = {}
@@ -96,10 +108,7 @@ def _fall_due(
                 strays += not line.run_id.startswith(run)
                 rang.setdefault(line.run_id, line.at_ns)
         time.sleep(0.1)
-    lateness = sorted(
-        at + shift_ns - int(work.due({"id": run_id, "due": moment, "stride": stride}) * 1e9)
-        for run_id, at in rang.items()
-    )
+    lateness = sorted(at + shift_ns - int(work.due({"id": run_id, **data}) * 1e9) for run_id, at in rang.items())
     return {
         "due": due,
         "asleep_in_time": left >= 0,
@@ -123,11 +132,14 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             if anew := [one["restarted"] for one in mine if "p50_ms" in one["restarted"]]:
                 figures = {name: round(rounds.median(one[name] for one in anew), 3) for name in names}
                 table[f"{side}/restarted"] = figures | {name: sum(one[name] for one in anew) for name in faults}
-            if vain := [one["timeouts"] for one in mine if "p50_ms" in one["timeouts"]]:
+            for kind in ("timeouts", "few"):
+                vain = [one[kind] for one in mine if "p50_ms" in one.get(kind, {})]
+                if not vain:
+                    continue
                 figures = {
                     name: round(rounds.median(one[name] for one in vain), 3)
                     for name in ("due", "p50_ms", "p99_ms", "max_ms")
                 }
                 figures |= {name: sum(one[name] for one in vain) for name in faults}
-                table[f"{side}/timeouts"] = figures
+                table[f"{side}/{kind}"] = figures
     return table

@@ -47,6 +47,8 @@ class RunFact(StrEnum):
     """A stuck run goes on."""
     STEP_WAITING = "step_waiting"
     """A step waits for something: time, an event, somebody's decision."""
+    STEP_STARTED = "step_started"
+    """A step's function has been executed for a second, and goes on. Of most steps their end is all that is told."""
     STEP_REFUSED = "step_refused"
     """The filter of a step's wait refused an event. Of each step the first few are told."""
     STEP_RETRIED = "step_retried"
@@ -264,6 +266,30 @@ def step_waiting(
     if children is not None:
         details |= _shown_children(children)
     return _run_fact(RunFact.STEP_WAITING, run_id, workflow_id, at_ms, details)
+
+
+def step_started(
+    *,
+    run_id: str,
+    workflow_id: str,
+    at_ms: int,
+    key: str,
+    kind: str,
+    what: str,
+    attempt: int,
+    asked_at_ms: int,
+    started_at_ms: int,
+) -> Record:
+    """Return the fact that attempt number `attempt` of a step's function began at `started_at_ms` and goes on."""
+    details = {
+        "step": key,
+        "kind": kind,
+        "what": what,
+        "attempt": attempt,
+        "asked_at": rfc3339(asked_at_ms),
+        "started_at": rfc3339(started_at_ms),
+    }
+    return _run_fact(RunFact.STEP_STARTED, run_id, workflow_id, at_ms, details)
 
 
 def step_refused(*, run_id: str, workflow_id: str, at_ms: int, key: str, refused: Sequence[Envelope]) -> Record:

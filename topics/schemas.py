@@ -122,6 +122,16 @@ RUN_FACT: Final[Schema] = {
         ),
         _object(
             {
+                "fact": {"const": "step_started"},
+                **_STEP_FACT,
+                **_STEP,
+                "attempt": _COUNT,
+                "asked_at": _TIME,
+                "started_at": _TIME,
+            }
+        ),
+        _object(
+            {
                 "fact": {"const": "step_refused"},
                 **_STEP_FACT,
                 "events": {**_EVENTS, "description": "events that the filter of the wait refused"},

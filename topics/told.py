@@ -34,6 +34,8 @@ STATUSES: Final = (*(one.value for one in RunStatus), *(one.value for one in Doi
 
 class StepState(StrEnum):
     OPEN = "open"
+    RUNNING = "running"
+    """Its function has been executed for a second, and goes on."""
     DONE = "done"
     FAILED = "failed"
     RETRYING = "retrying"
@@ -58,6 +60,8 @@ class Listener:
                 self._open[step] = Doing.WAITING
             case RunFact.STEP_RETRIED:
                 self._open[step] = Doing.RETRYING
+            case RunFact.STEP_STARTED:
+                self._open[step] = Doing.RUNNING
             case RunFact.STEP_FINISHED:
                 self._open.pop(step, None)
             case RunFact.STARTED | RunFact.RESUMED:
@@ -72,16 +76,16 @@ class Listener:
             case _:
                 return
         if not self._settled:
-            self.status = min(self._open.values(), default=Doing.RUNNING)  # retrying stands before waiting
+            self.status = min(self._open.values(), default=Doing.RUNNING)  # in this order: retrying, running, waiting
 
 
 def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     """Return the steps of a run in the order in which they were first told of.
 
-    Of a function that is being executed for the first time nothing is told yet. `queued_ms` is from when the step was
-    asked for until its last attempt began, `took_ms` from then to its end; `received` are the events that it waited
-    for, `refused` the first of those that its filter refused, `published` is the id of the event that it published.
-    `children` are the ids of the first runs that it started, `children_count` says how many it started.
+    Of a function that is being executed for the first time nothing is told in its first second. `queued_ms` is from
+    when the step was asked for until its last attempt began, `took_ms` from then to its end; `received` are the events
+    that it waited for, `refused` the first of those that its filter refused, `published` is the id of the event that it
+    published. `children` are the ids of the first runs that it started, `children_count` says how many it started.
     """
     found: dict[str, dict[str, Any]] = {}
     over = False
@@ -96,6 +100,8 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     if over:  # nothing waits any more
         for step in found.values():
             step["waits_for"] = step["retry_at"] = None
+            if step["state"] == StepState.RUNNING:
+                step["state"] = StepState.OPEN
     return list(found.values())
 
 
@@ -118,6 +124,16 @@ def _waiting(step: dict[str, Any], fact: Fact) -> None:
         "until": fact.get("until"),
         "events_since": _times(fact),
     } | _children(fact)
+
+
+def _started(step: dict[str, Any], fact: Fact) -> None:
+    step |= {
+        **{name: fact.get(name) for name in ("kind", "what", "asked_at", "started_at")},
+        "state": StepState.RUNNING,
+        "queued_ms": _between(fact.get("asked_at"), fact.get("started_at")),
+        "attempts": fact.get("attempt"),
+        "retry_at": None,
+    }
 
 
 def _refused(step: dict[str, Any], fact: Fact) -> None:
@@ -183,6 +199,7 @@ def _between(start: Any, end: Any) -> int | None:
 
 _READERS: Final = {
     RunFact.STEP_WAITING.value: _waiting,
+    RunFact.STEP_STARTED.value: _started,
     RunFact.STEP_REFUSED.value: _refused,
     RunFact.STEP_RETRIED.value: _retried,
     RunFact.STEP_FINISHED.value: _finished,

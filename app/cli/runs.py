@@ -86,8 +86,8 @@ def show(run_id: str, *, json: bool) -> int:
 
     Of a step: how long it was queued (from when it was asked for until its last attempt began) and how long it took,
     what it waits for, since when and until when, and the events that it received or published, and the runs that it
-    started: of a parent that waits, one of these holds it up. A function that is executed for the first time is told of
-    when it ends.
+    started: of a parent that waits, one of these holds it up. A function is told of when it ends, or
+    once it has been executed for a second.
 
     A run is known as long as headgate.runs keeps what happened to it (30 days): one that waits for longer may not be
     shown after a gateway's index was made anew, though it goes on, and can be resumed and cancelled.
@@ -301,6 +301,8 @@ def _about(step: Mapping[str, Any]) -> str:
     parts = [str(step.get("what"))]
     if step.get("waits_for"):
         parts.append(f"since {step.get('since')}" + (f" until {step['until']}" if step.get("until") else ""))
+    if step.get("state") == "running":
+        parts.append(f"since {step.get('started_at')}")
     if step.get("received"):
         parts.append("received " + ", ".join(str(one.get("id")) for one in _objects(step["received"])))
     if step.get("refused"):

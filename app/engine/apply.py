@@ -11,7 +11,7 @@ from app.engine import inputs, mail
 from app.engine.effects import Effects
 from app.engine.runs import letters, runs
 from app.engine.starts import lanes, schedules, waking, wishes, workflows
-from app.engine.steps import risen, steps
+from app.engine.steps import risen, steps, telling
 from app.engine.tables import timers
 from app.engine.tables.run import Held
 from app.engine.tables.state import State, Timer
@@ -46,6 +46,8 @@ def apply(state: State, given: Sequence[inputs.Input], now_ms: int, *, timers_to
         HANDLERS[type(one)](state, one, effects)
     if state.mail or state.registry is not None or state.flushes:
         mail.handle(state, effects)
+    if state.begun:
+        telling.begun(state)
     if state.unsettled:
         steps.settle(state)
     if state.ready or state.freed:
@@ -191,6 +193,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.Judged: steps.judged,
     inputs.Evicted: steps.evicted,
     inputs.Ended: runs.ended,
+    inputs.CallAhead: risen.call_ahead,
     inputs.TimePassed: _time_passed,
     inputs.Crowded: lambda state, _given, _: waking.spill(state),
     inputs.WorkflowsLoaded: workflows.changed,

@@ -70,6 +70,13 @@ class StepEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CallAhead:
+    """Some runs that wait for a time which is near may be called again, so many at the most."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The filter of a step's condition has looked at the event that was to be judged."""
 
@@ -179,6 +186,7 @@ Input = (
     | CommandsRead
     | TimePassed
     | Crowded
+    | CallAhead
     | WorkflowsLoaded
     | BodiesRead
     | RunsRead

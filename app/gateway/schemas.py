@@ -157,7 +157,7 @@ class Step(BaseModel):
     step: str = Field(description="Its key.")
     kind: str | None = Field(description="run, note, sleep, await, suspend or invoke.")
     what: str | None = Field(description="What was asked for.")
-    state: Literal["open", "done", "failed", "retrying"]
+    state: Literal["open", "running", "done", "failed", "retrying"]
     asked_at: str | None
     started_at: str | None = Field(description="When its last attempt began.")
     finished_at: str | None

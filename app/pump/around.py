@@ -21,6 +21,9 @@ class Runtime(Protocol):
         told that has no function here, because it was dropped meanwhile, means nothing: that was reported.
         """
 
+    def spare(self) -> int:
+        """Return how many functions more that wait for a time which is near would be kept in memory."""
+
     def cancel(self, runs: Sequence[Run]) -> None:
         """Stop the attempts of `runs`; nothing more is reported of them."""
 

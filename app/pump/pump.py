@@ -83,7 +83,7 @@ class Pump:
         self._wake = asyncio.Event()
         self._stopping = False
         self._room = Room(state, bounds)
-        self._rousing = Rousing(state, recall or Recall(log), self._room, bounds)
+        self._rousing = Rousing(state, recall or Recall(log), self._room, runtime, bounds)
         self._left: set[str] = set()
         """Runs that were to start while draining: their next owner starts them."""
         self._held = asyncio.Event()
@@ -215,10 +215,13 @@ class Pump:
             return
         if self.state.husks or self._stopping or not self._held.is_set():
             return
-        due_ms = timers.next_due_ms(self.state)
-        if self._upkeep is not None:
-            due_ms = self._upkeep.due_ms() if due_ms is None else min(due_ms, self._upkeep.due_ms())
-        await self._clock.wait(self._wake, due_ms)
+        times = (
+            timers.next_due_ms(self.state),
+            timers.next_told_ms(self.state),
+            self._rousing.next_ahead_ms(),
+            None if self._upkeep is None else self._upkeep.due_ms(),
+        )
+        await self._clock.wait(self._wake, min([one for one in times if one is not None], default=None))
 
     async def _keep_up(self, upkeep: Upkeep) -> None:
         """Let everything come to rest, then do what is due. A snapshot that finds no rest is left out."""
@@ -278,6 +281,8 @@ class Pump:
         given, self._happened = self._happened[:MOST_HAPPENED], self._happened[MOST_HAPPENED:]
         if take and self._room.stalled():
             given.append(Crowded())
+        if take and (ahead := self._rousing.ahead(self._clock.now_ms())) is not None:
+            given.append(ahead)
         if not take or self._room.full():
             return given or [TimePassed()]
         now_ms = self._clock.now_ms()

@@ -1,20 +1,30 @@
 """What goes on next of what is not in memory, read back as far as there is room. Used by the pump."""
 
-from app.engine.inputs import BodiesRead, RunsRead
+from typing import Final
+
+from app.engine.inputs import BodiesRead, CallAhead, RunsRead
 from app.engine.runs import rising
 from app.engine.runs.rising import Wanted
 from app.engine.starts import waking
+from app.engine.tables import timers
 from app.engine.tables.state import State
-from app.pump.around import Bounds
+from app.pump.around import Bounds, Runtime
 from app.pump.recall import Recall
 from app.pump.room import Room
+
+AHEAD_AT_ONCE: Final = 64
+"""Runs that are called ahead of their time in one round: what is new has its turn between."""
+NO_ROOM_MS: Final = 1_000
+"""How long none are where there was no room for them."""
 
 
 class Rousing:
     """Runs that rise and events that wake, of one partition. `end` is always the journal's next offset."""
 
-    def __init__(self, state: State, recall: Recall, room: Room, bounds: Bounds) -> None:
+    def __init__(self, state: State, recall: Recall, room: Room, runtime: Runtime, bounds: Bounds) -> None:
         self._state = state
+        self._runtime = runtime
+        self._no_room_until_ms = 0
         self._recall = recall
         self._room = room
         self._bounds = bounds
@@ -45,6 +55,24 @@ class Rousing:
             return None
         wanted = rising.rung(self._state, self._bounds.round_events if self._room.may_rise() else 0)
         return await self._runs(wanted, end) if wanted else None
+
+    def ahead(self, now_ms: int) -> CallAhead | None:
+        """Return what lets some runs be called again whose time is near, if there are such and there is room."""
+        due_ms = self.next_ahead_ms()
+        if due_ms is None or due_ms > now_ms:
+            return None
+        most = 0 if self._room.crowded() else min(AHEAD_AT_ONCE, self._runtime.spare())
+        if most > 0:
+            return CallAhead(most)
+        self._no_room_until_ms = now_ms + NO_ROOM_MS
+        return None
+
+    def next_ahead_ms(self) -> int | None:
+        """Return from when on `ahead` may have more; None while it has to wait for a round anyway."""
+        due_ms = timers.next_ahead_ms(self._state)
+        if due_ms is None or self._state.rising or self._room.draining:
+            return None
+        return max(due_ms, self._no_room_until_ms)
 
     async def _runs(self, wanted: list[Wanted], end: int) -> RunsRead:
         runs = await self._recall.runs(wanted, end=end, most_bytes=max(1, self._bounds.held_bytes // 2))

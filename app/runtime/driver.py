@@ -103,6 +103,10 @@ class Driver:
             elif isinstance(one, Judge):
                 attempt.judge(one.key, one.condition, one.envelope)
 
+    def spare(self) -> int:
+        """Return how many functions more that wait for a time which is near would be kept in memory."""
+        return self._live.spare
+
     def cancel(self, runs: Sequence[Run]) -> None:
         """Stop the attempts of `runs`; nothing more is reported of them."""
         for run in runs:

@@ -81,6 +81,13 @@ class Live:
         if self._excess > 0:
             self.look()
 
+    @property
+    def spare(self) -> int:
+        """How many more may wait here for what is over soon, without another one being dropped."""
+        if self._weight >= self.limits.suspended_bytes:
+            return 0
+        return max(0, self._most - len(self._soon) - len(self._long))
+
     def park(self, attempt: Attempt) -> None:
         """A run waits for a step: for an event, a time, a person, other runs."""
         run_id = attempt.run.id

@@ -38,7 +38,7 @@ CREATE TABLE fact (
     run_id TEXT NOT NULL, at TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (part, off)
 );
 CREATE INDEX fact_by_run ON fact (run_id, at, part, off);
--- The steps that are open, as far as facts tell: state is waiting or retrying.
+-- The steps that are open, as far as facts tell: state is waiting, running or retrying.
 CREATE TABLE step (
     run_id TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (run_id, key)
 ) WITHOUT ROWID;
@@ -130,11 +130,12 @@ INSERT INTO step (run_id, key, state)
 SELECT run_id, key, state FROM (
     SELECT json_extract(value, '$[2].run_id') AS run_id, json_extract(value, '$[2].step') AS key,
            CASE json_extract(value, '$[2].fact')
-               WHEN 'step_waiting' THEN 'waiting' WHEN 'step_retried' THEN 'retrying' ELSE 'finished' END AS state,
+               WHEN 'step_waiting' THEN 'waiting' WHEN 'step_retried' THEN 'retrying'
+               WHEN 'step_started' THEN 'running' ELSE 'finished' END AS state,
            max(json_extract(value, '$[1]'))
     FROM json_each(?)
     WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].step') = 'text'
-      AND json_extract(value, '$[2].fact') IN ('step_waiting', 'step_retried', 'step_finished')
+      AND json_extract(value, '$[2].fact') IN ('step_waiting', 'step_retried', 'step_started', 'step_finished')
     GROUP BY 1, 2
 ) AS told
 WHERE EXISTS (SELECT 1 FROM run WHERE run.run_id = told.run_id AND run.goes_on = 1)
@@ -145,8 +146,9 @@ FORGET_STEPS: Final = """
 DELETE FROM step WHERE state = 'finished'
 """
 
-# What a run that goes on is doing: with a step to be tried again it is retrying, with one that waits it is waiting. A
-# run that is stuck or to be called anew stays so until a later fact says otherwise.
+# What a run that goes on is doing: with a step to be tried again it is retrying, with one that is executed it is
+# running, with one that waits it is waiting. A run that is stuck or to be called anew stays so until a later fact says
+# otherwise.
 TAKE_STATUS_OF_STEPS: Final = """
 UPDATE run SET
     status = coalesce((

@@ -43,6 +43,8 @@ async def count(run_id: str, number: int) -> int:
 
 
 def due(data: dict[str, Any]) -> float:
-    """Return when the timer of a run falls due, in seconds since 1970: its number's place in the second from `due`."""
+    """Return when the timer of a run falls due, in seconds since 1970: its number's place in the second, or `seconds`,
+    from `due`.
+    """
     number = int(str(data["id"]).rpartition("-")[2])
-    return float(data["due"]) + number * int(data.get("stride", 1)) % SPREAD / SPREAD
+    return float(data["due"]) + number * int(data.get("stride", 1)) % (SPREAD * int(data.get("seconds", 1))) / SPREAD

@@ -52,8 +52,9 @@ class Verdict:
 class Reader:
     """Reads a topic from the beginning, again and again a little further."""
 
-    def __init__(self, service: Service, topic: str, partitions: int) -> None:
-        self._topic = service.topic(topic)
+    def __init__(self, service: Service, topic: str, partitions: int, *, foreign: bool = False) -> None:
+        """`foreign`: the topic is none of the service's own, and has its full name."""
+        self._topic = topic if foreign else service.topic(topic)
         self._partitions = partitions
         self._consumer = Consumer(
             {

@@ -236,7 +236,7 @@ def _take_resting(state: State, resting: AtRest) -> None:
     state.runs, state.later, state.waiting = resting.runs, resting.later, resting.waiting
     state.timers_most = max(state.timers_most, 2 * len(state.later))
     for due_ms, _, kind, name, group in resting.near:
-        timers.arm(state, due_ms, Timer(kind), name, group)
+        timers.arm(state, due_ms, Timer(kind), name, group, far_ms=0)
     state.timer_count += len(state.later)
     state.keyed = resting.keyed
     if len(resting.waits):
@@ -326,7 +326,7 @@ def _go_on(state: State, run: Run) -> None:
         for step in run.steps.open.values():
             state.waiting += room.taken_by(step)
             if step.due_ms:
-                timers.arm(state, step.due_ms, Timer.STEP, run.id, step.key)
+                timers.arm(state, step.due_ms, Timer.STEP, run.id, step.key, far_ms=0)
     if run.id in state.fates:
         rising.wake(state, run)
 

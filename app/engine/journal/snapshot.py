@@ -22,7 +22,7 @@ from app.engine.runs.asleep import pending_key
 from app.engine.starts import schedules
 from app.engine.tables import recorded
 from app.engine.tables.dedup import DIGEST_BYTES, Dedup, DedupPolicy, Generation, split
-from app.engine.tables.run import Held
+from app.engine.tables.run import Held, Run, RunStatus
 from app.engine.tables.state import State
 from app.engine.values.numbers import Numbers
 from topics import commands, journal
@@ -123,7 +123,7 @@ def in_slices(state: State, *, next_offset: int, about: Mapping[str, Any]) -> It
         "resting": resting,
         "blocks": [sum(map(len, block)) for block in blocks],
         "asleep": {name: _text(one) for name, one in state.asleep.items()},
-        "dormant": _text(Numbers(state.runs.bodies)),
+        "dormant": _text(Numbers({*state.runs.bodies, *_left(state)})),
         "generations": [
             {
                 "number": one.number,
@@ -220,7 +220,7 @@ def _entities(state: State) -> Iterator[tuple[bytes, bytes]]:
     """Yield the live entities as the journal has them, but for those that sleep or rest."""
     bodies: set[int] = set()
     for run in list(state.runs.awake.values()):
-        for held in run.held or ():
+        for held in () if _leaves_events(run) else run.held or ():
             yield from _body(state, held, bodies)
         for step in () if run.steps is None else run.steps.open.values():
             if step.journaled:
@@ -236,6 +236,19 @@ def _entities(state: State) -> Iterator[tuple[bytes, bytes]]:
         yield journal.schedule_key(workflow_id), schedules.entity(followed, state.round)
     yield journal.KNOWN, journal.encode(commit.known_value(state))
     yield journal.HEAD, journal.encode(commit.head(state))
+
+
+def _leaves_events(run: Run) -> bool:
+    """Whether a run's events stay in the journal alone: it waits, so that whoever restores it need not have them."""
+    return run.status is RunStatus.WAITING and all(one.journaled and one.offset > 0 for one in run.held or ())
+
+
+def _left(state: State) -> Iterator[int]:
+    """Yield the numbers of these events."""
+    for run in state.runs.awake.values():
+        if run.held and _leaves_events(run):
+            for one in run.held:
+                yield one.number
 
 
 def _steps(state: State) -> Iterator[tuple[str, str, int]]:

@@ -132,6 +132,13 @@ def wake(state: State, run: Run) -> None:
         touch(state, run)
 
 
+def call_ahead(state: State, run: Run) -> None:
+    """Have the function called again before the time for which the run waits. It waits on, for the journal as well."""
+    forget_attempt(run)
+    turn(state, run, RunStatus.WAKING)
+    state.rising[run.id] = run
+
+
 def chill(state: State, run: Run, status: RunStatus) -> None:
     """The runtime has the function no more: leave the events to the journal, if they are there."""
     forget_attempt(run)

@@ -17,6 +17,7 @@ def go(state: State, run: Run, step: Step, effects: Effects) -> None:
     step.started_ms = state.now_ms
     step.steps.executing += 1
     effects.after.append(Go(run, step.key, step.attempts))
+    state.begun.append((state.now_ms, run.id, step.key, step.attempts))
     state.unsettled.append(run)
 
 
@@ -106,6 +107,9 @@ def _over(state: State, run: Run, step: Step, effects: Effects) -> None:
     if steps.open.pop(step.key, None) is not None:
         state.waiting -= room.taken_by(step)
     steps.unplaced += 1
+    if steps.resting:  # also of a run that was called ahead of this, and whose steps are being read back
+        steps.resting = False
+        rising.touch(state, run)
     step.finished_ms = state.now_ms
     outcome = step.outcome
     assert outcome is not None

@@ -4,16 +4,19 @@ One whose sleep ended in this very round goes on within it, as one whose functio
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from app.engine.effects import Effects
-from app.engine.inputs import RunsRead
+from app.engine.inputs import CallAhead, RunsRead
 from app.engine.runs import asleep, renewal, rising, runs
 from app.engine.steps import ends
-from app.engine.tables import recorded
-from app.engine.tables.run import Held, Run
+from app.engine.tables import recorded, timers
+from app.engine.tables.run import Held, Run, RunStatus
 from app.engine.tables.state import State
-from app.engine.values.asks import Recorded
+from app.engine.values.asks import Execute, Recorded, Sleep
 from topics.envelope import Envelope
+
+_TIMED: Final = (Sleep, Execute)
 
 
 def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
@@ -41,6 +44,22 @@ def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
                 state.shared.pop(one.number, None)
     if state.retired and not state.rising:
         renewal.retire_more(state)
+
+
+def call_ahead(state: State, given: CallAhead, _effects: Effects) -> None:
+    """Call functions again whose sleep ends soon, or whose step is tried again soon: they are in memory then.
+
+    Such a run has nothing else open, so that nothing but its time lets it go on. Plain functions would hold a thread.
+    """
+    for due_ms, run_id, key in timers.ahead(state, given.most):
+        run = state.runs.get(run_id)
+        if run is None or run.status is not RunStatus.COLD or run.steps is None or run.id in state.fates:
+            continue
+        step = run.steps.open.get(key or "")
+        waits = step is not None and step.due_ms == due_ms and type(step.ask) in _TIMED and len(run.steps.open) == 1
+        workflow = state.loaded.get(run.workflow.id)
+        if waits and run.steps.resting and workflow is not None and workflow.is_async:
+            rising.call_ahead(state, run)
 
 
 def _held(state: State, run: Run, envelopes: Sequence[Envelope], found: Mapping[int, int]) -> tuple[Held, ...]:

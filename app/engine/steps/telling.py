@@ -1,10 +1,10 @@
-"""What `headgate.runs` is told of steps: that one waits, is tried again, has come to something.
+"""What `headgate.runs` is told of steps: that one waits, takes its time, is tried again, has come to something.
 
-Used by `commit`, and by `ends` for what cannot wait for that.
+Used by `commit`, and by `ends` and `apply` for what cannot wait for that.
 """
 
 from app.engine.runs import parents, runs
-from app.engine.tables import awaited
+from app.engine.tables import awaited, timers
 from app.engine.tables.recorded import Step
 from app.engine.tables.run import Run
 from app.engine.tables.state import State
@@ -27,6 +27,34 @@ def waiting(state: State, run: Run, step: Step) -> None:
         children=_children(run, step),
     )
     runs.tell(state, told)
+
+
+def begun(state: State) -> None:
+    """Tell of functions of steps that have been executed for a second and go on: what a run is doing is asked then."""
+    while state.begun and state.begun[0][0] + timers.TOLD_AFTER_MS <= state.now_ms:
+        started_ms, run_id, key, attempt = state.begun.popleft()
+        run = state.runs.awake.get(run_id)
+        step = None if run is None or run.steps is None else run.steps.open.get(key)
+        if run is None or step is None or not step.executing:
+            continue
+        if step.started_ms == started_ms and step.attempts == attempt:
+            _started(state, run, step)
+
+
+def _started(state: State, run: Run, step: Step) -> None:
+    told = facts.step_started(
+        run_id=run.id,
+        workflow_id=run.workflow.id,
+        at_ms=state.now_ms,
+        key=step.key,
+        kind=step.kind.value,
+        what=step.about,
+        attempt=step.attempts,
+        asked_at_ms=step.asked_ms,
+        started_at_ms=step.started_ms,
+    )
+    runs.tell(state, told)
+    state.changed = True
 
 
 def retried(state: State, run: Run, step: Step) -> None:

@@ -31,12 +31,16 @@ Entry = tuple[int, int, int, str, str | None]
 class Later:
     """Timers by slots of time."""
 
-    __slots__ = ("_count", "_order", "_slots", "_texts")
+    __slots__ = ("_ahead", "_count", "_looked", "_order", "_slots", "_texts")
 
     def __init__(self) -> None:
         self._slots: dict[int, bytearray] = {}
         self._order: list[int] = []
         """A heap of the slots."""
+        self._ahead: list[int] = []
+        """A heap of those that were not looked at before their time."""
+        self._looked = 0
+        """How far the first of these was, in bytes."""
         self._count = 0
         self._texts = Texts()
 
@@ -55,6 +59,9 @@ class Later:
         if slot is None:
             slot = self._slots[number] = bytearray()
             heapq.heappush(self._order, number)
+            heapq.heappush(self._ahead, number)
+            if self._ahead[0] == number:
+                self._looked = 0
         before, digest, behind = self._texts.around(name)
         grouped = _NONE if group is None else self._texts.shared(group, digest)
         if type(before) is int and type(behind) is int and type(grouped) is int:
@@ -73,9 +80,28 @@ class Later:
         """Take out all timers of the slots that have begun by then."""
         while self._order and self._order[0] * SLOT_MS <= until_ms:
             number = heapq.heappop(self._order)
+            while self._ahead and self._ahead[0] <= number:
+                self._next_ahead()
             entries = list(self._entries(number, bytes(self._slots.pop(number))))
             self._count -= len(entries)
             yield from entries
+
+    def first_ahead_ms(self) -> int | None:
+        """Return when the first slot begins that was not looked at before its time."""
+        return self._ahead[0] * SLOT_MS if self._ahead else None
+
+    def look_ahead(self, until_ms: int, most: int) -> list[Entry]:
+        """Return some `most` timers of slots that will have begun by then, each once; they stay where they are."""
+        found: list[Entry] = []
+        while self._ahead and self._ahead[0] * SLOT_MS <= until_ms and len(found) < most:
+            number = self._ahead[0]
+            slot = self._slots[number]
+            while self._looked < len(slot) and len(found) < most:
+                entry, self._looked = self._entry(number, slot, self._looked)
+                found.append(entry)
+            if self._looked >= len(slot):
+                self._next_ahead()
+        return found
 
     def __iter__(self) -> Iterator[Entry]:
         for number in sorted(self._order):
@@ -99,29 +125,39 @@ class Later:
         if at != len(content):
             raise ValueError("its slots do not add up")
         made._order = list(about["slots"])  # sorted, so it is a heap
+        made._ahead = list(about["slots"])
         made._count = about["count"]
         made._texts = Texts(about["texts"])
         return made
 
+    def _next_ahead(self) -> None:
+        heapq.heappop(self._ahead)
+        self._looked = 0
+
     def _entries(self, number: int, slot: bytes) -> Iterator[Entry]:
-        texts = self._texts.texts
         at = 0
         while at < len(slot):
-            ms, count, kind = _HEAD.unpack_from(slot, at)
-            at += _HEAD.size
-            if kind & _SPELT:
-                named, grouped = _LENGTHS.unpack_from(slot, at)
-                at += _LENGTHS.size
-                name = slot[at : at + named].decode(errors="surrogatepass")
-                at += named
-                group = None if grouped < 0 else slot[at : at + grouped].decode(errors="surrogatepass")
-                at += max(0, grouped)
-            else:
-                digest, before, behind, grouped = _NAMED.unpack_from(slot, at)
-                at += _NAMED.size
-                name = f"{texts[before]}{digest.hex()}{texts[behind]}"
-                group = None if grouped == _NONE else texts[grouped]
-            yield number * SLOT_MS + ms, count, kind & ~_SPELT, name, group
+            entry, at = self._entry(number, slot, at)
+            yield entry
+
+    def _entry(self, number: int, slot: bytes | bytearray, at: int) -> tuple[Entry, int]:
+        """Return a timer, and where the next one begins."""
+        ms, count, kind = _HEAD.unpack_from(slot, at)
+        at += _HEAD.size
+        if kind & _SPELT:
+            named, grouped = _LENGTHS.unpack_from(slot, at)
+            at += _LENGTHS.size
+            name = slot[at : at + named].decode(errors="surrogatepass")
+            at += named
+            group = None if grouped < 0 else slot[at : at + grouped].decode(errors="surrogatepass")
+            at += max(0, grouped)
+        else:
+            texts = self._texts.texts
+            digest, before, behind, grouped = _NAMED.unpack_from(slot, at)
+            at += _NAMED.size
+            name = f"{texts[before]}{digest.hex()}{texts[behind]}"
+            group = None if grouped == _NONE else texts[grouped]
+        return (number * SLOT_MS + ms, count, kind & ~_SPELT, name, group), at
 
 
 def _spelt(name: str, group: str | None) -> bytes:

@@ -203,6 +203,9 @@ class State:
     later_ones: Later = field(default_factory=Later)
     """All others that are far away."""
     timer_count: int = 0
+    begun: deque[tuple[int, str, str, int]] = field(default_factory=deque)
+    """Functions of steps that began lately, in order: when, run, step and attempt. Those that take their time are told
+    of."""
     timers_fired: int = 0
     """Since the last commit."""
     timers_most: int = TIMERS_LEAST

@@ -10,12 +10,16 @@ from app.engine.tables.run import RunStatus
 from app.engine.tables.state import TIMERS_LEAST, State, Timer
 
 
-def arm(state: State, due_ms: int, kind: Timer, name: str, group: str | None = None) -> None:
+def arm(
+    state: State, due_ms: int, kind: Timer, name: str, group: str | None = None, *, far_ms: int | None = None
+) -> None:
     """Let `kind` fire for `name` once it is `due_ms`: a run's id, with a step's key as `group`; or a lane's workflow
-    and `group`.
+    and `group`. `far_ms`: what counts as far away, None for what is usual.
     """
+    if far_ms is None:
+        far_ms = AHEAD_MS if kind is _STEP else FAR_MS
     state.timer_count += 1
-    if due_ms > state.now_ms + FAR_MS and len(name) < _LONGEST and len(group or "") < _LONGEST:
+    if due_ms > state.now_ms + far_ms and len(name) < _LONGEST and len(group or "") < _LONGEST:
         _later_of(state, kind).add((due_ms, state.timer_count, kind.value, name, group))
     else:
         heapq.heappush(state.timers, (due_ms, state.timer_count, kind, name, group))
@@ -25,9 +29,15 @@ def arm(state: State, due_ms: int, kind: Timer, name: str, group: str | None = N
 
 FAR_MS: Final = 60_000
 """Timers that are further away are kept packed."""
+AHEAD_MS: Final = 10_000
+"""Those of steps are from here on, and so much before its time a run may be called again that waits for one."""
 _LONGEST: Final = 8_000
 """Of a name or group that is packed, in characters."""
+_STEP: Final = Timer.STEP
+"""To look a member up takes 0.1 us until Python 3.12."""
 _KINDS: Final = {one.value: one for one in Timer}
+TOLD_AFTER_MS: Final = 1_000
+"""A step's function that goes on for so long is told of."""
 MOST_A_ROUND: Final = 5_000
 """Timers that fire in one round, so that its record batch stays below the limit; the others have their next round."""
 
@@ -47,8 +57,25 @@ def due(state: State) -> Iterator[tuple[int, Timer, str, str | None]]:
 def next_due_ms(state: State) -> int | None:
     """Return when `apply` must be called though nothing else happens."""
     near_ms = state.timers[0][0] if state.timers else None
-    times = [one for one in (near_ms, state.later.first_ms(), state.later_ones.first_ms()) if one is not None]
-    return min(times, default=None)
+    times = (near_ms, state.later.first_ms(), state.later_ones.first_ms())
+    return min([one for one in times if one is not None], default=None)
+
+
+def next_told_ms(state: State) -> int | None:
+    """Return when a function that began lately may have to be told of."""
+    return state.begun[0][0] + TOLD_AFTER_MS if state.begun else None
+
+
+def ahead(state: State, most: int) -> list[tuple[int, str, str | None]]:
+    """Return some `most` timers of steps that are due soon, each once: when, the run's id, and the step's key."""
+    found = state.later.look_ahead(state.now_ms + AHEAD_MS, most)
+    return [(due_ms, name, group) for due_ms, _, kind, name, group in found if kind == _STEP.value]
+
+
+def next_ahead_ms(state: State) -> int | None:
+    """Return from when on `ahead` has more."""
+    first_ms = state.later.first_ahead_ms()
+    return None if first_ms is None else first_ms - AHEAD_MS
 
 
 def _sweep(state: State) -> None:

@@ -147,6 +147,32 @@ def test_a_step_is_told_with_the_events_that_it_received_if_there_are_any() -> N
     assert told[1]["events"] == [{"id": "3-17", "topic": "orders/created", "partition": 3, "offset": 17}]
 
 
+def test_a_step_whose_function_takes_its_time_is_told_with_when_it_began() -> None:
+    record = facts.step_started(
+        run_id=RUN,
+        workflow_id="charge",
+        at_ms=AT,
+        key="call",
+        kind="run",
+        what="charge_card",
+        attempt=2,
+        asked_at_ms=AT - 2_000,
+        started_at_ms=AT - 1_000,
+    )
+    assert orjson.loads(record.value) == {
+        "fact": "step_started",
+        "run_id": RUN,
+        "workflow_id": "charge",
+        "at": AT_TEXT,
+        "step": "call",
+        "kind": "run",
+        "what": "charge_card",
+        "attempt": 2,
+        "asked_at": "2026-01-31T11:59:58.123Z",
+        "started_at": "2026-01-31T11:59:59.123Z",
+    }
+
+
 def test_a_step_that_failed_once_is_told_as_what_it_is() -> None:
     record = facts.step_retried(
         run_id=RUN,

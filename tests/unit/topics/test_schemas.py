@@ -72,6 +72,20 @@ RECORDS = [
     ),
     (
         "runs",
+        facts.step_started(
+            run_id=RUN,
+            workflow_id="charge",
+            at_ms=1,
+            key="call",
+            kind="run",
+            what="charge",
+            attempt=1,
+            asked_at_ms=1,
+            started_at_ms=1,
+        ).value,
+    ),
+    (
+        "runs",
         facts.step_retried(
             run_id=RUN,
             workflow_id="charge",

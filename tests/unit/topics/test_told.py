@@ -37,6 +37,11 @@ def retried(key: str) -> Any:
     return read(facts.step_retried(**HEAD, at_ms=AT, key=key, attempt=1, error=ERROR, retry_at_ms=AT + 1000, **about))
 
 
+def started(key: str, attempt: int = 1) -> Any:
+    about: dict[str, Any] = {"kind": "run", "what": "charge_card", "asked_at_ms": AT, "started_at_ms": AT + 5}
+    return read(facts.step_started(**HEAD, at_ms=AT + 1005, key=key, attempt=attempt, **about))
+
+
 def finished(key: str, kind: str = "run", what: str = "charge_card", error: Any = None, received: Any = ()) -> Any:
     times: dict[str, Any] = {"asked_at_ms": AT, "started_at_ms": AT + 5, "finished_at_ms": AT + 35}
     record = facts.step_finished(
@@ -57,6 +62,10 @@ def finished(key: str, kind: str = "run", what: str = "charge_card", error: Any 
         ([STARTED, retried("c")], "retrying"),
         ([STARTED, waiting("w"), retried("c")], "retrying"),
         ([STARTED, waiting("w"), retried("c"), finished("c")], "waiting"),
+        ([STARTED, waiting("w"), started("c")], "running"),
+        ([STARTED, waiting("w"), started("c"), finished("c")], "waiting"),
+        ([STARTED, retried("c"), started("c")], "running"),
+        ([STARTED, retried("c"), started("d")], "retrying"),
         ([STARTED, waiting("w"), RETRIED], "retrying"),
         ([STARTED, RETRIED, waiting("w")], "waiting"),
         ([STARTED, waiting("w"), STUCK], "stuck"),
@@ -120,6 +129,18 @@ def test_a_step_is_retrying_until_it_is_done_or_has_failed() -> None:
     assert (failed["state"], failed["error"]) == ("failed", ERROR)
 
 
+def test_a_step_whose_function_takes_its_time_says_since_when_and_in_which_attempt() -> None:
+    [step] = steps_of([STARTED, started("call")])
+    assert (step["state"], step["kind"], step["what"], step["attempts"]) == ("running", "run", "charge_card", 1)
+    assert (step["started_at"], step["queued_ms"], step["took_ms"]) == ("2026-01-31T12:00:00.005Z", 5, None)
+    [again] = steps_of([retried("call"), started("call", attempt=2)])
+    assert (again["state"], again["attempts"], again["retry_at"], again["error"]) == ("running", 2, None, ERROR)
+    [done] = steps_of([started("call"), finished("call")])
+    assert (done["state"], done["took_ms"]) == ("done", 30)
+    [left] = steps_of([started("call"), FINISHED])
+    assert left["state"] == "open", "the run ended without it"
+
+
 def test_a_step_that_published_names_its_event() -> None:
     [step, other] = steps_of([finished("tell", "note", "publish_event topic='a' event_key=None"), finished("b")])
     assert (step["published"], other["published"]) == (f"{RUN}:tell", None)
@@ -145,7 +166,7 @@ def test_a_fact_of_no_name_tells_of_no_step() -> None:
 
 @pytest.mark.parametrize("odd", [7, "x", {"a": 1}, [7], [None], {}])
 def test_what_no_worker_wrote_is_told_without_its_events(odd: Any) -> None:
-    names = ("step_waiting", "step_refused", "step_retried", "step_finished")
+    names = ("step_waiting", "step_started", "step_refused", "step_retried", "step_finished")
     found = [{"fact": one, "step": "s", "events": odd, "what": odd, "asked_at": odd} for one in names]
     (step,) = steps_of(found)
 

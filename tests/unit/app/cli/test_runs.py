@@ -155,6 +155,9 @@ STEPS = [
     | {"step": "one", "kind": "invoke", "what": "invoke ship (1)", "state": "done", "queued_ms": 0, "took_ms": 0}
     | {"attempts": 0, "children": ["ship:3"], "children_count": 1},
     STEP | {"step": "nap", "kind": "sleep", "what": "sleep", "state": "open", "waits_for": "sleep", "since": "then"},
+    STEP
+    | {"step": "pack", "kind": "run", "what": "pack", "state": "running", "started_at": "then", "queued_ms": 4}
+    | {"attempts": 2, "error": {"type": "E", "message": "no"}},
 ]
 
 
@@ -187,6 +190,7 @@ def test_steps_are_shown_with_what_became_of_them(answers: Callable[[object], li
         "started ship:1, ship:2 (the first of 101)\n"
         "one     invoke   done      0 ms    0 ms   0         invoke ship (1); started ship:3\n"
         "nap     sleep    open      -       -      -         sleep; since then\n"
+        "pack    run      running   4 ms    -      2         pack; since then; E: no\n"
         "\n"
         "at    fact         what\n"
         "then  run_started  -\n"

@@ -47,6 +47,8 @@ class ScriptedRuntime:
     started: list[str] = field(default_factory=list)
     told: list[After] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    places: int = 0
+    """For functions that wait: `spare`."""
     reports: dict[str, Callable[[Happened], None]] = field(default_factory=dict)
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
     """What a function does at once when it is told of a step, by the step's key, or is called anew, by its run's id."""
@@ -65,6 +67,9 @@ class ScriptedRuntime:
             name = one.key if isinstance(one, Resolve) else one.run.id if isinstance(one, Rise) else ""
             if name in self.then:
                 self.then[name]()
+
+    def spare(self) -> int:
+        return self.places
 
     def cancel(self, runs: Sequence[Run]) -> None:
         self.cancelled.extend(run.id for run in runs)

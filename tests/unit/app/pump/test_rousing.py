@@ -1,11 +1,12 @@
-"""What is read back goes on as soon as it may: a run whose sleep ends, in that very round."""
+"""What is read back goes on as soon as it may: a run whose sleep ends, in that very round; or before its time."""
 
 from typing import Any
 
-from app.engine.effects import Go, Rise
+from app.engine.effects import Go, Resolve, Rise
 from app.engine.inputs import Ended, Evicted, StepAsked, WorkflowsLoaded
 from app.engine.values.asks import Execute, Sleep
 from app.pump.pump import Pump
+from app.pump.rousing import NO_ROOM_MS
 from tests.unit.app.pump.conftest import KEY, NOW, Gate, Room, defined, event, settle
 
 HOUR = 3_600_000
@@ -16,7 +17,7 @@ async def dropped(room: Room, log: Gate, *, count: int = 1, **bounds: Any) -> tu
     """Runs that sleep for an hour, whose functions are in memory no more."""
     room.runtime.slow.add("w")
     pump = await room.pump(log, **bounds)
-    pump.workflows_changed(WorkflowsLoaded([defined()], ()))
+    changed(pump)
     room.run(pump)
     await settle()
     await pump.offer_events(room.produce(*(event(id=f"e{number}", key=KEY) for number in range(count))))
@@ -30,9 +31,14 @@ async def dropped(room: Room, log: Gate, *, count: int = 1, **bounds: Any) -> tu
     return pump, runs
 
 
+def changed(pump: Pump) -> None:
+    """Something happens: the clock of the test wakes nobody."""
+    pump.workflows_changed(WorkflowsLoaded([defined(order="none")], ()))
+
+
 async def strike(room: Room, pump: Pump) -> None:
     room.clock.ms = NOW + HOUR
-    pump.workflows_changed(WorkflowsLoaded([defined()], ()))  # something happens: the clock of the test does not wake
+    changed(pump)
     await settle()
 
 
@@ -80,3 +86,62 @@ async def test_nothing_goes_on_while_draining(room: Room) -> None:
     await strike(room, pump)
     assert room.runtime.told == []
     assert pump.state.rung == []
+
+
+async def near(room: Room, pump: Pump) -> None:
+    """The last seconds of the sleep begin."""
+    room.clock.ms = NOW + HOUR - 5_000
+    changed(pump)
+    await settle()
+
+
+async def test_functions_are_called_again_before_their_sleep_ends_as_many_as_there_is_room_for(room: Room) -> None:
+    pump, runs = await dropped(room, Gate(room), count=3)
+    room.runtime.places = 2
+    await near(room, pump)
+    assert [(type(one), one.run.id) for one in room.runtime.told] == [(Rise, one) for one in runs]
+    appended = len(room.cluster.read("journal", 0))
+    for run in runs:
+        room.runtime.reports[run](StepAsked(run, 1, "nap", "nap", Sleep(until_ms=NOW + HOUR)))
+    await settle()
+    assert len(room.cluster.read("journal", 0)) == appended
+    await strike(room, pump)
+    assert [(type(one), one.run.id) for one in room.runtime.told[3:]] == [(Resolve, one) for one in runs]
+
+
+async def test_where_there_is_no_room_they_are_called_ahead_a_second_later_if_there_is_then(room: Room) -> None:
+    pump, runs = await dropped(room, Gate(room))
+    await near(room, pump)
+    assert room.runtime.told == []
+    room.runtime.places = 1
+    room.clock.ms += NO_ROOM_MS - 1
+    changed(pump)
+    await settle()
+    assert room.runtime.told == []
+    room.clock.ms += 1
+    changed(pump)
+    await settle()
+    assert [one.run.id for one in room.runtime.told] == runs
+
+
+async def test_none_are_called_ahead_while_the_partition_is_full(room: Room) -> None:
+    pump, runs = await dropped(room, Gate(room), running=1)
+    await pump.offer_events(room.produce(event(id="busy", key=KEY))[-1:])
+    await settle()
+    room.runtime.places = 9
+    await near(room, pump)
+    assert room.runtime.told == []
+    room.runtime.end(room.runtime.started[-1])
+    await settle()
+    room.clock.ms += NO_ROOM_MS
+    changed(pump)
+    await settle()
+    assert [one.run.id for one in room.runtime.told] == runs
+
+
+async def test_none_are_called_ahead_while_draining(room: Room) -> None:
+    pump, _ = await dropped(room, Gate(room))
+    room.runtime.places = 9
+    pump.drain()
+    await near(room, pump)
+    assert room.runtime.told == []

@@ -122,8 +122,10 @@ async def test_what_the_events_of_those_that_wait_weigh_is_bounded_as_their_numb
     await first.until(lambda: first.evicted)
     assert [one.evicted for one in (first, *others)] == [1, 0, 0]
     assert first.driver._live._weight == 2 * weight
+    assert first.driver.spare() == 0
     first.driver.cancel([one.run for one in others])
     assert first.driver._live._weight == 0
+    assert first.driver.spare() == 10_000
 
 
 async def test_when_more_rests_in_memory_fewer_functions_are_kept_and_a_few_at_a_time_are_dropped(
@@ -151,6 +153,7 @@ async def test_when_more_rests_in_memory_fewer_functions_are_kept_and_a_few_at_a
         await asyncio.sleep(0)
         left.append(len(kept))
     assert left == [4, 2, 2, 2, 2]
+    assert first.driver.spare() == 0
     for one in all_[:4]:
         await one.until(lambda one=one: one.evicted)  # type: ignore[misc]
     assert [one.evicted for one in all_] == [1, 1, 1, 1, 0, 0]
@@ -161,6 +164,7 @@ async def test_when_more_rests_in_memory_fewer_functions_are_kept_and_a_few_at_a
     await again.until_asked("wait")
     await asyncio.sleep(0)
     assert len(kept) == 3
+    assert first.driver.spare() == 3
     first.driver.cancel([one.run for one in (*all_[4:], again)])
 
 

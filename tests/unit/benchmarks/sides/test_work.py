@@ -23,3 +23,10 @@ def test_fewer_timers_leave_places_out_and_still_fill_the_second() -> None:
     dues = [work.due({"id": f"d-{number:014d}", "due": 1_000.0, "stride": 10}) for number in range(1_000)]
     assert len(set(dues)) == 1_000
     assert max(dues) == 1_000.999
+
+
+def test_a_few_timers_are_spread_over_more_seconds() -> None:
+    about = {"due": 1_000.0, "stride": work.SPREAD * 20 // 400, "seconds": 20}
+    dues = [work.due({"id": f"l-{number:014d}", **about}) for number in range(400)]
+    assert dues == sorted(set(dues))
+    assert (dues[0], dues[-1]) == (1_000.0, 1_019.95)

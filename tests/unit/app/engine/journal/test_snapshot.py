@@ -10,9 +10,10 @@ from app.engine.journal import snapshot
 from app.engine.journal.entities import event_of
 from app.engine.journal.restore import restore
 from app.engine.tables.state import policy_of
+from app.engine.values.asks import Sleep
 from tests.simulation.canonical import canonical
 from tests.unit.app.engine.journal.test_atrest import Course
-from tests.unit.app.engine.partition import JOURNAL, Partition, event, flow
+from tests.unit.app.engine.partition import JOURNAL, NOW, Partition, event, flow
 from topics import journal
 from topics.envelope import Envelope
 
@@ -104,6 +105,29 @@ def test_of_what_sleeps_a_snapshot_has_the_numbers_alone() -> None:
     assert len(back.asleep["elsewhere"]) == 10
     assert [one.places for one in back.runs.values()] == [one.places for one in again.runs.values()]
     assert len(back.runs) == 3
+
+
+def test_events_of_runs_that_wait_are_left_to_the_journal_though_they_are_in_memory() -> None:
+    one = Partition(*FLOWS[:1])
+    going, waiting = one.read(*(event(n, data=str(n) * 1_000, id=f"e{n}") for n in range(2)))
+    one.ask(waiting, "nap", Sleep(until_ms=NOW + 60_000))
+    one.commit()
+    one.deliver(one.state.round)
+    assert one.run(waiting).held is not None
+
+    content = snapshot.encode(one.state, next_offset=9, about={})
+    found = snapshot.decode(content, policy_of(one.limits))
+
+    assert (b"0" * 1_000 in content, b"1" * 1_000 in content) == (True, False)
+    back = restore(found.entities, 0, one.limits, journal_id=JOURNAL, remembered=found.remembered).state
+    again = one.takeover(load=False).state
+    assert back.runs.bodies == again.runs.bodies
+    assert [back.runs[run].places for run in (going, waiting)] == [again.runs[run].places for run in (going, waiting)]
+
+    def body(number: int) -> Envelope:
+        return event_of(number, one.journal[journal.body_key(number)])
+
+    assert canonical(back, marks=False, body=body) == canonical(again, marks=False, body=body)
 
 
 def test_none_is_possible_while_something_is_not_journaled_or_not_delivered() -> None:

@@ -109,6 +109,54 @@ def test_a_function_is_executed_after_the_round_and_its_result_told_after_the_ne
     assert risen.recorded == (done("call", b'{"a":  1}'),)
 
 
+def test_a_function_that_goes_on_for_a_second_is_told_of_once_and_again_in_its_next_attempt() -> None:
+    partition, run = begun()
+    for key in ("quick", "slow"):
+        partition.ask(run, key, CALL, aside=True)
+    partition.give(after_ms=600)
+    partition.step_ends(run, "quick")
+    assert [one["fact"] for one in facts(partition.committed())] == ["step_finished"]
+    partition.give(after_ms=399)
+    assert partition.commit() is None
+    assert timers.next_told_ms(partition.state) == partition.now + 1
+    partition.give(after_ms=1)
+    (fact,) = facts(partition.committed())
+    assert fact == {
+        "fact": "step_started",
+        "run_id": run,
+        "workflow_id": "charge",
+        "at": "2026-01-31T12:00:01.000Z",
+        "step": "slow",
+        "kind": "run",
+        "what": "Execute slow",
+        "attempt": 1,
+        "asked_at": "2026-01-31T12:00:00.000Z",
+        "started_at": "2026-01-31T12:00:00.000Z",
+    }
+    partition.give(after_ms=60_000)
+    assert partition.commit() is None
+    assert timers.next_told_ms(partition.state) is None
+
+    partition.step_ends(run, "slow", why=failure(retry_after_ms=50))
+    partition.give(after_ms=50)
+    partition.commit()
+    partition.give(after_ms=1_000)
+    assert [(one["fact"], one["attempt"]) for one in facts(partition.committed())] == [("step_started", 2)]
+
+
+def test_a_function_that_is_begun_anew_by_the_next_owner_is_told_of_as_of_then() -> None:
+    partition, run = begun()
+    partition.ask(run, "call", CALL)
+    partition.give(after_ms=900)
+    again = crashed(partition)
+    again.ask(run, "call", CALL)
+    again.give(after_ms=999)
+    again.commit()
+    again.give(after_ms=1)
+    (fact,) = facts(again.committed())
+    assert (fact["fact"], fact["started_at"]) == ("step_started", "2026-01-31T12:00:00.900Z")
+
+
 def test_a_function_that_failed_is_tried_again_and_then_fails_for_good() -> None:
     partition, run = begun()
     partition.ask(run, "call", CALL)

@@ -68,7 +68,47 @@ def test_a_timer_of_a_run_or_of_a_wait_takes_little() -> None:
     ]
 
 
+def test_what_is_due_soon_is_seen_before_its_time_once_and_slot_by_slot() -> None:
+    later, given = Later(), entries(3)
+    for one in given[:200]:
+        later.add(one)
+    seen = later.look_ahead(9 * SLOT_MS, 50)
+    first_ms = later.first_ahead_ms()
+    assert first_ms is not None
+    for one in given[200:]:
+        later.add(one)
+    missed = [one for one in given[200:] if one[0] < first_ms]  # their slots were looked at
+    taken = list(later.take(2 * SLOT_MS))
+
+    again = Later.restored(*later.packed())
+    while found := later.look_ahead(9 * SLOT_MS, 7):
+        assert len(found) <= 7
+        seen += found
+
+    assert later.first_ahead_ms() == 10 * SLOT_MS
+    soon = [one for one in given if one[0] < 10 * SLOT_MS]
+    assert set(seen) == {one for one in soon if one not in missed and (one in seen[:50] or one not in taken)}
+    assert len(set(seen)) == len(seen)
+    assert [one[0] // SLOT_MS for one in seen[-100:]] == sorted(one[0] // SLOT_MS for one in seen[-100:])
+    assert sorted(later) == sorted(one for one in given if one not in taken), "they stay where they are"
+    assert sorted(again.look_ahead(1 << 40, 1_000)) == sorted(again), "who takes over sees all of them"
+
+
+def test_what_was_seen_is_not_seen_again_and_what_came_to_its_time_unseen_never() -> None:
+    later, given = Later(), entries(4)
+    for one in given:
+        later.add(one)
+    seen = later.look_ahead(5 * SLOT_MS, 20)
+    taken = list(later.take(5 * SLOT_MS))
+    seen_later = later.look_ahead(1 << 40, 1_000)
+
+    assert set(seen) < set(taken)
+    assert sorted(seen_later) == sorted(set(given) - set(taken))
+    assert (later.look_ahead(1 << 40, 1_000), later.first_ahead_ms()) == ([], None)
+
+
 def test_nothing_is_there_at_first() -> None:
     later = Later()
 
     assert (len(later), later.first_ms(), list(later), list(later.take(1 << 40))) == (0, None, [], [])
+    assert (later.first_ahead_ms(), later.look_ahead(1 << 40, 9)) == (None, [])

@@ -38,6 +38,26 @@ def test_nothing_is_due_where_nothing_was_armed() -> None:
     assert list(timers.due(state)) == []
 
 
+def test_timers_of_steps_are_seen_some_seconds_before_their_time() -> None:
+    state = empty(0, Limits(partitions=1), journal_id="j")
+    state.now_ms = NOW
+    timers.arm(state, NOW + timers.AHEAD_MS, Timer.STEP, "near", "nap")
+    timers.arm(state, NOW + 30_000, Timer.STEP, "far", "nap")
+    timers.arm(state, NOW + 30_000, Timer.WAIT, "wait")
+    timers.arm(state, NOW + 90_000, Timer.DEADLINE, "deadline")
+    timers.arm(state, NOW + 5_000, Timer.STEP, "of the journal", "nap", far_ms=0)
+    assert timers.ahead(state, 9) == [(NOW + 5_000, "of the journal", "nap")]
+
+    first_ms = timers.next_ahead_ms(state)
+    assert first_ms is not None
+    assert NOW + 30_000 - timers.AHEAD_MS - 1_024 < first_ms <= NOW + 30_000 - timers.AHEAD_MS
+    state.now_ms = first_ms
+    assert timers.ahead(state, 9) == [(NOW + 30_000, "far", "nap")]
+    assert timers.next_ahead_ms(state) is None
+    state.now_ms = NOW + 90_000
+    assert [name for _, _, name, _ in timers.due(state)] == ["of the journal", "near", "far", "wait", "deadline"]
+
+
 def test_deadlines_of_runs_that_ended_are_dropped_and_those_that_hold_are_kept() -> None:
     partition = Partition(flow(timeout=3600), flow("batch", "parts", batch_size=9, batch_timeout_seconds=1800))
     going, failing = event(0), event(1)
