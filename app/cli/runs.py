@@ -89,8 +89,8 @@ def show(run_id: str, *, json: bool) -> int:
     started: of a parent that waits, one of these holds it up. A function is told of when it ends, or
     once it has been executed for a second.
 
-    A run is known as long as headgate.runs keeps what happened to it (30 days): one that waits for longer may not be
-    shown after a gateway's index was made anew, though it goes on, and can be resumed and cancelled.
+    A run is known as long as headgate.runs keeps what happened to it (30 days). Of one that waits for longer it is told
+    again each week when it began and what it waits for; what it did before is forgotten.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from app.engine import inputs, mail
 from app.engine.effects import Effects
 from app.engine.runs import letters, runs
 from app.engine.starts import lanes, schedules, waking, wishes, workflows
-from app.engine.steps import risen, steps, telling
+from app.engine.steps import reminders, risen, steps, telling
 from app.engine.tables import timers
 from app.engine.tables.run import Held
 from app.engine.tables.state import State, Timer
@@ -194,6 +194,7 @@ HANDLERS: Final[dict[type, Callable[[State, Any, Effects], None]]] = {
     inputs.Evicted: steps.evicted,
     inputs.Ended: runs.ended,
     inputs.CallAhead: risen.call_ahead,
+    inputs.Reminded: reminders.told,
     inputs.TimePassed: _time_passed,
     inputs.Crowded: lambda state, _given, _: waking.spill(state),
     inputs.WorkflowsLoaded: workflows.changed,

@@ -70,6 +70,13 @@ class StepEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Reminded:
+    """Runs that are to be told of again, and their events."""
+
+    runs: Sequence[tuple[str, Sequence[Envelope]]]
+
+
+@dataclass(frozen=True, slots=True)
 class CallAhead:
     """Some runs that wait for a time which is near may be called again, so many at the most."""
 
@@ -187,6 +194,7 @@ Input = (
     | TimePassed
     | Crowded
     | CallAhead
+    | Reminded
     | WorkflowsLoaded
     | BodiesRead
     | RunsRead

@@ -219,6 +219,7 @@ class Pump:
             timers.next_due_ms(self.state),
             timers.next_told_ms(self.state),
             self._rousing.next_ahead_ms(),
+            self._rousing.next_reminder_ms(self._clock.now_ms()),
             None if self._upkeep is None else self._upkeep.due_ms(),
         )
         await self._clock.wait(self._wake, min([one for one in times if one is not None], default=None))
@@ -251,7 +252,9 @@ class Pump:
         """One round: what waits goes through the engine, into the journal, and out. Without `take`: what happened."""
         # What is new has every other round, however much wakes.
         turn_of_new = self._woke and bool(self._events or self._commands)
-        woken = await self._rousing.next(end=self._next_journal_offset) if take and not turn_of_new else None
+        woken: Input | None = None
+        if take and not turn_of_new:
+            woken = await self._rousing.next(end=self._next_journal_offset, now_ms=self._clock.now_ms())
         self._woke = woken is not None
         given = self._drain(take=take and woken is None)
         effects = engine.apply(self.state, given if woken is None else [woken, *given], self._clock.now_ms())

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from app.engine.inputs import BodiesRead, CallAhead, RunsRead
+from app.engine.inputs import BodiesRead, CallAhead, Reminded, RunsRead
 from app.engine.runs import rising
 from app.engine.runs.rising import Wanted
 from app.engine.starts import waking
+from app.engine.steps import reminders
 from app.engine.tables import timers
 from app.engine.tables.state import State
 from app.pump.around import Bounds, Runtime
@@ -29,13 +30,15 @@ class Rousing:
         self._room = room
         self._bounds = bounds
 
-    async def next(self, *, end: int) -> RunsRead | BodiesRead | None:
-        """Read back some of what is to go on: runs first, then what slept for workflows that are there now."""
+    async def next(self, *, end: int, now_ms: int) -> RunsRead | BodiesRead | Reminded | None:
+        """Read back some of what is to go on: runs first, then what slept for workflows that are there now; last the
+        events of runs that are to be told of again.
+        """
         state = self._state
         if not (state.waking or state.rising):
             if state.loaded:
                 self._recall.clear()
-            return None
+            return await self._reminders(end, now_ms)
         if self._room.may_rise():
             wanted = rising.wanted(state, self._bounds.round_events)
             if wanted:
@@ -55,6 +58,20 @@ class Rousing:
             return None
         wanted = rising.rung(self._state, self._bounds.round_events if self._room.may_rise() else 0)
         return await self._runs(wanted, end) if wanted else None
+
+    async def _reminders(self, end: int, now_ms: int) -> Reminded | None:
+        wanted = [] if self._room.draining else reminders.wanted(self._state, now_ms)
+        if not wanted:
+            return None
+        runs = (await self._runs(wanted, end)).runs
+        reminders.put_back(self._state, [one.run_id for one in wanted[len(runs) :]])
+        return Reminded([(run_id, events) for run_id, events, _ in runs])
+
+    def next_reminder_ms(self, now_ms: int) -> int | None:
+        """Return from when on there may be runs to tell of again; None while something else has its turn first."""
+        if self._state.waking or self._state.rising or self._room.draining:
+            return None
+        return reminders.next_ms(self._state, now_ms)
 
     def ahead(self, now_ms: int) -> CallAhead | None:
         """Return what lets some runs be called again whose time is near, if there are such and there is room."""

@@ -153,6 +153,7 @@ def head(state: State) -> dict[str, Any]:
         "runs_end": state.runs_end,
         "ids_from": state.tail_from,
         "generations": {one.number: one.opened_ms for one in state.dedup.generations},
+        **({"reminded": state.reminded_ms} if state.reminded_ms else {}),
     }
     if state.flushes:
         value["flushes"] = {registry: one.number for registry, one in state.flushes.items()}

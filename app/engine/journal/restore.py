@@ -173,6 +173,7 @@ def _head(state: State, head: Mapping[str, Any]) -> None:
     state.results_end = head["results_end"]
     state.runs_end = head["runs_end"]
     state.tail_from = head["ids_from"]
+    state.reminded_ms = head.get("reminded", 0)
     for number, opened_ms in head["generations"].items():
         state.dedup.restore(int(number), opened_ms)
     waiting.read_head(state, head)

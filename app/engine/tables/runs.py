@@ -156,6 +156,15 @@ class Runs:
         heads = (resting.head(value, self._texts) for _, value in self._packed)
         return list(islice((run_id for run_id, number, _ in heads if number in numbers), most))
 
+    def older(self, before_ms: int) -> Iterator[str | None]:
+        """Yield the ids of runs at rest that began before a time, and None after each thousand that were looked at."""
+        for number, (_, value) in enumerate(self._packed, 1):
+            run_id, _, started_ms = resting.head(value, self._texts)
+            if started_ms <= before_ms:
+                yield run_id
+            if number % 1_000 == 0:
+                yield None
+
     def _number(self, workflow: Workflow) -> int:
         name = _name(workflow)
         number = self._numbers.get(name)

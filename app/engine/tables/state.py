@@ -1,6 +1,7 @@
 """What one partition knows. Held and changed by the engine alone; the journal defines it."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -126,6 +127,16 @@ class Fate:
     status: str
     type: str
     message: str
+
+
+@dataclass(slots=True)
+class Reminding:
+    """A walk through the runs, of which those that wait for long are told of again."""
+
+    began_ms: int
+    left: Iterator[str | None]
+    """Ids of runs, and None now and then."""
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -264,6 +275,10 @@ class State:
     """Those that have, by number."""
     touched_waits: dict[bytes, Wait | Head | Interest | Envelope] = field(default_factory=dict)
     """Entities of waits that changed in this round, by their journal key."""
+    reminded_ms: int = 0
+    """When runs that wait for long were told of again for the last time, as far as the journal knows."""
+    remind_ms: int = 0
+    reminding: Reminding | None = None
     changed: bool = False
     """Whether this round has anything to journal."""
     unsaved: bool = False

@@ -10,11 +10,14 @@ from app.pump.rousing import NO_ROOM_MS
 from tests.unit.app.pump.conftest import KEY, NOW, Gate, Room, defined, event, settle
 
 HOUR = 3_600_000
+DAY_MS = 24 * HOUR
 EXECUTE = Execute(max_retries=2, base_delay_ms=1000, max_delay_ms=10_000)
 
 
-async def dropped(room: Room, log: Gate, *, count: int = 1, **bounds: Any) -> tuple[Pump, list[str]]:
-    """Runs that sleep for an hour, whose functions are in memory no more."""
+async def dropped(
+    room: Room, log: Gate, *, count: int = 1, until_ms: int = NOW + HOUR, **bounds: Any
+) -> tuple[Pump, list[str]]:
+    """Runs that sleep, for an hour, whose functions are in memory no more."""
     room.runtime.slow.add("w")
     pump = await room.pump(log, **bounds)
     changed(pump)
@@ -24,7 +27,7 @@ async def dropped(room: Room, log: Gate, *, count: int = 1, **bounds: Any) -> tu
     await settle()
     runs = list(room.runtime.started)
     for run in runs:
-        room.runtime.reports[run](StepAsked(run, 1, "nap", "nap", Sleep(until_ms=NOW + HOUR)))
+        room.runtime.reports[run](StepAsked(run, 1, "nap", "nap", Sleep(until_ms=until_ms)))
     await settle()
     room.runtime.reports[runs[0]](Evicted(runs))
     await settle()
@@ -145,3 +148,28 @@ async def test_none_are_called_ahead_while_draining(room: Room) -> None:
     pump.drain()
     await near(room, pump)
     assert room.runtime.told == []
+
+
+async def test_runs_that_wait_for_weeks_are_told_of_again_with_their_events(room: Room) -> None:
+    pump, runs = await dropped(room, Gate(room), count=2, until_ms=NOW + 60 * DAY_MS)
+    before = [one for one in room.values("runs") if one["fact"] == "run_started"]
+    assert len(before) == len(runs)
+    room.clock.ms = NOW + 8 * DAY_MS
+    for _ in range(3):
+        room.clock.ms += 1_000
+        changed(pump)
+        await settle()
+    told = [one for one in room.values("runs") if one["fact"] == "run_started"]
+    assert told == [*before, *before]
+    assert [one["step"] for one in room.values("runs") if one["fact"] == "step_waiting"] == ["nap"] * 4
+
+
+async def test_nobody_is_told_of_again_while_draining(room: Room) -> None:
+    pump, _ = await dropped(room, Gate(room), until_ms=NOW + 60 * DAY_MS)
+    pump.drain()
+    room.clock.ms = NOW + 8 * DAY_MS
+    for _ in range(3):
+        room.clock.ms += 1_000
+        changed(pump)
+        await settle()
+    assert [one["fact"] for one in room.values("runs")] == ["run_started", "step_waiting"]
