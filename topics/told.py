@@ -67,9 +67,11 @@ class Listener:
             case RunFact.STARTED | RunFact.RESUMED:
                 self._settled = False
             case RunFact.RETRIED:
+                self._begin_anew()
                 self.status = Doing.RETRYING
                 return
             case RunFact.STUCK:
+                self._begin_anew()
                 self.status, self._settled = Doing.STUCK, True
             case RunFact.FINISHED:
                 self.status, self._settled = str(fact.get("status")), True
@@ -77,6 +79,10 @@ class Listener:
                 return
         if not self._settled:
             self.status = min(self._open.values(), default=Doing.RUNNING)  # in this order: retrying, running, waiting
+
+    def _begin_anew(self) -> None:
+        """What was executed is forgotten: the next attempt asks for it again."""
+        self._open = {step: doing for step, doing in self._open.items() if doing is not Doing.RUNNING}
 
 
 def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
@@ -91,6 +97,10 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     over = False
     for fact in facts:
         over = over or fact.get("fact") == RunFact.FINISHED
+        if fact.get("fact") in _LEAVES:
+            for step in found.values():
+                if step["state"] == StepState.RUNNING:
+                    step["state"] = StepState.OPEN
         key = fact.get("step")
         if isinstance(key, str) and str(fact.get("fact")) in _READERS:
             step = found.setdefault(
@@ -100,11 +110,11 @@ def steps_of(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     if over:  # nothing waits any more
         for step in found.values():
             step["waits_for"] = step["retry_at"] = None
-            if step["state"] == StepState.RUNNING:
-                step["state"] = StepState.OPEN
     return list(found.values())
 
 
+_LEAVES: Final = (RunFact.RETRIED, RunFact.STUCK, RunFact.FINISHED)
+"""Facts after which no function of a step goes on."""
 _FIELDS: Final = (
     "step", "kind", "what", "state", "asked_at", "started_at", "finished_at", "queued_ms", "took_ms", "attempts",
     "waits_for", "since", "until", "retry_at", "error", "received", "refused", "published", "events_since",

@@ -300,7 +300,7 @@ class Attempt:
             self._settle(key, step, recorded.outcome)
         else:
             ask = make(recorded)
-            step.until_ms = until_ms(ask)
+            step.until_ms = until_ms(ask) if recorded is None else recorded.until_ms  # what was journaled holds
             self._open[key] = step
             self._live.attempts[self.run.id] = self
             self.report(StepAsked(self.run.id, self.number, key, about, ask, aside))

@@ -331,7 +331,12 @@ _STATEMENTS: Final[Mapping[Source, tuple[str, ...]]] = {
     Source.RUNS: (schema.TAKE_FACTS, schema.TAKE_RUNS_OF_FACTS),
     Source.DEAD_LETTERS: (schema.TAKE_DEAD_LETTERS,),
 }
-_OF_STEPS: Final = (schema.TAKE_RUNS_OF_STEPS, schema.TAKE_STEPS, schema.TAKE_STATUS_OF_STEPS)
+_OF_STEPS: Final = (
+    schema.TAKE_RUNS_OF_STEPS,
+    schema.LEAVE_STEPS,
+    schema.TAKE_STEPS,
+    schema.TAKE_STATUS_OF_STEPS,
+)
 
 
 async def _within(seconds: float, waiting: Awaitable[Any]) -> None:

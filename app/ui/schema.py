@@ -124,18 +124,32 @@ GROUP BY 1
 ON CONFLICT (run_id) DO NOTHING
 """
 
+# When an attempt of a run has ended, no function of a step goes on: the next one asks for it again.
+LEAVE_STEPS: Final = """
+UPDATE step SET state = 'finished' WHERE state = 'running' AND run_id IN (
+    SELECT json_extract(value, '$[2].run_id') FROM json_each(?)
+    WHERE json_extract(value, '$[2].fact') IN ('run_retried', 'run_stuck')
+)
+"""
+
 # The last fact about a step says how it is: the columns beside max() are those of its row.
 TAKE_STEPS: Final = """
+WITH given AS MATERIALIZED (
+    SELECT json_extract(value, '$[2].run_id') AS run_id, json_extract(value, '$[2].step') AS key,
+           json_extract(value, '$[2].fact') AS fact, json_extract(value, '$[1]') AS off
+    FROM json_each(?) WHERE json_type(value, '$[2].run_id') = 'text'
+), anew AS (
+    SELECT run_id, max(off) AS off FROM given WHERE fact IN ('run_retried', 'run_stuck') GROUP BY 1
+)
 INSERT INTO step (run_id, key, state)
 SELECT run_id, key, state FROM (
-    SELECT json_extract(value, '$[2].run_id') AS run_id, json_extract(value, '$[2].step') AS key,
-           CASE json_extract(value, '$[2].fact')
-               WHEN 'step_waiting' THEN 'waiting' WHEN 'step_retried' THEN 'retrying'
-               WHEN 'step_started' THEN 'running' ELSE 'finished' END AS state,
-           max(json_extract(value, '$[1]'))
-    FROM json_each(?)
-    WHERE json_type(value, '$[2].run_id') = 'text' AND json_type(value, '$[2].step') = 'text'
-      AND json_extract(value, '$[2].fact') IN ('step_waiting', 'step_retried', 'step_started', 'step_finished')
+    SELECT given.run_id AS run_id, key,
+           CASE fact WHEN 'step_waiting' THEN 'waiting' WHEN 'step_retried' THEN 'retrying'
+               WHEN 'step_started' THEN CASE WHEN anew.off > given.off THEN 'finished' ELSE 'running' END
+               ELSE 'finished' END AS state,
+           max(given.off)
+    FROM given LEFT JOIN anew ON anew.run_id = given.run_id
+    WHERE typeof(key) = 'text' AND fact IN ('step_waiting', 'step_retried', 'step_started', 'step_finished')
     GROUP BY 1, 2
 ) AS told
 WHERE EXISTS (SELECT 1 FROM run WHERE run.run_id = told.run_id AND run.goes_on = 1)

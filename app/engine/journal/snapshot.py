@@ -239,8 +239,9 @@ def _entities(state: State) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _leaves_events(run: Run) -> bool:
-    """Whether a run's events stay in the journal alone: it waits, so that whoever restores it need not have them."""
-    return run.status is RunStatus.WAITING and all(one.journaled and one.offset > 0 for one in run.held or ())
+    """Whether a run's events stay in the journal alone: it rests, so that whoever restores it need not have them."""
+    rests = run.status is RunStatus.WAITING and run.steps is not None and run.steps.resting
+    return rests and all(one.journaled and one.offset > 0 for one in run.held or ())
 
 
 def _left(state: State) -> Iterator[int]:

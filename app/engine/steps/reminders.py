@@ -1,7 +1,8 @@
 """Runs that wait for long are told of again, before `headgate.runs` forgets that they began and what they wait for.
 
 What is asked of such a run is why it still waits. A partition goes through its runs once a week, some at a time: the
-pump has the events of those that are `wanted` read back, and gives them as `Reminded`.
+pump has the events of those that are `wanted` read back, and gives them as `Reminded`. Those that are stuck, or to be
+tried again or called as a whole, are not told of.
 """
 
 from collections.abc import Iterator, Sequence
@@ -65,7 +66,7 @@ def wanted(state: State, now_ms: int) -> list[Wanted]:
 
 def put_back(state: State, run_ids: Sequence[str]) -> None:
     """Take these first at the next look: there was no room for their events."""
-    if state.reminding is not None:
+    if run_ids and state.reminding is not None:
         state.reminding.left = chain(run_ids, state.reminding.left)
 
 
@@ -85,8 +86,12 @@ def told(state: State, given: Reminded, _effects: Effects) -> None:
         )
         runs.tell(state, started)
         for step in run.steps.open.values() if run.steps is not None else ():
-            if step.journaled and step.kind is not Kind.RUN:
+            if not step.journaled:
+                continue
+            if step.kind is not Kind.RUN:
                 telling.waiting(state, run, step)
+            elif step.error is not None:
+                telling.retried(state, run, step)
         if state.reminding is not None:
             state.reminding.told = True
         state.changed = True

@@ -4,7 +4,6 @@ One whose sleep ended in this very round goes on within it, as one whose functio
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from app.engine.effects import Effects
 from app.engine.inputs import CallAhead, RunsRead
@@ -13,10 +12,8 @@ from app.engine.steps import ends
 from app.engine.tables import recorded, timers
 from app.engine.tables.run import Held, Run, RunStatus
 from app.engine.tables.state import State
-from app.engine.values.asks import Execute, Recorded, Sleep
+from app.engine.values.asks import Recorded, Sleep
 from topics.envelope import Envelope
-
-_TIMED: Final = (Sleep, Execute)
 
 
 def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
@@ -47,7 +44,7 @@ def runs_read(state: State, given: RunsRead, effects: Effects) -> None:
 
 
 def call_ahead(state: State, given: CallAhead, _effects: Effects) -> None:
-    """Call functions again whose sleep ends soon, or whose step is tried again soon: they are in memory then.
+    """Call functions again whose sleep ends soon: they are in memory then.
 
     Such a run has nothing else open, so that nothing but its time lets it go on. Plain functions would hold a thread.
     """
@@ -56,7 +53,7 @@ def call_ahead(state: State, given: CallAhead, _effects: Effects) -> None:
         if run is None or run.status is not RunStatus.COLD or run.steps is None or run.id in state.fates:
             continue
         step = run.steps.open.get(key or "")
-        waits = step is not None and step.due_ms == due_ms and type(step.ask) in _TIMED and len(run.steps.open) == 1
+        waits = step is not None and step.due_ms == due_ms and type(step.ask) is Sleep and len(run.steps.open) == 1
         workflow = state.loaded.get(run.workflow.id)
         if waits and run.steps.resting and workflow is not None and workflow.is_async:
             rising.call_ahead(state, run)

@@ -262,7 +262,10 @@ def of_record(record: bytes) -> Recorded:
 
 
 def of_step(step: Step) -> Recorded:
-    return Recorded(key=step.key, kind=step.kind, about=step.about, par=step.par, outcome=step.outcome)
+    until_ms = step.until_ms if step.outcome is None else None
+    return Recorded(
+        key=step.key, kind=step.kind, about=step.about, par=step.par, outcome=step.outcome, until_ms=until_ms
+    )
 
 
 def of_published(key: str, event_id: str) -> Recorded:

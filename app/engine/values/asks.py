@@ -146,3 +146,5 @@ class Recorded:
     par: bool = False
     """Whether it was asked for while another step of the run was open."""
     outcome: Outcome | None = None
+    until_ms: int | None = None
+    """Until when it waits, if it is open and that is known."""

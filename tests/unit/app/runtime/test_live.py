@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from app.engine.inputs import StepAsked
+from app.engine.values.asks import Kind, Recorded
 from app.runtime import limits, live
 from app.runtime.attempt import Attempt
 from headgate.errors import HeadgateError, Pause
+from tests.unit.app.engine.partition import NOW
 from tests.unit.app.runtime.standin import Engine, Engines, run_of, value
 
 
@@ -196,6 +198,26 @@ async def test_of_functions_that_wait_for_long_fewer_are_kept_and_they_are_the_f
         await begin(number, timeout)
     assert evicted == ["1", "1 2", "1 2 3", "2 3 4", "2 3 4 5", "3 4 5 6", "3 5 6 7", "3 5 7 8", "5 7 8 9"]
     first.driver.close()
+
+
+async def test_a_function_that_is_called_again_shortly_before_its_long_sleep_ends_counts_as_one_that_waits_briefly(
+    engines: Engines,
+) -> None:
+    async def napping(ctx: Any) -> None:
+        await ctx.step.sleep("nap", hours=1)
+
+    one = engines(napping)
+    await one.start()
+    await one.until_asked("nap")
+    live_ = one.driver._live
+    assert (len(live_._long), len(live_._soon)) == (1, 0)
+    about = one.asked[-1].about
+    one.asked.clear()
+    one.recorded["nap"] = Recorded(key="nap", kind=Kind.SLEEP, about=about, until_ms=NOW + 5_000)
+    await one.rise()
+    await one.until_asked("nap")
+    assert (len(live_._long), len(live_._soon)) == (0, 1)
+    one.driver.close()
 
 
 async def test_a_run_that_does_more_than_wait_is_not_dropped(engines: Engines) -> None:

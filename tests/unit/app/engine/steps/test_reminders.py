@@ -92,6 +92,16 @@ def test_what_there_is_no_room_for_comes_next_and_none_is_left_out() -> None:
     assert set(found) == set(runs)
 
 
+def test_a_walk_leaves_nothing_behind_of_what_had_room() -> None:
+    partition, _ = waiting(AT_ONCE + 1)
+    partition.wait(EVERY_MS)
+    look(partition, 0)
+    assert partition.state.reminding is not None
+    left = partition.state.reminding.left
+    look(partition, PAUSE_MS)
+    assert partition.state.reminding.left is left
+
+
 def test_many_are_looked_at_a_thousand_at_a_time() -> None:
     partition, runs = waiting(1_001)
     partition.wait(EVERY_MS - DAY_MS)
@@ -112,7 +122,7 @@ def test_of_others_it_is_told_nothing() -> None:
     assert walked(partition, EVERY_MS + FIRST_MS) == asleep
 
 
-def test_of_a_step_whose_function_is_tried_again_it_is_not_told_that_it_waits() -> None:
+def test_of_a_step_whose_function_is_tried_again_it_is_told_when() -> None:
     partition = Partition(flow())
     (run,) = partition.read(event(0))
     partition.ask(run, "call", CALL, aside=True)
@@ -126,5 +136,6 @@ def test_of_a_step_whose_function_is_tried_again_it_is_not_told_that_it_waits() 
     assert walked(partition, 0) == [run]
     assert [(one["fact"], one.get("step")) for one in facts(partition.committed())] == [
         ("run_started", None),
+        ("step_retried", "call"),
         ("step_waiting", "paid?"),
     ]

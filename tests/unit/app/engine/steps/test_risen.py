@@ -200,25 +200,7 @@ def test_no_more_are_called_than_there_is_room_for_those_that_are_due_first_firs
     assert partition.give(CallAhead(9)).after == []
 
 
-def test_a_step_that_is_tried_again_is_called_ahead_as_well() -> None:
-    partition, run = begun()
-    partition.ask(run, "call", CALL)
-    partition.commit()
-    partition.step_ends(run, "call", why=failure(retry_after_ms=HOUR))
-    partition.commit()
-    partition.give(Evicted([run]))
-    partition.commit()
-    partition.told()
-    partition.wait(HOUR - 5_000)
-    assert [type(one) for one in partition.give(CallAhead(9)).after] == [Rise]
-    partition.ask(run, "call", CALL)
-    partition.commit()
-    partition.told()
-    partition.wait(5_000)
-    assert partition.told() == [Go(partition.run(run), "call", 2)]
-
-
-@pytest.mark.parametrize("how", ["plain", "not loaded", "several", "cancelled"])
+@pytest.mark.parametrize("how", ["plain", "not loaded", "several", "cancelled", "tried again"])
 def test_others_are_not_called_ahead(how: str) -> None:
     def plain(ctx: Any, payload: Any) -> None:
         raise AssertionError("the engine calls no author's function")
@@ -229,7 +211,15 @@ def test_others_are_not_called_ahead(how: str) -> None:
     partition.commit()
     if how == "several":
         partition.ask(run, "aside", Sleep(until_ms=NOW + 2 * HOUR), aside=True)
-    soon(partition, run)
+    if how == "tried again":
+        partition.ask(run, "call", CALL)
+        partition.commit()
+        partition.step_ends(run, "call", why=failure(retry_after_ms=HOUR))
+        partition.commit()
+        partition = crashed(partition)  # it would not be dropped
+        partition.wait(HOUR - 5_000)
+    else:
+        soon(partition, run)
     if how == "not loaded":
         partition = crashed(partition, flow("other"))
     if how == "cancelled":
