@@ -37,8 +37,11 @@ class Bounds:
     body_seconds: float = 30
     body_bytes_per_second: int = 64 * 1024
     """Each second's worth of a body adds a second to `body_seconds`: a large body may take longer, a slow one not."""
-    idle_seconds: float = 5
-    """Between an answer and the next request."""
+    idle_seconds: float = 75
+    """Between an answer and the next request: proxies end an idle connection after 60 s, and a request that leaves
+    while the server ends it is lost."""
+    crowded_idle_seconds: float = 5
+    """The same while more than half of the connections are open."""
     answer_seconds: float = 60
     """For the client to take what was written to it."""
     linger_seconds: float = 2
@@ -177,14 +180,17 @@ class Protocol(HttpToolsProtocol):
         """What uvicorn calls when the parser has stopped."""
         self._refuse(self._reason or _not_http())
 
-    def look_after(self, now: float) -> None:
-        """End the connection if its next step is overdue."""
+    def look_after(self, now: float, *, crowded: bool = False) -> None:
+        """End the connection if its next step is overdue; `crowded`: there are many, and none may be idle for long."""
+        due = self._due
+        if crowded and self._step == _IDLE:
+            due -= max(0, self.bounds.idle_seconds - self.bounds.crowded_idle_seconds)
         if self._write_due <= now or (self._over and self._due <= now):
             self.transport.abort()
         elif self.transport.is_closing():
             # Closed, but not gone: the client has not taken all that was written to it.
             self._write_due = min(self._write_due, now + self.bounds.answer_seconds)
-        elif self._due <= now:
+        elif due <= now:
             self._overdue(now)
 
     def _overdue(self, now: float) -> None:
@@ -272,9 +278,11 @@ async def sweep(connections: Iterable[Any], bounds: Bounds) -> None:
     now = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(bounds.sweep_seconds)
-        for one in tuple(connections):
+        all_ = tuple(connections)
+        crowded = 2 * len(all_) > bounds.connections
+        for one in all_:
             try:
-                one.look_after(now())
+                one.look_after(now(), crowded=crowded)
             except Exception as error:  # noqa: BLE001  the others must be looked after all the same
                 log.error("connection_not_ended", error=repr(error))
                 one.transport.abort()

@@ -8,6 +8,7 @@ calls, or FastAPI.
 import asyncio
 import contextlib
 import hmac
+import math
 import re
 import socket
 import time
@@ -289,6 +290,7 @@ async def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,  # nothing here asks who the client is
+            timeout_keep_alive=math.ceil(bounds.idle_seconds) + 1,  # `connections.sweep` is sooner
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )

@@ -204,6 +204,17 @@ async def test_a_connection_without_a_next_request_is_closed(listening: Listenin
         assert await line.reader.read() == b""
 
 
+async def test_it_is_closed_sooner_while_more_than_half_of_the_connections_are_open(listening: Listening) -> None:
+    async with listening(idle_seconds=60, crowded_idle_seconds=0.1, connections=3) as gateway:
+        first = await gateway.send(WHOLE)
+        assert (await first.answer())[0] == 202
+        reading = asyncio.create_task(first.reader.read())
+        assert not (await asyncio.wait({reading}, timeout=0.3))[0], "alone it stays open"
+        second = await gateway.connect()
+        assert await reading == b""
+        second.writer.close()
+
+
 async def test_a_connection_whose_body_was_refused_and_came_whole_is_closed_too(listening: Listening) -> None:
     async with listening(idle_seconds=0.1) as gateway:
         line = await gateway.send(POST.replace(b"test-token", b"wrong") + b"Content-Length: 3\r\n\r\n")
