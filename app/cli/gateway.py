@@ -25,7 +25,6 @@ def command() -> None:
            -d '{"name": "order.created", "payload": {"id": 1}}' http://127.0.0.1:8080/api/v1/events
     """
     import asyncio
-    import gc
     import signal
 
     import uvloop
@@ -33,7 +32,7 @@ def command() -> None:
     from app.kafka import uvloop_errors
     from app.observe import logs
     from app.settings import require_gateway_token
-    from app.wiring import gateway
+    from app.wiring import garbage, gateway
 
     settings = options.settings()
     require_gateway_token(settings)
@@ -44,10 +43,7 @@ def command() -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        # What is there now stays; collecting it again and again is the largest single cost of a request.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 100)
+        garbage.tune()
         await gateway.run(
             settings, stop=stop, listening=lambda address: click.echo(f"headgate gateway: {address}", err=True)
         )

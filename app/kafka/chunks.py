@@ -44,6 +44,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = self._ensure_consumer()._fetcher
         fetcher._fetch_task.cancel()
         fetcher._subscriptions.fetch_context().__enter__()  # or it leaves the group, as nobody asks it for records
+        _beat_while_assigned(self._ensure_consumer()._coordinator)
+
+
+def _beat_while_assigned(coordinator: Any) -> None:
+    """Send heartbeats while partitions are taken over: aiokafka begins once they are, and who needs longer for it than
+    the session's time-out would have lost them by then.
+    """
+    complete = coordinator._on_join_complete
+
+    async def joined(*args: Any) -> None:
+        coordinator._start_heartbeat_task()
+        await complete(*args)
+
+    coordinator._on_join_complete = joined
 
 
 class ChunkConsumer(driver.Consumer):

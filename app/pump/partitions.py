@@ -46,6 +46,8 @@ class Parts:
     runtime: Runtime
     open_log: Callable[[int], PartitionLog]
     observe: Callable[[Counters, State], None]
+    let_go: Callable[[], None] = lambda: None
+    """Called once partitions were given away, before others are taken: pumps and their parts refer to each other."""
     standby: Standby | None = None
     snapshots: Snapshots | None = None
     snapshot_every_ms: int = 60_000
@@ -111,7 +113,10 @@ class Partitions:
 
     async def assign(self, partitions: frozenset[int]) -> None:
         """Own exactly `partitions`: let go of the others, take over what is new, go on with what stays."""
-        await self._release(self.numbers - partitions)
+        given_away = self.numbers - partitions
+        await self._release(given_away)
+        if given_away and not self._draining:
+            self._parts.let_go()
         await asyncio.gather(*(self._acquire(one) for one in sorted(partitions - self.numbers)))
         if self._parts.standby is not None and not self._draining:
             self._parts.standby.follow(frozenset(range(self._parts.limits.partitions)) - partitions)

@@ -4,7 +4,6 @@ Called by `headgate worker` and, through it, by `headgate dev`.
 """
 
 import asyncio
-import gc
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -36,7 +35,7 @@ from app.pump.takeover import Owner
 from app.runtime import loader
 from app.runtime.driver import Driver
 from app.settings import Settings
-from app.wiring import allocator, limits
+from app.wiring import allocator, garbage, limits
 from app.wiring.announced import Announced
 from app.wiring.clock import SystemClock
 from app.wiring.presence import Presence
@@ -50,12 +49,12 @@ INBOXES_BYTES: Final = 32 * 1024 * 1024
 FACTS_LINGER_SECONDS: Final = 0.01
 RELOAD_SECONDS: Final = 0.5
 STANDBY_FETCH_BYTES: Final = 256 * 1024
+"""Of a journal that is followed, read at once: the rounds of owned partitions wait for no more than that."""
 _COUNTED: Final = (
     "events", "unmatched", "duplicates", "forwarded", "malformed", "filtered", "noticed", "met", "expired", "crowded",
     "started", "retried", "slept", "woken", "overslept",
 )  # fmt: skip
 """Counters of the engine and the metrics of the same names."""
-"""Of a journal that is followed, read at once: the rounds of owned partitions wait for no more than that."""
 
 log = logs.get(__name__)
 
@@ -215,6 +214,7 @@ class _Worker:
             runtime=driver,
             open_log=open_log,
             observe=self._observe,
+            let_go=garbage.forget,
             standby=standby,
             snapshots=snapshots,
             at_hand_bytes=held_bytes,
@@ -264,7 +264,7 @@ class _Worker:
                 self._health.up("partitions", detail)
                 if not told:
                     told = True
-                    _tune_collector()
+                    garbage.tune()
                     ready(f"headgate worker: {len(numbers)} partitions, metrics on port {server.port or 'none'}")
             await asyncio.sleep(0.05 if not told else 0.5)
 
@@ -380,13 +380,6 @@ def _held_up(fetching: Fetching) -> str:
 def _snapshots(settings: Settings) -> Snapshots | None:
     folder = settings.worker.data
     return None if folder is None else Snapshots(folder, name=f"{settings.kafka.prefix}journal.")
-
-
-def _tune_collector() -> None:
-    """The cyclic collector is the largest single cost of a full path (ADR 0004): let it look seldom, at little."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
 
 
 def _now_ms() -> int:

@@ -14,6 +14,7 @@ import faust
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
@@ -82,6 +83,12 @@ def test_the_consumer_of_the_thread_can_be_kept_from_fetching() -> None:
     assert "self._fetch_task = create_task(" in made_by_init
     assert "self._subscriptions = " in made_by_init
     assert _parameters(SubscriptionState.fetch_context) == ["self"]
+
+
+def test_heartbeats_can_begin_before_partitions_are_taken_over() -> None:
+    assert "await self._on_join_complete(" in inspect.getsource(GroupCoordinator._do_rejoin_group)
+    assert "if self._heartbeat_task is None" in inspect.getsource(GroupCoordinator._start_heartbeat_task)
+    assert inspect.iscoroutinefunction(GroupCoordinator._on_join_complete)
 
 
 def test_recovery_asks_for_the_ends_of_changelogs_and_says_when_it_is_done() -> None:
@@ -319,6 +326,33 @@ async def test_group_changes_pause_the_owner_and_seek_anew(kafka: EmbeddedKafka,
                 await _until(partial(second.has_read, moved, range(10)), "the second one reads it")
     assert not first.failures
     assert not second.failures
+
+
+async def test_takeovers_that_take_long_keep_their_place_in_the_group(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    beats = 0
+    beat = GroupCoordinator._do_heartbeat
+
+    async def counted(self: GroupCoordinator) -> bool:
+        nonlocal beats
+        fine: bool = await beat(self)
+        beats += fine
+        return fine
+
+    class Slow(Owner):
+        async def assign(self, partitions: frozenset[int]) -> None:
+            await _until(lambda: beats >= 2, "the broker answers heartbeats while partitions are taken over")
+            await super().assign(partitions)
+
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", counted)
+    owner = Slow()
+    async with _running(settings, owner):
+        await _until(lambda: owner.assigned or owner.failures, "they are taken over")
+    assert owner.assigned == [frozenset(range(PARTITIONS))]
+    assert not owner.failures
 
 
 async def test_changelog_is_the_journal_and_everything_is_co_partitioned(

@@ -1,8 +1,11 @@
 """Partitions are taken, kept and let go as the group says; what goes wrong in one of them ends the process."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -10,11 +13,14 @@ import pytest
 from app.engine.inputs import Ended, Failure, WorkflowsLoaded
 from app.kafka.log import Entry, Fenced
 from app.kafka.memory import MemoryLog
-from app.pump.around import Bounds
+from app.pump.around import Bounds, Runtime
 from app.pump.partitions import Partitions, Parts
 from app.pump.pump import Pump
 from app.pump.snapshots import Snapshots
 from app.pump.takeover import Owner
+from app.runtime.driver import Driver
+from app.runtime.limits import StepLimits
+from headgate import workflow
 from tests.unit.app.pump.conftest import Room, defined, event, settle
 from topics import journal
 
@@ -22,9 +28,12 @@ from topics import journal
 class Worker:
     """A worker's partitions, without the rest of it."""
 
-    def __init__(self, room: Room, name: str, snapshots: Snapshots | None = None) -> None:
+    def __init__(
+        self, room: Room, name: str, snapshots: Snapshots | None = None, runtime: Runtime | None = None
+    ) -> None:
         self.failures: list[BaseException] = []
         self.logs: list[MemoryLog] = []
+        self.let_go = 0
         self._room = room
         self.partitions = Partitions(
             Parts(
@@ -32,9 +41,10 @@ class Worker:
                 limits=room.limits,
                 bounds=Bounds(),
                 clock=room.clock,
-                runtime=room.runtime,
+                runtime=runtime or room.runtime,
                 open_log=self._open,
                 observe=lambda _counters, _state: None,
+                let_go=self._let_go,
                 snapshots=snapshots,
             ),
             failed=self.failures.append,
@@ -44,6 +54,10 @@ class Worker:
     def _open(self, partition: int) -> MemoryLog:
         self.logs.append(self._room.log(partition))
         return self.logs[-1]
+
+    def _let_go(self) -> None:
+        self.let_go += 1
+        gc.collect()
 
     async def assign(self, *partitions: int) -> None:
         await self.partitions.pause()
@@ -106,6 +120,44 @@ async def test_a_partition_that_goes_and_comes_back_is_claimed_anew(room: Room, 
     await worker.assign(0)
     assert claims(room, 0) == ["first", "first"]
     await worker.assign()
+
+
+async def test_nothing_of_a_partition_that_was_given_away_stays_in_memory(room: Room) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    class Order(dict[str, Any]):
+        """Can be referred to weakly."""
+
+    async def waits(ctx: Any, payload: Any) -> None:
+        order = Order(payload)
+        held.append(weakref.ref(order))
+        await ctx.step.wait_for_event("paid", "orders/paid")
+
+    async def hangs(ctx: Any, payload: Any) -> None:
+        order = Order(payload)
+        held.append(weakref.ref(order))
+        await asyncio.Event().wait()
+
+    driver = Driver(limits=StepLimits(partitions=2), threads=1)
+    worker = Worker(room, "first", runtime=driver)
+    loaded = [workflow("waits", "orders/created")(waits), workflow("hangs", "orders/created")(hangs)]
+    worker.partitions.workflows_changed(WorkflowsLoaded(loaded, ()))
+    await worker.assign(0)
+    pump = worker.partitions.pump(0)
+    assert pump is not None
+    await pump.offer_events(room.produce(event(id="e1", key="k4")))
+    await settle()
+    gone = weakref.ref(pump)
+    del pump
+    await worker.assign(1)
+    assert gone() is None
+    assert len(held) == 2
+    assert [one() for one in held] == [None, None]
+    assert worker.let_go == 1
+    await worker.assign(0, 1)
+    assert worker.let_go == 1, "nothing was given away"
+    await worker.assign()
+    driver.close()
 
 
 async def test_what_is_not_owned_has_no_position_and_no_room(worker: Worker) -> None:
