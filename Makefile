@@ -18,10 +18,10 @@ setup: .venv/.installed-embedded ## .venv with a working .venv/bin/headgate
 	@:
 
 demo: setup ## everything on this machine: a real Kafka, events, runs, results; CHECK=1 verifies and stops
-	@DEMO_BEGAN=$(BEGAN) $(VENV)/python tools/demo.py $(if $(CHECK),--check)
+	@DEMO_BEGAN=$(BEGAN) exec $(VENV)/python tools/demo.py $(if $(CHECK),--check)
 
 dev: setup ## headgate dev on examples/webshop; PATHS=… for other workflows
-	@$(VENV)/headgate dev $(or $(PATHS),examples/webshop)
+	@exec $(VENV)/headgate dev $(or $(PATHS),examples/webshop)
 
 test: check ## all checks and all tests
 	@$(VENV)/python -m pytest $(ARGS)
