@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, cast
 
+from aiokafka.protocol.commit import OffsetCommitRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -69,6 +70,12 @@ class ChunkConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def membership(self) -> Callable[[], bool]:
+        """Return what tells whether this is still the member of the group, and the generation, that it is now."""
+        coordinator = self._thread._ensure_consumer()._coordinator
+        generation = coordinator.generation
+        return lambda: coordinator.generation == generation != OffsetCommitRequest.DEFAULT_GENERATION_ID
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         if not self.flow_active:

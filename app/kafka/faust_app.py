@@ -39,8 +39,8 @@ class Owner(Protocol):
     async def pause(self) -> None:
         """The group is about to change: stop after the appends in flight."""
 
-    async def assign(self, partitions: frozenset[int]) -> None:
-        """Own exactly these partitions."""
+    async def assign(self, partitions: frozenset[int], still: Callable[[], bool]) -> None:
+        """Own exactly these partitions. `still`: whether the group has not given them to others meanwhile."""
 
 
 class JournalTable(Collection):
@@ -126,8 +126,9 @@ class HeadgateApp(faust.App):
         return "commands" if topic == self.commands_topic else None
 
     async def assigned(self, assigned: set[TP]) -> None:
+        partitions = frozenset(tp.partition for tp in assigned if tp.topic == self.events_topic)
         try:
-            await self.owner.assign(frozenset(tp.partition for tp in assigned if tp.topic == self.events_topic))
+            await self.owner.assign(partitions, cast(ChunkConsumer, self.consumer).membership())
         except asyncio.CancelledError:
             raise
         except BaseException as error:

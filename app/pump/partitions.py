@@ -15,7 +15,7 @@ from app.pump.around import Bounds, Clock, Runtime
 from app.pump.pump import Pump
 from app.pump.snapshots import Snapshots
 from app.pump.standby import Standby
-from app.pump.takeover import Owner, take_over
+from app.pump.takeover import GivenAway, Owner, take_over
 from app.pump.upkeep import Upkeep
 
 log = logs.get(__name__)
@@ -111,13 +111,16 @@ class Partitions:
         """Stop every pump after its append in flight: the group is about to change."""
         await asyncio.gather(*(one.pump.pause() for one in self._owned.values()))
 
-    async def assign(self, partitions: frozenset[int]) -> None:
-        """Own exactly `partitions`: let go of the others, take over what is new, go on with what stays."""
+    async def assign(self, partitions: frozenset[int], still: Callable[[], bool] = lambda: True) -> None:
+        """Own exactly `partitions`: let go of the others, take over what is new, go on with what stays.
+
+        What is not `still` ours when its journal was read is not taken over: the group will say whose it is now.
+        """
         given_away = self.numbers - partitions
         await self._release(given_away)
         if given_away and not self._draining:
             self._parts.let_go()
-        await asyncio.gather(*(self._acquire(one) for one in sorted(partitions - self.numbers)))
+        await asyncio.gather(*(self._acquire(one, still) for one in sorted(partitions - self.numbers)))
         if self._parts.standby is not None and not self._draining:
             self._parts.standby.follow(frozenset(range(self._parts.limits.partitions)) - partitions)
         for one in self._owned.values():
@@ -141,7 +144,7 @@ class Partitions:
         while any(one.pump.in_flight for one in self._owned.values()):  # noqa: ASYNC110 only on the way out
             await asyncio.sleep(0.05)
 
-    async def _acquire(self, partition: int) -> None:
+    async def _acquire(self, partition: int, still: Callable[[], bool]) -> None:
         parts = self._parts
         partition_log = parts.open_log(partition)
         standby = None if parts.standby is None else await parts.standby.take(partition)
@@ -157,7 +160,12 @@ class Partitions:
                 at_hand_bytes=parts.at_hand_bytes,
                 standby=standby,
                 restoring=self._restoring,
+                still=still,
             )
+        except GivenAway:
+            await partition_log.close()
+            log.info("takeover_given_up", partition=partition)
+            return
         except BaseException:
             await partition_log.close()
             raise

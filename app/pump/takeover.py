@@ -17,7 +17,7 @@ from app.engine.tables.dedup import DedupPolicy
 from app.engine.tables.state import State, policy_of
 from app.engine.values.limits import Limits
 from app.engine.values.outgoing import Outgoing
-from app.kafka.log import Entry, Fenced, PartitionLog, Producer
+from app.kafka.log import Entry, Fenced, LogError, PartitionLog, Producer
 from app.observe import logs
 from app.pump.reader import Diverged, Reader, is_kill
 from app.pump.recall import Recall
@@ -40,6 +40,10 @@ class ClockSkew(Exception):
             "set it by NTP, then start again"
         )
         self.skew_ms = skew_ms
+
+
+class GivenAway(LogError):
+    """The partition went to another worker while its journal was read: a claim would shut that one out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +84,10 @@ async def take_over(
     at_hand_bytes: int | None = None,
     standby: Reader | None = None,
     restoring: asyncio.Lock | None = None,
+    still: Callable[[], bool] = lambda: True,
 ) -> Taken:
-    """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises.
+    """Become the owner of `partition_log.partition`. Raises LogError, ClockSkew, and what `restore` raises; GivenAway
+    when the partition is not `still` ours, once its journal was read.
 
     Of the bodies in the journal `at_hand_bytes` are kept, None for all. `standby` has read ahead; it is used up. Who
     takes several partitions over at a time gives all the same lock: they are restored one after the other.
@@ -104,6 +110,8 @@ async def take_over(
     before = reader.claim
     shut_out = set() if before is None else {before["producer_id"]}
     while True:
+        if not still():
+            raise GivenAway(f"journal-{partition_log.partition}: it went to another worker before it could be claimed")
         producer = await _fence(partition_log, shut_out)
         claimed_ms = now_ms()
         term = await _claim(partition_log, owner, producer, limits, topic_ids, claimed_ms)

@@ -13,9 +13,11 @@ from typing import Any, cast
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.protocol.group import LeaveGroupRequest
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -91,6 +93,11 @@ def test_heartbeats_can_begin_before_partitions_are_taken_over() -> None:
     assert inspect.iscoroutinefunction(GroupCoordinator._on_join_complete)
 
 
+def test_who_is_not_in_the_group_any_more_has_no_generation() -> None:
+    source = inspect.getsource(GroupCoordinator.reset_generation)
+    assert "self.generation = OffsetCommitRequest.DEFAULT_GENERATION_ID" in source
+
+
 def test_recovery_asks_for_the_ends_of_changelogs_and_says_when_it_is_done() -> None:
     assert "consumer.highwaters" in inspect.getsource(Recovery._build_highwaters)
     assert "consumer.earliest_offsets" in inspect.getsource(Recovery._build_offsets)
@@ -103,6 +110,9 @@ def test_recovery_asks_for_the_ends_of_changelogs_and_says_when_it_is_done() -> 
 
 class Owner:
     """Owns what it is given, and remembers what it was told."""
+
+    app: Any
+    """Whose partitions these are."""
 
     def __init__(self, start: int = 0) -> None:
         self.start = start
@@ -122,7 +132,7 @@ class Owner:
     async def pause(self) -> None:
         self.paused += 1
 
-    async def assign(self, partitions: frozenset[int]) -> None:
+    async def assign(self, partitions: frozenset[int], still: Callable[[], bool]) -> None:
         self.assigned.append(partitions)
 
     def offsets(self, partition: int) -> list[int]:
@@ -161,7 +171,7 @@ async def _running(settings: Settings, owner: Owner) -> AsyncIterator[faust_app.
     wire = Wire(clients.aiokafka_config(settings.kafka))
     await wire.start()
     await wire.know([settings.kafka.prefix + name for name in ("events", "commands")])
-    app = faust_app.build(settings, owner, wire, owner.failures.append)
+    owner.app = app = faust_app.build(settings, owner, wire, owner.failures.append)
     for table in app.tables.values():
         table.apply_changelog_batch = owner.changelog.append
 
@@ -343,15 +353,50 @@ async def test_takeovers_that_take_long_keep_their_place_in_the_group(
         return fine
 
     class Slow(Owner):
-        async def assign(self, partitions: frozenset[int]) -> None:
+        async def assign(self, partitions: frozenset[int], still: Callable[[], bool]) -> None:
             await _until(lambda: beats >= 2, "the broker answers heartbeats while partitions are taken over")
-            await super().assign(partitions)
+            assert still()
+            await super().assign(partitions, still)
 
     monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", counted)
     owner = Slow()
     async with _running(settings, owner):
         await _until(lambda: owner.assigned or owner.failures, "they are taken over")
     assert owner.assigned == [frozenset(range(PARTITIONS))]
+    assert not owner.failures
+
+
+async def test_a_takeover_hears_that_the_group_has_given_its_partitions_away(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    heard: list[bool] = []
+
+    class Thrown(Owner):
+        """Out of its group at its first takeover, as one that was frozen for longer than its session."""
+
+        async def assign(self, partitions: frozenset[int], still: Callable[[], bool]) -> None:
+            heard.append(still())
+            if len(heard) == 1:
+                await self._leave()
+                await _until(lambda: not still(), "the takeover hears of it")
+            await super().assign(partitions, still)
+
+        async def _leave(self) -> None:
+            coordinator = self.app.consumer._thread._ensure_consumer()._coordinator
+            client = AIOKafkaClient(bootstrap_servers=settings.kafka.bootstrap)
+            await client.bootstrap()
+            node = await client.coordinator_lookup(CoordinationType.GROUP, coordinator.group_id)
+            request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+            answer = await client.send(node, request, group=ConnectionGroup.COORDINATION)
+            assert answer.error_code == 0
+            await client.close()
+
+    owner = Thrown()
+    async with _running(settings, owner):
+        await _until(lambda: len(owner.assigned) >= 2 or owner.failures, "it joins again")
+    assert heard[:2] == [True, True]
     assert not owner.failures
 
 

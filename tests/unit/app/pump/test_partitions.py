@@ -166,6 +166,16 @@ async def test_what_is_not_owned_has_no_position_and_no_room(worker: Worker) -> 
     assert 0 not in worker.partitions
 
 
+async def test_what_went_to_another_while_its_journal_was_read_is_not_claimed(room: Room, worker: Worker) -> None:
+    await worker.partitions.assign(frozenset({0}), lambda: False)
+    assert worker.partitions.numbers == frozenset()
+    assert claims(room, 0) == []
+    assert worker.failures == []
+    await worker.assign(0)
+    assert worker.partitions.numbers == {0}
+    await worker.assign()
+
+
 async def test_being_fenced_while_the_partition_is_assigned_ends_the_process(room: Room, worker: Worker) -> None:
     await worker.assign(0)
     await room.take(room.log(), "second")
