@@ -54,7 +54,7 @@ def command(paths: tuple[str, ...], *, reload: bool) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(work())
-    except Exception as error:  # noqa: BLE001 the outermost place: it ends the process
+    except BaseException as error:  # noqa: BLE001 the outermost place: it ends the process, whatever it is
         # Nothing may be acknowledged, sent or waited for any more: no clean-up, no other thread.
         code = main.tell(error)
         sys.stdout.flush()

@@ -20,7 +20,7 @@ DEMO = ("make", "--no-print-directory", "--assume-old=.venv/.installed-embedded"
 """In the environment of this very test, whatever its files look like."""
 AN_HOUR_AGO = 3_600
 STOPPED = (0, -signal.SIGINT)
-"""How make ends that Ctrl-C stopped: of the signal, of which a shell makes 130, unless whoever started it ignores that."""
+"""How make ends that Ctrl-C stopped: of the signal, of which a shell makes 130, unless who started it ignores that."""
 
 
 @pytest.fixture

@@ -317,4 +317,5 @@ ALL: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "2-driven-waits": driven.waits_for_all_kinds,
     "2-driven-families": driven.families_and_people,
     "2-driven-sources": driven.sources_of_runs,
+    "2-driven-receipts": driven.receipts_in_any_order,
 }

@@ -28,6 +28,17 @@ def waits_for_all_kinds() -> dict[str, Any]:
     return made.done(after_seconds=60)
 
 
+def receipts_in_any_order() -> dict[str, Any]:
+    """Waits on one topic, for other keys, types and filters each, whose events come in another order."""
+    made = Recording("workflows_of_receipts.py", partitions=2)
+    made.send("orders/created", {"items": ["tea", "cup", "pot"]}, key="k1", event_id="o1")
+    for number, (item, kind) in enumerate((("pot", "van"), ("cup", "train"), ("tea", "van"), ("jar", "train"))):
+        made.send("items/sent", {"n": number}, key=item, event_id=f"s{number}", event_type=kind, after_seconds=20)
+    made.send("items/sent", {"n": 4}, key="cup", event_id="s4", after_seconds=60)
+    made.send("items/kept", {"n": 5}, event_id="s5", after_seconds=60)
+    return made.done(after_seconds=60)
+
+
 def families_and_people() -> dict[str, Any]:
     """Children that complete, fail and are rejected; runs that are resumed by another and by a person; what is sent."""
     made = Recording("workflows_of_families.py", partitions=2, reply_topics=["parcels"])

@@ -87,7 +87,8 @@ def _steps(run: Any) -> Any:
         if one.journaled
     ]
     numbers = [n for n, place in enumerate(steps.places) if place >= 0]
-    about = (numbers, steps.published or {}, steps.received or {}, steps.had, steps.resting, steps.par)
+    heard = (steps.received or {}, steps.had, steps.had_ms, max(0, steps.forgotten_ms))
+    about = (numbers, steps.published or {}, *heard, steps.resting, steps.par)
     return (sorted(open_now, key=lambda one: one[0]), *about) if open_now or any(about) else None
 
 

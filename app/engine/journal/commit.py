@@ -225,9 +225,9 @@ def run_value(run: Run, round_: int, key: str | None) -> dict[str, Any]:
         if steps.par:
             found["par"] = True
         if steps.received:
-            found["received"] = steps.received
-        if steps.had:
-            found["had"] = steps.had
+            found |= {"received": steps.received, "had": steps.had, "had_at": steps.had_ms}
+        if steps.forgotten_ms >= 0:
+            found["forgotten"] = steps.forgotten_ms
     if key is not None:
         found["key"] = key
     return found

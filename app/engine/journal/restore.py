@@ -286,9 +286,9 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities
         steps = run.steps = Steps(run_id)
         steps.published = published or None
         steps.par = found.get("par", False)
-        received = found.get("received", {})
-        steps.had = list(found.get("had", ()))
-        steps.received = {topic: (at_ms, list(seen)) for topic, (at_ms, seen) in received.items()} or None
+        received = {scope: (at_ms, list(seen)) for scope, (at_ms, seen) in found.get("received", {}).items()}
+        had, had_ms = list(found.get("had", ())), list(found.get("had_at", ()))
+        steps.remember(received, had, had_ms, found.get("forgotten", -1))
     status = found.get("status")
     if status == "stuck":
         run.status = RunStatus.STUCK

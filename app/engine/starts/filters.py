@@ -26,8 +26,6 @@ def answer(
     """
     try:
         return bool(filter_(event))
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # noqa: BLE001 also sys.exit() in an author's filter concerns this event alone
         what = f"the {name} of workflow {workflow.id!r} raised {type(error).__name__}: {errors.words(error)}"
         letters.bury(

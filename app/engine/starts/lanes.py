@@ -129,8 +129,6 @@ def _passes(state: State, workflow: Workflow, envelope: Envelope) -> bool:
         return True  # the filter is for what others produce
     try:
         event = workflow.build_payload((envelope,))["events"][0]
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # noqa: BLE001 an author's type may raise anything, and it concerns this event alone
         if workflow.batch_size == 1:
             return True  # the run says so

@@ -94,7 +94,8 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     if found is None or found[0].attempt != given.attempt:
         return
     run, step = found
-    if step.wait is not None and given.failure is not None:  # its filter could not judge an event: nothing is passed by
+    # A filter could not judge an event, and nothing is passed by; or its workflow waits for the step no more.
+    if given.failure is not None and step.kind is not Kind.RUN:
         runs.withdraw(state, run, step)
         ends.end(state, run, step, Outcome(None, Fault(given.failure.type, given.failure.message)), effects)
         return

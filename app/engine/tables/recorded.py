@@ -115,7 +115,9 @@ class Steps:
         "asked",
         "crossed",
         "executing",
+        "forgotten_ms",
         "had",
+        "had_ms",
         "open",
         "over",
         "par",
@@ -153,9 +155,14 @@ class Steps:
         self.resting = False
         """Whether the journal has the run as waiting: nobody needs to call its function."""
         self.received: dict[str, tuple[int, list[str]]] | None = None
-        """By a wait's topic, the append time of the last event that was received by it, and which came at that time."""
+        """By what a wait asked for (`conditions`), the append time of the last event that was received by such a one,
+        and which came at that time."""
         self.had: list[str] = []
-        """The last events that were received by any of its waits: another topic or pattern may name them too."""
+        """The last events that were received by any of its waits: others may ask for them too."""
+        self.had_ms: list[int] = []
+        """Their append times."""
+        self.forgotten_ms = -1
+        """The latest append time of a received event that is not among these any more."""
         self.ahead = False
         """Whether the function goes on before what a step came to is journaled: no step of it is called meanwhile."""
         self.rung: Step | None = None
@@ -164,6 +171,15 @@ class Steps:
         """Steps that ended and have no record yet."""
         self.over = False
         """Whether the run has ended."""
+
+    def remember(
+        self, received: dict[str, tuple[int, list[str]]], had: list[str], had_ms: list[int], forgotten_ms: int
+    ) -> None:
+        """Take back what its waits have received. Journals of older releases have no times: these are late enough."""
+        last_ms = max([at_ms for at_ms, _ in received.values()], default=-1)
+        self.received = received or None
+        self.had, self.had_ms = had, had_ms or [last_ms] * len(had)
+        self.forgotten_ms = forgotten_ms
 
     @property
     def any(self) -> bool:

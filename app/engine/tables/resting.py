@@ -55,18 +55,21 @@ def encode(run: Run, workflow: int, texts: Texts, *, alone: bool) -> bytes | Non
             for topic, (at_ms, seen) in (steps.received or {}).items()
         ],
         list(map(pieces.cut, steps.had)),
+        [one - started for one in steps.had_ms],
+        steps.forgotten_ms,
     ]
     return _HEAD.pack(digest, started) + orjson.dumps(trimmed(about, _DEFAULTS))
 
 
-_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 5, True, 1, 0, 1, [], [])
+_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 5, True, 1, 0, 1, [], [], [], -1)
 
 
 def decode(value: bytes, workflows: Sequence[Workflow], texts: Texts) -> tuple[Run, bool]:
     """Return the run, and whether nothing else needs its events."""
     digest, started = _HEAD.unpack_from(value)
     found = orjson.loads(memoryview(value)[_HEAD_BYTES:])
-    number, before, places, numbers, open_, alone, asked, size, attempt, received, had = filled(found, _DEFAULTS)
+    number, before, places, numbers, open_, alone, asked, size, attempt, *heard = filled(found, _DEFAULTS)
+    received, had, had_ms, forgotten_ms = heard
     run = Run.asleep(texts.id(before, digest), workflows[number], None, started)
     run.status = RunStatus.COLD
     run.attempt = attempt
@@ -80,11 +83,8 @@ def decode(value: bytes, workflows: Sequence[Workflow], texts: Texts) -> tuple[R
         step = restingsteps.restored(steps, one, started, pieces)
         step.asked = False
         steps.open[step.key] = step
-    if received:
-        steps.received = {
-            pieces.text(topic): (at_ms + started, list(map(pieces.text, seen))) for topic, at_ms, seen in received
-        }
-    steps.had = list(map(pieces.text, had))
+    of = {pieces.text(scope): (at_ms + started, list(map(pieces.text, seen))) for scope, at_ms, seen in received}
+    steps.remember(of, list(map(pieces.text, had)), [one + started for one in had_ms], forgotten_ms)
     return run, alone
 
 

@@ -6,6 +6,7 @@ They come from the runtime within inputs; what it must do about them is in `effe
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from app.engine.values.outgoing import Record
 
@@ -119,6 +120,11 @@ class Fault:
 
     type: str
     message: str
+
+
+ABANDONED: Final = "StepAbandoned"
+"""The type of the fault of a step without a function that its workflow does not wait for any more, because the task
+that did was cancelled. Called anew, the workflow waits for it in vain, until it cancels that as well."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from app.engine.steps.conditions import LATE_MS
 from tests.simulation.model.logs import Identity, Logs
 from tests.simulation.model.steps import was_refused
 from tests.simulation.plans import LAST_OWN, On, Op, judged
@@ -93,8 +94,11 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
     least_ms, since_ms = _since(logs, run, on, events)
     if on.since == "now":
         least_ms, since_ms = _asked_ms(logs, run, key), record["at"]
-    since_ms = max([since_ms, *(event.timestamp_ms for topics, event in by if on.topic in topics)])
-    least_ms = max([least_ms, *(event.timestamp_ms for topics, event in before if on.topic in topics)])
+    if (
+        on.since == "run_start"
+    ):  # what a wait that takes all that this one does received first need not be looked at again
+        since_ms = max([since_ms, *(event.timestamp_ms - LATE_MS for other, event in by if _covers(other, on))])
+        least_ms = max([least_ms, *(event.timestamp_ms - LATE_MS for other, event in before if _covers(other, on))])
     deadline_ms = None if step.asked is None else step.asked["ask"].get("deadline")
     others = tuple(other for of, other in logs.sim.seen.steps.steps if of == run and other != key)
     received = {logs.by_place[event.partition, event.offset] for _, event in _received(logs, run, others)}
@@ -115,6 +119,11 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
             raise Violation(f"{wait} waits since {journaled_ms}, not {least_ms}..{since_ms}")
         wait.journaled_ms = journaled_ms
     return wait
+
+
+def _covers(broad: On, narrow: On) -> bool:
+    alike = broad.topic == narrow.topic and not broad.judge
+    return alike and broad.key in (None, narrow.key) and broad.type in (None, narrow.type)
 
 
 def _since(logs: Logs, run: str, on: On, events: list[Envelope]) -> tuple[int, int]:
@@ -143,16 +152,16 @@ def _asked_ms(logs: Logs, run: str, key: str) -> int:
     return EPOCH_MS + int(logs.sim.seen.steps.asked[run, key][0] * 1000)
 
 
-def _received(logs: Logs, run: str, keys: tuple[str, ...]) -> list[tuple[set[str], Envelope]]:
-    """Return the events that steps of a run received, each with the topics that were waited on then."""
-    found: list[tuple[set[str], Envelope]] = []
+def _received(logs: Logs, run: str, keys: tuple[str, ...]) -> list[tuple[On, Envelope]]:
+    """Return the events that steps of a run received, each with the condition that it met."""
+    found: list[tuple[On, Envelope]] = []
     for key in keys:
         op, outcome = logs.op(run, key), logs.sim.seen.steps.steps[run, key].outcome
         if not op.on or outcome is None or outcome["s"] != "done":
             continue
         for n, place in enumerate(places_of(op, outcome)):
             if place is not None:
-                found.append(({op.on[n].topic}, logs.at(place)))
+                found.append((op.on[n], logs.at(place)))
     return found
 
 

@@ -396,7 +396,7 @@ def _steps(run: Run) -> Any:
         },
         "numbers": [n for n, place in enumerate(steps.places) if place >= 0],
         "published": steps.published or {},
-        "received": steps.received or {},
+        "received": (steps.received or {}, steps.had, steps.had_ms, steps.forgotten_ms),
         "resting": steps.resting,
         "par": steps.par,
     }

@@ -112,7 +112,7 @@ def test_what_a_run_has_received_already_is_packed_with_it() -> None:
     found = partition.run(run)
     assert found.steps is not None
     found.steps.received = {"orders/paid": (NOW + 5, ["ab" * 12, "cd" * 12]), "orders/*": (NOW - 5, [])}
-    found.steps.had = ["cd" * 12, run[-24:]]
+    found.steps.had, found.steps.had_ms, found.steps.forgotten_ms = ["cd" * 12, run[-24:]], [NOW + 5, NOW - 5], NOW - 9
     before = seen(partition, run)
 
     atrest.pack(partition.state)

@@ -28,15 +28,10 @@ def raising(error: BaseException) -> Any:
     return filter_
 
 
-@pytest.mark.parametrize("error", [ValueError("why"), SystemExit("why")])
+@pytest.mark.parametrize("error", [ValueError("why"), SystemExit("why"), KeyboardInterrupt("why")])
 def test_one_that_raises_has_no_answer_and_its_event_is_a_dead_letter(error: BaseException) -> None:
     partition = Partition(flow())
     assert asked(partition, raising(error)) is None
     (letter,) = dead(partition.committed())
     assert (letter["code"], letter["remedy"]) == ("filter_failed", "mend it")
     assert letter["reason"] == f"the filter of workflow 'charge' raised {type(error).__name__}: why"
-
-
-def test_who_ends_the_process_is_heard() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        asked(Partition(flow()), raising(KeyboardInterrupt()))
