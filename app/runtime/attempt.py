@@ -4,10 +4,8 @@ Everything here happens in the loop's thread, but for what a plain function call
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
@@ -20,6 +18,7 @@ from app.runtime import failures, threads, values
 from app.runtime.jobs import INSIDE, Job
 from app.runtime.limits import Misuse, StepLimit, checked_text
 from app.runtime.live import Live, Report, Task
+from app.runtime.places import caller
 from app.runtime.replay import History
 from app.runtime.waiting import Asked
 from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
@@ -28,11 +27,12 @@ from topics.envelope import Envelope
 from topics.fields import MAX_KEY
 
 _LOG = logs.get(__name__)
-_STEPS: Final = str(Path(__file__).with_name("steps.py"))
 _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
 MOST_PUBLISHED: Final = 4 * 1024 * 1024
 """Bytes of events that a run publishes before it waits for the journal."""
+_PATIENCE_SECONDS: Final = 1.0
+"""Between the refusals of a run that has returned, from the second one on."""
 Filter = Callable[[Event[Any]], bool]
 
 
@@ -59,6 +59,7 @@ class Attempt:
         "_open",
         "_places",
         "_published_bytes",
+        "_refused",
         "_stopped",
         "_task",
         "_told",
@@ -95,6 +96,7 @@ class Attempt:
         self._open: dict[str, Step] = {}
         self._places: dict[str, str] = {}
         self._unheeded: dict[str, str] = {}
+        self._refused = False
         self._stopped = False
         self._told = False
         if history is not None:
@@ -106,14 +108,14 @@ class Attempt:
     def now_ms(self) -> int:
         return self._live.now_ms()
 
-    def enter(self, key: str, place: str | None = None) -> None:
-        """Take the key of a step that begins. Raises what speaks against it."""
+    def enter(self, key: str, place: str | None = None) -> Asked | None:
+        """Take the key of a step that begins. Raises what speaks against it; returns what to await after a refusal."""
         if place is None:
-            place = _caller()
+            place = caller()
         if self._live.tasks.get(self.run.id) is not self._task and not self.closed:
             self.pause()  # it was stopped before it asked for anything, so nobody knew of it; now another may go on
         if self.closed:
-            self._refuse(key, place)
+            return self._refuse(key, place)
         outer = INSIDE.get(None)
         if outer is not None:
             raise Misuse(
@@ -134,6 +136,7 @@ class Attempt:
                 "and go on in another workflow"
             )
         self._places[key] = place
+        return None
 
     def ask(
         self,
@@ -151,7 +154,7 @@ class Attempt:
         `make` makes what is asked of the engine; it gets what is recorded of the step, None for a new one. `decode`
         turns the outcome into the step's result, or raises. Both are called only where they are needed.
         """
-        place = _caller()
+        place = caller()
         made = None if job is None else job()
         if self.plain:
             loop = self._live.loop
@@ -289,7 +292,9 @@ class Attempt:
         filters: tuple[Filter | None, ...],
         place: str,
     ) -> Asked:
-        self.enter(key, place)
+        refused = self.enter(key, place)
+        if refused is not None:
+            return refused
         aside = not self.plain and self._is_aside(key)
         loop = self._live.loop
         assert loop is not None
@@ -377,24 +382,25 @@ class Attempt:
             if step.task is not None:
                 step.task.cancel()
 
-    def _refuse(self, key: str, place: str) -> None:
-        if not self._stopped:
-            raise HeadgateError(
-                f"step {key!r} was called after run {self.run.id!r} had returned; await every step before returning"
-            )
-        if self.plain and not self._told:  # it was busy elsewhere until now
+    def _refuse(self, key: str, place: str) -> Asked:
+        """Raise, once, that the run goes on no more here. Who asks again may do so for ever: an async function has to
+        wait then, for a loop that never waits holds up everything else.
+        """
+        if self._stopped and self.plain and not self._told:  # it was busy elsewhere until now
             self._told = True
             raise Pause
+        again, self._refused = self._refused, True
+        late = f"step {key!r} was called after run {self.run.id!r} had returned; await every step before returning"
+        if again and self._stopped and self.plain:
+            raise Pause
+        if again and not self.plain:
+            assert self._live.loop is not None
+            asked = Asked(key, {}, loop=self._live.loop)
+            return asked if self._stopped else asked.fail_later(HeadgateError(late), _PATIENCE_SECONDS)
+        if not self._stopped:
+            raise HeadgateError(late)
         _LOG.warning("pause_swallowed", workflow=self.run.workflow.id, run=self.run.id, step=key, place=place)
         raise HeadgateError(
             f"step {key!r} was called at {place} after run {self.run.id!r} was stopped here; let Pause and "
             "CancelledError through: catch Exception, not BaseException, and call no steps in `finally`"
         )
-
-
-def _caller() -> str:
-    """Return the file and line of the author's that called a step."""
-    frame = sys._getframe(3)
-    while frame.f_code.co_filename == _STEPS and frame.f_back is not None:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

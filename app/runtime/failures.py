@@ -9,6 +9,7 @@ from app.engine.tables.run import Run
 from app.engine.values.errors import words
 from app.observe import logs
 from app.runtime.limits import Misuse, StepLimits
+from app.runtime.places import place_of
 from headgate.errors import DuplicateStepKey, Reject, RetryLater
 
 _TRACEBACK_CHARS = 16_000
@@ -71,17 +72,3 @@ def log_step_failure(run: Run, key: str, attempt: int, error: BaseException, fai
         error=f"{failure.type}: {failure.message[:_LOGGED_CHARS]}",
         place=place_of(error, run.workflow.source_file),
     )
-
-
-def place_of(error: BaseException, source_file: str) -> str | None:
-    """Return where an error arose, in the workflow's own file if it passed there."""
-    place = None
-    own = False
-    trace = error.__traceback__
-    while trace is not None:
-        here = trace.tb_frame.f_code.co_filename == source_file
-        if here or not own:
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        own = own or here
-        trace = trace.tb_next
-    return place

@@ -84,7 +84,9 @@ class Steps:
 
         if attempt.published_much:
             return attempt.ask(key, Kind.NOTE, about, make, decode)
-        attempt.enter(key)
+        refused = attempt.enter(key)
+        if refused is not None:
+            return refused
         noted = attempt.noted(key, about)
         if noted is None:
             note = make(None)
@@ -200,12 +202,14 @@ class Steps:
 
     # --- values that stay -------------------------------------------------------------------------------------------
 
-    def uuid(self, key: str) -> Done:
-        self._attempt.enter(key)
-        return Done(values.uuid_of(self._attempt.run.id, key))
+    def uuid(self, key: str) -> Any:
+        refused = self._attempt.enter(key)
+        return Done(values.uuid_of(self._attempt.run.id, key)) if refused is None else refused
 
-    def random(self, key: str) -> float:
-        self._attempt.enter(key)
+    def random(self, key: str) -> Any:
+        refused = self._attempt.enter(key)
+        if refused is not None:
+            return refused
         number = values.random_of(self._attempt.run.id, key)
         return number if self._attempt.plain else DoneNumber(number)
 

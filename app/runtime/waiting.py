@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
-from typing import Any
+from typing import Any, Self
 
 
 class Asked(asyncio.Future[Any]):
@@ -30,6 +30,11 @@ class Asked(asyncio.Future[Any]):
         """Raise `error` where this is awaited; where it is not, nobody needs to be told of it."""
         self.set_exception(error)
         self.exception()
+
+    def fail_later(self, error: BaseException, seconds: float) -> Self:
+        """Raise `error` once so much time is over, where this is still awaited then."""
+        self.get_loop().call_later(seconds, lambda: self.done() or self.fail(error))
+        return self
 
 
 class Done(str):
