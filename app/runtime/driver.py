@@ -20,6 +20,7 @@ from app.runtime.limits import StepLimits
 from app.runtime.live import Live, Report, wall_clock_ms
 from app.runtime.replay import History
 from app.runtime.threads import Threads
+from app.runtime.waiting import let_tasks_take_steps
 from app.runtime.watchdog import Watchdog
 from headgate.errors import Pause
 from topics.codec import encode_data
@@ -133,6 +134,7 @@ class Driver:
     def _begin(self) -> None:
         if self._live.loop is None:
             self._live.loop = asyncio.get_running_loop()
+            let_tasks_take_steps(self._live.loop)
             if self._watchdog is not None:
                 self._watchdog.start(self._live.loop)
 
@@ -148,7 +150,7 @@ class Driver:
         self._spawn(self._run(jobs, report, variables), variables)
 
     def _spawn(self, running: Coroutine[Any, Any, None], variables: contextvars.Context) -> None:
-        task = asyncio.create_task(running, name="workflow", context=variables)
+        task = asyncio.Task(running, name="workflow", context=variables)  # as in jobs
         self._runners.add(task)
         task.add_done_callback(self._runners.discard)
 

@@ -47,7 +47,7 @@ class Job:
         """Start a task that will call `run`, with the context variables of the step's caller."""
         context = self.context.copy()
         context.run(INSIDE.set, self.key)
-        return asyncio.create_task(running, name="step", context=context)
+        return asyncio.Task(running, name="step", context=context)  # one for each step: create_task takes 1 us longer
 
     async def run(self, threads: Threads) -> Any:
         """Call the function, a plain one in a thread, and return what it returned. Raises what it raised."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
-from typing import Any, Self
+from typing import Any, Final, Self
 
 
 class Asked(asyncio.Future[Any]):
@@ -57,6 +57,39 @@ class DoneNumber(float):
         return float(self)
 
 
+async def _awaited(step: Any) -> Any:
+    return await step
+
+
+_AWAITED: Final = _awaited.__code__
+
+
+_STEPS: Final = (Asked, Done, DoneNumber)
+
+
+class TasksOfSteps:
+    """A task factory that takes steps, as `asyncio.create_task` and `TaskGroup.create_task` are given them.
+
+    They take nothing but coroutines, and `asyncio.wait` takes everything else: so a step is none, and gets one here.
+    `before`: the factory that the loop had.
+    """
+
+    def __init__(self, before: Callable[..., Any] | None) -> None:
+        self._before = before
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+        if isinstance(coro, _STEPS):
+            coro = _awaited(coro)
+        return asyncio.Task(coro, loop=loop, **options) if self._before is None else self._before(loop, coro, **options)
+
+
+def let_tasks_take_steps(loop: asyncio.AbstractEventLoop) -> None:
+    """Let tasks of steps be made in `loop`."""
+    before = loop.get_task_factory()
+    if not isinstance(before, TasksOfSteps):
+        loop.set_task_factory(TasksOfSteps(before))
+
+
 def waits_only(task: "asyncio.Task[Any]") -> bool:
     """Say whether a task, with those that it waits for, waits for steps and for nothing else.
 
@@ -75,6 +108,8 @@ def _waits(one: Any, depth: int) -> bool:
         return all(_waits(child, depth + 1) for child in children)
     if not isinstance(one, asyncio.Task):
         return False
+    if getattr(one.get_coro(), "cr_code", None) is _AWAITED:
+        return True  # also one that has not begun: its step has
     awaited = getattr(one, "_fut_waiter", None)
     if awaited is None:
         return False

@@ -4,20 +4,21 @@ import asyncio
 import gc
 import threading
 import traceback
+from functools import partial
 from typing import Any
 
 import pytest
 
-from app.engine.inputs import Evicted, StepAsked
+from app.engine.inputs import StepAsked
 from app.engine.values.asks import Kind, Recorded
-from app.runtime import attempt, limits, live
+from app.runtime import limits, live
 from app.runtime.attempt import Attempt
 from headgate.errors import HeadgateError, Pause
 from tests.unit.app.engine.partition import NOW
 from tests.unit.app.runtime.standin import Engine, Engines, run_of, value
 
 
-@pytest.mark.parametrize("how", ["alone", "gather", "group"])
+@pytest.mark.parametrize("how", ["alone", "gather", "group", "group of steps", "task", "nested"])
 async def test_beyond_the_bound_the_run_that_waited_longest_is_dropped_and_goes_on_from_its_journal(
     engines: Engines, how: str
 ) -> None:
@@ -29,8 +30,13 @@ async def test_beyond_the_bound_the_run_that_waited_longest_is_dropped_and_goes_
                 return await ctx.step.suspend("wait")
             if how == "gather":
                 return (await asyncio.gather(ctx.step.suspend("wait"), ctx.step.suspend("other")))[0]
+            if how == "task":
+                return await asyncio.create_task(ctx.step.suspend("wait"))
+            if how == "nested":
+                return await asyncio.create_task(asyncio.wait_for(asyncio.create_task(ctx.step.suspend("wait")), None))
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(wait(ctx, key)) for key in ("wait", "other")]
+                asked = ctx.step.suspend if how == "group of steps" else partial(wait, ctx)
+                tasks = [group.create_task(asked(key)) for key in ("wait", "other")]
             return tasks[0].result()
         except Exception:  # noqa: BLE001 what an author may write is the case in question
             pytest.fail("swallowed")
@@ -303,103 +309,6 @@ async def test_a_workflow_that_swallows_its_stop_is_told_and_named_in_the_log(
     (line,) = (vars(one)["fields"] for one in caplog.records if one.getMessage() == "pause_swallowed")
     assert line == {"workflow": fn.__name__, "run": engine.run.id, "step": "more", "place": place}
     assert engine.ended is None
-
-
-@pytest.mark.parametrize("step", ["suspend", "uuid", "publish_event"])
-@pytest.mark.parametrize("stop", ["cancel", "evict"])
-async def test_a_loop_that_swallows_every_stop_is_told_once_and_then_waits_until_its_task_is_cancelled(
-    engines: Engines, step: str, stop: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    raised: list[str] = []
-    over = False
-
-    async def stubborn(ctx: Any) -> None:
-        await swallow(ctx.step.suspend, "wait")
-        while not over:
-            await swallow(getattr(ctx.step, step), "more", *(("told", 1) if step == "publish_event" else ()))
-
-    async def swallow(step: Any, *args: Any) -> None:
-        try:
-            await step(*args)
-        except BaseException as error:  # noqa: BLE001 as above
-            raised.append(type(error).__name__)
-
-    engine = engines(stubborn, limits={"suspended": 0 if stop == "evict" else 1})
-    await engine.start()
-    await engine.until_asked("wait")
-    if stop == "cancel":
-        engine.driver.cancel([engine.run])
-    else:
-        await engine.until(lambda: engine.evicted)
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-    first = "CancelledError" if stop == "cancel" else "Pause"
-    assert raised == [first, "HeadgateError"]
-    assert [one.getMessage() for one in caplog.records].count("pause_swallowed") == 1
-    live_ = engine.driver._live
-    assert (live_.tasks, live_.attempts, live_._soon, live_._long) == ({}, {}, {}, {})
-    (task,) = engine.driver._runners
-    engine.driver.close()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert raised == [first, "HeadgateError", "CancelledError"]
-    over = True
-    task.cancel()
-    await asyncio.wait([task], timeout=10)
-    assert task.done()
-    assert [type(one) for one in engine.reported[1:]] == ([] if stop == "cancel" else [Evicted])
-
-
-async def test_a_plain_function_that_swallows_every_stop_is_told_and_named_once_and_stopped_again_each_time(
-    engines: Engines, caplog: pytest.LogCaptureFixture
-) -> None:
-    raised: list[str] = []
-    over = threading.Event()
-
-    def stubborn(ctx: Any) -> None:
-        while len(raised) < 6:
-            try:
-                ctx.step.suspend("wait")
-            except BaseException as error:  # noqa: BLE001 as above
-                raised.append(type(error).__name__)
-        over.set()
-
-    engine = engines(stubborn)
-    await engine.start()
-    await engine.until_asked("wait")
-    engine.driver.cancel([engine.run])
-    assert await asyncio.to_thread(over.wait, 10)
-    assert raised == ["Pause", "HeadgateError", "Pause", "Pause", "Pause", "Pause"]
-    assert [one.getMessage() for one in caplog.records].count("pause_swallowed") == 1
-
-
-async def test_a_task_that_a_run_left_behind_is_told_again_only_after_a_while(
-    engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attempt, "_PATIENCE_SECONDS", 0.01)
-    told: list[str] = []
-    tasks: list[asyncio.Task[None]] = []
-
-    async def leaves(ctx: Any) -> None:
-        ctx.step.uuid("id")
-        tasks.append(asyncio.create_task(behind(ctx)))
-
-    async def behind(ctx: Any) -> None:
-        while len(told) < 3:
-            try:
-                await ctx.step.sleep("a while", 5)
-            except Exception as error:  # noqa: BLE001 as authors write it
-                told.append(str(error))
-
-    engine = engines(leaves)
-    await engine.start()
-    await engine.until_ended()
-    await asyncio.sleep(0)
-    assert len(told) == 1
-    await asyncio.wait(tasks, timeout=10)
-    words = f"step 'a while' was called after run {engine.run.id!r} had returned; await every step before returning"
-    assert told == [words] * 3
 
 
 @pytest.mark.parametrize("stop", ["cancel", "close"])

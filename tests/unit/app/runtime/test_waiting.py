@@ -1,9 +1,10 @@
 import asyncio
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 
-from app.runtime.waiting import Asked, waits_only
+from app.runtime.waiting import Asked, Done, let_tasks_take_steps, waits_only
 
 
 def asked(key: str, unheeded: dict[str, str] | None = None) -> Asked:
@@ -81,3 +82,27 @@ async def test_a_task_that_has_not_begun_does_more_than_wait() -> None:
     task = asyncio.create_task(alone(asked("a")))
     assert not waits_only(task)
     task.cancel()
+
+
+async def test_a_task_of_a_step_only_waits_also_before_it_has_begun() -> None:
+    let_tasks_take_steps(asyncio.get_running_loop())
+    task: asyncio.Task[Any] = asyncio.create_task(asked("a"))  # type: ignore[arg-type]
+    assert waits_only(task)
+    task.cancel()
+
+
+async def test_tasks_are_made_as_the_factory_of_the_loop_makes_them() -> None:
+    made: list[dict[str, Any]] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+        made.append(options)
+        return asyncio.Task(coro, loop=loop, **options)
+
+    loop, context = asyncio.get_running_loop(), copy_context()
+    loop.set_task_factory(factory)
+    for _ in range(2):  # several drivers may have one loop
+        let_tasks_take_steps(loop)
+    assert await asyncio.create_task(Done("x"), name="done", context=context) == "x"  # type: ignore[arg-type]
+    assert [one["context"] for one in made] == [context]
+    with pytest.raises(TypeError, match="a coroutine was expected"):
+        asyncio.create_task(loop.create_future())  # type: ignore[arg-type]  # noqa: RUF006 it never becomes one
