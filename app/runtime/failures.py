@@ -2,6 +2,7 @@
 
 import asyncio
 import traceback
+from typing import Final
 
 from app.engine.inputs import Failure
 from app.engine.runs.retry import delay_ms, may_retry
@@ -15,20 +16,43 @@ from headgate.errors import DuplicateStepKey, Reject, RetryLater
 _TRACEBACK_CHARS = 16_000
 _MESSAGE_CHARS = 4_000
 _LOGGED_CHARS = 400
+_FINAL: Final = (Misuse, DuplicateStepKey)
+"""What no retry mends."""
 _LOG = logs.get(__name__)
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what an author's error means."""
-    message = words(error)[:_MESSAGE_CHARS]
-    name = type(error).__name__
-    if isinstance(error, Reject):
-        return Failure(name, message, None, rejected=True)
-    if isinstance(error, RetryLater):
-        return Failure(name, message, None, retry_after_ms=int(error.delay_seconds * 1000))
-    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-    final = isinstance(error, Misuse | DuplicateStepKey)
-    return Failure(name, message, text.encode(errors="replace").decode(), final=final)
+    """Return what an author's error means: of a group what the one of its errors means that decides."""
+    one, others = _deciding(error)
+    message = words(one)[:_MESSAGE_CHARS]
+    if others:
+        message += f" (and {others} other error{'s' if others > 1 else ''})"
+    name = type(one).__name__
+    told = isinstance(one, Reject | RetryLater) and one is error  # by an author, for whom its text is enough
+    text = None if told else "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+    trace = None if text is None else text.encode(errors="replace").decode()
+    if isinstance(one, RetryLater):
+        return Failure(name, message, trace, retry_after_ms=int(one.delay_seconds * 1000))
+    return Failure(name, message, trace, rejected=isinstance(one, Reject), final=isinstance(one, _FINAL))
+
+
+def _deciding(error: BaseException) -> tuple[BaseException, int]:
+    """Return which error of a group says what becomes of all, and how many others there are. No other one needs to be
+    tried again where one cannot succeed; where all can, the one decides that wants to wait longest.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error, 0
+    leaves: list[BaseException] = []
+    left: list[BaseException] = [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(reversed(one.exceptions))
+        else:
+            leaves.append(one)
+    later = sorted((one for one in leaves if isinstance(one, RetryLater)), key=lambda one: -one.delay_seconds)
+    verdicts = [one for kind in (Reject, _FINAL) for one in leaves if isinstance(one, kind)]
+    return (verdicts + later + leaves)[0], len(leaves) - 1
 
 
 def is_no_authors(error: BaseException, task: "asyncio.Task[None] | None") -> bool:
@@ -56,7 +80,7 @@ def log_retry(run: Run, attempt: int, error: BaseException, failure: Failure, li
         attempt=attempt,
         attempts_left=run.workflow.max_retries + 1 - attempt,
         error=f"{failure.type}: {failure.message[:_LOGGED_CHARS]}",
-        place=place_of(error, run.workflow.source_file),
+        place=place_of(_deciding(error)[0], run.workflow.source_file),
         next_try_in_seconds=wait_ms / 1000,
     )
 
@@ -70,5 +94,5 @@ def log_step_failure(run: Run, key: str, attempt: int, error: BaseException, fai
         step=key,
         attempt=attempt,
         error=f"{failure.type}: {failure.message[:_LOGGED_CHARS]}",
-        place=place_of(error, run.workflow.source_file),
+        place=place_of(_deciding(error)[0], run.workflow.source_file),
     )

@@ -2,6 +2,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from app.engine.values.limits import Limits
 from app.runtime import failures
 from app.runtime.driver import Driver
 from app.runtime.limits import Misuse, StepLimits
-from headgate import DuplicateStepKey, Reject, RetryLater
-from tests.unit.app.runtime.standin import Report, drive, failure_in, run_of
+from headgate import DuplicateStepKey, Reject, RetryLater, StepError
+from tests.unit.app.runtime.standin import Engines, Report, drive, failure_in, result_of, run_of
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,85 @@ def test_an_error_means_what_its_class_says(error: Exception, expected: Failure)
 
 def test_a_step_key_that_comes_twice_is_not_tried_again() -> None:
     assert failures.failure_of(DuplicateStepKey("charge", "a.py:1", "a.py:2")).final
+
+
+def grouped(*errors: BaseException) -> BaseException:
+    return BaseExceptionGroup("outer", [BaseExceptionGroup("inner", errors[:2]), *errors[2:]])
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([KeyError("x"), ValueError("y")], Failure("KeyError", "'x' (and 1 other error)", None)),
+        ([SystemExit(3)], Failure("SystemExit", "3", None)),
+        (
+            [Misuse("wrong"), RetryLater(2), KeyError("x"), Reject("no")],
+            Failure("Reject", "no (and 3 other errors)", None, rejected=True),
+        ),
+        (
+            [RetryLater(2), KeyError("x"), DuplicateStepKey("a", "b", "c"), Misuse("wrong")],
+            Failure("DuplicateStepKey", f"{DuplicateStepKey('a', 'b', 'c')} (and 3 other errors)", None, final=True),
+        ),
+        (
+            [KeyError("x"), RetryLater(2, "busy"), RetryLater(5, "full"), RetryLater(3)],
+            Failure("RetryLater", "retry in 5 s: full (and 3 other errors)", None, retry_after_ms=5_000),
+        ),
+    ],
+)
+def test_a_group_means_what_the_one_of_its_errors_means_that_decides(
+    errors: list[BaseException], expected: Failure
+) -> None:
+    failure = failures.failure_of(grouped(*errors))
+    assert replace(failure, traceback=None) == expected
+    assert failure.traceback is not None
+    assert all(str(one) in failure.traceback for one in errors)
+
+
+async def test_a_verdict_in_a_task_group_is_the_runs_and_its_place_is_where_it_was_raised(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def refuses() -> None:
+        raise Reject("no")
+
+    async def waits() -> None:
+        raise RetryLater(2, "busy")
+
+    async def grouping(ctx: Any) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(waits())
+            group.create_task(waits() if ctx.attempt == 1 else refuses())
+
+    failure = await failure_in(driver, grouping)
+    assert (failure.type, failure.retry_after_ms, failure.rejected) == ("RetryLater", 2_000, False)
+    (line,) = lines(caplog)
+    assert line["place"] == f"{__file__}:{waits.__code__.co_firstlineno + 1}"
+
+    run = run_of(grouping)
+    run.attempt = 2
+    (ended,) = await drive(driver, run)
+    assert isinstance(ended, Ended)
+    assert ended.failure is not None
+    assert (ended.failure.type, ended.failure.rejected) == ("Reject", True)
+
+
+async def test_a_verdict_in_a_group_of_a_steps_function_is_the_steps(engines: Engines) -> None:
+    async def refuses() -> None:
+        try:
+            raise ExceptionGroup("both", [ValueError("x"), Reject("no")])
+        except* ValueError:
+            raise
+
+    async def one(ctx: Any) -> Any:
+        try:
+            await ctx.step.run("ask", refuses)
+        except StepError as error:
+            return [error.error_type, error.message]
+
+    engine = engines(one)
+    assert await result_of(engine) == ["Reject", "no (and 1 other error)"]
+    assert engine.attempts == {"ask": 1}
 
 
 # --- what fails -----------------------------------------------------------------------------------------------------
