@@ -123,9 +123,7 @@ class Attempt:
                 "steps of its own: call them one after the other in the workflow"
             )
         if not key or type(key) is not str:
-            raise HeadgateError(
-                f"the key of a step at {place} is {key!r:.200}; give each step of a run a text of its own"
-            )
+            raise Misuse(f"the key of a step at {place} is {key!r:.200}; give each step of a run a text of its own")
         if len(key) > MAX_KEY or not key.isascii():
             checked_text(key, f"the key of the step at {place}")
         if key in self._places:

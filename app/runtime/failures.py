@@ -9,15 +9,16 @@ from app.engine.runs.retry import delay_ms, may_retry
 from app.engine.tables.run import Run
 from app.engine.values.errors import words
 from app.observe import logs
-from app.runtime.limits import Misuse, StepLimits
+from app.runtime.limits import Misuse, StepLimit, StepLimits
 from app.runtime.places import place_of
 from headgate.errors import DuplicateStepKey, Reject, RetryLater
+from topics.malformed import Malformed
 
 _TRACEBACK_CHARS = 16_000
 _MESSAGE_CHARS = 4_000
 _LOGGED_CHARS = 400
-_FINAL: Final = (Misuse, DuplicateStepKey)
-"""What no retry mends."""
+_FINAL: Final = (Misuse, DuplicateStepKey, StepLimit, Malformed)
+"""What no retry mends: wrong use of steps, and events that are none."""
 _LOG = logs.get(__name__)
 
 

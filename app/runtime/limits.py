@@ -63,7 +63,7 @@ class Misuse(HeadgateError):
 
 
 class StepLimit(HeadgateError):
-    """A run has more steps, or a larger one, than a limit allows."""
+    """A run has more steps, or a larger one, than a limit allows. No retry mends that either."""
 
 
 class NoSuchStep(Misuse, AttributeError):

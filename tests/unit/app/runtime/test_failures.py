@@ -221,6 +221,32 @@ async def test_a_step_that_is_not_there_fails_the_run_for_good(driver: Driver, p
 # --- what the log says ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
+@pytest.mark.parametrize(
+    ("use", "kind", "words"),
+    [
+        (lambda step: step.uuid(""), "Misuse", "is ''; give each step of a run a text of its own"),
+        (lambda step: step.run(7, int), "Misuse", "is 7; give each step of a run a text of its own"),
+        (lambda step: [step.uuid(str(one)) for one in range(4)], "StepLimit", "has more than 3 steps"),
+        (lambda step: step.publish_event("tell", "told", "x" * 2_000), "StepLimit", "limits.event_bytes"),
+        (lambda step: step.publish_event("tell", "", 1), "Malformed", "name the topic with 1 to 512"),
+        (lambda step: step.publish_event("tell", "told", object()), "Malformed", "cannot be written as JSON"),
+    ],
+)
+async def test_hopeless_use_is_not_tried_again(
+    driver: Driver, use: Callable[[Any], Any], kind: str, words: str, plain: bool
+) -> None:
+    async def wrong(ctx: Any) -> None:
+        await use(ctx.step)
+
+    def plainly_wrong(ctx: Any) -> None:
+        use(ctx.step)
+
+    failure = await failure_in(driver, plainly_wrong if plain else wrong)
+    assert (failure.type, failure.final) == (kind, True)
+    assert words in failure.message
+
+
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [vars(one)["fields"] for one in caplog.records if one.getMessage() == "attempt_failed"]
 
