@@ -10,6 +10,9 @@ from typing import Any, Final, TypeVar
 
 Value = TypeVar("Value")
 _THREAD_SECONDS: Final = 0.05
+_RESOLUTION_SECONDS: Final = 1e-6
+"""What is due within so little is due now. Of the 1e-9 that asyncio has nothing is left above 2^24 s (194 days), where
+`time() + 1e-9 == time()`: no timer would ever be due. 1e-6 lasts for centuries."""
 MOST_TURNS: Final = 20_000
 """Turns of the loop without time passing after which something goes round in circles."""
 
@@ -47,6 +50,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.on_turn: Callable[[], None] = lambda: None
         """Called at every turn of the loop: between two turns is where a process may die."""
         super().__init__(selector)
+        self._clock_resolution = _RESOLUTION_SECONDS
 
     def time(self) -> float:
         return self._virtual
@@ -77,8 +81,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def idle(self, timeout: float | None) -> None:
         """Nothing is ready: pass the time to the next timer, or stop."""
-        if timeout is not None and self._virtual + timeout <= self._until:
-            self._virtual += timeout
+        # Sums of floats differ in their last digits: what is due then is due, and all that follows from it happens.
+        if timeout is not None and self._virtual + timeout <= self._until + _RESOLUTION_SECONDS / 2:
+            self._virtual = min(self._virtual + timeout, self._until)
             self._turns = 0
             return
         self._virtual = self._until

@@ -58,6 +58,22 @@ def test_time_passes_when_it_is_told_to() -> None:
         assert service.now == datetime(2026, 1, 1, 1, tzinfo=UTC)
 
 
+@workflow(id="renews", trigger_on_event="contracts/signed")
+async def renews(ctx: Any, payload: Any) -> Any:
+    await ctx.step.sleep("a year", days=365)
+    await ctx.step.sleep("a moment", 0.5)
+    return "renewed"
+
+
+def test_a_year_passes_as_a_minute_does() -> None:
+    with Service(renews) as service:
+        service.send("contracts/signed")
+        service.advance(days=365)
+        assert service.results() == []
+        service.advance(seconds=0.5)
+        assert [one.result for one in service.results()] == ["renewed"]
+
+
 def test_a_duplicate_runs_once_and_a_rejected_event_is_a_dead_letter() -> None:
     with Service(charge) as service:
         for _ in range(2):

@@ -29,6 +29,23 @@ def test_time_stands_still_until_it_is_told_to_pass(loop: VirtualLoop) -> None:
     assert fired == [10.0]
 
 
+@pytest.mark.parametrize("years", [1, 10, 100])
+def test_timers_fire_however_long_ago_time_began(loop: VirtualLoop, years: int) -> None:
+    moment = years * 365 * 86_400 + 0.3
+    fired: list[float] = []
+    loop.call_later(moment, lambda: loop.call_later(0.1, lambda: fired.append(loop.time())))
+    loop.run_to(moment + 1)
+    assert fired == [pytest.approx(moment + 0.1, abs=1e-6)]
+
+
+def test_what_is_due_at_the_sum_of_many_advances_has_happened_with_all_that_follows(loop: VirtualLoop) -> None:
+    happened: list[str] = []
+    loop.call_later(0.8, lambda: loop.call_soon(lambda: happened.append("follows")))
+    for _ in range(8):  # the sum is 0.7999999999999999
+        loop.run_to(loop.time() + 0.1)
+    assert happened == ["follows"]
+
+
 def test_timers_fire_in_their_order_and_may_set_others(loop: VirtualLoop) -> None:
     fired: list[tuple[str, float]] = []
     loop.call_later(2, lambda: loop.call_later(1, lambda: fired.append(("third", loop.time()))))
