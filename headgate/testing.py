@@ -12,6 +12,7 @@ What runs is the real engine, journal and runtime, so a test meets what producti
 Time stands still until `advance`. `restart` kills the worker as `kill -9` does; `crashes` does so at every await.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -130,7 +131,7 @@ class Service:
 
     def advance(
         self,
-        delay: timedelta | None = None,
+        delay: float | timedelta | None = None,
         *,
         seconds: float = 0,
         minutes: float = 0,
@@ -138,10 +139,12 @@ class Service:
         days: float = 0,
         weeks: float = 0,
     ) -> None:
-        """Let time pass: timers fire at their moments, in their order."""
-        passed = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
-        passed += delay or timedelta()
-        self._inner.advance(passed.total_seconds())
+        """Let time pass, the sum of what is given: timers fire at their moments, in their order.
+
+        `delay` is in seconds, or a timedelta. Raises TypeError for what is neither, ValueError for less than 0.
+        """
+        more = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
+        self._inner.advance(_seconds("delay", timedelta() if delay is None else delay, more))
 
     def restart(self) -> None:
         """Kill the worker as `kill -9` does, and start another one: what is in the journal goes on."""
@@ -248,6 +251,17 @@ def headgate_service() -> Iterator[Callable[..., Service]]:
     yield make
     for one in made:
         one.close()
+
+
+def _seconds(name: str, given: Any, more: timedelta = timedelta()) -> float:
+    """Return the sum of a span, seconds or a timedelta, and of `more` in seconds. Raises TypeError, ValueError."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{name} is {given!r}; give seconds or a timedelta, for example 30 or timedelta(hours=1)")
+    seconds += more.total_seconds()
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{seconds} seconds were to pass; give a finite number, 0 or more")
+    return seconds
 
 
 def _rehearsal() -> Callable[..., _Rehearsal]:

@@ -1,9 +1,12 @@
 """headgate.testing: workflows under test as their authors would write it."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from headgate import Reject, RetryLater, workflow
 from headgate.errors import ChildError, EventTimeout, StepError
@@ -56,6 +59,32 @@ def test_time_passes_when_it_is_told_to() -> None:
         service.advance(timedelta(minutes=1))
         assert [(one.status, one.attempts) for one in service.results()] == [("completed", 2)]
         assert service.now == datetime(2026, 1, 1, 1, tzinfo=UTC)
+
+
+def test_time_is_given_in_seconds_or_as_a_timedelta() -> None:
+    with Service(charge) as service:
+        service.advance(10)
+        service.advance(0.5, minutes=1)
+        service.advance(None)
+        service.advance(timedelta(hours=1), seconds=1.5)
+        assert service.now == datetime(2026, 1, 1, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("given", ["10", True, [1]])
+def test_what_is_no_time_is_told_with_what_to_give(given: Any) -> None:
+    with Service(charge) as service:
+        message = f"delay is {given!r}; give seconds or a timedelta, for example 30 or timedelta(hours=1)"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            service.advance(given)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf"), float("nan")])
+def test_time_does_not_go_back_nor_on_for_ever(seconds: float) -> None:
+    with Service(charge) as service:
+        with pytest.raises(ValueError, match=re.escape(f"{seconds} seconds were to pass; ")):
+            service.advance(seconds)
+        with pytest.raises(ValueError, match="seconds were to pass; "):
+            service.advance(hours=-1)
 
 
 @workflow(id="renews", trigger_on_event="contracts/signed")
