@@ -77,7 +77,7 @@ class _Rehearsal(Protocol):
     def now_ms(self) -> int: ...
     def send(self, topic: str, data: Any, **options: Any) -> str: ...
     def advance(self, seconds: float) -> None: ...
-    def restart(self) -> None: ...
+    def restart(self, workflows: Sequence[Workflow] = (), *, after: float = 0.0) -> None: ...
     def die_at(self, turn: int) -> None: ...
     def results(self) -> list[dict[str, Any]]: ...
     def dead_letters(self) -> list[dict[str, Any]]: ...
@@ -94,7 +94,7 @@ class Service:
     """
 
     def __init__(self, *workflows: Workflow, partitions: int = 2, reply_topics: Sequence[str] = ()) -> None:
-        self._inner: _Rehearsal = _rehearsal()(workflows, partitions=partitions, reply_topics=reply_topics)
+        self._inner: _Rehearsal = _rehearsal()(_workflows(workflows), partitions=partitions, reply_topics=reply_topics)
 
     def __enter__(self) -> Self:
         return self
@@ -146,9 +146,14 @@ class Service:
         more = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
         self._inner.advance(_seconds("delay", timedelta() if delay is None else delay, more))
 
-    def restart(self) -> None:
-        """Kill the worker as `kill -9` does, and start another one: what is in the journal goes on."""
-        self._inner.restart()
+    def restart(self, *workflows: Workflow, after: float | timedelta = 0) -> None:
+        """Kill the worker as `kill -9` does, and start another one: what is in the journal goes on.
+
+        With `workflows` the new one runs these instead, as after a deployment; what waits for others sleeps until a
+        worker has them again. `after` is for how long nothing runs in between, in seconds or as a timedelta: time
+        passes, and what falls due meanwhile is late. Raises TypeError, ValueError for what is no workflow or no time.
+        """
+        self._inner.restart(_workflows(workflows), after=_seconds("after", after))
 
     def results(self, workflow: Workflow | str | None = None) -> list[Result]:
         """Return what ended so far, of all workflows or of one, in the order of the ends."""
@@ -251,6 +256,14 @@ def headgate_service() -> Iterator[Callable[..., Service]]:
     yield make
     for one in made:
         one.close()
+
+
+def _workflows(given: Sequence[Any]) -> Sequence[Workflow]:
+    """Return what was given. Raises TypeError for what is no workflow."""
+    for one in given:
+        if not isinstance(one, Workflow):
+            raise TypeError(f"{one!r} is no workflow; give functions that have @workflow")
+    return given
 
 
 def _seconds(name: str, given: Any, more: timedelta = timedelta()) -> float:

@@ -144,9 +144,12 @@ class Rehearsal:
         self._loop.run_to(self._loop.time() + seconds)
         self._check()
 
-    def restart(self) -> None:
-        """Kill the worker as `kill -9` does, and start another one."""
+    def restart(self, workflows: Sequence[Workflow] = (), *, after: float = 0.0) -> None:
+        """Kill the worker as `kill -9` does; start another one, of `workflows` if there are any, `after` seconds."""
         self._kill()
+        self._workflows = tuple(workflows) or self._workflows
+        if after:
+            self._loop.run_to(self._loop.time() + after)
         self._life = self._begin()
         self._rest()
 
@@ -236,7 +239,7 @@ class Rehearsal:
             self._loop.call_soon(self._die)
 
     def _die(self) -> None:
-        if self._closed:
+        if self._closed or self._life.line.cut:  # nobody is there to be killed
             return
         self._kill()
         self._life = self._begin()

@@ -157,6 +157,60 @@ def test_a_restart_forgets_nothing() -> None:
         assert [(one.status, one.attempts) for one in service.results()] == [("completed", 2)]
 
 
+def test_a_restart_may_bring_other_code_and_what_no_longer_runs_sleeps_until_it_is_back() -> None:
+    @workflow(id="mail", trigger_on_event="orders/charged")
+    def changed(ctx: Any, payload: Any) -> str:
+        return "changed"
+
+    with Service(charge, mail) as service:
+        service.send("orders/created", {"id": 1, "total": 5, "slow": True})
+        service.restart(changed)
+        service.advance(hours=2)
+        assert service.results() == []
+        service.send("orders/charged", {"order": 0})
+        assert [one.result for one in service.results()] == ["changed"]
+        service.restart()
+        service.restart(charge, mail)
+        assert [one.result for one in service.results()] == ["changed", {"charged": 1}, "order 1"]
+
+
+@pytest.mark.parametrize(("catch_up", "hours"), [("skip", []), ("once", [3]), ("all", [1, 2, 3])])
+def test_time_passes_while_nothing_runs_and_a_schedule_catches_up(catch_up: str, hours: list[int]) -> None:
+    @workflow(schedule={"cron": "0 * * * *", "catch_up": catch_up})
+    async def due(ctx: Any, payload: Any) -> Any:
+        return payload["events"][0]["data"]["scheduled_at"]
+
+    with Service(due) as service:
+        service.restart(after=timedelta(hours=3, minutes=30))
+        assert service.now == datetime(2026, 1, 1, 3, 30, tzinfo=UTC)
+        assert [one.result for one in service.results()] == [f"2026-01-01T0{hour}:00:00.000Z" for hour in hours]
+        service.advance(minutes=30)
+        assert [int(one.result[11:13]) for one in service.results()] == [*hours, 4]
+
+
+def test_what_falls_due_while_nothing_runs_is_late_wherever_the_worker_dies() -> None:
+    for service in crashes(charge, waits_plainly):
+        service.send("orders/created", {"id": 1, "total": 5, "slow": True}, id="order-1")
+        service.restart(after=7_200)
+        service.send("orders/paid", {"sum": 5}, id="paid-1")
+        assert {one.workflow_id: one.result for one in service.results()} == {
+            "charge": {"charged": 1},
+            "waits_plainly": {"sum": 5},
+        }
+
+
+def test_what_is_no_workflow_or_no_span_is_told_and_nobody_dies() -> None:
+    with pytest.raises(TypeError, match=r"free at .* is no workflow; give functions that have @workflow"):
+        Service(free)  # type: ignore[arg-type]
+    with Service(charge) as service:
+        with pytest.raises(TypeError, match="after is 'soon'; give seconds or a timedelta"):
+            service.restart(after="soon")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="3600 is no workflow"):
+            service.restart(3_600)  # type: ignore[arg-type]
+        service.send("orders/created", {"id": 1, "total": 5})
+        assert len(service.results()) == 1
+
+
 def test_a_reply_goes_to_the_topic_that_the_event_names() -> None:
     with Service(charge, reply_topics=["answers"]) as service:
         service.send("orders/created", {"id": 1, "total": 5}, reply_topic="answers", correlation_id="c-1")
