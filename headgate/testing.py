@@ -9,6 +9,7 @@ def test_a_reminder_follows_after_an_hour():
         assert service.results(onboarding)[0].result == {"reminded": True}
 
 What runs is the real engine, journal and runtime, so a test meets what production does: retries, order, dead letters.
+`runs` shows what goes on, what waits for what, what is stuck and why; `resume`, `cancel` and `retry` ask for more.
 Time stands still until `advance`. `restart` kills the worker as `kill -9` does; `crashes` does so at every await.
 """
 
@@ -21,12 +22,25 @@ from typing import Any, Final, Protocol, Self
 
 import pytest
 
+from headgate import progress
 from headgate.checking import check_provider
 from headgate.definition import Workflow
 from headgate.event import Event
+from headgate.progress import OpenStep, Run
+from topics import keys, reserved
 from topics.sources import message_of, sent_topic
 
-__all__ = ["DeadLetter", "Result", "Sent", "Service", "check_provider", "crashes", "headgate_service"]
+__all__ = [
+    "DeadLetter",
+    "OpenStep",
+    "Result",
+    "Run",
+    "Sent",
+    "Service",
+    "check_provider",
+    "crashes",
+    "headgate_service",
+]
 
 _GROUP: Final = "headgate.testing"
 
@@ -80,6 +94,7 @@ class _Rehearsal(Protocol):
     def restart(self, workflows: Sequence[Workflow] = (), *, after: float = 0.0) -> None: ...
     def die_at(self, turn: int) -> None: ...
     def results(self) -> list[dict[str, Any]]: ...
+    def facts(self) -> list[dict[str, Any]]: ...
     def dead_letters(self) -> list[dict[str, Any]]: ...
     def events(self) -> Sequence[Any]: ...
     def records(self, topic: str) -> list[tuple[bytes | None, bytes | None, Any]]: ...
@@ -150,8 +165,9 @@ class Service:
         """Kill the worker as `kill -9` does, and start another one: what is in the journal goes on.
 
         With `workflows` the new one runs these instead, as after a deployment; what waits for others sleeps until a
-        worker has them again. `after` is for how long nothing runs in between, in seconds or as a timedelta: time
-        passes, and what falls due meanwhile is late. Raises TypeError, ValueError for what is no workflow or no time.
+        worker has them again. Make a changed one in a function, since a file has each id once. `after` is for how long
+        nothing runs in between, in seconds or as a timedelta: time passes, and what falls due meanwhile is late.
+        Raises TypeError, ValueError for what is no workflow or no time.
         """
         self._inner.restart(_workflows(workflows), after=_seconds("after", after))
 
@@ -171,6 +187,37 @@ class Service:
             for one in self._inner.results()
             if wanted in (None, one["workflow_id"])
         ]
+
+    def runs(self, workflow: Workflow | str | None = None) -> list[Run]:
+        """Return all runs so far, of all workflows or of one: those that go on and those that ended, as they began.
+
+        An event that waits for its turn, for its batch or for code is no run yet.
+        """
+        wanted = workflow.id if isinstance(workflow, Workflow) else workflow
+        found = progress.read(self._inner.facts(), self._inner.results())
+        return [one for one in found if wanted in (None, one.workflow_id)]
+
+    def resume(self, run_id: str, key: str, data: Any = None) -> str:
+        """Resume the suspended step `key` of a run, as `headgate runs resume` does; return the event's id.
+
+        The first `data` (JSON) counts; a step that waits no more ignores it, and one that is yet to come finds it.
+        Raises ValueError for what is no run's id.
+        """
+        return self.send(reserved.resume_topic(_checked(run_id), key), data, key=run_id)
+
+    def cancel(self, run_id: str) -> str:
+        """Cancel a run, as `headgate runs cancel` does; return the event's id. One that has ended stays as it is.
+
+        Raises ValueError for what is no run's id.
+        """
+        return self.send(reserved.CANCEL, key=_checked(run_id))
+
+    def retry(self, run_id: str) -> str:
+        """Let a stuck run go on, as `headgate runs retry` does; return the event's id. Others stay as they are.
+
+        Raises ValueError for what is no run's id.
+        """
+        return self.send(reserved.RETRY, key=_checked(run_id))
 
     def events(self, topic: str | None = None) -> list[Event[Any]]:
         """Return the events that were sent and published so far, of all topics or of one, in order of time."""
@@ -256,6 +303,14 @@ def headgate_service() -> Iterator[Callable[..., Service]]:
     yield make
     for one in made:
         one.close()
+
+
+def _checked(run_id: Any) -> str:
+    """Return `run_id`. Raises ValueError for what can be none."""
+    if not isinstance(run_id, str) or not keys.is_run_id(run_id):
+        known = "service.runs() has those of runs"
+        raise ValueError(f"{run_id!r} is no run id: <workflow id>:<24 hexadecimal digits>; {known}")
+    return run_id
 
 
 def _workflows(given: Sequence[Any]) -> Sequence[Workflow]:
