@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
 from app.engine.tables.run import Run
-from app.engine.values.asks import Ask, Kind, Note, Outcome, Recorded, until_ms
+from app.engine.values.asks import ABANDONED, Ask, Kind, Note, Outcome, Recorded, until_ms
 from app.engine.values.errors import words
 from app.engine.values.outgoing import Record
 from app.observe import logs
 from app.runtime import failures, threads, values
 from app.runtime.jobs import INSIDE, Job
-from app.runtime.limits import Misuse, StepLimit, checked_text
+from app.runtime.limits import Misuse, StepLimit, checked_key
 from app.runtime.live import Live, Report, Task
 from app.runtime.places import caller
 from app.runtime.replay import History
@@ -31,8 +31,7 @@ _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
 MOST_PUBLISHED: Final = 4 * 1024 * 1024
 """Bytes of events that a run publishes before it waits for the journal."""
-_PATIENCE_SECONDS: Final = 1.0
-"""Between the refusals of a run that has returned, from the second one on."""
+_PATIENCE_SECONDS: Final = 1.0  # between the refusals of a run that has returned, from the second one on
 Filter = Callable[[Event[Any]], bool]
 
 
@@ -122,10 +121,8 @@ class Attempt:
                 f"step {key!r} was called at {place} inside the function of step {outer!r}; a step's function has no "
                 "steps of its own: call them one after the other in the workflow"
             )
-        if not key or type(key) is not str:
-            raise Misuse(f"the key of a step at {place} is {key!r:.200}; give each step of a run a text of its own")
-        if len(key) > MAX_KEY or not key.isascii():
-            checked_text(key, f"the key of the step at {place}")
+        if type(key) is not str or not 0 < len(key) <= MAX_KEY or not key.isascii():
+            checked_key(key, place)
         if key in self._places:
             raise DuplicateStepKey(key, self._places[key], place)
         if len(self._places) >= self.limits.steps:
@@ -169,8 +166,7 @@ class Attempt:
 
     @property
     def published_much(self) -> bool:
-        """Whether the next event is published by a step that waits for the journal: a round holds in memory what it
-        takes."""
+        """Whether the next event is published by a step that waits for the journal: rounds are held in memory."""
         return self._published_bytes > MOST_PUBLISHED
 
     def published(self, record: Record) -> Record:
@@ -235,9 +231,9 @@ class Attempt:
             return  # it was called anew and did not ask for the step yet; then the engine asks again
         try:
             passed = bool(judge(Event(envelope.payload())))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 an author's filter: also sys.exit() concerns its step alone
+        except BaseException as error:  # an author's filter: also sys.exit() concerns its step alone
+            if isinstance(error, KeyboardInterrupt) and failures.is_ctrl_c():
+                raise
             failure = failures.failure_of(error)
             failures.log_step_failure(self.run, key, 1, error, failure)
             message = f"its filter failed on event {envelope.id!r} of {envelope.topic!r}: {failure.message}"
@@ -298,6 +294,8 @@ class Attempt:
         assert loop is not None
         recorded = self._visit(key, kind, about)
         asked = Asked(key, self._unheeded, loop=loop)
+        if kind not in _ACTIVE:
+            asked.left = self._abandon
         step = Step(asked, kind, decode, job, filters, None)
         if recorded is not None and recorded.outcome is not None:
             self._settle(key, step, recorded.outcome)
@@ -333,9 +331,17 @@ class Attempt:
             self.mismatch = error
             raise
 
+    def _abandon(self, key: str) -> None:
+        """The author cancelled a task that waited for a step, as a timeout of asyncio does: it must receive nothing."""
+        step = self._open.get(key)
+        if step is not None and not self.closed and self._live.tasks.get(self.run.id) is self._task:
+            why = f"nobody waits for step {key!r} any more: the task that did was cancelled"
+            self.report(StepEnded(self.run.id, self.number, key, None, Failure(ABANDONED, why, None, final=True)))
+
     def _settle(self, key: str, step: Step, outcome: Outcome) -> None:
         self._open.pop(key, None)
-        if step.asked.done():  # its author cancelled it, as a timeout of asyncio does
+        left = outcome.fault is not None and outcome.fault.type == ABANDONED and step.kind not in _ACTIVE
+        if left or step.asked.done():  # who is called anew waits until it cancels this again
             return
         try:
             result = step.decode(outcome)
@@ -389,7 +395,7 @@ class Attempt:
             raise Pause
         again, self._refused = self._refused, True
         late = f"step {key!r} was called after run {self.run.id!r} had returned; await every step before returning"
-        if again and self._stopped and self.plain:
+        if again and self.plain and self._stopped:
             raise Pause
         if again and not self.plain:
             assert self._live.loop is not None

@@ -150,7 +150,7 @@ class Driver:
         self._spawn(self._run(jobs, report, variables), variables)
 
     def _spawn(self, running: Coroutine[Any, Any, None], variables: contextvars.Context) -> None:
-        task = asyncio.Task(running, name="workflow", context=variables)  # as in jobs
+        task = asyncio.create_task(running, name="workflow", context=variables)
         self._runners.add(task)
         task.add_done_callback(self._runners.discard)
 

@@ -1,6 +1,7 @@
 """Failures of attempts, of runs and of steps: made of what authors raise, and logged where they are tried again."""
 
 import asyncio
+import signal
 import traceback
 from typing import Final
 
@@ -64,7 +65,14 @@ def is_no_authors(error: BaseException, task: "asyncio.Task[None] | None") -> bo
             return asyncio.current_task() is not task
         except RuntimeError:  # there is no loop any more
             return True
-    return isinstance(error, KeyboardInterrupt)
+    return isinstance(error, KeyboardInterrupt) and is_ctrl_c()
+
+
+def is_ctrl_c() -> bool:
+    """Say whether a KeyboardInterrupt is Ctrl-C, as in tests, and not an author's own: a worker hears of Ctrl-C by a
+    handler of its loop.
+    """
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def log_retry(run: Run, attempt: int, error: BaseException, failure: Failure, limits: StepLimits) -> None:

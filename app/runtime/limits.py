@@ -85,6 +85,13 @@ def checked_text(given: str, what: str) -> str:
     return given
 
 
+def checked_key(given: object, place: str) -> str:
+    """Return `given`, the key of a step that was called at `place`. Raises Misuse for one that is none."""
+    if not given or type(given) is not str:
+        raise Misuse(f"the key of a step at {place} is {given!r:.200}; give each step of a run a text of its own")
+    return checked_text(given, f"the key of the step at {place}")
+
+
 def optional_text(given: object, what: str) -> str | None:
     """Return `given` if it is a text that a step may have, or None. Raises Misuse."""
     if given is None:

@@ -9,12 +9,20 @@ from typing import Any, Final, Self
 class Asked(asyncio.Future[Any]):
     """What a step came to, once it is durable. `unheeded`: the keys of the run's steps that nobody waited for yet."""
 
-    __slots__ = ("_unheeded", "key")
+    __slots__ = ("_unheeded", "key", "left")
 
     def __init__(self, key: str, unheeded: dict[str, str], *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.key = key
+        self.left: Callable[[str], None] | None = None
+        """Told the key when whoever waits was cancelled."""
         self._unheeded = unheeded
+
+    def cancel(self, msg: Any = None) -> bool:
+        cancelled = super().cancel(msg)
+        if cancelled and self.left is not None:
+            self.left(self.key)
+        return cancelled
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._unheeded.pop(self.key, None)

@@ -98,6 +98,34 @@ async def immortal(ctx: Context) -> None:
             ctx.log.info("stopped in vain")
 
 
+@workflow(id="endless", trigger_on_event="bad/endless")
+async def endless(ctx: Context) -> None:
+    """Swallows whatever stops it, and asks for the next step at once."""
+    number = 0
+    while True:
+        number += 1
+        try:
+            await ctx.step.wait_for_event(f"w{number}", "nothing/comes")
+        except BaseException:  # noqa: BLE001 that is what it is for
+            continue
+
+
+@workflow(id="interrupting", trigger_on_event="bad/interrupting", max_retries=0)
+async def interrupting(ctx: Context) -> None:
+    """Raises what Ctrl-C raises."""
+    raise KeyboardInterrupt("no more")
+
+
+@workflow(id="interrupted_step", trigger_on_event="bad/interrupted_step", max_retries=0)
+async def interrupted_step(ctx: Context) -> None:
+    """The same in the function of a step."""
+
+    async def work() -> None:
+        raise KeyboardInterrupt("no more")
+
+    await ctx.step.run("work", work, max_retries=0)
+
+
 @workflow(id="good", trigger_on_event="good")
 async def good(ctx: Context, payload: Payload[Any]) -> str:
     """What goes on beside all of them."""

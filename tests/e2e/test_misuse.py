@@ -87,6 +87,8 @@ def field(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
         ("large_step", "StepError", ["the result of step 'read' has", "limits.result_bytes", "return a reference"]),
         ("large_result", "ResultTooLarge", ["the result of workflow 'large_result' has", "limits.result_bytes"]),
         ("large_event", "StepLimit", ["bytes", "limits.event_bytes"]),
+        ("interrupting", "KeyboardInterrupt", ["no more"]),
+        ("interrupted_step", "StepError", ["no more"]),
         ("large_child", "NotStorable", ["the payload of step 'child' has", "limits.event_bytes", "give a reference"]),
     ],
 )
@@ -115,6 +117,18 @@ def test_a_workflow_that_swallows_its_cancellation_is_cancelled_and_named(field:
     logged = field.logged("pause_swallowed", workflow="stubborn")
     assert (logged["run"], logged["step"]) == (run, "more")
     assert str(logged["place"]).endswith(line(misuse.stubborn, 6))
+
+
+def test_a_workflow_that_asks_for_steps_for_ever_after_its_end_holds_up_nobody(field: Field) -> None:
+    field.send("bad/endless", "endless")
+    run = field.open("endless")
+    field.send("headgate/cancel", "cancel-endless", key=run)
+
+    assert field.result("endless")["status"] == "cancelled"
+    field.logged("pause_swallowed", workflow="endless")
+    field.send("good", "beside-endless")
+    assert field.result("good")["result"] == "done"
+    assert len([one for one in field.worker.events("pause_swallowed") if one["workflow"] == "endless"]) == 1
 
 
 def test_a_workflow_that_swallows_its_cancellation_for_ever_holds_up_neither_others_nor_the_end(field: Field) -> None:

@@ -88,6 +88,12 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._tasks.append(task)
         return task
 
+    def get_task_factory(self) -> None:
+        """None: tasks are made here alone."""
+
+    def set_task_factory(self, factory: Any) -> None:
+        """Leave it: programs give steps to no task as they are."""
+
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)
         owner = getattr(callback, "__self__", None)

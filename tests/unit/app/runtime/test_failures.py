@@ -1,9 +1,10 @@
 import asyncio
 import json
 import logging
+import signal
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -333,3 +334,15 @@ async def test_an_attempt_that_was_cancelled_writes_no_line(driver: Driver, capl
 def test_the_waits_that_are_logged_are_those_of_the_engine() -> None:
     engine, steps = Limits(partitions=1), StepLimits(partitions=1)
     assert (steps.retry_base_ms, steps.retry_max_ms) == (engine.retry_base_ms, engine.retry_max_ms)
+
+
+def test_ctrl_c_is_no_authors_unless_a_handler_takes_it() -> None:
+    task = cast(Any, None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert failures.is_no_authors(KeyboardInterrupt(), task)
+        signal.signal(signal.SIGINT, lambda *_given: None)  # as a worker's loop has one
+        assert not failures.is_no_authors(KeyboardInterrupt(), task)
+        assert failures.failure_of(KeyboardInterrupt("why")).message == "why"
+    finally:
+        signal.signal(signal.SIGINT, before)
