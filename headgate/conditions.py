@@ -29,9 +29,13 @@ class EventOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class After:
-    """So much time after the step was asked for the first time."""
+    """So much time after the step was asked for the first time: `seconds`, and what there is of `more` by its units.
 
-    seconds: float
+    It is as it was given: the step says what is wrong with it.
+    """
+
+    seconds: float | timedelta
+    more: tuple[tuple[str, float], ...] = ()
 
 
 Condition = EventOn | After
@@ -56,7 +60,9 @@ def event_on(
     return EventOn(topic=topic, event_key=event_key, event_type=event_type, filter=filter, since=since)
 
 
-def after(*, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0, weeks: float = 0) -> After:
+def after(
+    *, seconds: float | timedelta = 0, minutes: float = 0, hours: float = 0, days: float = 0, weeks: float = 0
+) -> After:
     """Return the condition that so much time has passed since the step was asked for the first time."""
-    span = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days, weeks=weeks)
-    return After(seconds=span.total_seconds())
+    more = {"minutes": minutes, "hours": hours, "days": days, "weeks": weeks}
+    return After(seconds=seconds, more=tuple([(unit, number) for unit, number in more.items() if number]))

@@ -54,11 +54,14 @@ class DefinitionError(HeadgateError):
 class EventTimeout(HeadgateError):
     """What a step waited for did not come in time: an event, or somebody who resumes the run.
 
-    `topic` is that of the event, several joined by ", "; None where the step waited to be resumed.
+    `topic` is that of the event, several joined by ", ", empty where it waited for times alone; None where the step
+    waited to be resumed.
     """
 
     def __init__(self, step_key: str, topic: str | None, timeout_seconds: float) -> None:
-        what = "was not resumed" if topic is None else f"saw no event on {topic!r}"
+        what = f"saw no event on {topic!r}" if topic else "did not come to the time that it waits for"
+        if topic is None:
+            what = "was not resumed"
         super().__init__(
             f"step {step_key!r} {what} within {timeout_seconds:g} s; "
             "catch EventTimeout to go on without it, or wait longer"

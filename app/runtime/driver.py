@@ -22,6 +22,7 @@ from app.runtime.replay import History
 from app.runtime.threads import Threads
 from app.runtime.waiting import let_tasks_take_steps
 from app.runtime.watchdog import Watchdog
+from headgate.conditions import Met
 from headgate.errors import Pause
 from topics.codec import encode_data
 from topics.malformed import Malformed
@@ -264,7 +265,7 @@ class Driver:
         try:
             encoded = b"null" if result is None else encode_data(fragments.checked(result, _RESULT), _RESULT)
         except (Malformed, orjson.JSONEncodeError) as error:
-            reason = f"workflow {run.workflow.id!r}: {words(error)}; return what JSON can hold"
+            reason = f"workflow {run.workflow.id!r}: {words(error)}; return {_remedy(result)}"
             return Ended(run.id, attempt, None, Failure("ResultNotJson", reason, None, final=True))
         if len(encoded) > self._limits.result_bytes:
             message = (
@@ -273,3 +274,10 @@ class Driver:
             )
             return Ended(run.id, attempt, None, Failure("ResultTooLarge", message, None, final=True))
         return Ended(run.id, attempt, encoded)
+
+
+def _remedy(result: Any) -> str:
+    """Return what to return in the place of what JSON cannot hold."""
+    if isinstance(result, Met):
+        return "its parts, for example met.event.data or met.number"
+    return "what JSON can hold"

@@ -14,7 +14,8 @@ _MOST_MS: Final = MAX_DELAY_SECONDS * 1000
 def span_ms(given: Any, what: str) -> int:
     """Return a span of seconds or a timedelta in milliseconds, rounded up. Raises Misuse."""
     seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or (isinstance(seconds, float) and math.isnan(seconds)):
         raise Misuse(f"{what} is {given!r}; give seconds or a timedelta, for example 30")
     if seconds < 0:
         raise Misuse(f"{what} is {given!r}, less than 0; give how long from now")
@@ -28,7 +29,7 @@ def sum_ms(key: str, seconds: Any, more: Mapping[str, Any]) -> int:
     `key`. Raises Misuse: also where there is no number.
     """
     if not any(more.values()):
-        return span_ms(seconds, "seconds")
+        return span_ms(seconds, f"seconds of step {key!r}")
     try:
         span = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
         span += timedelta(**more)
@@ -47,13 +48,14 @@ def time_ms(given: Any, what: str) -> int:
     if not isinstance(given, datetime):
         raise Misuse(f"{what} is {given!r}; give a datetime with a zone, for example datetime.now(UTC)")
     if given.tzinfo is None or given.utcoffset() is None:
-        raise Misuse(f"{what} is {given!r}, which has no zone; give one, for example {what}.replace(tzinfo=UTC)")
+        raise Misuse(f"{what} is {given!r}, which has no zone; give one, for example by replace(tzinfo=UTC)")
     return math.ceil(given.timestamp() * 1000)
 
 
-def check_to_come(until_ms: int, now_ms: int, what: str) -> None:
+def check_to_come(until: datetime, until_ms: int, now_ms: int, what: str) -> None:
     """Raise Misuse for a time that is over, or more than ten years away."""
     if until_ms < now_ms:
-        raise Misuse(f"{what} is {(now_ms - until_ms) / 1000:g} s ago; give a time to come")
+        now = datetime.fromtimestamp(now_ms / 1000, until.tzinfo)
+        raise Misuse(f"{what} is {until.isoformat()}, and it is {now.isoformat()} already; give a time to come")
     if until_ms - now_ms > _MOST_MS:
-        raise Misuse(f"{what} is more than ten years away; give an earlier time")
+        raise Misuse(f"{what} is {until.isoformat()}, more than ten years away; give an earlier time")

@@ -175,9 +175,9 @@ class Steps:
 
     def sleep_until(self, key: str, until: datetime) -> Any:
         def make(recorded: Recorded | None) -> Ask:
-            until_ms = spans.time_ms(until, "until")
+            until_ms = spans.time_ms(until, f"until of step {key!r}")
             if recorded is None:
-                spans.check_to_come(until_ms, self._attempt.now_ms, "until")
+                spans.check_to_come(until, until_ms, self._attempt.now_ms, f"until of step {key!r}")
             return asks.Sleep(until_ms=until_ms)
 
         return self._attempt.ask(key, Kind.SLEEP, "sleep_until", make, partial(outcomes.nothing, key))
@@ -321,7 +321,7 @@ class Steps:
 
     def _condition(self, key: str, one: Condition) -> asks.EventCondition | asks.Sleep:
         if isinstance(one, After):
-            return asks.Sleep(until_ms=self._attempt.now_ms + spans.span_ms(one.seconds, "seconds"))
+            return asks.Sleep(until_ms=self._attempt.now_ms + spans.sum_ms(key, one.seconds, dict(one.more)))
         try:
             pattern = Pattern.parse(one.topic)
         except PatternError as error:
@@ -349,7 +349,7 @@ class Steps:
         if since == "now":
             return attempt.now_ms
         if isinstance(since, datetime):
-            return spans.time_ms(since, "since")
+            return spans.time_ms(since, f"since of step {key!r}")
         if isinstance(since, Event):
             for envelope in attempt.run.events:
                 if envelope.payload()["sequence_id"] == since.sequence_id:

@@ -5,29 +5,30 @@ among the names of the function's module and the workflow's, and never imported.
 """
 
 import inspect
-import itertools
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import orjson
-from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from app.engine.values.errors import words
-from app.runtime import fragments
+from app.runtime import fragments, losses
 from app.runtime.limits import Misuse
 from topics.codec import encode_data
+from topics.fields import MAX_DEPTH
 from topics.malformed import Malformed
 
 Function = Callable[..., Any]
 _TYPE: Final = "headgate:type"
 """The first field of an object whose second is `value`: the name of its class; null for what does not fit the
 annotation of the function, and for an object that begins with such a field itself."""
+_SHALLOW_BYTES: Final = 2 * MAX_DEPTH
+"""JSON of so many bytes cannot be too deep."""
 
 
 class NotStorable(Misuse):
@@ -53,34 +54,40 @@ def encoded(value: Any, what: str, *, most_bytes: int, bound: tuple[str, str] = 
 class Codec:
     """Writes and reads what one function returns. Made once for each function (`codec_of`)."""
 
-    __slots__ = ("_adapter", "_function", "_names")
+    __slots__ = ("_adapter", "_alternatives", "_name", "_names")
 
     def __init__(self, function: Function) -> None:
-        self._function: Any = inspect.unwrap(function)
-        self._names = _names_of(self._function)
-        self._adapter = _adapter_of(self._function, self._names)
+        unwrapped: Any = inspect.unwrap(function)
+        self._name: str = getattr(unwrapped, "__qualname__", None) or repr(unwrapped)
+        self._names = _names_of(unwrapped)
+        annotation = _annotation_of(unwrapped, self._names)
+        self._adapter = _adapter_of(annotation)
+        classes = [one for one in get_args(annotation) if isinstance(one, type) and losses.is_model(one)]
+        self._alternatives = {one.__qualname__: one for one in classes}
 
     def encode(self, value: Any, workflow: Function, what: str, *, most_bytes: int) -> bytes:
         """Return `value` as the journal holds it. Raises NotStorable."""
         adapter = self._adapter
         if adapter is not None:
-            written = _dumped(adapter, value, what, f"what {self._name} says it returns")
+            written = self._dumped(adapter, value, what, f"what {self._name} says it returns")
             if written is not None:
                 written = _wrapped(None, orjson.Fragment(written)) if _is_marked(written) else written
                 return _rewritten(written, what, most_bytes)
         # It is not what the annotation says, or there is none: then it counts as what it is.
         made = type(value)
-        if isinstance(value, BaseModel) or is_dataclass(made):
+        if losses.is_model(made):
             if self._found(made.__qualname__, workflow) is not made:
                 raise NotStorable(
                     f"{what} is a {made.__qualname__}, which is neither a name in the module of {self._name} nor in "
                     f"that of the workflow, so it could not be read back; annotate {self._name}(...) -> {made.__name__}"
                 )
-            written = _dumped(_adapter_for(made), value, what, f"a {made.__qualname__}")
+            own, by = _adapter_for(made), f"a {made.__qualname__}"
+            written = self._dumped(own, value, what, by)
             if written is None:
                 written = encoded(value, what, most_bytes=most_bytes)
+                self._check(value, _read_back(own, written, what, by), what, by)
             return _rewritten(_wrapped(made.__qualname__, orjson.Fragment(written)), what, most_bytes)
-        written = encoded(value, what, most_bytes=most_bytes)
+        written = self._plain(value, what, most_bytes)
         marks = _is_marked(written) or (adapter is not None and not _fits(adapter, written))
         return _wrapped(None, orjson.Fragment(written)) if marks else written
 
@@ -103,9 +110,52 @@ class Codec:
             return orjson.loads(written)
         return _read(self._adapter, written, f"{what} is recorded, and does not fit what {self._name} says it returns")
 
-    @property
-    def _name(self) -> str:
-        return getattr(self._function, "__qualname__", None) or repr(self._function)
+    def _dumped(self, adapter: TypeAdapter[Any], value: Any, what: str, by: str) -> bytes | None:
+        """Return `value` as JSON that `adapter` reads back, None where it is not of its type, or of another class.
+
+        Raises NotStorable: it is of the type, and would come back as less or not at all.
+        """
+        made = type(value)
+        lost = problem = None
+        for by_alias in (False, True):  # a model may read by its aliases alone
+            try:
+                written = adapter.dump_json(value, by_alias=by_alias, warnings="error")
+            except (PydanticSerializationError, ValueError, TypeError):
+                return None
+            try:
+                back = _read_back(adapter, written, what, by)
+            except NotStorable as error:
+                problem = error
+                continue
+            loss = losses.loss_of(value, back, self._name, typed=True)
+            if type(back) is not made and losses.is_model(made) and (loss or made in self._alternatives.values()):
+                return None
+            if loss is None:
+                return written
+            lost = lost or _refused(loss, what, by)
+        raise lost or problem or NotStorable(what)
+
+    def _plain(self, value: Any, what: str, most_bytes: int) -> bytes:
+        """Return as JSON what is no model. Raises NotStorable, also where there is one in it that JSON would lose."""
+        if value is None:
+            return b"null"
+        try:
+            fragments.checked(value, what)
+            written = orjson.dumps(value, default=_plainly, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+            if len(written) > _SHALLOW_BYTES:
+                encode_data(orjson.Fragment(written), what)  # which looks how deep it nests
+        except (Malformed, TypeError):  # there is a model or dataclass in it, or what is no JSON
+            written = encoded(value, what, most_bytes=most_bytes)
+            fits = self._adapter is not None and _fits(self._adapter, written)
+            back = self._adapter.validate_json(written) if self._adapter and fits else orjson.loads(written)
+            self._check(value, back, what, f"what {self._name} says it returns" if fits else "JSON")
+        return _bounded(written, what, most_bytes)
+
+    def _check(self, value: Any, back: Any, what: str, by: str) -> None:
+        """Raise NotStorable where `value` is no longer itself in `back`."""
+        loss = losses.loss_of(value, back, self._name, typed=False)
+        if loss is not None:
+            raise _refused(loss, what, by)
 
     def _found(self, name: str, workflow: Function) -> Any:
         """Return the class of this name: a model or dataclass, None if there is none."""
@@ -114,9 +164,9 @@ class Codec:
             found = names.get(first)
             for one in inner:
                 found = vars(found).get(one) if isinstance(found, type) else None
-            if isinstance(found, type) and (issubclass(found, BaseModel) or is_dataclass(found)):
+            if isinstance(found, type) and losses.is_model(found):
                 return found
-        return None
+        return self._alternatives.get(name)
 
 
 def codec_of(function: Function) -> Codec:
@@ -164,31 +214,12 @@ def _adapter_for(made: Any) -> TypeAdapter[Any]:
     return TypeAdapter(made)
 
 
-def _dumped(adapter: TypeAdapter[Any], value: Any, what: str, by: str) -> bytes | None:
-    """Return `value` as JSON that `adapter` reads back, None where it is not of its type, or of more than that.
-
-    Raises NotStorable: it is of the type, and would come back as less or not at all.
-    """
-    for by_alias in (False, True):  # a model may read by its aliases alone
-        try:
-            written = adapter.dump_json(value, by_alias=by_alias, warnings="error")
-        except (PydanticSerializationError, ValueError, TypeError):
-            return None
-        try:
-            back = adapter.validate_json(written)
-        except ValidationError as error:
-            problem = _problem(error)
-            continue
-        narrowed = _narrowed(value, back)
-        if narrowed is None:
-            return written
-        given, found = narrowed
-        if given is value:
-            return None
-        raise NotStorable(
-            f"{what} has a {type(given).__qualname__} in the place of a {type(found).__qualname__}, and would lose its "
-            f"further fields as {by}; let the annotation name it"
-        )
+def _read_back(adapter: TypeAdapter[Any], written: bytes, what: str, by: str) -> Any:
+    """Return what was just written. Raises NotStorable."""
+    try:
+        return adapter.validate_json(written)
+    except ValidationError as error:
+        problem = _problem(error)
     raise NotStorable(f"{what} could not be read back as {by}: {problem}; return what can be, or annotate otherwise")
 
 
@@ -217,33 +248,15 @@ def _problem(error: ValidationError) -> str:
     return f"{''.join(f'/{one}' for one in first['loc'])}: {first['msg']}".removeprefix(": ")
 
 
-def _narrowed(value: Any, back: Any) -> tuple[Any, Any] | None:
-    """Return a model or dataclass within `value` that came back as the class it is derived from, with that."""
-    try:
-        if value == back:  # models and dataclasses of two classes never are
-            return None
-    except Exception:  # noqa: BLE001 an author's __eq__
-        pass
-    made, found = type(value), type(back)
-    names = _fields_of(made)
-    if names is not None:
-        if made is not found and isinstance(value, found):
-            return (value, back) if set(names) - set(_fields_of(found) or names) else None
-        pairs = [(getattr(value, name), getattr(back, name, None)) for name in names]
-    elif isinstance(value, dict) and isinstance(back, dict):
-        pairs = [(one, back[key]) for key, one in value.items() if key in back]
-    elif isinstance(value, list | tuple) and isinstance(back, list | tuple):
-        pairs = list(zip(value, back, strict=False))
-    else:
-        return None
-    return next((one for one in itertools.starmap(_narrowed, pairs) if one is not None), None)
+def _refused(loss: losses.Loss, what: str, by: str) -> NotStorable:
+    return NotStorable(f"{what}, read back as {by}, {loss.fact}; {loss.remedy}")
 
 
-def _fields_of(made: Any) -> Iterable[str] | None:
-    """Return the names of the fields of a model or dataclass, None for anything else."""
-    if issubclass(made, BaseModel):
-        return list(made.model_fields)
-    return [one.name for one in fields(made)] if is_dataclass(made) else None
+def _plainly(value: Any) -> Any:
+    """Return a set as JSON has it. Raises TypeError for models, and for what JSON cannot hold."""
+    if isinstance(value, set | frozenset):
+        return list(value)
+    raise TypeError
 
 
 def _is_marked(written: bytes) -> bool:
@@ -282,13 +295,18 @@ def _names_of(function: Any) -> dict[str, Any]:
     return names
 
 
-def _adapter_of(function: Any, names: dict[str, Any]) -> TypeAdapter[Any] | None:
+def _annotation_of(function: Any, names: dict[str, Any]) -> Any:
+    """Return what a function says that it returns, Any if it cannot be made out."""
     annotation = getattr(function, "__annotations__", {}).get("return", Any)
-    if isinstance(annotation, str):
-        try:
-            annotation = eval(annotation, names)
-        except Exception:  # noqa: BLE001 whatever an annotation does: without it the result counts as what it is
-            return None
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, names)
+    except Exception:  # noqa: BLE001 whatever an annotation does: without it the result counts as what it is
+        return Any
+
+
+def _adapter_of(annotation: Any) -> TypeAdapter[Any] | None:
     if annotation in (Any, None, object) or isinstance(annotation, TypeVar):
         return None
     try:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
+from functools import partial
 from typing import Any, Final, Self
 
 
@@ -72,30 +73,29 @@ async def _awaited(step: Any) -> Any:
 _AWAITED: Final = _awaited.__code__
 
 
-_STEPS: Final = (Asked, Done, DoneNumber)
-
-
-class TasksOfSteps:
-    """A task factory that takes steps, as `asyncio.create_task` and `TaskGroup.create_task` are given them.
-
-    They take nothing but coroutines, and `asyncio.wait` takes everything else: so a step is none, and gets one here.
-    `before`: the factory that the loop had.
-    """
-
-    def __init__(self, before: Callable[..., Any] | None) -> None:
-        self._before = before
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
-        if isinstance(coro, _STEPS):
-            coro = _awaited(coro)
-        return asyncio.Task(coro, loop=loop, **options) if self._before is None else self._before(loop, coro, **options)
+_STEPS: Final = frozenset({Asked, Done, DoneNumber})
 
 
 def let_tasks_take_steps(loop: asyncio.AbstractEventLoop) -> None:
-    """Let tasks of steps be made in `loop`."""
+    """Let `asyncio.create_task` and `TaskGroup.create_task` take steps in `loop`.
+
+    They take nothing but coroutines, and `asyncio.wait` takes everything else: so a step is none, and gets one here.
+    """
     before = loop.get_task_factory()
-    if not isinstance(before, TasksOfSteps):
-        loop.set_task_factory(TasksOfSteps(before))
+    if before is None:
+        loop.set_task_factory(_task)
+    elif before is not _task and getattr(before, "func", None) is not _through:  # several drivers may have one loop
+        loop.set_task_factory(partial(_through, before))
+
+
+def _task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
+    if type(coro) in _STEPS:
+        coro = _awaited(coro)
+    return asyncio.Task(coro, loop=loop, **options)
+
+
+def _through(before: Callable[..., Any], loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+    return before(loop, _awaited(coro) if type(coro) in _STEPS else coro, **options)
 
 
 def waits_only(task: "asyncio.Task[Any]") -> bool:

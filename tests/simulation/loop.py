@@ -41,6 +41,10 @@ class Stuck(AssertionError):
     """The simulation does not come to an end."""
 
 
+def _made(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> SimTask:
+    return SimTask(coro, loop=loop, **options)
+
+
 class SimLoop(asyncio.AbstractEventLoop):
     """As much of an event loop as the code under test asks for."""
 
@@ -52,6 +56,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._active: list[Process] = []
         self._running = False
         self._tasks: list[SimTask] = []
+        self._factory: Callable[..., asyncio.Task[Any]] = _made
         self._pools: dict[int, Pool] = {}
         self._doomed: dict[Process, tuple[int, Callable[[], None]]] = {}
         self.steps = 0
@@ -82,17 +87,18 @@ class SimLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[Any]:
         process = self.current
         # The first step is scheduled while the task is made, when it cannot say yet whose it is: `current` says it.
-        task = SimTask(coro, loop=self, name=name, context=context)
+        task = self._factory(self, coro, name=name, context=context)
+        assert isinstance(task, SimTask)
         task.process = process
         task._log_destroy_pending = False  # type: ignore[attr-defined] # killed processes leave such tasks
         self._tasks.append(task)
         return task
 
-    def get_task_factory(self) -> None:
-        """None: tasks are made here alone."""
+    def get_task_factory(self) -> Any:
+        return self._factory
 
     def set_task_factory(self, factory: Any) -> None:
-        """Leave it: programs give steps to no task as they are."""
+        self._factory = factory
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)

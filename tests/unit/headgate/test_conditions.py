@@ -1,3 +1,6 @@
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from headgate import Met, after, event_on
@@ -14,10 +17,16 @@ def test_a_condition_is_a_value_with_what_was_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [({"seconds": 5}, 5), ({"minutes": 1, "hours": 1}, 3_660), ({"weeks": 1, "days": 1}, 691_200)]
+    ("given", "expected"),
+    [
+        ({"seconds": 5}, After(seconds=5)),
+        ({"seconds": timedelta(hours=1)}, After(seconds=timedelta(hours=1))),
+        ({"minutes": 1, "hours": 1}, After(seconds=0, more=(("minutes", 1), ("hours", 1)))),
+        ({"weeks": 1e10}, After(seconds=0, more=(("weeks", 1e10),))),
+    ],
 )
-def test_a_time_is_the_sum_of_its_parts(given: dict[str, float], seconds: float) -> None:
-    assert after(**given) == After(seconds=seconds)
+def test_a_time_is_kept_as_it_was_given(given: dict[str, Any], expected: After) -> None:
+    assert after(**given) == expected
 
 
 def test_what_was_met_can_be_taken_apart() -> None:

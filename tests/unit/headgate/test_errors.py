@@ -40,6 +40,13 @@ def test_except_exception_does_not_swallow_a_pause() -> None:
             ),
         ),
         (
+            errors.EventTimeout("pause", "", 60),
+            (
+                "step 'pause' did not come to the time that it waits for within 60 s; "
+                "catch EventTimeout to go on without it, or wait longer"
+            ),
+        ),
+        (
             errors.StepError("charge", "ValueError", "no card"),
             "step 'charge' failed with ValueError: no card; catch StepError to go on without it",
         ),

@@ -13,7 +13,7 @@ from app.engine.inputs import Ended, StepAsked
 from app.engine.values.asks import Note
 from app.runtime.driver import Driver
 from app.runtime.limits import StepLimits
-from headgate import Payload
+from headgate import Met, Payload
 from headgate.errors import HeadgateError
 from tests.unit.app.runtime.standin import Report, drive, failure_in, run_of
 
@@ -212,6 +212,16 @@ async def test_a_result_that_is_no_json_fails_the_run_for_good(driver: Driver, r
     assert (failure.type, failure.final) == ("ResultNotJson", True)
     assert failure.message.startswith("workflow 'odd': the result cannot be written as JSON: ")
     failure.message.encode()
+
+
+async def test_a_workflow_that_returns_what_its_wait_met_is_told_what_to_return(driver: Driver) -> None:
+    async def met(ctx: Any) -> Any:
+        return Met(0, None)
+
+    failure = await failure_in(driver, met)
+
+    assert failure.type == "ResultNotJson"
+    assert failure.message.endswith("; return its parts, for example met.event.data or met.number")
 
 
 async def test_a_result_with_a_broken_fragment_fails_the_run_for_good(driver: Driver) -> None:

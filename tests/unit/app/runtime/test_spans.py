@@ -31,6 +31,7 @@ def test_a_span_is_in_milliseconds_and_never_too_short(given: Any, ms: int) -> N
         (True, "is True; give seconds or a timedelta"),
         (None, "is None; give seconds"),
         (math.nan, "is nan; give seconds"),
+        (10**400, "more than ten years; give less"),
         (math.inf, "is inf, more than ten years; give less"),
         (-1, "is -1, less than 0; give how long from now"),
         (timedelta(days=3_661), "more than ten years"),
@@ -53,8 +54,13 @@ def test_a_time_has_a_zone() -> None:
 
 
 def test_a_time_to_come_is_neither_over_nor_too_far_away() -> None:
-    spans.check_to_come(5_000, 5_000, "until")
-    with pytest.raises(Misuse, match=r"until is 1.5 s ago; give a time to come"):
-        spans.check_to_come(3_500, 5_000, "until")
-    with pytest.raises(Misuse, match="more than ten years away"):
-        spans.check_to_come(316_224_000_001, 0, "until")
+    noon = datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=1)))
+    ms = spans.time_ms(noon, "until")
+    spans.check_to_come(noon, ms, ms, "until")
+    with pytest.raises(Misuse) as caught:
+        spans.check_to_come(noon, ms, ms + 1_500, "until")
+    assert str(caught.value) == (
+        "until is 2026-01-31T12:00:00+01:00, and it is 2026-01-31T12:00:01.500000+01:00 already; give a time to come"
+    )
+    with pytest.raises(Misuse, match=r"until is 2026-01-31T12:00:00\+01:00, more than ten years away; give an earlier"):
+        spans.check_to_come(noon, ms, ms - 316_224_000_001, "until")

@@ -144,7 +144,7 @@ def condition(topic: str, **options: Any) -> EventCondition:
             ["Met", [1, None]],
         ),
         (
-            lambda step: step.wait_for_all("k", [event_on("a"), after(hours=1)], timeout=7200),
+            lambda step: step.wait_for_all("k", [event_on("a"), after(seconds=timedelta(hours=1))], timeout=7200),
             "wait_for_all topic='a' event_key=None, time",
             Await(conditions=(condition("a"), Sleep(until_ms=NOW + HOUR)), need=2, deadline_ms=NOW + 2 * HOUR),
             value([orjson.loads(met(EVENT).value or b"")["event"], None]),
@@ -311,12 +311,19 @@ async def test_a_trace_is_a_line_at_debug_with_its_attributes(play: Play, caplog
 @pytest.mark.parametrize(
     ("do", "words"),
     [
-        (lambda step: step.sleep("k", -1), "seconds is -1, less than 0"),
+        (lambda step: step.sleep("k", -1), "seconds of step 'k' is -1, less than 0"),
         (lambda step: step.wait_for("k", weeks=600), "more than ten years"),
         (lambda step: step.wait_for("k", days="1"), "the span of step 'k' cannot be read"),
         (lambda step: step.sleep("k", "1", days=1), "the span of step 'k' cannot be read"),
         (lambda step: step.sleep("k", 60, minutes=-2), "the span of step 'k' is"),
-        (lambda step: step.sleep_until("k", datetime(2020, 1, 1, tzinfo=UTC)), "s ago; give a time to come"),
+        (
+            lambda step: step.sleep_until("k", datetime(2020, 1, 1, tzinfo=UTC)),
+            "until of step 'k' is 2020-01-01T00:00:00+00:00, and it is ",
+        ),
+        (lambda step: step.sleep_until("k", datetime(2050, 1, 1)), "until of step 'k' is datetime"),  # noqa: DTZ001
+        (lambda step: step.wait_for_any("k", [after(weeks=1e10)]), "the span of step 'k' cannot be read"),
+        (lambda step: step.wait_for_any("k", [after(days="1")]), "the span of step 'k' cannot be read"),  # type: ignore[arg-type]
+        (lambda step: step.wait_for_all("k", [after(seconds="1")]), "seconds of step 'k' is '1'; give seconds or a t"),  # type: ignore[arg-type]
         (lambda step: step.wait_until("k", datetime(2050, 1, 1, tzinfo=UTC)), "more than ten years away"),
         (lambda step: step.wait_for_event("k", "*/paid"), "whose first segment is a wildcard; begin with a segment"),
         (lambda step: step.wait_for_event("k", "**"), "whose first segment is a wildcard"),
