@@ -60,6 +60,9 @@ class WorkerMetrics:
         self.runs_asleep = gauge(
             "headgate_runs_asleep", "Runs that wait for a worker that loads their workflow.", ("workflow",)
         )
+        self.stuck = gauge(
+            "headgate_runs_stuck", "Runs that the code does not fit any more; each waits for somebody.", ("partition",)
+        )
         self.slept = counter("headgate_events_slept", "Events that fell asleep, once for each workflow they wait for.")
         self.woken = counter("headgate_events_woken", "Events that slept, and were read back from the journal.")
         self.overslept = counter(

@@ -48,6 +48,8 @@ INBOXES_BYTES: Final = 32 * 1024 * 1024
 """Of all partitions together: what is fetched and waits for its round."""
 FACTS_LINGER_SECONDS: Final = 0.01
 RELOAD_SECONDS: Final = 0.5
+MOST_TOLD: Final = 5
+"""Stuck runs that a round tells the log of."""
 STANDBY_FETCH_BYTES: Final = 256 * 1024
 """Of a journal that is followed, read at once: the rounds of owned partitions wait for no more than that."""
 _COUNTED: Final = (
@@ -233,6 +235,15 @@ class _Worker:
             metrics.ended.labels(workflow, status).inc(count)
         if counters.provided:
             metrics.provided(counters.provided)
+        for workflow, run, why in counters.stuck[:MOST_TOLD]:  # a deployment may make many
+            log.warning(
+                "run_stuck",
+                workflow=workflow,
+                run=run,
+                reason=why,
+                others=len(counters.stuck) - 1,
+                remedy=f"put its code back, then: headgate runs retry {run}; or give it up: headgate runs cancel {run}",
+            )
         state.counters = Counters()
 
     # --- what goes on beside the pumps ------------------------------------------------------------------------------
@@ -296,6 +307,7 @@ class _Worker:
             metrics.waiting.labels(number).set(state.waiting)
             metrics.waiting_fill.labels(number).set(state.waiting / state.limits.waits)
             metrics.parked.labels(number).set(len(state.parked))
+            metrics.stuck.labels(number).set(len(state.stuck))
             metrics.waits.labels(number).set(0 if state.registry is None else len(state.registry.waits))
             metrics.dedup_ids.labels(number).set(state.dedup.count)
             metrics.dedup_fill.labels(number).set(state.dedup.count / state.dedup.policy.max_ids)

@@ -161,6 +161,11 @@ def test_code_that_does_not_fit_its_records_is_stuck_with_both_and_is_retried_fr
     service.command("runs", "resume", run, "wait")
     why = until(lambda: facts_of(service).stuck.get(run), SECONDS, "it is stuck", else_show=service.tails)
     assert "asks for step 'refund' (run), which is not recorded, before steps that are" in why
+    logged = field.logged("run_stuck", workflow="order")
+    assert (logged["run"], logged["reason"]) == (run, why)
+    assert f"headgate runs retry {run}" in str(logged["remedy"])
+    worker = field.worker
+    until(lambda: worker.metric("headgate_runs_stuck") == 1, SECONDS, "it is counted", else_show=service.tails)
     field.worker.kill()
 
     field.worker = service.start("w0", flows=flows["charge"]).ready()

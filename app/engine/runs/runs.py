@@ -115,6 +115,7 @@ def _stick(state: State, run: Run, failure: inputs.Failure) -> None:
     sake: somebody must decide.
     """
     state.stuck[run.id] = failure.message
+    state.counters.stuck.append((run.workflow.id, run.id, failure.message))
     rising.halt(state, run)
     if run.steps is not None:
         run.steps.resting = False

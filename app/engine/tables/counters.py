@@ -36,6 +36,8 @@ class Counters:
     """Where first events of runs came from, of those that sources read, and when the runs started (ms)."""
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
     """By workflow id and status."""
+    stuck: list[tuple[str, str, str]] = field(default_factory=list)
+    """Runs that their code does not fit any more: workflow id, run id, and why."""
 
     def start(self, event: Envelope, now_ms: int) -> None:
         """A run started; `event` is its first."""
