@@ -26,10 +26,12 @@ OWNED: Final[Mapping[str, str]] = {
     "kafka.sasl_password": "secrets.saslPassword",
     "gateway.token": "secrets.gatewayToken",
 }
-# Settings whose default on one machine is none in a cluster. An empty bootstrap is refused: everybody has another one.
+# Settings whose default on one machine is none in a cluster. An empty bootstrap is refused: everybody has another one;
+# a folder on one machine would be somebody's, and here the pod has one for it.
 DEFAULTS: Final[Mapping[str, object]] = {
     "kafka.bootstrap": "",
     "worker.metrics_host": "0.0.0.0",
+    "worker.data": "/data",
     "connectors.metrics_host": "0.0.0.0",
     "gateway.host": "0.0.0.0",
 }

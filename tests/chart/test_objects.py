@@ -151,6 +151,7 @@ def test_what_a_read_only_root_needs_is_mounted(rendered: Rendered, file: str) -
         mounts = {mount["mountPath"]: mount["name"] for mount in container(rendered[file], component)["volumeMounts"]}
         size = "4Gi" if component == "gateway" else "1Gi"
         assert volumes[mounts["/tmp"]] == {"name": "tmp", "emptyDir": {"sizeLimit": size}}
+        assert (mounts.get("/data") == "data") == (component == "worker")
         claimed = {"data"} if component == "worker" and file == "production" else set()
         assert set(mounts.values()) == set(volumes) | claimed
 
@@ -465,6 +466,29 @@ def test_a_volume_holds_the_read_model_and_what_comes_on_top(rendered: Rendered)
     assert next(one for one in volumes if one["name"] == "tmp")["emptyDir"] == {"sizeLimit": "4Gi"}
     most_bytes = bounds.MOST_BYTES + bounds.MOST_GOING_ON * bounds.GOING_ON_BYTES
     assert most_bytes + bounds.MOST_BYTES <= 4 * 2**30
+
+
+def _snapshots(objects: list[Object]) -> tuple[str | None, list[str], list[Object], list[Object]]:
+    """Where workers keep snapshots: the setting, what is mounted there, the pod's volume for it, its claim."""
+    [workers] = of_kind(objects, "StatefulSet")
+    folder = config_of(objects).get(variable("worker.data"))
+    mounted = [one["mountPath"] for one in container(objects, "worker")["volumeMounts"] if one["name"] == "data"]
+    volumes = [one for one in pod(objects, "worker")["spec"]["volumes"] if one["name"] == "data"]
+    return folder, mounted, volumes, workers["spec"].get("volumeClaimTemplates", [])
+
+
+def test_by_default_snapshots_outlive_a_container_and_on_a_volume_of_its_own_the_pod(chart: Any) -> None:
+    folder = {"name": "data", "emptyDir": {"sizeLimit": "4Gi"}}
+    assert _snapshots(chart.render("minimal")) == ("/data", ["/data"], [folder], [])
+    path, mounted, volumes, [claim] = _snapshots(
+        chart.render("minimal", values={"worker": {"storage": {"persistent": True}}})
+    )
+    assert (path, mounted, volumes, claim["metadata"]["name"]) == ("/data", ["/data"], [], "data")
+
+
+def test_who_wants_no_snapshots_has_no_folder_for_them(chart: Any) -> None:
+    objects = chart.render("minimal", values={"config": {"worker": {"data": None}}})
+    assert _snapshots(objects) == (None, [], [], [])
 
 
 def test_by_default_nothing_is_opened_to_the_outside(rendered: Rendered) -> None:

@@ -350,7 +350,7 @@ def _at(path: str, value: Any) -> dict[str, Any]:
         ({"workflows.files": None}, "workflows: none is given, and a worker needs some."),
         ({"workflows.imagePath": "/w"}, "workflows: workflows.files and workflows.imagePath are given."),
         ({"config.worker.data": "/var/lib"}, 'config.worker.data is "/var/lib", which cannot be written'),
-        ({"worker.storage.persistent": True}, "Set config.worker.data to /data."),
+        ({"worker.storage.persistent": True, "config.worker.data": None}, "Set config.worker.data to /data."),
         ({"config.gateway.read_model": "runs.db"}, 'config.gateway.read_model is "runs.db", which cannot be written'),
         ({"secrets.gatewayToken.existingSecret": ""}, "a gateway without a token does not start"),
         ({"gateway.ingress.enabled": True}, "gateway.ingress.hosts is empty"),
