@@ -11,12 +11,13 @@ from typing import Any, Final
 import orjson
 
 from topics.codec import Headers
-from topics.envelope import HEADER_BYTES, MAX_HEADERS
+from topics.envelope import HEADER_BYTES
 from topics.facts import Record
 from topics.timestamps import rfc3339
 
 _ESCAPES_MATTER_BYTES: Final = 64 * 1024
 ORIGINAL_BYTES: Final = 3 * 1024 * 1024
+"""Of key, value and headers in memory: whoever reads a letter gets as many objects as the original has headers."""
 LETTER_BYTES: Final = 5 * 1024 * 1024
 """Of one as JSON, and its key. Within the journal its JSON is text, and still fits (`topics.journal`)."""
 REASON_CHARS: Final = 16 * 1024
@@ -49,10 +50,10 @@ def dead_letter(
 ) -> Record:
     """Return the dead letter of a record, with the original in full as far as the bounds here allow it.
 
-    Beyond them, `omitted` tells its sizes: it is in the source topic until retention takes it. More headers than an
-    event may have are omitted alone. Only records that came compressed can be too large otherwise.
+    Beyond them, `omitted` tells its sizes: it is in the source topic until retention takes it. Key and value are there
+    or both omitted, which only records that came compressed need; of headers the first that fit beside them are there.
     """
-    letter = {
+    letter: dict[str, Any] = {
         "code": code,
         "reason": reason if len(reason) <= REASON_CHARS else f"{reason[:REASON_CHARS]}...",
         "remedy": remedy,
@@ -64,18 +65,24 @@ def dead_letter(
         },
     }
     ends: dict[str, Any] = {"run_id": run_id, "workflow_id": workflow_id, "at": rfc3339(at_ms)}
-    about = [("content-type", b"application/json"), ("headgate-code", code.encode())]
     omitted = {"key": len(key or b""), "value": len(value or b""), "headers": len(headers)}
-    if len(headers) > MAX_HEADERS:
-        headers = ()
-        ends["omitted"] = omitted
-    size = omitted["key"] + omitted["value"] + sum(HEADER_BYTES + len(name) + len(raw or b"") for name, raw in headers)
-    if size <= ORIGINAL_BYTES:
-        encoded = orjson.dumps(letter | _original(key, value, headers) | ends)
-        if len(encoded) + omitted["key"] <= LETTER_BYTES:
-            return Record(key, encoded, about)
     ends["omitted"] = omitted
-    return Record(None, orjson.dumps(letter | _original(None, None, ()) | ends), about)
+    weight, room = omitted["key"] + omitted["value"], -1
+    if weight <= ORIGINAL_BYTES:
+        letter |= _original(key, value)
+        room = LETTER_BYTES - omitted["key"] - len(orjson.dumps(letter | ends))
+    whole = room >= 0
+    if not whole:
+        key, weight = None, 0
+        letter |= _original(None, None)
+        room = LETTER_BYTES - len(orjson.dumps(letter | ends))
+    kept = _fitting(headers, ORIGINAL_BYTES - weight, room)
+    letter["headers"] = [[name, text] for name, text, _ in kept]
+    letter["encoding"]["headers"] = [encoding for *_, encoding in kept]
+    if whole and len(kept) == len(headers):
+        del ends["omitted"]
+    about = [("content-type", b"application/json"), ("headgate-code", code.encode())]
+    return Record(key, orjson.dumps(letter | ends), about)
 
 
 def shortened(letter: Record) -> Record:
@@ -115,16 +122,26 @@ def _bytes_of(text: str | None, encoding: str | None) -> bytes | None:
     return b64decode(text) if encoding == "base64" else text.encode()
 
 
-def _original(key: bytes | None, value: bytes | None, headers: Headers) -> dict[str, Any]:
+def _original(key: bytes | None, value: bytes | None) -> dict[str, Any]:
     key_text, key_encoding = _readable(key)
     value_text, value_encoding = _readable(value)
-    header_texts = [(name, *_readable(raw)) for name, raw in headers]
-    return {
-        "key": key_text,
-        "value": value_text,
-        "headers": [[name, text] for name, text, _ in header_texts],
-        "encoding": {"key": key_encoding, "value": value_encoding, "headers": [e for _, _, e in header_texts]},
-    }
+    encoding: dict[str, Any] = {"key": key_encoding, "value": value_encoding, "headers": []}
+    return {"key": key_text, "value": value_text, "headers": [], "encoding": encoding}
+
+
+def _fitting(headers: Headers, weight: int, room: int) -> list[tuple[str, str | None, str | None]]:
+    """Return names, texts and encodings of the first headers that fit: `weight` in memory, `room` in JSON."""
+    kept: list[tuple[str, str | None, str | None]] = []
+    for name, raw in headers:
+        weight -= HEADER_BYTES + len(name) + len(raw or b"")
+        if weight < 0:
+            break
+        text, encoding = _readable(raw)
+        room -= len(orjson.dumps([name, text, encoding])) + len(",")
+        if room < 0:
+            break
+        kept.append((name, text, encoding))
+    return kept
 
 
 def _readable(raw: bytes | None) -> tuple[str | None, str | None]:

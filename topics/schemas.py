@@ -195,7 +195,8 @@ DEAD_LETTER: Final[Schema] = _object(
                 },
             },
             optional=("value_sha256",),
-            description="bytes of key and value and the number of headers of an original too large to be here in full",
+            description="bytes of key and value and the number of headers of an original too large to be here in full; "
+            "of its headers the first that fit are",
         ),
     },
     optional=("omitted",),

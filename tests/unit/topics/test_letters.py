@@ -1,6 +1,7 @@
 """Dead letters, and what is left of one that its topic does not take whole."""
 
 import base64
+import tracemalloc
 from hashlib import sha256
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 import pytest
 
 from topics import facts, letters
+from topics.envelope import HEADER_BYTES
 from topics.letters import NOTE, in_log, shortened
 from topics.schemas import DEAD_LETTER
 
@@ -91,27 +93,80 @@ def test_the_largest_record_that_events_takes_fits_as_a_dead_letter(value: bytes
     [
         {"value": bytes(letters.ORIGINAL_BYTES + 1)},
         {"key": b"k" * (letters.ORIGINAL_BYTES + 1)},
-        {"headers": [("h", b"\x01" * 60_000)] * 40},
         {"key": b"k" * (letters.LETTER_BYTES // 2)},
     ],
 )
-def test_an_original_beyond_the_bounds_is_omitted_and_its_sizes_are_told(large: dict[str, Any]) -> None:
+def test_key_and_value_beyond_the_bounds_are_omitted_and_the_sizes_are_told(large: dict[str, Any]) -> None:
     record, found = read(**large)
     assert len(record.value) < 1_000
     assert record.key is None
-    assert (found["key"], found["value"], found["headers"]) == (None, None, [])
+    assert (found["key"], found["value"], found["headers"]) == (None, None, [["h", "x"]])
+    assert found["encoding"] == {"key": None, "value": None, "headers": ["utf-8"]}
     given = {"key": b"k", "value": b"hello", "headers": [("h", b"x")]} | large
     assert found["omitted"] == {name: len(one) for name, one in given.items()}
 
 
-def test_headers_beyond_those_of_an_event_are_omitted_and_the_rest_is_kept() -> None:
-    record, found = read(headers=[("h", b"")] * 257)
-    assert record.key == b"k"
-    assert (found["key"], found["value"], found["headers"]) == ("k", "hello", [])
-    assert found["encoding"] == {"key": "utf-8", "value": "utf-8", "headers": []}
-    assert found["omitted"] == {"key": 1, "value": 5, "headers": 257}
-    _, whole = read(headers=[("h", b"")] * 256)
-    assert (len(whole["headers"]), "omitted" in whole) == (256, False)
+@pytest.mark.parametrize("count", [256, 257, 18_000])
+def test_headers_are_kept_in_full_whatever_their_number(count: int) -> None:
+    headers = [(f"h{at}", (None, b"", b"\xff", b"x")[at % 4]) for at in range(count)]
+    record, found = read(headers=headers)
+    assert (record.key, found["key"], found["value"]) == (b"k", "k", "hello")
+    assert [letters._bytes_of(text, how) for (_, text), how in _told_headers(found)] == [raw for _, raw in headers]
+    assert [name for name, _ in found["headers"]] == [name for name, _ in headers]
+    assert "omitted" not in found
+
+
+def _told_headers(letter: Any) -> list[tuple[list[Any], Any]]:
+    return list(zip(letter["headers"], letter["encoding"]["headers"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("header", "count"),
+    [
+        (("", None), 500_000),
+        (("ab", b""), 100_000),
+        (("a", b"\xff"), 250_000),
+        (("h", b"\x01" * 60_000), 40),
+        (("\0" * 1_000, b'"' * 1_000), 1_000),
+        (("\0" * 100, b"\0" * 300), 2_500),
+        (("\N{GRINNING FACE}" * 1_000, b""), 2_500),
+    ],
+)
+@pytest.mark.parametrize("value", [b"hello", b"\xff" * 1024 * 1024])
+def test_of_more_headers_than_fit_the_first_are_kept(
+    header: tuple[str, bytes | None], count: int, value: bytes
+) -> None:
+    record, found = read(headers=[header] * count, value=value)
+    kept = len(found["headers"])
+    assert 0 < kept < count
+    assert found["omitted"] == {"key": 1, "value": len(value), "headers": count}
+    assert letters._bytes_of(found["value"], found["encoding"]["value"]) == value
+    assert {(name, letters._bytes_of(text, how)) for (name, text), how in _told_headers(found)} == {header}
+    jsonschema.validate(found, dict(DEAD_LETTER))
+    size = len(record.value) + len(record.key or b"")
+    assert size <= letters.LETTER_BYTES
+    one_more = len(orjson.dumps([*found["headers"][0], "base64"]))
+    weight = (HEADER_BYTES + len(header[0]) + len(header[1] or b"")) * (kept + 1) + len(value)
+    assert size + one_more > letters.LETTER_BYTES or weight > letters.ORIGINAL_BYTES, "one more would have fit"
+
+
+def test_making_a_letter_of_a_record_full_of_headers_takes_little_memory() -> None:
+    headers = [("", None)] * 500_000
+    tracemalloc.start()
+    try:
+        read(headers=headers)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_left_of_a_letter_whose_headers_did_not_fit_tells_of_all_of_them() -> None:
+    short = shortened(letter(value=b"{}", headers=(("ab", b""),) * 100_000))
+    told = orjson.loads(short.value)
+    assert (told["headers"], told["encoding"]["headers"], len(short.value) < 5_000) == ([], [], True)
+    assert told["omitted"] == {
+        "key": 7, "value": 2, "headers": 100_000, "value_sha256": sha256(b"{}").hexdigest(),
+    }  # fmt: skip
 
 
 def test_a_dead_letter_cuts_a_reason_that_quotes_at_length() -> None:

@@ -77,27 +77,37 @@ def test_no_event_is_too_large_for_the_journal_or_as_a_command(where: str, fille
     assert commanded(away.takeover().again[-1]) == commanded(away.commits[-1].outgoing)
 
 
+def buried(**original: Any) -> int:
+    """The largest entity of the commit that buries a record."""
+    about: dict[str, Any] = {
+        "code": "not_json",
+        "reason": "r",
+        "remedy": "m",
+        "source_topic": "t",
+        "partition": 0,
+        "offset": 0,
+    }
+    letter = make_letter(**about, timestamp_ms=0, **original, at_ms=NOW)
+    partition = Partition(flow())
+    partition.read(malformed=[Record("dlq", None, letter.key, letter.value, tuple(letter.headers))])
+    made = partition.commit()
+    assert made is not None
+    return max(len(entity or b"") for _, entity in [*made.ahead, *made.batch])
+
+
 @pytest.mark.parametrize("one", ["\0", '"', "\\", "\xff", "x"])
 def test_no_dead_letter_is_too_large_for_the_journal(one: str) -> None:
-    largest = 0
+    raw = one.encode("latin-1")
     for key_size in (0, 300_000, 1_000_000, 2_000_000, 3_000_000):
         for size in (3_000_000 - key_size, 4_500_000 - key_size):
-            raw = one.encode("latin-1")
-            about: dict[str, Any] = {
-                "code": "not_json",
-                "reason": "r",
-                "remedy": "m",
-                "source_topic": "t",
-                "partition": 0,
-                "offset": 0,
-            }
-            letter = make_letter(**about, timestamp_ms=0, key=raw * key_size, value=raw * size, headers=(), at_ms=NOW)
-            partition = Partition(flow())
-            partition.read(malformed=[Record("dlq", None, letter.key, letter.value, tuple(letter.headers))])
-            made = partition.commit()
-            assert made is not None
-            largest = max(largest, *(len(entity or b"") for _, entity in [*made.ahead, *made.batch]))
-    assert largest < MOST_BYTES
+            assert buried(key=raw * key_size, value=raw * size, headers=()) < MOST_BYTES
+
+
+@pytest.mark.parametrize("one", ["\0", '"', "\\", "\xff", "x"])
+@pytest.mark.parametrize("size", [0, 1, 300, 60_000, 1_000_000])
+def test_no_dead_letter_of_headers_is_too_large_for_the_journal(one: str, size: int) -> None:
+    headers = [(one * size, one.encode("latin-1") * size)] * min(100_000, 4_500_000 // max(size, 1))
+    assert buried(key=b"k" * 300_000, value=b"v" * 300_000, headers=headers) < MOST_BYTES
 
 
 def test_what_takes_more_room_in_the_journal_than_its_bytes_is_counted_by_what_it_takes() -> None:
