@@ -293,10 +293,10 @@ class Steps:
         try:
             pairs = [(one.id if isinstance(one, Workflow) else one, payload) for one, payload in children]
         except (TypeError, ValueError):
-            pairs = []
-        if not 0 < len(pairs) <= _MOST_CHILDREN or not all(one and type(one) is str for one, _ in pairs):
+            pairs = [("", None)]
+        if len(pairs) > _MOST_CHILDREN or not all(one and type(one) is str for one, _ in pairs):
             raise Misuse(
-                f"step {key!r} invokes {children!r:.200}; give 1 to {_MOST_CHILDREN} workflows (or their ids), in a "
+                f"step {key!r} invokes {children!r:.200}; give at most {_MOST_CHILDREN} workflows (or their ids), in a "
                 "batch each with its payload: [(charge, {'order': 1}), ...]"
             )
         workflow_ids = [checked_text(one, f"the id of a workflow that step {key!r} invokes") for one, _ in pairs]

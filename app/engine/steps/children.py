@@ -34,7 +34,7 @@ def begin(state: State, run: Run, step: Step, ask: Invoke, effects: Effects) -> 
         ends.end(state, run, step, Outcome(None, Fault("StepLimit", message)), effects)
         return
     state.outgoing.records.extend(records)
-    if not ask.wait:
+    if not ask.wait or not records:
         ends.end(state, run, step, Outcome(orjson.dumps(parents.child_ids(run, step.key, ask))), effects)
         return
     # What they were given is in their events from now on.
@@ -66,7 +66,7 @@ def _too_large(state: State, records: Sequence[Record]) -> str | None:
     sizes = [
         len(one.value or b"") + sum(len(name) + len(content or b"") for name, content in one.headers) for one in records
     ]
-    if max(sizes) > limits.event_bytes:
+    if max(sizes, default=0) > limits.event_bytes:
         what, bound = f"the event of a child has {max(sizes)}", f"{limits.event_bytes} of limits.event_bytes"
     elif sum(sizes) > limits.run_bytes:
         what, bound = f"the events of all children have {sum(sizes)}", f"{limits.run_bytes} of limits.run_bytes"

@@ -475,3 +475,13 @@ def test_a_message_is_seen_once_wherever_the_worker_dies() -> None:
         service.advance(seconds=1)
         assert [one.message for one in service.sent()] == [{"text": "Ada"}] * 2
         assert [one.result for one in service.results()] == [["bot", "slack"]]
+
+
+def test_a_batch_of_no_children_has_no_results_wherever_the_worker_dies() -> None:
+    @workflow(id="fans_out", trigger_on_event="albums/new")
+    async def fans_out(ctx: Any, payload: Any) -> Any:
+        return [await ctx.step.batch_invoke_and_wait("wait", []), await ctx.step.batch_invoke("go", [])]
+
+    for service in crashes(fans_out):
+        service.send("albums/new", {})
+        assert [one.result for one in service.results()] == [[[], []]]

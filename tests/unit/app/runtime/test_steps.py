@@ -343,7 +343,11 @@ async def test_a_trace_is_a_line_at_debug_with_its_attributes(play: Play, caplog
         (lambda step: step.run("k", int, timeout="x"), "timeout is 'x'"),
         (lambda step: step.invoke("k", ""), "step 'k' invokes"),
         (lambda step: step.batch_invoke("k", [child]), "in a batch each with its payload"),
-        (lambda step: step.batch_invoke_and_wait("k", []), "give 1 to 1000 workflows"),
+        (
+            lambda step: step.batch_invoke_and_wait("k", [(child, n) for n in range(1_001)]),
+            "give at most 1000 workflows",
+        ),
+        (lambda step: step.batch_invoke_and_wait("k", None), "give at most 1000 workflows"),
         (lambda step: step.invoke("k", child, object()), "the payload of step 'k' cannot be written as JSON"),
     ],
 )
