@@ -32,6 +32,8 @@ GOALS: Final = (
     Goal("latency", "1,000 events/s, p99", "headgate/1000", "p99_ms", 20, " ms"),
     _least("gateway", "single events acknowledged", "single", "events_per_second", 8_000, "/s"),
     _least("gateway", "events in lists of 100", "lists of 100", "events_per_second", 60_000, "/s"),
+    Goal("first", "from a fresh clone to the first result", "empty caches", "first_result_seconds", 60, " s"),
+    Goal("first", "the same, the second time", "second time", "first_result_seconds", 10, " s"),
     Goal("idle", "a worker's start", "again", "ready_seconds", 2, " s"),
     Goal("idle", "memory without events", "again", "rss_mb", 100, " MB"),
     Goal("idle", "CPU without events", "again", "cpu_percent", 1, " %"),
@@ -65,8 +67,10 @@ GOALS: Final = (
 )
 
 
-def rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Yield what is measured, its goal, the figure and whether it reaches it, of every result in `folder`."""
+def rows(folder: Path) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield what is measured, its goal, the figure, whether it reaches it, and how it was measured, of every result in
+    `folder`.
+    """
     for goal in GOALS:
         path = folder / f"{goal.mode}.json"
         measured: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -77,4 +81,10 @@ def rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
             shown = f"{figure:,.10g}{goal.unit}"
             reached = "yes" if (figure >= goal.bound if goal.at_least else figure <= goal.bound) else "no"
         bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:,.10g}{goal.unit}"
-        yield goal.about, bound, shown, reached
+        yield goal.about, bound, shown, reached, _how(measured) if shown else ""
+
+
+def _how(measured: dict[str, Any]) -> str:
+    """Return the rounds and the commit of a result."""
+    rounds = max([one.get("round", 1) for one in measured.get("runs", ())], default=1)
+    return f"{rounds}, {measured['machine']['commit']}"

@@ -39,7 +39,7 @@ of CPU, which is free of that.
 """
 
 
-GOALS = ("what", "goal", "measured", "reached")
+GOALS = ("what", "goal", "measured", "reached", "rounds, commit")
 SLOWER = "slower"
 """The folder within the results that has those of a slower machine, where some were measured there as well."""
 _LATE = {"p50": "p50_ms", "p99": "p99_ms", "max": "max_ms"}
@@ -236,6 +236,18 @@ def _idle(measured: dict[str, Any]) -> str:
     ]
     text = f"## Idle\n\nA worker with 8 partitions and no events, watched for {measured['watched_seconds']:.0f} s.\n\n"
     return text + _table(("case", "seconds until ready", "MB resident", "% of one CPU"), rows)
+
+
+def _first(measured: dict[str, Any]) -> str:
+    rows = [
+        (start, f"{one['first_result_seconds']:,.0f}", f"{one['worst_seconds']:,.0f}")
+        for start, one in measured["summary"].items()
+    ]
+    text = (
+        "## First result\n\nSeconds from `make demo` in a fresh clone to the first result: with empty caches, which "
+        "counts what is fetched, and once more.\n\n"
+    )
+    return text + _table(("case", "median", "worst"), rows)
 
 
 def _bounds(measured: dict[str, Any]) -> str:
@@ -487,6 +499,7 @@ SECTIONS = {
     "latency": _latency,
     "gateway": _gateway,
     "connectors": _connectors,
+    "first": _first,
     "idle": _idle,
     "bounds": _bounds,
     "scaling": _scaling,

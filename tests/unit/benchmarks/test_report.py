@@ -36,7 +36,9 @@ def test_the_page_has_a_section_for_what_was_measured_and_names_the_rest(
     assert "a step through memory 120.5 ns" in page
     assert "| first start on these topics | 1.5 | 80.0 | 0.4 |" in page
     assert [line for line in page.splitlines() if line.startswith("## ")] == ["## Goals", "## Idle"]
-    missing = "throughput latency gateway connectors bounds scaling dedup restart durable waiting timers calls journal"
+    missing = (
+        "throughput latency gateway connectors first bounds scaling dedup restart durable waiting timers calls journal"
+    )
     assert f'Not measured yet: {missing.replace(" ", ", ")} (`make bench ARGS="{missing}"`).' in page
 
 
@@ -56,7 +58,7 @@ def test_goals_are_told_of_a_slower_machine_too_with_what_a_peer_did_on_both(
     monkeypatch.setattr(report, "PAGE", tmp_path / "docs" / "benchmarks.md")
     page = report.write(tmp_path).read_text()
     assert "raw aiokafka did 98,689/s there, and 184,076/s where the others were measured" in page
-    assert page.count("| the same ÷ stock Faust | at least 12 | 19.08 | yes |") == 2
+    assert page.count("| the same ÷ stock Faust | at least 12 | 19.08 | yes | 5, abc |") == 2
     assert "- throughput: 5 rounds, 2026-01-01T00:00:00+00:00, commit abc. Pace before and after: " in page
 
 
