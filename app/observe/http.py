@@ -27,7 +27,7 @@ class HealthServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError when the port is taken."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=_REQUEST_BYTES)
+        self._server = await asyncio.start_server(self._serve, host.strip("[]"), port, limit=_REQUEST_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from app.settings.groups import (
     shown_default,
     variable,
 )
-from app.settings.loaded import Settings, is_loopback, require_gateway_token, require_loopback
+from app.settings.loaded import Settings, http_url, is_loopback, require_gateway_token, require_loopback
 from app.settings.problems import Problem, SettingsError
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "WorkerSettings",
+    "http_url",
     "is_loopback",
     "require_gateway_token",
     "require_loopback",

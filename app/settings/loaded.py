@@ -86,7 +86,7 @@ class Settings(groups.Group):
         if self.gateway.url is not None:
             return self.gateway.url.rstrip("/")
         host = "127.0.0.1" if self.gateway.host in {"0.0.0.0", "::"} else self.gateway.host
-        return f"http://[{host}]:{self.gateway.port}" if ":" in host else f"http://{host}:{self.gateway.port}"
+        return http_url(host, self.gateway.port)
 
 
 def require_gateway_token(settings: Settings) -> str:
@@ -122,6 +122,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def http_url(host: str, port: int) -> str:
+    """Where a server on `host` is found: an IPv6 address has brackets in a URL, which settings may have or not."""
+    bare = host.strip("[]")
+    return f"http://[{bare}]:{port}" if ":" in bare else f"http://{bare}:{port}"
 
 
 def _read(

@@ -21,7 +21,7 @@ from app.kafka.clients import KafkaUnreachable
 from app.kafka.embedded import EmbeddedKafka, EmbeddedKafkaError, ports
 from app.kafka.records import Reader, Record, TopicMissing
 from app.runtime import loader
-from app.settings import FIELDS, KafkaSettings, Settings, require_loopback, variable
+from app.settings import FIELDS, KafkaSettings, Settings, http_url, require_loopback, variable
 from app.wiring import listening
 from app.wiring.roles import CONNECTORS, GATEWAY, GRACE_SECONDS, LONGEST_PAUSE_SECONDS, WORKER, Kind, Role, Say
 from app.wiring.unheard import Unheard
@@ -67,10 +67,10 @@ class GatewayPortTaken(Exception):
 
     exit_code: Final = 2
 
-    def __init__(self, port: int, holder: str | None) -> None:
+    def __init__(self, host: str, port: int, holder: str | None) -> None:
         by = f" by {holder}" if holder else ""
         super().__init__(
-            f"Port {port} of 127.0.0.1 is taken{by}. Stop what listens there, or choose another port with --port "
+            f"Port {port} of {host} is taken{by}. Stop what listens there, or choose another port with --port "
             "(0 takes any free one)."
         )
         self.port = port
@@ -100,9 +100,10 @@ async def run(
 class _Dev:
     def __init__(self, settings: Settings, plan: Plan, stop: asyncio.Event, say: Say) -> None:
         self._settings, self._plan, self._stop, self._say = settings, plan, stop, say
-        self._port = settings.gateway.port or ports.free_port()
-        if not ports.is_free(self._port):
-            raise GatewayPortTaken(self._port, ports.holder(self._port))
+        host = settings.gateway.host
+        self._port = settings.gateway.port or ports.free_port(host)
+        if not ports.is_free(self._port, host):
+            raise GatewayPortTaken(host, self._port, ports.holder(self._port))
         self._broker: EmbeddedKafka | None = None
         bootstrap = settings.kafka.bootstrap
         if plan.embedded:
@@ -149,12 +150,12 @@ class _Dev:
         for event in attached:  # the result of the very first event is to be shown as well
             await event.wait()
         example = await _in_thread(self._example)
-        metrics = [port for role, port in zip(self._roles, found, strict=True) if role.kind is WORKER]
+        served = [(role, port) for role, port in zip(self._roles, found, strict=True) if role.kind is WORKER]
         ready(
             Addresses(
-                gateway=f"http://127.0.0.1:{self._port}",
+                gateway=http_url(self._settings.gateway.host, self._port),
                 kafka=self._kafka.bootstrap,
-                metrics=tuple(f"http://127.0.0.1:{port}/metrics" for port in metrics),
+                metrics=tuple(f"{http_url(role.host, port)}/metrics" for role, port in served),
                 example=example,
             )
         )
@@ -221,7 +222,7 @@ class _Dev:
             await asyncio.sleep(1.0)
 
     async def _tell_unheard(self) -> None:
-        unheard = Unheard(lambda line: self._say("dev", line))
+        unheard = Unheard(lambda line: self._say("dev", line), host=self._settings.worker.metrics_host)
         while True:
             await asyncio.sleep(UNHEARD_SECONDS)
             ports = [role.port for role in self._roles if role.kind is WORKER and role.port is not None]
@@ -271,12 +272,15 @@ class _Dev:
     def _role(
         self, kind: Kind, name: str, arguments: Sequence[str], environment: Mapping[str, str], paths: Sequence[str]
     ) -> Role:
+        settings = self._settings
+        hosts = {WORKER: settings.worker.metrics_host, CONNECTORS: settings.connectors.metrics_host}
         return Role(
             kind,
             name,
             arguments,
             launcher=self._plan.launcher,
             environment=environment,
+            host=hosts.get(kind, settings.gateway.host),
             paths=paths,
             say=self._say,
         )

@@ -18,7 +18,7 @@ from app.kafka.identity import identify_with
 from app.kafka.producer import EventProducer
 from app.observe import logs
 from app.observe.health import Check, Report
-from app.settings import DEV_TOKEN, Settings, is_loopback, require_gateway_token
+from app.settings import DEV_TOKEN, Settings, http_url, is_loopback, require_gateway_token
 from app.ui import bounds, readmodel
 from app.wiring import explaining
 from connectors.base.fleet.publisher import Publisher
@@ -60,7 +60,7 @@ async def run(
         model = readmodel.ReadModel(settings.gateway.read_model)
         try:
             host, port = listener.getsockname()[:2]
-            listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            listening(http_url(host, port))
             await _Parts(settings, token, model).run(listener, stop)
         finally:
             await model.close()

@@ -34,7 +34,7 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What is the same for all children of a kind: `listening` finds the port or address in what they say."""
+    """What is the same for all children of a kind: `listening` finds the port in what they say."""
 
     role: str
     listening: re.Pattern[str]
@@ -44,7 +44,7 @@ WORKER: Final = Kind(role="worker", listening=re.compile(r"^headgate worker: \d+
 CONNECTORS: Final = Kind(
     role="connectors", listening=re.compile(r"^headgate connectors: \d+ partitions, metrics on port (\d+)$")
 )
-GATEWAY: Final = Kind(role="gateway", listening=re.compile(r"^headgate gateway: http://127\.0\.0\.1:(\d+)$"))
+GATEWAY: Final = Kind(role="gateway", listening=re.compile(r"^headgate gateway: http://\S+:(\d+)$"))
 
 
 class Role:
@@ -58,10 +58,12 @@ class Role:
         *,
         launcher: Sequence[str],
         environment: Mapping[str, str],
+        host: str = "127.0.0.1",
         paths: Sequence[str] = (),
         say: Say,
     ) -> None:
-        self.kind, self.name = kind, name
+        """`host` is where it serves its health, as its settings say."""
+        self.kind, self.name, self.host = kind, name, host
         self._command = [*launcher, kind.role, *arguments]
         self._environment = environment
         self._paths = paths
@@ -89,7 +91,7 @@ class Role:
         """Return the port of its health once that says that it is ready, however often it has to be started."""
         while True:
             port = await asyncio.shield(self._port)
-            if await asyncio.to_thread(_is_ready, port):
+            if await asyncio.to_thread(_is_ready, self.host, port):
                 return port
             await asyncio.sleep(POLL_SECONDS)
 
@@ -196,9 +198,9 @@ class Role:
             self._port.set_result(int(found[1]))
 
 
-def _is_ready(port: int) -> bool:
+def _is_ready(host: str, port: int) -> bool:
     # Not urllib: it would ask a proxy of the environment for this machine's own address.
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
+    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=2.0)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200

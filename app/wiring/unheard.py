@@ -40,8 +40,9 @@ _COUNTS: Final = {"headgate_events_duplicate_total": "duplicates", "headgate_eve
 class Unheard:
     """Called now and then; tells what came to nothing since the last call."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, say: Callable[[str], None], *, host: str = "127.0.0.1") -> None:
+        """`host` is where the workers serve their metrics."""
+        self._say, self._host = say, host
         self._counts: dict[int, Counter[str]] = {}
         self._told: set[tuple[int, int]] = set()
         self._told_sources: set[str] = set()
@@ -52,7 +53,7 @@ class Unheard:
         grown: Counter[str] = Counter()
         since_ms, self._since_ms = self._since_ms, _now_ms()
         for port in ports:
-            now = counts(_metrics(port))
+            now = counts(_metrics(self._host, port))
             grown += now - self._counts.get(port, Counter())
             self._counts[port] = now
         if grown["duplicates"]:
@@ -121,8 +122,8 @@ def counts(metrics: str) -> Counter[str]:
     return found
 
 
-def _metrics(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
+def _metrics(host: str, port: int) -> str:
+    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=2.0)
     try:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()

@@ -1,5 +1,6 @@
 """`headgate dev`, as a newcomer meets it."""
 
+import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,17 @@ def test_it_runs_an_event_stops_cleanly_and_goes_on_with_its_data(tmp_path: Path
         log = again.said(r"result +\| completed greet:\w+ .*hello bob")
         assert "hello ada" not in log  # the id of the first start is known to the second
         assert again.interrupt() == 0
+
+
+def test_it_is_ready_and_shown_where_its_settings_say_that_it_listens(tmp_path: Path, flows: Path) -> None:
+    env = {"HEADGATE_GATEWAY_HOST": "127.0.0.2", "HEADGATE_WORKER_METRICS_HOST": "127.0.0.3"}
+    env["HEADGATE_CONNECTORS_METRICS_HOST"] = "127.0.0.4"
+    with DevRun(tmp_path, flows.name, env=env) as dev:
+        dev.said(rf"^headgate ready: http://127\.0\.0\.2:{dev.port} kafka ")
+        log = dev.said(r"^  data ")
+        metrics = re.search(r"http://127\.0\.0\.3:\d+/metrics", log)
+        assert metrics is not None
+        assert "headgate_partitions" in httpx.get(metrics[0]).text
 
 
 def test_a_changed_file_is_loaded_anew_and_a_broken_one_changes_nothing(tmp_path: Path, flows: Path) -> None:

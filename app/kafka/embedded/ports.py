@@ -18,32 +18,33 @@ LOWEST: Final = 10_240
 _RANGE_FILE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def free_port() -> int:
-    """A port that is free now, below the range from which the system takes ports of outgoing connections.
+def free_port(host: str | None = None) -> int:
+    """A port of `host` that is free now, below the range from which the system takes ports of outgoing connections.
 
     From inside that range, a client that keeps trying to reach a stopped broker may at last be given the broker's own
     port, connect to itself and hold it.
     """
     for _ in range(200):
         port = LOWEST + secrets.randbelow(_end_of_ours() - LOWEST)
-        if is_free(port):
+        if is_free(port, host):
             return port
     raise EmbeddedKafkaError(f"No free port was found between {LOWEST} and {_end_of_ours()}.", remedy="Free some.")
 
 
-def is_free(port: int) -> bool:
-    """Whether a server of this machine could listen on `port` of the loopback interface now."""
-    with socket.socket() as probe_socket:
+def is_free(port: int, host: str | None = None) -> bool:
+    """Whether a server of this machine could listen on `port` of `host` now; None is where Kafka listens."""
+    host = probe.HOST if host is None else host.strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe_socket:
         probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: TIME_WAIT does not count
         try:
-            probe_socket.bind((probe.HOST, port))
+            probe_socket.bind((host, port))
             probe_socket.listen(1)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
             raise EmbeddedKafkaError(
-                f"Port {port} of {probe.HOST} cannot be used: {error.strerror or error}.",
-                remedy=f"Choose a port from {LOWEST} up.",
+                f"Port {port} of {host} cannot be used: {error.strerror or error}.",
+                remedy=f"Choose a port from {LOWEST} up" + ("." if host == probe.HOST else f", or {probe.HOST}."),
             ) from error
     return True
 

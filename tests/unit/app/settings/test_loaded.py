@@ -185,6 +185,7 @@ def test_a_secret_with_too_few_characters_is_not_in_the_message() -> None:
         ({"gateway.host": "0.0.0.0"}, "http://127.0.0.1:8080"),
         ({"gateway.host": "::"}, "http://127.0.0.1:8080"),
         ({"gateway.host": "::1"}, "http://[::1]:8080"),
+        ({"gateway.host": "[::1]"}, "http://[::1]:8080"),
         ({"gateway.url": "https://headgate.example.com/"}, "https://headgate.example.com"),
     ],
 )

@@ -19,7 +19,7 @@ class Workers:
         self.events: list[Record] = []
         self.facts: list[Record] = []
 
-    def metrics(self, port: int) -> str:
+    def metrics(self, _host: str, port: int) -> str:
         duplicates, unmatched = self.counts[port]
         return (
             f"# HELP x\nheadgate_events_duplicate_total {duplicates}.0\nheadgate_events_unmatched_total {unmatched}.0\n"
