@@ -6,12 +6,14 @@ from typing import Annotated, Any, Final, Literal, Protocol
 
 import orjson
 from fastapi import APIRouter, Query, Request
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from app.gateway import schemas
 from app.gateway.errors import JSON, Problem, not_found
 from topics import told
 
+USUAL: Final = 50
 MOST_RUNS: Final = 500
 MOST_DEAD_LETTERS: Final = 200
 
@@ -23,6 +25,10 @@ _UNKNOWN: Final = (
     "the call, if at all: GET /api/v1/events/{event_id}/explain with the `event_id` of that answer says what became "
     "of it."
 )
+
+# A form with a field that was left empty, and a script with an empty variable, ask for no filter.
+_NONE_IF_EMPTY: Final = BeforeValidator(lambda given: given or None)
+_USUAL_IF_EMPTY: Final = BeforeValidator(lambda given: USUAL if given == "" else given)
 
 router = APIRouter()
 
@@ -52,11 +58,11 @@ class ReadModel(Protocol):
 @router.get("/api/v1/runs", responses={200: {"model": schemas.RunList}, **schemas.WRONG})
 async def list_runs(
     request: Request,
-    workflow: Annotated[str | None, Query(description="Id of a workflow.")] = None,
-    status: Annotated[Status | None, Query(description="How the run ended, or what it does.")] = None,
-    key: Annotated[str | None, Query(description="Key of the events that started the run.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 50,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    workflow: Annotated[str | None, Query(description="Id of a workflow."), _NONE_IF_EMPTY] = None,
+    status: Annotated[Status | None, Query(description="How the run ended, or what it does."), _NONE_IF_EMPTY] = None,
+    key: Annotated[str | None, Query(description="Key of the events that started the run."), _NONE_IF_EMPTY] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_RUNS), _USUAL_IF_EMPTY] = USUAL,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before."), _NONE_IF_EMPTY] = None,
 ) -> Response:
     """Runs, newest first, without their results."""
     _refuse_unknown(request, "workflow", "status", "key", "limit", "cursor")
@@ -106,7 +112,7 @@ async def show_run(request: Request, run_id: str) -> Response:
 
 @router.get("/api/v1/dead-letters", responses={200: {"model": schemas.DeadLetterList}, **schemas.WRONG})
 async def list_dead_letters(
-    request: Request, limit: Annotated[int, Query(ge=1, le=MOST_DEAD_LETTERS)] = 50
+    request: Request, limit: Annotated[int, Query(ge=1, le=MOST_DEAD_LETTERS), _USUAL_IF_EMPTY] = USUAL
 ) -> Response:
     """Dead letters, newest first: what was refused, why, and how to mend it."""
     _refuse_unknown(request, "limit")

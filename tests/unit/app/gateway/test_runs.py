@@ -30,6 +30,19 @@ async def test_wrong_parameters_are_422_with_a_pointer(serve: Any, query: str) -
         assert [one["pointer"] for one in answer.json()["error"]["details"]] == [f"/query/{query.partition('=')[0]}"]
 
 
+async def test_an_empty_parameter_is_as_good_as_left_out(serve: Any) -> None:
+    async with serve() as served:
+        answers = [
+            await served.client.get(f"/api/v1/{path}")
+            for path in ("runs?workflow=&status=&key=&limit=&cursor=", "runs", "dead-letters?limit=")
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
+        assert (
+            served.read_model.asked
+            == [{"workflow": None, "status": None, "key": None, "limit": 50, "cursor": None}] * 2
+        )
+
+
 async def test_an_unknown_parameter_is_refused_with_the_nearest_right_one(serve: Any) -> None:
     async with serve() as served:
         answers = [await served.client.get(f"/api/v1/{path}") for path in ("runs?stat=failed", "dead-letters?a/b=1")]
