@@ -48,10 +48,10 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-def unknown(source: str, name: str, known: Sequence[str]) -> Problem:
-    """A name that is no setting, with the nearest one that is."""
+def unknown(source: str, name: str, known: Sequence[str], *, meant: str | None = None) -> Problem:
+    """A name that is no setting, with the nearest one that is: `meant`, if it is known what people mean by the name."""
     elsewhere = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
-    near = elsewhere or difflib.get_close_matches(name, known, n=1)
+    near = [meant] if meant else elsewhere or difflib.get_close_matches(name, known, n=1)
     remedy = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known[:8])}{' …' if len(known) > 8 else ''}"
     fact = "is not a setting" if source == name else f"{name} is not a setting"
     return Problem(source=source, fact=fact, remedy=remedy)

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +12,12 @@ from app.settings.problems import Given, Problem, unknown
 FILE_NAME: Final = "headgate.toml"
 # Begins like a setting and is none: it says where the settings file is.
 OTHER_VARIABLES: Final = frozenset({"HEADGATE_CONFIG"})
-# What only an option of `headgate dev` says; some of them are settings of other names.
-DEV_OPTIONS: Final = ("data", "kafka", "kafka-port", "port", "quiet", "workers")
-_DEV: Final = {f"{PREFIX}DEV_{name.replace('-', '_').upper()}": f"--{name}" for name in DEV_OPTIONS}
+# Options of `headgate dev` that are no settings: they are of a developer's shell (ADR 6).
+DEV_ONLY: Final = ("data", "kafka-port", "quiet", "workers")
+# Those that are settings of other names.
+DEV_TOO: Final = ("kafka", "port")
+# What others call kafka.bootstrap, and the option --kafka.
+_BROKERS: Final = re.compile(r"kafka([._](brokers?|servers?|hosts?|address(es)?|url))?")
 # What Kubernetes puts into every pod beside a Service named headgate or headgate-…
 _SERVICE_LINK: Final = re.compile(
     r"HEADGATE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
@@ -41,18 +44,33 @@ def from_file(path: Path | None) -> Iterator[Given | Problem]:
         return
     for group, table in tables.items():
         where = f"{file}:{_line(text, group)}"
-        if group not in GROUPS:
+        if isinstance(table, dict) and (group in GROUPS or (group == "dev" and table)):
+            yield from _from_table(file, text, group, table)
+        elif isinstance(table, dict):
             yield unknown(where, f"[{group}]", [f"[{known}]" for known in GROUPS])
-        elif not isinstance(table, dict):
+        elif group in GROUPS:
             yield Problem(source=where, fact=f"{group} is a group, not a value", remedy=f"Write `[{group}]`")
         else:
-            yield from _from_table(file, text, group, table)
+            yield _unknown(where, group, list(FIELDS))
 
 
 def _from_table(file: Path, text: str, group: str, table: Mapping[str, object]) -> Iterator[Given | Problem]:
     for field, value in table.items():
         where, name = f"{file}:{_line(text, group, field)}", f"{group}.{field}"
-        yield Given(name, value, where) if name in FIELDS else unknown(where, name, list(FIELDS))
+        yield Given(name, value, where) if name in FIELDS else _unknown(where, name, list(FIELDS))
+
+
+def _unknown(source: str, name: str, known: Sequence[str]) -> Problem:
+    """A name that is no setting: `group.field`, or a variable."""
+    plain = name.removeprefix(PREFIX).lower()
+    words = re.sub(r"[._]", "-", plain)
+    option = words.removeprefix("dev-")
+    if option in DEV_ONLY or (option in DEV_TOO and option != words):
+        fact = "is an option of `headgate dev` and no setting"
+        fact = fact if source == name else f"{name} {fact}"
+        return Problem(source=source, fact=fact, remedy=f"Say it as `headgate dev --{option}`")
+    brokers = "kafka.bootstrap" if plain == name else variable("kafka.bootstrap")
+    return unknown(source, name, known, meant=brokers if _BROKERS.fullmatch(plain) else None)
 
 
 def _line(text: str, group: str, field: str | None = None) -> int:
@@ -79,10 +97,8 @@ def from_environ(environ: Mapping[str, str]) -> Iterator[Given | Problem]:
             continue
         if key in names:
             yield Given(names[key], environ[key], key)
-        elif key in _DEV:
-            yield Problem(source=key, fact="is not a setting", remedy=f"Say it as `headgate dev {_DEV[key]}`")
         else:
-            yield unknown(key, key, list(names))
+            yield _unknown(key, key, list(names))
 
 
 def _is_service_link(key: str, value: str) -> bool:

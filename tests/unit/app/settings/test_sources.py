@@ -56,6 +56,10 @@ def test_values_come_with_their_lines(tmp_path: Path) -> None:
         ("[log]\nlevel='info'\n[kafka]\nlevel='info'\n", 4, "kafka.level is not a setting", "log.level?"),
         ("[worker]\nbootstrap='a:1'\n", 2, "worker.bootstrap is not a setting", "kafka.bootstrap?"),
         ("\n[gatway]\nport=1\n", 2, "[gatway] is not a setting", "[gateway]?"),
+        ("[kafka]\nbrokers='a:1'\n", 2, "kafka.brokers is not a setting", "kafka.bootstrap?"),
+        ("bootstrap='a:1'\n", 1, "bootstrap is not a setting", "kafka.bootstrap?"),
+        ("[dev]\npartitions=4\n", 2, "dev.partitions is not a setting", "kafka.partitions?"),
+        ("[workers]\nthreads=4\n", 1, "[workers] is not a setting", "[worker]?"),
         ("kafka = 1\n", 1, "kafka is a group, not a value", "Write `[kafka]`"),
         ("kafka.prefx = 'a.'\n", 1, "kafka.prefx is not a setting", "kafka.prefix?"),
         ("\nkafka = {prefx = 'a.'}\n", 2, "kafka.prefx is not a setting", "kafka.prefix?"),
@@ -97,17 +101,49 @@ def test_variables_are_read_by_their_names() -> None:
     ]
 
 
-def test_an_unknown_variable_has_the_nearest_right_one() -> None:
-    name = "HEADGATE_KAFKA_BOOTSTRAP_SERVERS"
+@pytest.mark.parametrize("name", ["KAFKA_BOOTSTRAP_SERVERS", "KAFKA", "KAFKA_BROKERS", "KAFKA_URL", "BOOTSTRAP"])
+def test_an_unknown_variable_has_the_nearest_right_one(name: str) -> None:
+    name = f"HEADGATE_{name}"
     expected = problem(name, "is not a setting", "Did you mean HEADGATE_KAFKA_BOOTSTRAP?")
     assert list(sources.from_environ({name: "a:1"})) == [expected]
+
+
+def is_an_option(option: str) -> tuple[str, str]:
+    return "is an option of `headgate dev` and no setting", f"Say it as `headgate dev {option}`"
 
 
 @pytest.mark.parametrize("option", sorted(dev_options()))
 def test_a_variable_for_headgate_dev_alone_is_answered_with_its_option(option: str) -> None:
     name = f"HEADGATE_DEV_{option.removeprefix('--').replace('-', '_').upper()}"
-    expected = problem(name, "is not a setting", f"Say it as `headgate dev {option}`")
-    assert list(sources.from_environ({name: "1"})) == [expected]
+    assert list(sources.from_environ({name: "1"})) == [problem(name, *is_an_option(option))]
+
+
+ONLY_OPTIONS = sorted(
+    parameter.opts[0].removeprefix("--")
+    for parameter in dev.command.params
+    if parameter.expose_value and parameter.opts[0].startswith("--")
+)
+
+
+@pytest.mark.parametrize("option", ONLY_OPTIONS)
+def test_what_is_an_option_of_headgate_dev_alone_is_one_wherever_it_is_set(option: str, tmp_path: Path) -> None:
+    name = option.replace("-", "_")
+    fact, remedy = is_an_option(f"--{option}")
+    variable = f"HEADGATE_{name.upper()}"
+    assert list(sources.from_environ({variable: "1"})) == [problem(variable, fact, remedy)]
+    path = tmp_path / "headgate.toml"
+    path.write_text(f"{name} = 1\n\n[dev]\n{name} = 1\n")
+    assert list(sources.from_file(path)) == [
+        problem(f"{path}:1", f"{name} {fact}", remedy),
+        problem(f"{path}:4", f"dev.{name} {fact}", remedy),
+    ]
+
+
+def test_the_port_of_a_kafka_of_its_own_is_an_option_in_the_table_of_kafka_too(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.toml"
+    path.write_text("[kafka]\nport = 9093\n")
+    fact, remedy = is_an_option("--kafka-port")
+    assert list(sources.from_file(path)) == [problem(f"{path}:2", f"kafka.port {fact}", remedy)]
 
 
 def test_variables_that_are_no_settings_are_left_alone() -> None:
