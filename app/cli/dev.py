@@ -58,7 +58,7 @@ _ROUTINE: Final = frozenset(
 )
 @click.option(
     "--data",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     default=Path(".headgate"),
     show_default=True,
     metavar="DIR",

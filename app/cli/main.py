@@ -6,6 +6,8 @@ is what `headgate --help` says of it. A module is imported only when its command
 
 import ast
 import importlib
+import inspect
+import re
 import sys
 import traceback
 from functools import cache
@@ -104,6 +106,8 @@ def run(arguments: list[str] | None = None) -> int:
         return answer if isinstance(answer, int) else Exit.OK
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.MissingParameter) and error.ctx and (known := examples(error.ctx.command)):
+            click.echo(f"Example: {known[0]}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED  # as the shell has it; commands that run until then end with 0 by themselves
@@ -113,6 +117,13 @@ def run(arguments: list[str] | None = None) -> int:
         raise
     except Exception as error:  # noqa: BLE001 the outermost place: it ends the process
         return tell(error)
+
+
+def examples(command: click.Command) -> list[str]:
+    """The command lines under `Example:` or `Examples:` in its help, continued ones as they stand."""
+    block = re.search(r"^Examples?:\n((?: +.*\n?)+)", inspect.cleandoc(command.help or ""), re.MULTILINE)
+    lines = re.split(r"(?<!\\)\n", block[1]) if block else []
+    return [line.strip() for line in lines if line.strip()]
 
 
 def tell(error: BaseException) -> int:

@@ -4,6 +4,7 @@ An option made by `setting` puts its value on top of all other sources. A comman
 them, so that `--help` needs none.
 """
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,16 @@ class Invocation:
 
     config: Path | None = None
     overrides: dict[str, object] = field(default_factory=dict)
+
+
+class Choice(click.Choice[str]):
+    """One word of several; the error for another one has the nearest of them."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """Called by click."""
+        near = difflib.get_close_matches(str(value), list(self.choices), n=1)
+        fact = super().get_invalid_choice_message(value, ctx)
+        return f"{fact} Did you mean {near[0]!r}?" if near else fact
 
 
 def setting(option: str, name: str, help_text: str, *, metavar: str) -> Callable[[Function], Function]:

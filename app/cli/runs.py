@@ -46,7 +46,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--workflow", metavar="ID", help="Only runs of this workflow.")
 @click.option(
-    "--status", type=click.Choice(STATUSES), metavar="STATUS", help=f"Only runs that are {', '.join(STATUSES)}."
+    "--status", type=options.Choice(STATUSES), metavar="STATUS", help=f"Only runs that are {', '.join(STATUSES)}."
 )
 @click.option("--key", help="Only runs of events with this key.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")

@@ -17,7 +17,7 @@ TOPICS = ("events", "results", "runs", "dlq")
 
 
 @click.command()
-@click.argument("what", type=click.Choice(TOPICS))
+@click.argument("what", type=options.Choice(TOPICS))
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record that is kept, not with the next one.")
 @click.option("--follow/--no-follow", default=True, help="Wait for what comes (default), or end with what is there.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N records.")

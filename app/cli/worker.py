@@ -29,25 +29,30 @@ def command(paths: tuple[str, ...], *, reload: bool) -> None:
     import os
     import signal
     import sys
+    from functools import partial
 
     import uvloop
 
     from app.cli import cluster, leaving, main
     from app.kafka import uvloop_errors
     from app.observe import logs
+    from app.runtime import loader
     from app.wiring import worker
 
-    settings = cluster.settings_of_worker()
+    settings = options.settings()
     logs.configure(level=settings.log.level, form=settings.log.format, secrets=settings.secrets())
     # A worker looks at the topics with it and nothing else; where that fails, the error says so in words.
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
 
     async def work() -> None:
+        loaded = loader.load(paths)  # first: what is wrong with them needs no Kafka to be told
+        settings = cluster.settings_of_worker()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await worker.run(settings, paths, stop=stop, ready=lambda line: click.echo(line, err=True), reload=reload)
+        ready = partial(click.echo, err=True)
+        await worker.run(settings, paths, stop=stop, ready=ready, reload=reload, loaded=loaded)
 
     uvloop_errors.translate()
     loop = uvloop.new_event_loop()

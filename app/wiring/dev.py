@@ -76,6 +76,19 @@ class GatewayPortTaken(Exception):
         self.port = port
 
 
+class NoFolder(Exception):
+    """What is to be kept between starts cannot be kept there."""
+
+    exit_code: Final = 2
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        reason = "a file has that name" if isinstance(error, FileExistsError) else error.strerror or error
+        super().__init__(
+            f"{folder} cannot be the folder of what is kept: {reason}. Name one that is there or can be made with "
+            "--data, such as --data .headgate"
+        )
+
+
 async def run(
     settings: Settings,
     plan: Plan,
@@ -114,7 +127,10 @@ class _Dev:
         self._roles: list[Role] = []
 
     async def run(self, ready: Callable[[Addresses], None], show: Callable[[Record], None]) -> None:
-        self._plan.data.mkdir(parents=True, exist_ok=True)
+        try:
+            self._plan.data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NoFolder(self._plan.data, error) from error
         self._roles = self._make_roles()
         tasks = [asyncio.create_task(role.keep(), name=role.name) for role in self._roles]
         work = asyncio.create_task(self._start_and_watch(ready, show), name="dev")

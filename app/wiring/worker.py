@@ -87,12 +87,14 @@ class PortTaken(Exception):
 
 
 class _Worker:
-    def __init__(self, settings: Settings, paths: Sequence[str], *, reload: bool) -> None:
+    def __init__(
+        self, settings: Settings, paths: Sequence[str], *, reload: bool, loaded: loader.Loaded | None = None
+    ) -> None:
         self._settings = settings
         self._paths = paths
         self._reload = reload
         self._process = f"{uuid.uuid4()}"
-        self._loaded = loader.load(paths)
+        self._loaded = loader.load(paths) if loaded is None else loaded
         self._metrics = WorkerMetrics()
         self._sleepers = Sleepers(self._metrics)
         self._health = Health("kafka", "partitions")
@@ -362,11 +364,15 @@ async def run(
     stop: asyncio.Event,
     ready: Callable[[str], None] = lambda _line: None,
     reload: bool = False,
+    loaded: loader.Loaded | None = None,
 ) -> None:
-    """Work until `stop`. Raises what must end the process: nothing that was not journaled was acknowledged or sent."""
+    """Work until `stop`; `loaded` is what `paths` hold, where somebody has loaded it already.
+
+    Raises what must end the process: nothing that was not journaled was acknowledged or sent.
+    """
     allocator.tune()
     try:
-        await _Worker(settings, paths, reload=reload).run(stop, ready)
+        await _Worker(settings, paths, reload=reload, loaded=loaded).run(stop, ready)
     except Exception as error:
         if getattr(error, "exit_code", None) is None and is_away(error):
             raise KafkaLost(settings.kafka.bootstrap, error) from error

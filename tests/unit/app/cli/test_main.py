@@ -62,10 +62,27 @@ def test_every_help_teaches_with_an_example(arguments: list[str], capsys: pytest
         (["xyzzy"], "No such command 'xyzzy'. Commands are "),
         (["topics", "aply"], "No such command 'aply'. Did you mean 'apply'?"),
         (["topics", "apply", "--kafak", "x"], "No such option: --kafak Did you mean --kafka?"),
-        (["tail", "evnts"], "'evnts' is not one of 'events', 'results', 'runs', 'dlq'"),
+        (["tail", "evnts"], "'evnts' is not one of 'events', 'results', 'runs', 'dlq'. Did you mean 'events'?"),
+        (["runs", "list", "--status", "complete"], "'stuck'. Did you mean 'completed'?"),
+        (["tail", "xyzzy"], "'xyzzy' is not one of 'events', 'results', 'runs', 'dlq'.\n"),
     ],
 )
 def test_a_wrong_word_is_answered_with_the_right_one(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == Exit.USAGE
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["worker"], "Missing argument 'PATH...'.\nExample: headgate worker workflows.py --kafka "),
+        (["tail"], "dlq\nExample: headgate tail results --from-start\n"),
+        (["send"], "Missing argument 'TOPIC'.\nExample: headgate send "),
+    ],
+)
+def test_what_is_missing_is_shown_in_an_example(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.run(arguments) == Exit.USAGE

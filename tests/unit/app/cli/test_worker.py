@@ -22,3 +22,17 @@ def test_without_a_kafka_one_sentence_says_so(tmp_path: Path) -> None:
     assert done.returncode == 3
     [line] = done.stderr.splitlines()
     assert line.startswith("error: Kafka is not reachable at 127.0.0.1:1: ")
+
+
+def test_a_path_that_is_not_there_is_told_of_before_kafka_is_asked(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [HEADGATE, "worker", "/nope.py", "--kafka", "127.0.0.1:1", "--metrics-port", "none"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: there is no file or folder /nope.py, and it is no module's name; check the spelling\n"
+    )

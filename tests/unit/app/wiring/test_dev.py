@@ -80,3 +80,14 @@ async def test_a_port_that_is_taken_at_the_host_of_the_gateway_is_named_with_it(
         port = server.getsockname()[1]
         with pytest.raises(dev.GatewayPortTaken, match=rf"^Port {port} of 127\.0\.0\.2 is taken by .*--port"):
             development(tmp_path, given={"gateway.host": "127.0.0.2", "gateway.port": port})
+
+
+@pytest.mark.parametrize(("path", "reason"), [("file", "a file has that name"), ("file/below", "Not a directory")])
+async def test_a_data_folder_that_cannot_be_one_is_told_with_its_remedy(path: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(dev.NoFolder) as raised:
+        await development(tmp_path / path).run(lambda _: None, lambda _: None)
+    assert str(raised.value) == (
+        f"{tmp_path / path} cannot be the folder of what is kept: {reason}. Name one that is there or can be made with "
+        "--data, such as --data .headgate"
+    )
