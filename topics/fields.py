@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from topics.malformed import Malformed, named, shown
+from topics.malformed import HALF_A_PAIR, Malformed, named, shown
 from topics.timestamps import milliseconds
 
 MAX_TOPIC: Final = 512
@@ -46,30 +46,33 @@ def parse(value: bytes) -> Any:
     try:
         body = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise _unreadable(value, error) from None
+        raise unreadable(value, error) from None
     if opens_beyond_depth(value, len(value), len(value)):
         check_depth(body)
     return body
 
 
-def _unreadable(value: bytes, error: orjson.JSONDecodeError) -> Malformed:
+def unreadable(value: bytes, error: orjson.JSONDecodeError, *, what: str = "the value") -> Malformed:
+    """Say why orjson refused `value`, which is called `what`; to raise it is the caller's."""
     if not value.strip():
-        return Malformed("empty_value", "the value is empty" if not value else "the value is blank")
+        return Malformed("empty_value", f"{what} is empty" if not value else f"{what} is blank")
     try:
         value.decode()
     except UnicodeDecodeError as wrong:
-        return Malformed("not_utf8", f"the value is not UTF-8: {wrong.reason} at byte {wrong.start}")
+        return Malformed("not_utf8", f"{what} is not UTF-8: {wrong.reason} at byte {wrong.start}")
     if value.startswith(b"\xef\xbb\xbf"):
-        return Malformed("not_utf8", "the value starts with a byte order mark, which JSON does not allow")
+        return Malformed("not_utf8", f"{what} starts with a byte order mark, which JSON does not allow")
     if "infinity" in error.msg:
         return Malformed(
-            "number_too_large", f"the value holds a number beyond what a double can hold, at character {error.pos}"
+            "number_too_large", f"{what} holds a number beyond what a double can hold, at character {error.pos}"
         )
     if "depth limit" in error.msg:
-        return Malformed("nesting_too_deep", f"the value nests deeper than {MAX_DEPTH} levels")
+        return Malformed("nesting_too_deep", f"{what} nests deeper than {MAX_DEPTH} levels")
     near = shown(value.decode()[max(error.pos - 15, 0) : error.pos + 15])
     return Malformed(
-        "not_json", f"the value is not JSON: {error.msg} at line {error.lineno} column {error.colno}, near {near}"
+        "not_json",
+        f"{what} is not JSON: {error.msg} at line {error.lineno} column {error.colno}, near {near}",
+        HALF_A_PAIR if "surrogate" in error.msg else None,
     )
 
 

@@ -39,6 +39,11 @@ REMEDIES: Final[dict[str, str]] = {
 }
 """code -> how to mend it."""
 
+HALF_A_PAIR: Final = (
+    "leave out half a surrogate pair such as \\ud800, which is no character: cut texts between characters"
+)
+"""How to mend what is not JSON for that alone."""
+
 OF_BATCHES: Final = frozenset({"batch_too_large", "batch_unreadable"})
 """Codes of compressed batches, found before there is a record to look at."""
 

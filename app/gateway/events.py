@@ -20,7 +20,7 @@ from app.gateway.workflows import Workflows
 from app.kafka.producer import MaybeAccepted, NotAccepted, Outgoing
 from topics import cloudevents, codec
 from topics.catalog import CATALOG
-from topics.fields import MAX_KEY, Found, valid_traceparent
+from topics.fields import MAX_KEY, Found, unreadable, valid_traceparent
 from topics.malformed import EXAMPLE, Malformed
 
 PATH: Final = "/api/v1/events"
@@ -132,13 +132,14 @@ def parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        fact = str(error) if body.strip() else "the body is empty"
+        wrong = unreadable(body, error, what="the body")
+        remedy = fields.remedy(wrong)
         raise Problem(
             400,
-            "not_json",
-            f"The body is not JSON: {fact}.",
-            remedy=f"Send one event such as {EXAMPLE}, or a list of them, as UTF-8 JSON.",
-            details=[{"pointer": "", "issue": fact}],
+            "not_json" if wrong.code == "empty_value" else wrong.code,
+            f"{wrong.reason[:1].upper()}{wrong.reason[1:]}.",
+            remedy=f"{remedy[:1].upper()}{remedy[1:]}.",
+            details=[{"pointer": "", "issue": wrong.reason}],
         ) from None
 
 
@@ -183,7 +184,7 @@ class Reader:
             self._note([{"pointer": where, "issue": str(wrong)}])
             return None
         except Malformed as wrong:
-            reason = f"{wrong.reason}; {wrong.remedy}"
+            reason = f"{wrong.reason}; {fields.remedy(wrong)}"
         issues = list(fields.wrong_with(item, where)) if is_plain else []
         self._note(issues or [{"pointer": where, "issue": reason}])
         return None

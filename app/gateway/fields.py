@@ -15,12 +15,29 @@ SHARED: Final = frozenset({"event_type", "id", "key", "created_at"})
 FORM: Final = frozenset({"topic", "data"}) | SHARED
 NAMED_FORM: Final = frozenset({"name", "payload"}) | SHARED
 
+_A_BODY: Final = f"send one event such as {EXAMPLE}, or a list of them, as UTF-8 JSON"
+# What is mended elsewhere than in a record of Kafka.
+_REMEDIES: Final[Mapping[str, str]] = {
+    "empty_value": _A_BODY,
+    "not_utf8": f"{_A_BODY} without a byte order mark",
+    "not_json": _A_BODY,
+    "not_an_object": _A_BODY,
+    "topic_missing": f"name the logical topic, as in {EXAMPLE}",
+    "specversion_missing": "add the CloudEvents attribute specversion, which is 1.0",
+}
+
 _CHECKS: Final[Mapping[str, Callable[[Any, str], str | None]]] = {
     "event_type": fields.checked_type,
     "id": fields.checked_id,
     "key": fields.checked_key,
     "created_at": fields.checked_time,
 }
+
+
+def remedy(wrong: Malformed) -> str:
+    """How to mend a request: what can be done about a record of Kafka may be none of HTTP."""
+    is_usual = wrong.remedy == REMEDIES.get(wrong.code)
+    return _REMEDIES.get(wrong.code, wrong.remedy) if is_usual else wrong.remedy
 
 
 def encoded(item: Mapping[str, Any], event_id: str, headers: list[tuple[str, bytes]]) -> Outgoing | None:
@@ -96,7 +113,7 @@ def wrong_with(item: Any, where: str) -> Iterator[dict[str, str]]:
     older = "topic" not in item and "data" not in item and ("name" in item or "payload" in item)
     topic_name, data_name, known = ("name", "payload", NAMED_FORM) if older else ("topic", "data", FORM)
     if item.get(topic_name) is None:
-        yield _detail(f"{where}/{topic_name}", f"missing; {REMEDIES['topic_missing']}")
+        yield _detail(f"{where}/{topic_name}", f"missing; {_REMEDIES['topic_missing']}")
     else:
         yield from _checked(fields.checked_topic, item[topic_name], f"{where}/{topic_name}")
     if data_name not in item:
@@ -120,7 +137,7 @@ def _checked(check: Callable[[Any, str], object], value: Any, where: str) -> Ite
     try:
         check(value, where)
     except Malformed as wrong:
-        yield _detail(where, f"{wrong.reason}; {wrong.remedy}")
+        yield _detail(where, f"{wrong.reason}; {remedy(wrong)}")
 
 
 def _escaped(name: str) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topics import fields
-from topics.malformed import Malformed
+from topics.malformed import HALF_A_PAIR, Malformed
 
 nested = st.recursive(
     st.just(1), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("a"), inner), max_leaves=9
@@ -61,3 +61,10 @@ def test_text_that_cannot_be_encoded_is_refused(check: fields.Check, value: str)
 def test_text_of_any_language_passes() -> None:
     for text in ("παραγγελίες", "注文", "\U0001f980", "a b", "a\u00a0b"):
         assert fields.checked_topic(text, "/topic") == text
+
+
+def test_half_a_surrogate_pair_in_json_has_a_remedy_of_its_own() -> None:
+    for half in (rb'"\ud800"', rb'"\udc00"', rb'"\ud800\u0041"'):
+        with pytest.raises(Malformed, match=r"is not JSON: .* surrogate in string at line 1") as raised:
+            fields.parse(half)
+        assert (raised.value.code, raised.value.remedy) == ("not_json", HALF_A_PAIR)

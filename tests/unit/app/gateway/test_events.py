@@ -12,7 +12,7 @@ from app.gateway import events, fields
 from app.kafka.producer import MaybeAccepted, NotAccepted
 from tests.corpus.reader import CASES, MAX_BYTES, Case
 from topics import codec, keys
-from topics.malformed import Malformed
+from topics.malformed import EXAMPLE, Malformed
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -176,11 +176,65 @@ NOT_JSON = [
 async def test_what_is_no_json_is_400(serve: Any, body: bytes) -> None:
     async with serve() as served:
         answer = await served.post(body)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "not_json")
+        assert answer.status_code == 400
         (detail,) = answer.json()["error"]["details"]
         assert (detail["pointer"], bool(detail["issue"])) == ("", True)
         assert answer.json()["error"]["remedy"]
         assert served.producer.written == []
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message", "remedy"),
+    [
+        (b"", "not_json", "The body is empty.", f"Send one event such as {EXAMPLE}, or a list of them, as UTF-8 JSON."),
+        (
+            b'{"topic":"a","data":1e400}',
+            "number_too_large",
+            "The body holds a number beyond what a double can hold, at character 20.",
+            'Send the number as text, such as {"topic": "sums", "data": {"total": "1e400"}}.',
+        ),
+        (
+            b'{"topic":"a","data":' + b"[" * 2000,
+            "nesting_too_deep",
+            "The body nests deeper than 200 levels.",
+            "Nest at most 200 levels of objects and lists, or send the deep part as JSON in a text.",
+        ),
+        (
+            b'"\\ud800"',
+            "not_json",
+            "The body is not JSON: no low surrogate in string at line 1 column 2, near '\"\\\\ud800\"'.",
+            "Leave out half a surrogate pair such as \\ud800, which is no character: cut texts between characters.",
+        ),
+        (
+            b"\xef\xbb\xbf{}",
+            "not_utf8",
+            "The body starts with a byte order mark, which JSON does not allow.",
+            f"Send one event such as {EXAMPLE}, or a list of them, as UTF-8 JSON without a byte order mark.",
+        ),
+    ],
+)
+async def test_what_is_no_json_has_the_words_of_dead_letters(
+    serve: Any, body: bytes, code: str, message: str, remedy: str
+) -> None:
+    async with serve() as served:
+        error = (await served.post(body)).json()["error"]
+        assert (error["code"], error["message"], error["remedy"]) == (code, message, remedy)
+
+
+async def test_what_is_missing_is_mended_in_the_body_alone(serve: Any) -> None:
+    async with serve() as served:
+        plain = await served.post({"data": 1})
+        assert plain.json()["error"]["details"] == [
+            {"pointer": "/topic", "issue": f"missing; name the logical topic, as in {EXAMPLE}"}
+        ]
+        listed = await served.post(b"[1]", content_type="application/cloudevents-batch+json")
+        assert listed.json()["error"]["details"] == [
+            {
+                "pointer": "/0",
+                "issue": "the CloudEvent is the number 1, not an object; "
+                f"send one event such as {EXAMPLE}, or a list of them, as UTF-8 JSON",
+            }
+        ]
 
 
 WRONG: list[tuple[Any, list[str]]] = [
