@@ -5,29 +5,20 @@ import sys
 
 import click
 
-from app.cli import options
-
-
-def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 click calls it so
-    if not wanted:
-        return
-    from app.kafka.tools import TOOLS
-
-    width = max(map(len, TOOLS))
-    for tool in TOOLS.values():
-        click.echo(f"{tool.name:<{width}}  {tool.about}")
-    context.exit()
+from app.cli import options, output
 
 
 # Everything after the tool's name is the tool's own, --help included.
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @options.kafka
-@click.option(
-    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Name all tools and stop."
-)
-@click.argument("tool")
+@click.option("--list", "wants_list", is_flag=True, help="Name all tools and stop.")
+@click.option("--json", "json", is_flag=True, help="With --list: print JSON, one line per tool.")
+@click.argument("tool", required=False, metavar="TOOL")
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
-def command(tool: str, arguments: tuple[str, ...]) -> None:
+@click.pass_context
+def command(
+    context: click.Context, tool: str | None, arguments: tuple[str, ...], *, wants_list: bool, json: bool
+) -> None:
     """Run one of Kafka's own command line tools, with the cluster filled in.
 
     TOOL is its name without "kafka-" and ".sh"; ARGS are the tool's own. It reads and writes as it does anywhere
@@ -36,11 +27,34 @@ def command(tool: str, arguments: tuple[str, ...]) -> None:
     tool is not started, and the exit code is 3.
 
     \b
-    headgate kafka console-producer --topic headgate.events
-    headgate kafka console-consumer --topic headgate.results --from-beginning
-    headgate kafka topics --describe --topic headgate.events
-    headgate kafka consumer-groups --describe --all-groups
+    Examples:
+      headgate kafka console-producer --topic headgate.events
+      headgate kafka console-consumer --topic headgate.results --from-beginning
+      headgate kafka topics --describe --topic headgate.events
+      headgate kafka consumer-groups --describe --all-groups
     """
+    if wants_list:
+        _list(json=json)
+        return
+    if tool is None:
+        raise click.MissingParameter(ctx=context, param_hint="'TOOL'", param_type="argument")
+    if json:
+        raise click.UsageError("--json belongs to --list: what a tool prints is its own, and so are its options.")
+    _run(tool, arguments)
+
+
+def _list(*, json: bool) -> None:
+    from app.kafka.tools import TOOLS
+
+    width = max(map(len, TOOLS))
+    for tool in TOOLS.values():
+        if json:
+            output.echo_json({"tool": tool.name, "about": tool.about})
+        else:
+            click.echo(f"{tool.name:<{width}}  {tool.about}")
+
+
+def _run(tool: str, arguments: tuple[str, ...]) -> None:
     from app.kafka import clients, tools
     from app.kafka.admin import Admin
 
