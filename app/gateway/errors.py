@@ -70,8 +70,10 @@ async def answer_problem(_request: Request, problem: Exception) -> Response:
 async def answer_http(request: Request, error: Exception) -> Response:
     """Starlette's handler for what its router refuses: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
+    listed = "The paths are listed in /api/v1/openapi.json"
+    listed += "; leave out the slash at the end." if request.url.path.endswith("/") else "."
     known = {
-        404: ("path_not_found", f"There is no {request.url.path}.", "The paths are listed in /api/v1/openapi.json."),
+        404: ("path_not_found", f"There is no {request.url.path}.", listed),
         405: (
             "method_not_allowed",
             f"{request.url.path} does not take {request.method}.",

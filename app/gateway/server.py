@@ -95,6 +95,7 @@ def _routes() -> FastAPI:
         openapi_url=OPENAPI_PATH,
         docs_url=None,  # its page would load scripts from other hosts
         redoc_url=None,
+        redirect_slashes=False,  # a redirect has no words, and not every client repeats its body
         generate_unique_id_function=lambda route: route.name,
         exception_handlers={
             Problem: errors.answer_problem,

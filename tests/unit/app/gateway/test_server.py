@@ -222,3 +222,19 @@ async def test_the_error_body_is_json(serve: Any) -> None:
         answer = await served.client.get("/api/v1/nowhere")
         assert answer.headers["content-type"] == "application/json"
         assert set(orjson.loads(answer.content)["error"]) == {"code", "message", "remedy", "details"}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/events/", "/api/v1/dead-letters/", "/healthz/"])
+async def test_a_slash_too_many_is_404_in_the_form_of_every_error(serve: Any, path: str) -> None:
+    async with serve() as served:
+        answer = await served.client.request("POST" if "events" in path else "GET", path, json=EVENT)
+        assert (answer.status_code, answer.json()["error"]) == (
+            404,
+            {
+                "code": "path_not_found",
+                "message": f"There is no {path}.",
+                "remedy": "The paths are listed in /api/v1/openapi.json; leave out the slash at the end.",
+                "details": [],
+            },
+        )
+        assert served.producer.written == []
