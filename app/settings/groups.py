@@ -370,7 +370,9 @@ def shown_default(name: str) -> str:
     value = info.get_default()
     if isinstance(value, int) and value >= _KIB and name.endswith("_bytes"):
         return f"{value // _MIB} MiB" if value % _MIB == 0 else f"{value // _KIB} KiB"
-    return "none" if value is None or value == () else str(value)
+    if value is None or value == ():
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def is_optional(name: str) -> bool:

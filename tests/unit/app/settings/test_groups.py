@@ -162,6 +162,7 @@ def test_what_sources_could_never_reach_is_refused(allow: str) -> None:
 def test_a_default_is_shown_as_a_person_would_write_it() -> None:
     names = ("limits.event_bytes", "worker.instance_id", "replies.allowed_topics", "worker.data", "dedup.max_ids")
     assert [shown_default(name) for name in names] == ["1 MiB", "the host name", "none", "none", "8000000"]
+    assert shown_default("connectors.secret_names") == "*"
 
 
 def test_a_variable_is_prefix_group_and_field() -> None:
