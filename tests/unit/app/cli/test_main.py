@@ -1,6 +1,10 @@
 import io
+import itertools
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -49,10 +53,65 @@ def test_help_imports_nothing_heavy() -> None:
     assert printed.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["topics", "--help"], ["topics", "apply", "--help"], ["doctor", "--help"]])
-def test_every_help_teaches_with_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(arguments) == 0
-    assert "headgate " in capsys.readouterr().out.partition("Example")[2]
+def all_commands(
+    group: click.Group = main.cli, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command and group of them below `group`, with what a user types for it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from all_commands(command, (*path, name))
+
+
+COMMANDS = dict(all_commands())
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_help_teaches_with_an_example(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([*path, "--help"]) == 0
+    shown = capsys.readouterr().out
+    known = main.examples(COMMANDS[path])
+    assert any(f"headgate {path[0]}" in example for example in known)
+    assert [example for example in known if example.partition("\n")[0] not in shown] == []
+
+
+def calls_in(example: str) -> Iterator[list[str]]:
+    """What is after `headgate` in each part of a pipe."""
+    words = shlex.shlex(example.replace("\\\n", " "), posix=True, punctuation_chars="|")
+    words.whitespace_split = True
+    for is_pipe, part in itertools.groupby(words, lambda word: word == "|"):
+        line = list(part)
+        if not is_pipe and "headgate" in line:
+            yield line[line.index("headgate") + 1 :] + (["ID"] if line[0] == "xargs" else [])
+
+
+STARTS = [re.split(" {2,}", line.strip())[0] for line in main.EPILOG.splitlines() if line.startswith("  headgate ")]
+CALLS = [
+    call
+    for example in [*STARTS, *itertools.chain(*map(main.examples, COMMANDS.values()))]
+    for call in calls_in(example)
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_every_example_is_a_call_that_its_command_takes(call: list[str]) -> None:
+    command: click.Command | None = main.cli
+    context = click.Context(main.cli)
+    while isinstance(command, click.Group):
+        name, command, call = command.resolve_command(context, call)
+        assert command is not None
+        context = click.Context(command, parent=context, info_name=name)
+    assert command is not None
+    command.make_context(command.name, call, parent=context.parent)  # raises UsageError, and runs nothing
+
+
+def test_an_example_with_an_option_that_its_command_lacks_is_found() -> None:
+    [call] = calls_in("jq . orders.json | headgate topics apply --quickly")
+    with pytest.raises(click.NoSuchOption):
+        test_every_example_is_a_call_that_its_command_takes(call)
 
 
 @pytest.mark.parametrize(
