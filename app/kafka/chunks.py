@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -40,25 +41,53 @@ class Chunk:
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, for the group alone: it fetches nothing."""
 
+    heard_at: float = 0.0
+    """When the broker last said that this is a member, by the monotonic clock."""
+
     async def on_start(self) -> None:
         await super().on_start()
         fetcher = self._ensure_consumer()._fetcher
         fetcher._fetch_task.cancel()
         fetcher._subscriptions.fetch_context().__enter__()  # or it leaves the group, as nobody asks it for records
-        _beat_while_assigned(self._ensure_consumer()._coordinator)
+        self._beat_while_assigned(self._ensure_consumer()._coordinator)
 
+    def membership(self) -> Callable[[], bool]:
+        """Return what tells whether this is still the member of the group, and the generation, that it is now, as far
+        as it was heard within a session.
+        """
+        coordinator = self._ensure_consumer()._coordinator
+        generation, session_seconds = coordinator.generation, coordinator._session_timeout_ms / 1000
 
-def _beat_while_assigned(coordinator: Any) -> None:
-    """Send heartbeats while partitions are taken over: aiokafka begins once they are, and who needs longer for it than
-    the session's time-out would have lost them by then.
-    """
-    complete = coordinator._on_join_complete
+        def still() -> bool:
+            if coordinator.generation != generation or generation == OffsetCommitRequest.DEFAULT_GENERATION_ID:
+                return False
+            if time.monotonic() - self.heard_at < session_seconds:
+                return True
+            # Nobody knows. Who gives its partitions up for that has to be given them anew.
+            self.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
+            return False
 
-    async def joined(*args: Any) -> None:
-        coordinator._start_heartbeat_task()
-        await complete(*args)
+        return still
 
-    coordinator._on_join_complete = joined
+    def _beat_while_assigned(self, coordinator: Any) -> None:
+        """Send heartbeats while partitions are taken over: aiokafka begins once they are, and who needs longer for it
+        than the session's time-out would have lost them by then.
+        """
+        complete, beat = coordinator._on_join_complete, coordinator._do_heartbeat
+
+        async def joined(*args: Any) -> None:
+            self.heard_at = time.monotonic()
+            coordinator._start_heartbeat_task()
+            await complete(*args)
+
+        async def heard() -> bool:
+            asked_at = time.monotonic()
+            fine: bool = await beat()
+            if fine:
+                self.heard_at = asked_at
+            return fine
+
+        coordinator._on_join_complete, coordinator._do_heartbeat = joined, heard
 
 
 class ChunkConsumer(driver.Consumer):
@@ -72,10 +101,9 @@ class ChunkConsumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def membership(self) -> Callable[[], bool]:
-        """Return what tells whether this is still the member of the group, and the generation, that it is now."""
-        coordinator = self._thread._ensure_consumer()._coordinator
-        generation = coordinator.generation
-        return lambda: coordinator.generation == generation != OffsetCommitRequest.DEFAULT_GENERATION_ID
+        """Return what tells whether this is still the member of the group that it is now."""
+        still: Callable[[], bool] = self._thread.membership()
+        return still
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         if not self.flow_active:

@@ -5,7 +5,6 @@ Everything here happens in the loop's thread, but for what a plain function call
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from app.engine.inputs import Failure, Judged, StepAsked, StepEnded
@@ -20,7 +19,7 @@ from app.runtime.limits import Misuse, StepLimit, checked_key
 from app.runtime.live import Live, Report, Task
 from app.runtime.places import caller
 from app.runtime.replay import History
-from app.runtime.waiting import Asked
+from app.runtime.waiting import Asked, Filter, Step
 from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
 from headgate.event import Event
 from topics.envelope import Envelope
@@ -31,28 +30,15 @@ _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
 MOST_PUBLISHED: Final = 4 * 1024 * 1024
 """Bytes of events that a run publishes before it waits for the journal."""
-_PATIENCE_SECONDS: Final = 1.0  # between the refusals of a run that has returned, from the second one on
-Filter = Callable[[Event[Any]], bool]
-
-
-@dataclass(slots=True)
-class Step:
-    """A step that was asked for and has not ended."""
-
-    asked: Asked
-    kind: Kind
-    decode: Callable[[Outcome], Any]
-    job: Job | None
-    filters: tuple[Filter | None, ...]
-    until_ms: int | None
-    """When it is over at the latest; None where nobody knows."""
-    task: "asyncio.Task[None] | None" = None
+_PATIENCE_SECONDS: Final = 1.0  # between refusals, once there were some
+_MOST_WRONG: Final = 10  # steps that are used wrongly, before that
 
 
 class Attempt:
     """What `ctx.step` works on, and what the driver hands on to."""
 
     __slots__ = (
+        "_abandoned",
         "_history",
         "_live",
         "_open",
@@ -63,6 +49,7 @@ class Attempt:
         "_task",
         "_told",
         "_unheeded",
+        "_wrong",
         "appended_ms",
         "closed",
         "limits",
@@ -93,11 +80,13 @@ class Attempt:
         self._task = task
         self._history = history
         self._open: dict[str, Step] = {}
+        self._abandoned: list[Asked] = []
         self._places: dict[str, str] = {}
         self._unheeded: dict[str, str] = {}
         self._refused = False
         self._stopped = False
         self._told = False
+        self._wrong = 0
         if history is not None:
             live.attempts[run.id] = self
 
@@ -245,8 +234,9 @@ class Attempt:
     def close(self, *, returned: bool) -> Failure | None:
         """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""
         self._end()
-        for step in self._open.values():
-            step.asked.cancel()
+        for asked in (*self._abandoned, *(one.asked for one in self._open.values())):
+            asked.cancel()
+        self._abandoned.clear()
         self._open.clear()  # what a step raised holds the function's frames, and these hold this
         if self.mismatch is None and returned and self._history is not None:
             try:
@@ -268,10 +258,10 @@ class Attempt:
         """Unwind the function: what it waits for raises Pause. Nothing more is reported of it."""
         self._stopped = True
         self._end()
-        for step in self._open.values():
-            if not step.asked.done():
+        for asked in (*self._abandoned, *(one.asked for one in self._open.values())):
+            if not asked.done():
                 self._told = True
-                step.asked.fail(Pause())
+                asked.fail(Pause())
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -286,13 +276,19 @@ class Attempt:
         filters: tuple[Filter | None, ...],
         place: str,
     ) -> Asked:
-        refused = self.enter(key, place)
-        if refused is not None:
-            return refused
-        aside = not self.plain and self._is_aside(key)
         loop = self._live.loop
         assert loop is not None
-        recorded = self._visit(key, kind, about)
+        try:
+            refused = self.enter(key, place)
+            if refused is not None:
+                return refused
+            aside = not self.plain and self._is_aside(key)
+            recorded = self._visit(key, kind, about)
+        except HeadgateError as error:
+            self._wrong += 1
+            if self.plain or self._wrong <= _MOST_WRONG:
+                raise
+            return Asked(key, {}, loop=loop).fail_later(error, _PATIENCE_SECONDS)  # see _refuse
         asked = Asked(key, self._unheeded, loop=loop)
         if kind not in _ACTIVE:
             asked.left = self._abandon
@@ -333,15 +329,17 @@ class Attempt:
 
     def _abandon(self, key: str) -> None:
         """The author cancelled a task that waited for a step, as a timeout of asyncio does: it must receive nothing."""
-        step = self._open.get(key)
-        if step is not None and not self.closed and self._live.tasks.get(self.run.id) is self._task:
+        going_on = self.mismatch is None and not self.closed and self._live.tasks.get(self.run.id) is self._task
+        if key in self._open and going_on:
             why = f"nobody waits for step {key!r} any more: the task that did was cancelled"
             self.report(StepEnded(self.run.id, self.number, key, None, Failure(ABANDONED, why, None, final=True)))
 
     def _settle(self, key: str, step: Step, outcome: Outcome) -> None:
         self._open.pop(key, None)
-        left = outcome.fault is not None and outcome.fault.type == ABANDONED and step.kind not in _ACTIVE
-        if left or step.asked.done():  # who is called anew waits until it cancels this again
+        if step.asked.done():
+            return
+        if outcome.fault is not None and outcome.fault.type == ABANDONED and step.kind not in _ACTIVE:
+            self._abandoned.append(step.asked)  # who is called anew waits for it until it cancels that again
             return
         try:
             result = step.decode(outcome)

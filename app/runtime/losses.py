@@ -5,7 +5,7 @@ other values (a tuple is a list, a time where nothing is said is text) is as doc
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
 from itertools import chain, count, repeat
 from typing import Any, Final, NamedTuple
@@ -37,6 +37,16 @@ def loss_of(value: Any, back: Any, name: str, *, typed: bool) -> Loss | None:
 def is_model(made: type) -> bool:
     """Whether a class is a model or a dataclass."""
     return _names(made) is not None
+
+
+def is_as_good(value: Any, back: Any) -> bool:
+    """Whether `back` is of a base of the class of `value`, with the same fields and the same content."""
+    made: Any = type(value)
+    found: Any = type(back)
+    names = _names(found)
+    if names is None or not isinstance(value, found) or _names(made) != names:
+        return False
+    return all(_equal(getattr(value, one, _NOTHING), getattr(back, one, _NOTHING)) for one in names)
 
 
 class _Search:
@@ -91,7 +101,10 @@ def _fields(given: Any, back: Any, place: str) -> Iterator[_Pair]:
         for field in fields(given):
             one, other = getattr(given, field.name, _NOTHING), getattr(back, field.name, _NOTHING)
             if field.compare and one is not _NOTHING:
-                left_out = not field.init and _differs(one, other)
+                # What a factory makes differs each time, as the time does.
+                left_out = not field.init and field.default_factory is MISSING and _differs(one, other)
+                if not field.init and not left_out:
+                    continue
                 yield f"{place}/{field.name}", one, other, "init=False" if left_out else None
         return
     for name, about in type(given).model_fields.items():
@@ -102,10 +115,6 @@ def _fields(given: Any, back: Any, place: str) -> Iterator[_Pair]:
             yield f"{place}/{name}", one, other, why if left_out else None
     for name, one in (given.__pydantic_extra__ or {}).items():
         yield f"{place}/{name}", one, (back.__pydantic_extra__ or {}).get(name, _NOTHING), None
-    for name, one in (given.__pydantic_private__ or {}).items():
-        other = (back.__pydantic_private__ or {}).get(name, _NOTHING)
-        if _differs(one, other):
-            yield f"{place}/{name}", one, other, "private"
 
 
 def _parts(given: Any, back: Any) -> Iterable[tuple[Any, Any, Any]] | None:

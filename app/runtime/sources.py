@@ -16,9 +16,10 @@ from app.engine.values import asks
 from app.engine.values.asks import Ask, Kind, Outcome, Recorded
 from app.engine.values.outgoing import Record
 from app.runtime import outcomes, spans
-from app.runtime.attempt import Attempt, Filter
+from app.runtime.attempt import Attempt
 from app.runtime.limits import Misuse, checked_text
 from app.runtime.steps import Steps
+from app.runtime.waiting import Filter
 from headgate.context import Span
 from headgate.errors import EventTimeout, StepError
 from headgate.event import Event

@@ -14,9 +14,9 @@ from app.engine.values import asks
 from app.engine.values.asks import Ask, Kind, Outcome, Recorded
 from app.observe import logs
 from app.runtime import jobs, outcomes, sending, spans, tracing, values
-from app.runtime.attempt import Attempt, Filter
+from app.runtime.attempt import Attempt
 from app.runtime.limits import Misuse, NoSuchStep, checked_text, optional_text
-from app.runtime.waiting import Done, DoneNumber
+from app.runtime.waiting import Done, DoneNumber, Filter
 from headgate.conditions import After, Condition, EventOn, Since
 from headgate.context import Span
 from headgate.definition import Workflow

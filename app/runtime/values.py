@@ -77,6 +77,8 @@ class Codec:
         made = type(value)
         if losses.is_model(made):
             if self._found(made.__qualname__, workflow) is not made:
+                if (written := self._as_base(value)) is not None:
+                    return _rewritten(written, what, most_bytes)
                 raise NotStorable(
                     f"{what} is a {made.__qualname__}, which is neither a name in the module of {self._name} nor in "
                     f"that of the workflow, so it could not be read back; annotate {self._name}(...) -> {made.__name__}"
@@ -134,6 +136,15 @@ class Codec:
                 return written
             lost = lost or _refused(loss, what, by)
         raise lost or problem or NotStorable(what)
+
+    def _as_base(self, value: Any) -> bytes | None:
+        """Return `value` as JSON if its class adds nothing to the annotated one, as those of some libraries."""
+        try:
+            written = b"" if self._adapter is None else self._adapter.dump_json(value)
+            alike = self._adapter is not None and losses.is_as_good(value, self._adapter.validate_json(written))
+        except (PydanticSerializationError, ValueError, TypeError):
+            return None
+        return written if alike and not _is_marked(written) else None
 
     def _plain(self, value: Any, what: str, most_bytes: int) -> bytes:
         """Return as JSON what is no model. Raises NotStorable, also where there is one in it that JSON would lose."""

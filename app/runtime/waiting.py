@@ -3,8 +3,13 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
+
+from app.engine.values.asks import Kind, Outcome
+from app.runtime.jobs import Job
+from headgate.event import Event
 
 
 class Asked(asyncio.Future[Any]):
@@ -44,6 +49,23 @@ class Asked(asyncio.Future[Any]):
         """Raise `error` once so much time is over, where this is still awaited then."""
         self.get_loop().call_later(seconds, lambda: self.done() or self.fail(error))
         return self
+
+
+Filter = Callable[[Event[Any]], bool]
+
+
+@dataclass(slots=True)
+class Step:
+    """A step that was asked for and has not ended."""
+
+    asked: Asked
+    kind: Kind
+    decode: Callable[[Outcome], Any]
+    job: Job | None
+    filters: tuple[Filter | None, ...]
+    until_ms: int | None
+    """When it is over at the latest; None where nobody knows."""
+    task: "asyncio.Task[None] | None" = None
 
 
 class Done(str):

@@ -400,6 +400,27 @@ async def test_a_takeover_hears_that_the_group_has_given_its_partitions_away(
     assert not owner.failures
 
 
+async def test_who_has_heard_nothing_for_a_session_gives_its_partitions_up_and_asks_for_them_again(
+    kafka: EmbeddedKafka, kafka_prefix: str
+) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    heard: list[bool] = []
+
+    class Silent(Owner):
+        async def assign(self, partitions: frozenset[int], still: Callable[[], bool]) -> None:
+            if not heard:
+                self.app.consumer._thread.heard_at -= settings.worker.session_timeout_seconds
+            heard.append(still())
+            await super().assign(partitions, still)
+
+    owner = Silent()
+    async with _running(settings, owner):
+        await _until(lambda: len(owner.assigned) >= 2 or owner.failures, "it joins again")
+    assert heard[:2] == [False, True]
+    assert not owner.failures
+
+
 async def test_changelog_is_the_journal_and_everything_is_co_partitioned(
     kafka: EmbeddedKafka, kafka_prefix: str
 ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.engine.tables import awaited
+from app.engine.tables import awaited, receipts
 from app.engine.tables.state import State
 from app.engine.values.asks import Kind
 from app.engine.waits import streams
@@ -87,8 +87,7 @@ def _steps(run: Any) -> Any:
         if one.journaled
     ]
     numbers = [n for n, place in enumerate(steps.places) if place >= 0]
-    heard = (steps.received or {}, steps.had, steps.had_ms, max(0, steps.forgotten_ms))
-    about = (numbers, steps.published or {}, *heard, steps.resting, steps.par)
+    about = (numbers, steps.published or {}, receipts.written(steps), steps.resting, steps.par)
     return (sorted(open_now, key=lambda one: one[0]), *about) if open_now or any(about) else None
 
 

@@ -10,7 +10,7 @@ from app.engine.journal import records, waiting
 from app.engine.runs import asleep, notes, rising, runs
 from app.engine.starts import schedules
 from app.engine.steps import telling
-from app.engine.tables import recorded
+from app.engine.tables import receipts, recorded
 from app.engine.tables.recorded import NOWHERE, Step
 from app.engine.tables.run import Held, Run, RunStatus
 from app.engine.tables.state import OutSlot, State
@@ -224,10 +224,7 @@ def run_value(run: Run, round_: int, key: str | None) -> dict[str, Any]:
             found["published"] = steps.published
         if steps.par:
             found["par"] = True
-        if steps.received:
-            found |= {"received": steps.received, "had": steps.had, "had_at": steps.had_ms}
-        if steps.forgotten_ms >= 0:
-            found["forgotten"] = steps.forgotten_ms
+        found |= receipts.written(steps)
     if key is not None:
         found["key"] = key
     return found

@@ -19,7 +19,7 @@ from app.engine.journal.entities import Entities
 from app.engine.journal.snapshot import Remembered
 from app.engine.runs import asleep, atrest, rising, runs
 from app.engine.starts import schedules, waking
-from app.engine.tables import recorded, room, timers
+from app.engine.tables import receipts, recorded, room, timers
 from app.engine.tables.dedup import DIGEST_BYTES, split
 from app.engine.tables.recorded import NOWHERE, Steps
 from app.engine.tables.run import Run, RunStatus, Unloaded
@@ -286,9 +286,7 @@ def _run(state: State, run_id: str, found: Mapping[str, Any], entities: Entities
         steps = run.steps = Steps(run_id)
         steps.published = published or None
         steps.par = found.get("par", False)
-        received = {scope: (at_ms, list(seen)) for scope, (at_ms, seen) in found.get("received", {}).items()}
-        had, had_ms = list(found.get("had", ())), list(found.get("had_at", ()))
-        steps.remember(received, had, had_ms, found.get("forgotten", -1))
+        receipts.take_back(steps, found)
     status = found.get("status")
     if status == "stuck":
         run.status = RunStatus.STUCK

@@ -27,7 +27,7 @@ from app.engine.tables.state import State
 from app.engine.values.numbers import Numbers
 from topics import commands, journal
 
-_MAGIC: Final = b"headgate-snapshot-8\n"
+_MAGIC: Final = b"headgate-snapshot-9\n"
 _CHECKSUM_BYTES: Final = 16
 _BODY: Final = b"body:"
 _PIECES: Final = 1_024

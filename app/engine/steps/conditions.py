@@ -7,6 +7,7 @@ import orjson
 from app.engine.effects import Effects, Judge
 from app.engine.runs import rising, runs
 from app.engine.steps import ends
+from app.engine.tables import receipts
 from app.engine.tables.awaited import MOST_REFUSED, Condition, Progress
 from app.engine.tables.recorded import Step
 from app.engine.tables.run import Run
@@ -18,13 +19,6 @@ from topics.envelope import Envelope
 from topics.patterns import Pattern
 from topics.timestamps import rfc3339
 
-_MOST_HAD: Final = 32
-"""The last events that a run has received: none of its waits gets one of them again."""
-LATE_MS: Final = 10_000
-"""So much later than others a partition may tell of an event, as one does that nobody owned for a while: a wait goes on
-from so long before the event that was received last."""
-_ALSO: Final = "\x1f"
-"""Stands in a scope between its topic, which holds none, and what else a condition asks for."""
 _MOST_SEEN: Final = 20_000
 """Events that the conditions of a step may name together as those that the run has: 0.5 MB of its record."""
 
@@ -94,7 +88,7 @@ def _progress(step: Step) -> Progress:
 
 def _since(run: Run, condition: EventCondition) -> tuple[int, list[str]]:
     """Return from which append time on events count, and the digests of those that never do."""
-    since_ms, seen = _past(run, condition)
+    since_ms, seen = receipts.past(run.steps, condition, run.events[0].timestamp_ms)
     own = [one for one in run.events if one.timestamp_ms >= since_ms]
     if own:
         takes = Pattern.parse(condition.topic).matches
@@ -102,74 +96,8 @@ def _since(run: Run, condition: EventCondition) -> tuple[int, list[str]]:
     return since_ms, sorted(set(seen))
 
 
-def _past(run: Run, condition: EventCondition) -> tuple[int, list[str]]:
-    """Return from which time on events count after what the run has received, and the digests of those that do not.
-
-    A wait that takes all that this one does, and had no filter, has received the first there was: what is long before
-    that need not be looked at again. Where the author says since when, or a filter passed events by, it is looked at;
-    but not so far back that one might come twice.
-    """
-    steps = run.steps
-    since_ms = run.events[0].timestamp_ms if condition.since_ms is None else condition.since_ms
-    if steps is None or steps.received is None:
-        return since_ms, []
-    seen = list(steps.had)
-    for scope, (last_ms, same) in steps.received.items():
-        earlier = _condition_of(scope, condition.topic)
-        if earlier is None or not _covers_rest(earlier, condition) or earlier.stream > condition.stream:
-            continue
-        # Of what was received at the last moment all is known, of what was forgotten nothing.
-        since_ms = max(since_ms, min(last_ms, steps.forgotten_ms + 1))
-        if not earlier.stream and condition.since_ms is None:
-            since_ms = max(since_ms, last_ms - LATE_MS)
-        seen.extend(same)
-    return since_ms, seen
-
-
-def _scope_of(condition: EventCondition) -> str:
-    """Return under which name a run remembers what conditions like this one have received."""
-    about = (condition.event_key, condition.event_type, condition.stream)
-    return (
-        condition.topic if about == (None, None, False) else f"{condition.topic}{_ALSO}{orjson.dumps(about).decode()}"
-    )
-
-
-def _condition_of(scope: str, topic: str) -> EventCondition | None:
-    """Return the condition on `topic` of which a scope is the name, None for one on another topic."""
-    if not scope.startswith(topic):
-        return None
-    also = scope[len(topic) :]
-    if not also:
-        return EventCondition(topic=topic)
-    if also[0] != _ALSO:
-        return None
-    key, type_, stream = orjson.loads(also[1:])
-    return EventCondition(topic=topic, event_key=key, event_type=type_, stream=stream)
-
-
 def _may_meet(condition: EventCondition, event: Envelope) -> bool:
     return condition.event_key in (None, event.key) and condition.event_type in (None, event.event_type)
-
-
-def _remember(state: State, run: Run, condition: EventCondition, envelope: Envelope) -> None:
-    """Let no later wait of the run get this event again."""
-    steps = run.steps
-    assert steps is not None
-    if steps.received is None:
-        steps.received = {}
-    scope, digest, at_ms = _scope_of(condition), keys.digest_of(envelope).hex(), envelope.timestamp_ms
-    last_ms, same = steps.received.get(scope, (-1, []))
-    if at_ms > last_ms:
-        steps.received[scope] = (at_ms, [digest])
-    elif at_ms == last_ms and digest not in same:
-        steps.received[scope] = (last_ms, [*same, digest])
-    if digest not in steps.had:
-        steps.had.append(digest)
-        steps.had_ms.append(at_ms)
-        if len(steps.had) > _MOST_HAD:
-            del steps.had[0]
-            steps.forgotten_ms = max(steps.forgotten_ms, steps.had_ms.pop(0))
-    rising.touch(state, run)
 
 
 def has(run: Run, envelope: Envelope) -> bool:
@@ -177,7 +105,7 @@ def has(run: Run, envelope: Envelope) -> bool:
     steps = run.steps
     assert steps is not None
     digest = keys.digest_of(envelope).hex()
-    if digest in steps.had or any(digest in same for _, same in (steps.received or {}).values()):
+    if receipts.has(steps, digest):
         return True
     return any(digest == one.digest for step in steps.open.values() if step.wait for one in step.wait.conditions)
 
@@ -207,12 +135,9 @@ def _giver(step: Step, n: int, envelope: Envelope) -> int | None:
 
 def covers(broad: EventCondition, narrow: EventCondition) -> bool:
     """Whether each event on which `narrow` waits is one for `broad`, as far as that is known without their filters."""
-    return not broad.stream and _covers_rest(broad, narrow) and covers_topic(broad.topic, narrow.topic)
-
-
-def _covers_rest(broad: EventCondition, narrow: EventCondition) -> bool:
-    """Whether that is so as far as key and type go."""
-    return broad.event_key in (None, narrow.event_key) and broad.event_type in (None, narrow.event_type)
+    if broad.stream or broad.event_key not in (None, narrow.event_key):
+        return False
+    return broad.event_type in (None, narrow.event_type) and covers_topic(broad.topic, narrow.topic)
 
 
 def covers_topic(broad: str, narrow: str) -> bool:
@@ -282,7 +207,9 @@ def reconsider(state: State, run: Run, step: Step, effects: Effects) -> None:
         for n in met_now[:1] if ask.need == 1 else met_now:
             asked_for, raw = ask.conditions[n], conditions[n].event
             if isinstance(asked_for, EventCondition) and raw is not None:
-                _remember(state, run, asked_for, commands.event_of(raw))
+                event = commands.event_of(raw)
+                receipts.remember(step.steps, asked_for, keys.digest_of(event).hex(), event.timestamp_ms)
+                rising.touch(state, run)
         outcome = Outcome(orjson.dumps(value))
     elif len(met_now) + sum(_may_be_met(ask, n, one) for n, one in enumerate(conditions)) < ask.need:
         until = "" if ask.deadline_ms is None else f" until {rfc3339(ask.deadline_ms)}"

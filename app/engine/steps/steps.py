@@ -96,6 +96,7 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     run, step = found
     # A filter could not judge an event, and nothing is passed by; or its workflow waits for the step no more.
     if given.failure is not None and step.kind is not Kind.RUN:
+        step.attempts = run.attempt  # the next one may wait for what this one has abandoned
         runs.withdraw(state, run, step)
         ends.end(state, run, step, Outcome(None, Fault(given.failure.type, given.failure.message)), effects)
         return

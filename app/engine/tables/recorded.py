@@ -6,12 +6,13 @@ the function is called anew. A step's number says in which order the journal fir
 
 from array import array
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from app.engine.tables import awaited
 from app.engine.values.asks import (
+    ABANDONED,
     Ask,
     Await,
     Child,
@@ -107,6 +108,16 @@ class Step:
         self.steps.places[self.n] = offset
 
 
+class Heard(NamedTuple):
+    """What waits of one scope have received: the append time of the last event, the digests of those that came at that
+    time, and the latest append time of one that is not among the last ones of the run any more.
+    """
+
+    last_ms: int
+    same: list[str]
+    forgotten_ms: int = -1
+
+
 class Steps:
     """All steps of one run."""
 
@@ -115,8 +126,8 @@ class Steps:
         "asked",
         "crossed",
         "executing",
-        "forgotten_ms",
         "had",
+        "had_by",
         "had_ms",
         "open",
         "over",
@@ -154,15 +165,14 @@ class Steps:
         """Whether a step ended since the run last asked for something to wait for."""
         self.resting = False
         """Whether the journal has the run as waiting: nobody needs to call its function."""
-        self.received: dict[str, tuple[int, list[str]]] | None = None
-        """By what a wait asked for (`conditions`), the append time of the last event that was received by such a one,
-        and which came at that time."""
+        self.received: dict[str, Heard] | None = None
+        """By the scope of waits (`receipts`), what they have received."""
         self.had: list[str] = []
-        """The last events that were received by any of its waits: others may ask for them too."""
+        """The digests of the last events that were received by any of its waits: others may ask for them too."""
         self.had_ms: list[int] = []
         """Their append times."""
-        self.forgotten_ms = -1
-        """The latest append time of a received event that is not among these any more."""
+        self.had_by: list[str] = []
+        """The scopes that received them."""
         self.ahead = False
         """Whether the function goes on before what a step came to is journaled: no step of it is called meanwhile."""
         self.rung: Step | None = None
@@ -171,15 +181,6 @@ class Steps:
         """Steps that ended and have no record yet."""
         self.over = False
         """Whether the run has ended."""
-
-    def remember(
-        self, received: dict[str, tuple[int, list[str]]], had: list[str], had_ms: list[int], forgotten_ms: int
-    ) -> None:
-        """Take back what its waits have received. Journals of older releases have no times: these are late enough."""
-        last_ms = max([at_ms for at_ms, _ in received.values()], default=-1)
-        self.received = received or None
-        self.had, self.had_ms = had, had_ms or [last_ms] * len(had)
-        self.forgotten_ms = forgotten_ms
 
     @property
     def any(self) -> bool:
@@ -270,8 +271,14 @@ def of_record(record: bytes) -> Recorded:
             outcome = Outcome(rest[:-1])
         elif about["s"] == _FAILED:
             outcome = Outcome(None, Fault(about["e"]["type"], about["e"]["message"]))
+        left = outcome is not None and outcome.fault is not None and outcome.fault.type == ABANDONED
         return Recorded(
-            key=about["k"], kind=Kind(about["t"]), about=about["f"], par=bool(about.get("par")), outcome=outcome
+            key=about["k"],
+            kind=Kind(about["t"]),
+            about=about["f"],
+            par=bool(about.get("par")),
+            outcome=outcome,
+            abandoned_by=about["a"] if left and about["t"] != Kind.RUN.value else None,
         )
     except (LookupError, ValueError, TypeError) as error:
         raise journal.UnreadableJournal("step", f"{type(error).__name__}: {error}") from None

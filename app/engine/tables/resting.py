@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine.tables import restingsteps
+from app.engine.tables import receipts, restingsteps
 from app.engine.tables.recorded import NOWHERE, Steps
 from app.engine.tables.restingsteps import filled, trimmed
 from app.engine.tables.run import Run, RunStatus
@@ -40,6 +40,7 @@ def encode(run: Run, workflow: int, texts: Texts, *, alone: bool) -> bytes | Non
     before, digest = texts.id_of(run.id)
     base, started = places[1], run.started_ms
     pieces = Pieces(texts, digest)
+    heard = receipts.written(steps)
     about: list[Any] = [
         workflow,
         before,
@@ -51,17 +52,18 @@ def encode(run: Run, workflow: int, texts: Texts, *, alone: bool) -> bytes | Non
         steps.size,
         run.attempt,
         [
-            [pieces.cut(topic), at_ms - started, list(map(pieces.cut, seen))]
-            for topic, (at_ms, seen) in (steps.received or {}).items()
+            [pieces.cut(scope), at_ms - started, list(map(pieces.cut, seen))]
+            for scope, (at_ms, seen) in heard.get("received", {}).items()
         ],
         list(map(pieces.cut, steps.had)),
         [one - started for one in steps.had_ms],
-        steps.forgotten_ms,
+        heard.get("had_by", []),
+        heard.get("forgotten", []),
     ]
     return _HEAD.pack(digest, started) + orjson.dumps(trimmed(about, _DEFAULTS))
 
 
-_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 5, True, 1, 0, 1, [], [], [], -1)
+_DEFAULTS: Final[tuple[Any, ...]] = (*(None,) * 5, True, 1, 0, 1, [], [], [], [], [])
 
 
 def decode(value: bytes, workflows: Sequence[Workflow], texts: Texts) -> tuple[Run, bool]:
@@ -69,7 +71,7 @@ def decode(value: bytes, workflows: Sequence[Workflow], texts: Texts) -> tuple[R
     digest, started = _HEAD.unpack_from(value)
     found = orjson.loads(memoryview(value)[_HEAD_BYTES:])
     number, before, places, numbers, open_, alone, asked, size, attempt, *heard = filled(found, _DEFAULTS)
-    received, had, had_ms, forgotten_ms = heard
+    received, had, had_ms, had_by, forgotten = heard
     run = Run.asleep(texts.id(before, digest), workflows[number], None, started)
     run.status = RunStatus.COLD
     run.attempt = attempt
@@ -83,8 +85,16 @@ def decode(value: bytes, workflows: Sequence[Workflow], texts: Texts) -> tuple[R
         step = restingsteps.restored(steps, one, started, pieces)
         step.asked = False
         steps.open[step.key] = step
-    of = {pieces.text(scope): (at_ms + started, list(map(pieces.text, seen))) for scope, at_ms, seen in received}
-    steps.remember(of, list(map(pieces.text, had)), [one + started for one in had_ms], forgotten_ms)
+    if received:
+        about = {
+            "received": {
+                pieces.text(scope): (at + started, list(map(pieces.text, seen))) for scope, at, seen in received
+            },
+            "had": list(map(pieces.text, had)),
+            "had_at": [one + started for one in had_ms],
+            "had_by": had_by,
+        }
+        receipts.take_back(steps, about | ({"forgotten": forgotten} if forgotten else {}))
     return run, alone
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from app.engine.steps.conditions import LATE_MS
+from app.engine.tables.receipts import LATE_MS
 from tests.simulation.model.logs import Identity, Logs
 from tests.simulation.model.steps import was_refused
 from tests.simulation.plans import LAST_OWN, On, Op, judged
@@ -122,7 +122,7 @@ def _wait(logs: Logs, run: str, key: str, step: Journaled, n: int, on: On) -> _W
 
 
 def _covers(broad: On, narrow: On) -> bool:
-    alike = broad.topic == narrow.topic and not broad.judge
+    alike = broad.topic == narrow.topic and not broad.judge and broad.since == "run_start"
     return alike and broad.key in (None, narrow.key) and broad.type in (None, narrow.type)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headgate import EventTimeout, Reject, StepError, workflow
+from headgate import EventTimeout, Reject, RetryLater, StepError, workflow
 from headgate.testing import Service, crashes
 
 
@@ -63,6 +63,21 @@ def paid_by(way: Callable[[Any], Any]) -> Any:
     return flow
 
 
+@workflow(id="again", trigger_on_event="orders/created")
+async def again(ctx: Any, payload: Any) -> Any:
+    """Its first attempt fails beside a wait."""
+
+    async def fails_once() -> None:
+        if ctx.attempt == 1:
+            raise RetryLater(1)
+
+    async with asyncio.TaskGroup() as group:
+        paid = group.create_task(ctx.step.wait_for_event("paid", "orders/paid"))
+        nap = group.create_task(ctx.step.sleep("nap", 5))
+        group.create_task(fails_once())
+    return [paid.result().data, nap.done(), await ctx.step.run("then", str.upper, "done")]
+
+
 def drive(service: Service) -> None:
     service.send("orders/created", {})
     service.send("orders/sent", {})
@@ -75,6 +90,41 @@ def drive(service: Service) -> None:
 def test_what_comes_after_a_wait_was_left_is_for_the_next(way: Callable[[Any], Any]) -> None:
     with Service(paid_by(way)) as service:
         drive(service)
+        assert [one.result for one in service.results()] == ["now"]
+
+
+def test_the_next_attempt_waits_for_what_the_last_one_left_wherever_the_worker_dies() -> None:
+    for service in crashes(again):
+        drive(service)
+        (result,) = service.results()
+        assert (result.result, result.attempts) == (["now", True, "DONE"], 2)
+
+
+def test_a_run_that_is_stuck_goes_on_with_what_it_waited_for() -> None:
+    def group_of(first: Callable[[Any], Any]) -> Any:
+        @workflow(id="stuck", trigger_on_event="orders/created")
+        async def flow(ctx: Any, payload: Any) -> Any:
+            async def work() -> None:
+                await first(ctx.step)
+                await ctx.step.suspend("wait")
+
+            async with asyncio.TaskGroup() as group:
+                paid = group.create_task(ctx.step.wait_for_event("paid", "orders/paid"))
+                group.create_task(work())
+            return paid.result().data
+
+        return flow
+
+    right = group_of(lambda step: step.run("first", str.upper, "a"))
+    with Service(right) as service:
+        service.send("orders/created", {})
+        service.restart(group_of(lambda step: step.sleep("first", 5)))
+        (run,) = service.runs()
+        assert run.status == "stuck", run
+        service.restart(right)
+        service.retry(run.run_id)
+        service.send("orders/paid", "now")
+        service.resume(run.run_id, "wait")
         assert [one.result for one in service.results()] == ["now"]
 
 

@@ -26,6 +26,7 @@ from app.engine.journal.entities import Entities, event_of
 from app.engine.journal.restore import restore
 from app.engine.runs import atrest, rising
 from app.engine.starts import waking
+from app.engine.tables import receipts
 from app.engine.tables.run import Run, RunStatus
 from app.engine.tables.state import Lane, State, Timer, empty
 from app.engine.values.asks import Ask, Note
@@ -396,7 +397,7 @@ def _steps(run: Run) -> Any:
         },
         "numbers": [n for n, place in enumerate(steps.places) if place >= 0],
         "published": steps.published or {},
-        "received": (steps.received or {}, steps.had, steps.had_ms, steps.forgotten_ms),
+        "received": receipts.written(steps),
         "resting": steps.resting,
         "par": steps.par,
     }

@@ -8,6 +8,7 @@ import pytest
 
 from app.engine.inputs import Evicted
 from app.runtime import attempt
+from headgate import DuplicateStepKey
 from tests.unit.app.runtime.standin import Engines
 
 
@@ -106,3 +107,26 @@ async def test_a_task_that_a_run_left_behind_is_told_again_only_after_a_while(
     await asyncio.wait(tasks, timeout=10)
     words = f"step 'a while' was called after run {engine.run.id!r} had returned; await every step before returning"
     assert told == [words] * 3
+
+
+async def test_a_loop_that_swallows_what_speaks_against_its_steps_lets_others_go_on(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "_PATIENCE_SECONDS", 0.01)
+    refused = 0
+
+    async def polling(ctx: Any) -> str:
+        nonlocal refused
+        await ctx.step.run("same", int)
+        while refused < attempt._MOST_WRONG + 3:
+            try:
+                await ctx.step.run("same", int)
+            except DuplicateStepKey:
+                refused += 1
+        return "out"
+
+    engine = engines(polling)
+    await engine.start()
+    await engine.until(lambda: refused >= attempt._MOST_WRONG)
+    assert refused == attempt._MOST_WRONG, "the loop had its turn before the next one"
+    assert (await engine.until_ended()).result == b'"out"'

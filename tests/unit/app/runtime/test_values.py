@@ -104,6 +104,21 @@ def test_a_class_is_found_in_the_module_or_the_closure_of_the_workflow_as_well()
         there_and_back(int, Local(a=1))
 
 
+def test_a_class_that_adds_nothing_to_the_annotated_one_comes_back_as_that() -> None:
+    def fn() -> Order:
+        raise NotImplementedError
+
+    class OfALibrary(Order):
+        """No module that the function or its workflow has names it."""
+
+    class WithMore(Order):
+        more: int = 0
+
+    assert there_and_back(fn, OfALibrary(total=Decimal(1))) == Order(total=Decimal(1))
+    with pytest.raises(NotStorable, match="WithMore, which is neither a name in"):
+        there_and_back(fn, WithMore(total=Decimal(1), more=2))
+
+
 class Base(BaseModel):
     a: int
 

@@ -8,7 +8,7 @@ import pytest
 from app.engine.effects import Rise
 from app.engine.inputs import Evicted
 from app.engine.runs import atrest, renewal
-from app.engine.tables import timers
+from app.engine.tables import receipts, timers
 from app.engine.tables.recorded import Step
 from app.engine.tables.run import RunStatus
 from app.engine.tables.state import Timer
@@ -111,8 +111,10 @@ def test_what_a_run_has_received_already_is_packed_with_it() -> None:
     partition, run = parked(ASKS["event"])
     found = partition.run(run)
     assert found.steps is not None
-    found.steps.received = {"orders/paid": (NOW + 5, ["ab" * 12, "cd" * 12]), "orders/*": (NOW - 5, [])}
-    found.steps.had, found.steps.had_ms, found.steps.forgotten_ms = ["cd" * 12, run[-24:]], [NOW + 5, NOW - 5], NOW - 9
+    for number in range(receipts.MOST_HAD + 3):
+        condition = EventCondition(topic="orders/*" if number % 2 else "orders/paid", event_key=f"k{number % 3}")
+        receipts.remember(found.steps, condition, f"{number:024x}", NOW + number)
+    receipts.remember(found.steps, EventCondition(topic="orders/paid"), run[-24:], NOW)
     before = seen(partition, run)
 
     atrest.pack(partition.state)

@@ -8,6 +8,7 @@ import pytest
 from app.engine.effects import Effects, Judge, Resolve, Rise
 from app.engine.inputs import Evicted, Judged
 from app.engine.steps import conditions, steps
+from app.engine.tables import receipts
 from app.engine.tables.awaited import MOST_REFUSED
 from app.engine.tables.run import RunStatus
 from app.engine.values.asks import Await, EventCondition, Fault, Sleep
@@ -189,7 +190,7 @@ def test_a_later_wait_goes_on_from_shortly_before_what_was_received(registered: 
     again.ask(run, "more", Await(conditions=(PAID, SENT, keyed), need=1, deadline_ms=None))
 
     # What a partition tells of late, because nobody owned it for a while, came before what was received.
-    since, had = NOW + 60_000 - conditions.LATE_MS, [digest(one)]
+    since, had = NOW + 60_000 - receipts.LATE_MS, [digest(one)]
     assert registered.waits["more", 0] == (since, None, had)
     assert registered.waits["more", 1] == (NOW, None, had), "a pattern may name what a topic was received by"
     assert registered.waits["more", 2] == (since, None, had), "the first one would have received it"
@@ -250,16 +251,6 @@ def test_events_that_are_received_against_their_order_are_each_received_once(reg
     twice = EventCondition(topic="orders/paid", event_key="k0")
     again.ask(run, "more", Await(conditions=(twice,), need=1, deadline_ms=None))
     assert registered.waits["more", 0][0] == NOW + 200_000, "what is not among the last ones is passed by its time"
-
-
-def test_a_journal_that_has_no_times_of_what_was_received_is_gone_on_with(registered: Registered) -> None:
-    partition, run = begun()
-    one = event(7, "orders/paid", at=NOW + 60_000)
-    received(partition, run, PAID, one)
-    older = partition.run(run).steps
-    assert older is not None
-    older.remember({"orders/paid": (NOW + 60_000, [digest(one)])}, [digest(one)], [], -1)
-    assert (older.had_ms, older.forgotten_ms) == ([NOW + 60_000], -1)
 
 
 def own_of(given: EventCondition, *events: Envelope) -> list[str]:
