@@ -114,7 +114,7 @@ def take_back(steps: Steps, found: Mapping[str, Any]) -> None:
     }
     scopes = list(received)
     steps.had, steps.had_ms = had, list(had_ms)
-    steps.had_by = [scopes[one] if one >= 0 else "" for one in found["had_by"]]
+    steps.had_by = [scopes[one] if one >= 0 else "" for one in found.get("had_by", ())]
 
 
 def _passes(condition: EventCondition) -> bool:

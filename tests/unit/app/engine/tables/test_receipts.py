@@ -98,6 +98,15 @@ def test_a_journal_of_an_older_release_has_forgotten_what_it_had_no_room_for() -
     assert since == {"few": 7, "full": 90_000}
 
 
+def test_a_journal_that_has_the_times_of_topics_alone_is_gone_on_with() -> None:
+    steps = Steps("r")
+    receipts.take_back(steps, {"received": {"orders/paid": [90_000, ["a"]]}})
+    assert receipts.past(steps, PAID, 5) == (90_000 - LATE, ["a"])
+    for number in range(40):
+        receipts.remember(steps, PICKY, f"{number:024x}", 100_000 + number)
+    assert receipts.past(again(steps), PICKY, 5)[0] == 100_008
+
+
 def test_so_many_scopes_are_remembered_those_that_received_last() -> None:
     keyed = [EventCondition(topic="orders/paid", event_key=f"k{n}" * 300) for n in range(receipts.MOST_SCOPES + 50)]
     steps = steps_with(*((one, 90_000) for one in keyed))
