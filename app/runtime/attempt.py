@@ -13,13 +13,13 @@ from app.engine.values.asks import ABANDONED, Ask, Kind, Note, Outcome, Recorded
 from app.engine.values.errors import words
 from app.engine.values.outgoing import Record
 from app.observe import logs
-from app.runtime import failures, threads, values
+from app.runtime import failures, limits, threads, values
 from app.runtime.jobs import INSIDE, Job
 from app.runtime.limits import Misuse, StepLimit, checked_key
 from app.runtime.live import Live, Report, Task
 from app.runtime.places import caller
 from app.runtime.replay import History
-from app.runtime.waiting import Asked, Filter, Step
+from app.runtime.waiting import Asked, Filter, Left, Step
 from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
 from headgate.event import Event
 from topics.envelope import Envelope
@@ -28,10 +28,9 @@ from topics.fields import MAX_KEY
 _LOG = logs.get(__name__)
 _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
-MOST_PUBLISHED: Final = 4 * 1024 * 1024
-"""Bytes of events that a run publishes before it waits for the journal."""
+MOST_PUBLISHED: Final = 4 * 1024 * 1024  # bytes of events that a run publishes before it waits for the journal
 _PATIENCE_SECONDS: Final = 1.0  # between refusals, once there were some
-_MOST_WRONG: Final = 10  # steps that are used wrongly, before that
+_MOST_WRONG: Final = 10  # wrong steps before that
 
 
 class Attempt:
@@ -40,6 +39,7 @@ class Attempt:
     __slots__ = (
         "_abandoned",
         "_history",
+        "_left",
         "_live",
         "_open",
         "_places",
@@ -81,6 +81,7 @@ class Attempt:
         self._history = history
         self._open: dict[str, Step] = {}
         self._abandoned: list[Asked] = []
+        self._left: Left | None = None
         self._places: dict[str, str] = {}
         self._unheeded: dict[str, str] = {}
         self._refused = False
@@ -97,29 +98,36 @@ class Attempt:
         return self._live.now_ms()
 
     def enter(self, key: str, place: str | None = None) -> Asked | None:
-        """Take the key of a step that begins. Raises what speaks against it; returns what to await after a refusal."""
+        """Take the key of a step that begins. Raises what speaks against it; returns what to await after refusals."""
         if place is None:
             place = caller()
+        try:
+            return self._enter(key, place)
+        except HeadgateError as error:
+            self._wrong += 1
+            if self.plain or self._wrong <= _MOST_WRONG:
+                raise
+            return Asked(key, {}, loop=asyncio.get_running_loop()).fail_later(error, _PATIENCE_SECONDS)  # see _refuse
+
+    def _enter(self, key: str, place: str) -> Asked | None:
         if self._live.tasks.get(self.run.id) is not self._task and not self.closed:
             self.pause()  # it was stopped before it asked for anything, so nobody knew of it; now another may go on
         if self.closed:
             return self._refuse(key, place)
+        if self.mismatch is not None:
+            raise self.mismatch
         outer = INSIDE.get(None)
         if outer is not None:
-            raise Misuse(
-                f"step {key!r} was called at {place} inside the function of step {outer!r}; a step's function has no "
-                "steps of its own: call them one after the other in the workflow"
-            )
+            raise limits.inside_another(key, place, outer)
         if type(key) is not str or not 0 < len(key) <= MAX_KEY or not key.isascii():
             checked_key(key, place)
         if key in self._places:
             raise DuplicateStepKey(key, self._places[key], place)
         if len(self._places) >= self.limits.steps:
-            raise StepLimit(
-                f"run {self.run.id!r} has more than {self.limits.steps} steps (limits.steps_per_run); publish an event "
-                "and go on in another workflow"
-            )
+            raise limits.too_many_steps(self.run.id, self.limits.steps)
         self._places[key] = place
+        if self._left is not None:
+            self._left.flush()
         return None
 
     def ask(
@@ -246,12 +254,7 @@ class Attempt:
         if self.mismatch is not None:
             return Failure(type(self.mismatch).__name__, words(self.mismatch), None, stuck=True)
         if returned and self._unheeded:
-            key, place = next(iter(self._unheeded.items()))
-            message = (
-                f"workflow {self.run.workflow.id!r} returned though nobody awaited its step {key!r} ({place}); "
-                "write await in front of it"
-            )
-            return Failure("StepNotAwaited", message.encode(errors="replace").decode(), None, final=True)
+            return failures.not_awaited(self.run, *next(iter(self._unheeded.items())))
         return None
 
     def pause(self) -> None:
@@ -276,22 +279,16 @@ class Attempt:
         filters: tuple[Filter | None, ...],
         place: str,
     ) -> Asked:
+        refused = self.enter(key, place)
+        if refused is not None:
+            return refused
+        aside = not self.plain and self._is_aside(key)
         loop = self._live.loop
         assert loop is not None
-        try:
-            refused = self.enter(key, place)
-            if refused is not None:
-                return refused
-            aside = not self.plain and self._is_aside(key)
-            recorded = self._visit(key, kind, about)
-        except HeadgateError as error:
-            self._wrong += 1
-            if self.plain or self._wrong <= _MOST_WRONG:
-                raise
-            return Asked(key, {}, loop=loop).fail_later(error, _PATIENCE_SECONDS)  # see _refuse
+        recorded = self._visit(key, kind, about)
         asked = Asked(key, self._unheeded, loop=loop)
-        if kind not in _ACTIVE:
-            asked.left = self._abandon
+        if kind is Kind.AWAIT:
+            asked.left = self._leave
         step = Step(asked, kind, decode, job, filters, None)
         if recorded is not None and recorded.outcome is not None:
             self._settle(key, step, recorded.outcome)
@@ -317,8 +314,6 @@ class Attempt:
 
     def _visit(self, key: str, kind: Kind, about: str) -> Recorded | None:
         """Return what is recorded of a step, None for a new one. Raises HistoryMismatch."""
-        if self.mismatch is not None:
-            raise self.mismatch
         if self._history is None:
             return None
         try:
@@ -327,18 +322,25 @@ class Attempt:
             self.mismatch = error
             raise
 
-    def _abandon(self, key: str) -> None:
-        """The author cancelled a task that waited for a step, as a timeout of asyncio does: it must receive nothing."""
+    def _leave(self, key: str) -> None:
+        """The author cancelled a task that waited for events, as a timeout of asyncio does."""
+        if self._left is None:
+            assert self._live.loop is not None
+            self._left = Left(self._live.loop, self._abandon)
+        self._left.add(key)
+
+    def _abandon(self, key: str, known: bool) -> None:  # noqa: FBT001 told by Left
+        """Its function goes on without them. One that fails instead waits for them in its next attempt."""
         going_on = self.mismatch is None and not self.closed and self._live.tasks.get(self.run.id) is self._task
         if key in self._open and going_on:
             why = f"nobody waits for step {key!r} any more: the task that did was cancelled"
-            self.report(StepEnded(self.run.id, self.number, key, None, Failure(ABANDONED, why, None, final=True)))
+            self.report(StepEnded(self.run.id, self.number, key, None, Failure(ABANDONED, why, None, final=known)))
 
     def _settle(self, key: str, step: Step, outcome: Outcome) -> None:
         self._open.pop(key, None)
         if step.asked.done():
             return
-        if outcome.fault is not None and outcome.fault.type == ABANDONED and step.kind not in _ACTIVE:
+        if step.kind is Kind.AWAIT and outcome.fault is not None and outcome.fault.type == ABANDONED:
             self._abandoned.append(step.asked)  # who is called anew waits for it until it cancels that again
             return
         try:

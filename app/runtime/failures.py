@@ -57,6 +57,15 @@ def _deciding(error: BaseException) -> tuple[BaseException, int]:
     return (verdicts + later + leaves)[0], len(leaves) - 1
 
 
+def not_awaited(run: Run, key: str, place: str) -> Failure:
+    """Return what a run failed with that returned before its step had come to something."""
+    message = (
+        f"workflow {run.workflow.id!r} returned though nobody awaited its step {key!r} ({place}); write await in front "
+        "of it"
+    )
+    return Failure("StepNotAwaited", message.encode(errors="replace").decode(), None, final=True)
+
+
 def is_no_authors(error: BaseException, task: "asyncio.Task[None] | None") -> bool:
     """Say whether an error that left an author's function in `task` is none of theirs: somebody ends the process, or
     closes the coroutine of a task that is given up, which is none that goes on here."""

@@ -85,6 +85,19 @@ def checked_text(given: str, what: str) -> str:
     return given
 
 
+def too_many_steps(run: str, most: int) -> StepLimit:
+    return StepLimit(
+        f"run {run!r} has more than {most} steps (limits.steps_per_run); publish an event and go on in another workflow"
+    )
+
+
+def inside_another(key: str, place: str, outer: str) -> Misuse:
+    return Misuse(
+        f"step {key!r} was called at {place} inside the function of step {outer!r}; a step's function has no steps of "
+        "its own: call them one after the other in the workflow"
+    )
+
+
 def checked_key(given: object, place: str) -> str:
     """Return `given`, the key of a step that was called at `place`. Raises Misuse for one that is none."""
     if not given or type(given) is not str:

@@ -46,6 +46,8 @@ def is_as_good(value: Any, back: Any) -> bool:
     names = _names(found)
     if names is None or not isinstance(value, found) or _names(made) != names:
         return False
+    if getattr(value, "__pydantic_extra__", None):
+        return False
     return all(_equal(getattr(value, one, _NOTHING), getattr(back, one, _NOTHING)) for one in names)
 
 
@@ -102,7 +104,7 @@ def _fields(given: Any, back: Any, place: str) -> Iterator[_Pair]:
             one, other = getattr(given, field.name, _NOTHING), getattr(back, field.name, _NOTHING)
             if field.compare and one is not _NOTHING:
                 # What a factory makes differs each time, as the time does.
-                left_out = not field.init and field.default_factory is MISSING and _differs(one, other)
+                left_out = not field.init and not _is_made_otherwise(field.default_factory) and _differs(one, other)
                 if not field.init and not left_out:
                     continue
                 yield f"{place}/{field.name}", one, other, "init=False" if left_out else None
@@ -152,6 +154,11 @@ def _differs(given: Any, back: Any) -> bool:
     if _equal(given, back):
         return False
     return type(given) is not type(back) or (type(given).__eq__ is not _BY_IDENTITY and _equal(given, given))
+
+
+def _is_made_otherwise(factory: Any) -> bool:
+    """Whether a factory makes another value each time."""
+    return factory is not MISSING and not _equal(factory(), factory())
 
 
 def _is_secret(value: Any) -> bool:

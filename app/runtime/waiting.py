@@ -51,6 +51,36 @@ class Asked(asyncio.Future[Any]):
         return self
 
 
+class Left:
+    """Waits that were cancelled, until it is known that their function goes on: `tell` is told of each then.
+
+    It is once the function asks for its next step, and `tell` is told that it is known; or, as far as one can tell,
+    once it had its turns, in which it ends if it fails because of what cancelled them, as with a TaskGroup.
+    """
+
+    __slots__ = ("_keys", "_loop", "_tell")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[str, bool], None]) -> None:
+        self._loop, self._tell = loop, tell
+        self._keys: list[str] = []
+
+    def add(self, key: str) -> None:
+        self._keys.append(key)
+        self._loop.call_soon(self._turn, _TURNS)
+
+    def flush(self, *, known: bool = True) -> None:
+        keys, self._keys = self._keys, []
+        for key in keys:
+            self._tell(key, known)
+
+    def _turn(self, left: int) -> None:
+        if left and self._keys:
+            self._loop.call_soon(self._turn, left - 1)
+        else:
+            self.flush(known=False)
+
+
+_TURNS: Final = 20
 Filter = Callable[[Event[Any]], bool]
 
 

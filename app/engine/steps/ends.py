@@ -99,8 +99,7 @@ def _is_known(step: Step) -> bool:
     """
     steps = step.steps
     alone = not steps.par and not steps.unplaced and len(steps.open) == 1
-    slept = isinstance(step.ask, Sleep) and step.outcome is not None and step.outcome.fault is None
-    return alone and step.journaled and slept
+    return alone and step.journaled and isinstance(step.ask, Sleep)
 
 
 def _over(state: State, run: Run, step: Step, effects: Effects) -> None:

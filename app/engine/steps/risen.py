@@ -4,7 +4,6 @@ One whose sleep ended in this very round goes on within it, as one whose functio
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from app.engine.effects import Effects
 from app.engine.inputs import CallAhead, RunsRead
@@ -78,10 +77,7 @@ def _recorded(run: Run, records: Sequence[bytes]) -> tuple[Recorded, ...]:
     if steps is None:
         return ()
     published = () if steps.published is None else steps.published.items()
-    of_records = [recorded.of_record(one) for one in records]
     return (
         *(recorded.of_published(key, event_id) for key, event_id in published),
-        *(one if one.abandoned_by in (None, run.attempt) else replace(one, outcome=None) for one in of_records),
-        *(recorded.of_step(one) for one in steps.open.values()),
-        *(() if steps.rung is None else (recorded.of_step(steps.rung),)),
+        *recorded.of_run(steps, records, run.attempt),
     )

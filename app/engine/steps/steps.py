@@ -94,11 +94,12 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     if found is None or found[0].attempt != given.attempt:
         return
     run, step = found
-    # A filter could not judge an event, and nothing is passed by; or its workflow waits for the step no more.
-    if given.failure is not None and step.kind is not Kind.RUN:
+    # A filter could not judge an event, and nothing is passed by; or its workflow waits for them no more.
+    if step.wait is not None and given.failure is not None:
         step.attempts = run.attempt  # the next one may wait for what this one has abandoned
         runs.withdraw(state, run, step)
         ends.end(state, run, step, Outcome(None, Fault(given.failure.type, given.failure.message)), effects)
+        step.finished_ms -= given.failure.final  # then what is asked for in this millisecond is asked for after it
         return
     if not step.executing:
         return

@@ -68,8 +68,9 @@ def remember(steps: Steps, condition: EventCondition, digest: str, at_ms: int) -
     if len(steps.had) > MOST_HAD:
         del steps.had[0]
         first_ms, by = steps.had_ms.pop(0), steps.had_by.pop(0)
-        if (heard := received.get(by)) is not None:
-            received[by] = heard._replace(forgotten_ms=max(heard.forgotten_ms, first_ms))
+        for one in (by,) if by else tuple(received):  # an older release did not say by what
+            if (heard := received.get(one)) is not None:
+                received[one] = heard._replace(forgotten_ms=max(heard.forgotten_ms, first_ms))
 
 
 def has(steps: Steps, digest: str) -> bool:
@@ -100,8 +101,8 @@ def take_back(steps: Steps, found: Mapping[str, Any]) -> None:
         return
     had: list[str] = list(found.get("had", ()))
     had_ms: Sequence[int] = found.get("had_at", ())
-    if len(had_ms) != len(had):  # of an older release, which had no times, and forgot what was more
-        full = len(had) >= MOST_HAD
+    if "had_by" not in found:  # of an older release, which had no times, and forgot what was more
+        full = not had or len(had) >= MOST_HAD
         steps.received = {
             scope: Heard(at_ms, list(same), at_ms if full else -1) for scope, (at_ms, same) in received.items()
         }
@@ -114,7 +115,7 @@ def take_back(steps: Steps, found: Mapping[str, Any]) -> None:
     }
     scopes = list(received)
     steps.had, steps.had_ms = had, list(had_ms)
-    steps.had_by = [scopes[one] if one >= 0 else "" for one in found.get("had_by", ())]
+    steps.had_by = [scopes[one] if one >= 0 else "" for one in found["had_by"]]
 
 
 def _passes(condition: EventCondition) -> bool:

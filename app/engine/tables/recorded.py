@@ -5,7 +5,8 @@ the function is called anew. A step's number says in which order the journal fir
 """
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -220,6 +221,8 @@ def value(step: Step, round_: int) -> bytes:
             about["children"] = [journal.bytes_field(one) for one in step.children]
     elif outcome.fault is not None:
         about["e"] = _fault(outcome.fault)
+        if _is_abandoned(step.kind, outcome):
+            about["left"] = step.finished_ms
     encoded = b"%b" % orjson.dumps(about)  # copied: what orjson writes has 4 KB at least
     if outcome is None or outcome.value is None:
         return encoded
@@ -263,25 +266,46 @@ def stub_of(size: int) -> bytes:
 
 def of_record(record: bytes) -> Recorded:
     """Return the step that a record holds. Raises UnreadableJournal."""
-    head, found, rest = record.partition(_VALUE)
-    about = journal.decode(b"step", head + b"}" if found else record)
+    about = _about(record)
     outcome = None
     try:
         if about["s"] == _DONE:
-            outcome = Outcome(rest[:-1])
+            outcome = Outcome(record.partition(_VALUE)[2][:-1])
         elif about["s"] == _FAILED:
             outcome = Outcome(None, Fault(about["e"]["type"], about["e"]["message"]))
-        left = outcome is not None and outcome.fault is not None and outcome.fault.type == ABANDONED
         return Recorded(
-            key=about["k"],
-            kind=Kind(about["t"]),
-            about=about["f"],
-            par=bool(about.get("par")),
-            outcome=outcome,
-            abandoned_by=about["a"] if left and about["t"] != Kind.RUN.value else None,
+            key=about["k"], kind=Kind(about["t"]), about=about["f"], par=bool(about.get("par")), outcome=outcome
         )
     except (LookupError, ValueError, TypeError) as error:
         raise journal.UnreadableJournal("step", f"{type(error).__name__}: {error}") from None
+
+
+def of_run(steps: Steps, records: Sequence[bytes], attempt: int) -> list[Recorded]:
+    """Return the steps of a run for its attempt; `records` are of those that have ended. Raises UnreadableJournal.
+
+    What was abandoned stays so where the function went on to other steps in the same attempt. Else nobody knows how it
+    would have gone on, and it is asked for anew.
+    """
+    found = [of_record(one) for one in records]
+    still = [*steps.open.values(), *(() if steps.rung is None else (steps.rung,))]
+    for n, one in enumerate(found):
+        if one.outcome is not None and _is_abandoned(one.kind, one.outcome):
+            about = [_about(record) for record in records]
+            left_ms = about[n]["left"]
+            later = any(other["at"] > left_ms for other in about[n + 1 :])
+            if about[n]["a"] != attempt or not (later or any(step.asked_ms > left_ms for step in still)):
+                found[n] = replace(one, outcome=None)
+    return [*found, *map(of_step, still)]
+
+
+def _about(record: bytes) -> dict[str, Any]:
+    """Return what a record says of its step, without the value."""
+    head, found, _ = record.partition(_VALUE)
+    return journal.decode(b"step", head + b"}" if found else record)
+
+
+def _is_abandoned(kind: Kind, outcome: Outcome) -> bool:
+    return kind is Kind.AWAIT and outcome.fault is not None and outcome.fault.type == ABANDONED
 
 
 def of_step(step: Step) -> Recorded:

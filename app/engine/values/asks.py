@@ -123,9 +123,8 @@ class Fault:
 
 
 ABANDONED: Final = "StepAbandoned"
-"""The type of the fault of a step without a function that its workflow does not wait for any more, because the task
-that did was cancelled. Called anew in the same attempt, the workflow waits for it in vain, until it cancels that as
-well; in the next attempt it is asked for anew."""
+"""The type of the fault of a wait for events that nobody waits for any more, because the task that did was cancelled.
+Called anew, the workflow waits for it in vain, until it cancels that as well: `recorded.of_run`."""
 
 
 @dataclass(slots=True)
@@ -155,5 +154,3 @@ class Recorded:
     outcome: Outcome | None = None
     until_ms: int | None = None
     """Until when it waits, if it is open and that is known."""
-    abandoned_by: int | None = None
-    """The attempt in which nobody waited for it any more."""

@@ -1,7 +1,8 @@
 """A workflow that does not wait for a step any more: what comes for it then is the next one's, over every crash too."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -98,6 +99,65 @@ def test_the_next_attempt_waits_for_what_the_last_one_left_wherever_the_worker_d
         drive(service)
         (result,) = service.results()
         assert (result.result, result.attempts) == (["now", True, "DONE"], 2)
+
+
+CALLS: list[int] = []
+
+
+@workflow(id="flaky", trigger_on_event="orders/created")
+async def flaky(ctx: Any, payload: Any) -> Any:
+    """What fails beside its waits does so once, whatever the attempt is."""
+
+    async def fails_once() -> None:
+        CALLS.append(1)
+        if len(CALLS) == 1:
+            raise ConnectionError
+
+    @asynccontextmanager
+    async def client() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0.5)  # a connection takes its time to be closed
+
+    async with client(), asyncio.TaskGroup() as group:
+        paid = group.create_task(ctx.step.wait_for_event("paid", "orders/paid"))
+        child = group.create_task(ctx.step.invoke_and_wait("child", "helps"))
+        group.create_task(fails_once())
+    return [paid.result().data, child.result()]
+
+
+@workflow(id="helps")
+async def helps(ctx: Any) -> str:
+    await ctx.step.sleep("a while", 2)
+    return "helped"
+
+
+def test_what_failed_once_beside_waits_and_children_does_not_keep_them_wherever_the_worker_dies() -> None:
+    for service in crashes(flaky, helps):
+        CALLS.clear()
+        drive(service)
+        (result,) = service.results(flaky)
+        assert result.result == ["now", "helped"]
+
+
+def test_a_time_limit_that_was_over_before_another_step_is_over_when_the_function_is_called_anew() -> None:
+    @workflow(id="reminds", trigger_on_event="orders/created")
+    async def reminds(ctx: Any, payload: Any) -> Any:
+        try:
+            async with asyncio.timeout(5):
+                await ctx.step.wait_for_event("first", "orders/paid")
+        except TimeoutError:
+            await ctx.step.run("remind", str.upper, "please")
+        return (await ctx.step.wait_for_event("next", "orders/paid")).data
+
+    with Service(reminds) as service:
+        service.send("orders/created", {})
+        service.advance(6)
+        service.restart()
+        service.send("orders/paid", "now")
+        service.advance(6)
+        assert [one.result for one in service.results()] == ["now"]
 
 
 def test_a_run_that_is_stuck_goes_on_with_what_it_waited_for() -> None:

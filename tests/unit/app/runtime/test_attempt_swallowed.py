@@ -109,8 +109,9 @@ async def test_a_task_that_a_run_left_behind_is_told_again_only_after_a_while(
     assert told == [words] * 3
 
 
+@pytest.mark.parametrize("name", ["suspend", "uuid", "random", "publish_event"])
 async def test_a_loop_that_swallows_what_speaks_against_its_steps_lets_others_go_on(
-    engines: Engines, monkeypatch: pytest.MonkeyPatch
+    engines: Engines, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(attempt, "_PATIENCE_SECONDS", 0.01)
     refused = 0
@@ -120,7 +121,7 @@ async def test_a_loop_that_swallows_what_speaks_against_its_steps_lets_others_go
         await ctx.step.run("same", int)
         while refused < attempt._MOST_WRONG + 3:
             try:
-                await ctx.step.run("same", int)
+                await getattr(ctx.step, name)("same", *(("told", 1) if name == "publish_event" else ()))
             except DuplicateStepKey:
                 refused += 1
         return "out"

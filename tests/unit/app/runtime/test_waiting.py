@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.runtime.waiting import Asked, Done, let_tasks_take_steps, waits_only
+from app.runtime.waiting import Asked, Done, Left, let_tasks_take_steps, waits_only
 
 
 def asked(key: str, unheeded: dict[str, str] | None = None) -> Asked:
@@ -106,3 +106,17 @@ async def test_tasks_are_made_as_the_factory_of_the_loop_makes_them() -> None:
     assert [one["context"] for one in made] == [context]
     with pytest.raises(TypeError, match="a coroutine was expected"):
         asyncio.create_task(loop.create_future())  # type: ignore[arg-type]  # noqa: RUF006 it never becomes one
+
+
+async def test_waits_that_were_left_are_told_of_once_their_function_asks_again_or_has_had_its_turns() -> None:
+    told: list[tuple[str, bool]] = []
+    left = Left(asyncio.get_running_loop(), lambda key, known: told.append((key, known)))
+    left.add("a")
+    left.flush()
+    assert told == [("a", True)]
+    left.add("b")
+    await asyncio.sleep(0)
+    assert told == [("a", True)]
+    for _ in range(30):
+        await asyncio.sleep(0)
+    assert told == [("a", True), ("b", False)]

@@ -6,20 +6,15 @@ from app.engine.effects import Resolve, Rise
 from app.engine.inputs import Failure, StepEnded
 from app.engine.steps import steps
 from app.engine.tables.run import RunStatus
-from app.engine.values.asks import ABANDONED, Ask, Await, Child, EventCondition, Fault, Invoke, Sleep, Suspend
+from app.engine.values.asks import ABANDONED, Ask, Await, EventCondition, Fault, Sleep
 from tests.unit.app.engine.onerun import CALL, HOUR, begun, crashed
 from tests.unit.app.engine.partition import NOW, event
-from topics import reserved
 
 PAID = EventCondition(topic="orders/paid")
 WHY = Fault(ABANDONED, "nobody waits")
 ASKS: dict[str, Ask] = {
-    "sleep": Sleep(until_ms=NOW + HOUR),
     "event": Await(conditions=(PAID,), need=1, deadline_ms=NOW + HOUR),
     "any": Await(conditions=(PAID, Sleep(until_ms=NOW + HOUR)), need=1, deadline_ms=None),
-    "suspend": Suspend(data=b"null", deadline_ms=NOW + HOUR),
-    "suspend with a topic": Suspend(data=b"null", deadline_ms=NOW + HOUR, topic=reserved.resume_topic("r", "w")),
-    "child": Invoke(children=(Child(workflow_id="charge", payload=b"1"),), wait=True),
 }
 
 
@@ -46,7 +41,21 @@ def test_a_step_that_nobody_waits_for_any_more_has_ended(name: str, journaled: b
     assert partition.run(run).status is RunStatus.RUNNING
     (risen,) = crashed(partition).told()
     assert isinstance(risen, Rise)
-    assert [(one.key, one.outcome and one.outcome.fault) for one in risen.recorded] == [("w", WHY)]
+    assert [(one.key, one.outcome) for one in risen.recorded] == [("w", None)], "nobody knows how it would have gone on"
+
+    partition.ask(run, "then", CALL)
+    partition.step_ends(run, "then")
+    partition.commit()
+    (risen,) = crashed(partition).told()
+    assert isinstance(risen, Rise)
+    assert [(one.key, one.outcome and one.outcome.fault) for one in risen.recorded] == [("w", WHY), ("then", None)]
+    partition.fail(run)
+    partition.commit()
+    partition.wait(HOUR)
+    again = crashed(partition)
+    again.wait(HOUR)
+    (risen,) = [one for one in again.told() if isinstance(one, Rise)]
+    assert [(one.key, one.outcome is None) for one in risen.recorded] == [("w", True), ("then", False)]
 
 
 def test_what_comes_for_a_step_that_nobody_waits_for_is_left_to_the_next() -> None:

@@ -94,14 +94,14 @@ def test_a_journal_of_an_older_release_has_forgotten_what_it_had_no_room_for() -
         since[name] = receipts.past(steps, EventCondition(topic="orders/paid", since_ms=7), 5)[0]
         for number in range(40):
             receipts.remember(steps, PICKY, f"{number:024x}", 100_000 + number)
-        assert receipts.past(again(steps), PAID, 5)[0] == 90_000 - LATE if name == "few" else 90_000
+        assert receipts.past(again(steps), PAID, 5)[0] == 90_000
     assert since == {"few": 7, "full": 90_000}
 
 
 def test_a_journal_that_has_the_times_of_topics_alone_is_gone_on_with() -> None:
     steps = Steps("r")
     receipts.take_back(steps, {"received": {"orders/paid": [90_000, ["a"]]}})
-    assert receipts.past(steps, PAID, 5) == (90_000 - LATE, ["a"])
+    assert receipts.past(steps, PAID, 5) == (90_000, ["a"]), "it may have received more than that"
     for number in range(40):
         receipts.remember(steps, PICKY, f"{number:024x}", 100_000 + number)
     assert receipts.past(again(steps), PICKY, 5)[0] == 100_008
