@@ -20,6 +20,7 @@ from app.engine.tables.recorded import Step, Steps
 from app.engine.tables.run import Run, RunStatus
 from app.engine.tables.state import State
 from app.engine.values.asks import (
+    ABANDONED,
     KINDS,
     Await,
     EventCondition,
@@ -96,10 +97,13 @@ def ended(state: State, given: inputs.StepEnded, effects: Effects) -> None:
     run, step = found
     # A filter could not judge an event, and nothing is passed by; or its workflow waits for them no more.
     if step.wait is not None and given.failure is not None:
-        step.attempts = run.attempt  # the next one may wait for what this one has abandoned
+        left = given.failure.type == ABANDONED
+        if left:
+            step.attempts = run.attempt  # the next one may wait for what this one has abandoned
         runs.withdraw(state, run, step)
         ends.end(state, run, step, Outcome(None, Fault(given.failure.type, given.failure.message)), effects)
-        step.finished_ms -= given.failure.final  # then what is asked for in this millisecond is asked for after it
+        if left and given.failure.final:
+            step.finished_ms -= 1  # what is asked for in this millisecond is asked for after it
         return
     if not step.executing:
         return
