@@ -20,6 +20,8 @@ from app.pump.upkeep import Upkeep
 
 log = logs.get(__name__)
 
+TURNS_TO_END = 20
+"""Of the loop, in which functions that were cancelled with their partition end, and hold nothing of it any more."""
 ROUNDS_AT_ONCE = 4
 """Of all partitions: what the rounds of a worker hold at once is bounded, whatever the number of its partitions."""
 
@@ -46,7 +48,7 @@ class Parts:
     runtime: Runtime
     open_log: Callable[[int], PartitionLog]
     observe: Callable[[Counters, State], None]
-    let_go: Callable[[], None] = lambda: None
+    let_go: Callable[[], None] | None = None
     """Called once partitions were given away, before others are taken: pumps and their parts refer to each other."""
     standby: Standby | None = None
     snapshots: Snapshots | None = None
@@ -118,7 +120,9 @@ class Partitions:
         """
         given_away = self.numbers - partitions
         await self._release(given_away)
-        if given_away and not self._draining:
+        if given_away and self._parts.let_go is not None and not self._draining:
+            for _ in range(TURNS_TO_END):
+                await asyncio.sleep(0)
             self._parts.let_go()
         await asyncio.gather(*(self._acquire(one, still) for one in sorted(partitions - self.numbers)))
         if self._parts.standby is not None and not self._draining:

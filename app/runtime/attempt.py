@@ -29,8 +29,7 @@ _LOG = logs.get(__name__)
 _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
 MOST_PUBLISHED: Final = 4 * 1024 * 1024  # bytes of events that a run publishes before it waits for the journal
-_PATIENCE_SECONDS: Final = 1.0  # between refusals, once there were some
-_MOST_WRONG: Final = 10  # wrong steps before that
+_PATIENCE_SECONDS, _MOST_WRONG = 1.0, 10  # between refusals, once there were so many
 
 
 class Attempt:
@@ -242,6 +241,7 @@ class Attempt:
     def close(self, *, returned: bool) -> Failure | None:
         """The function ended: steps that it left behind come too late. Say what was wrong with it as a whole."""
         self._end()
+        unheeded = next(iter(self._unheeded.items()), None)
         for asked in (*self._abandoned, *(one.asked for one in self._open.values())):
             asked.cancel()
         self._abandoned.clear()
@@ -253,8 +253,8 @@ class Attempt:
                 self.mismatch = error
         if self.mismatch is not None:
             return Failure(type(self.mismatch).__name__, words(self.mismatch), None, stuck=True)
-        if returned and self._unheeded:
-            return failures.not_awaited(self.run, *next(iter(self._unheeded.items())))
+        if returned and unheeded is not None:
+            return failures.not_awaited(self.run, *unheeded)
         return None
 
     def pause(self) -> None:
@@ -293,8 +293,8 @@ class Attempt:
         if recorded is not None and recorded.outcome is not None:
             self._settle(key, step, recorded.outcome)
         else:
-            ask = make(recorded)
-            step.until_ms = until_ms(ask) if recorded is None else recorded.until_ms  # what was journaled holds
+            ask = (recorded.ask if recorded else None) or make(recorded)  # what was journaled holds
+            step.until_ms = until_ms(ask) if recorded is None or recorded.ask else recorded.until_ms
             self._open[key] = step
             self._live.attempts[self.run.id] = self
             self.report(StepAsked(self.run.id, self.number, key, about, ask, aside))
@@ -330,7 +330,7 @@ class Attempt:
         self._left.add(key)
 
     def _abandon(self, key: str, known: bool) -> None:  # noqa: FBT001 told by Left
-        """Its function goes on without them. One that fails instead waits for them in its next attempt."""
+        """Its function goes on without it. One that fails instead waits for it in its next attempt."""
         going_on = self.mismatch is None and not self.closed and self._live.tasks.get(self.run.id) is self._task
         if key in self._open and going_on:
             why = f"nobody waits for step {key!r} any more: the task that did was cancelled"

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 _NOTHING: Final = object()
+_MADE_ALIKE: Final[tuple[Any, ...]] = (MISSING, list, dict, set)  # others may make another value each time
 _BY_IDENTITY: Final[Any] = object.__eq__
 _Pair = tuple[str, Any, Any, str | None]
 """A place, what is there, what came back of it, and why it did not if that is known."""
@@ -104,7 +105,7 @@ def _fields(given: Any, back: Any, place: str) -> Iterator[_Pair]:
             one, other = getattr(given, field.name, _NOTHING), getattr(back, field.name, _NOTHING)
             if field.compare and one is not _NOTHING:
                 # What a factory makes differs each time, as the time does.
-                left_out = not field.init and not _is_made_otherwise(field.default_factory) and _differs(one, other)
+                left_out = not field.init and field.default_factory in _MADE_ALIKE and _differs(one, other)
                 if not field.init and not left_out:
                     continue
                 yield f"{place}/{field.name}", one, other, "init=False" if left_out else None
@@ -154,11 +155,6 @@ def _differs(given: Any, back: Any) -> bool:
     if _equal(given, back):
         return False
     return type(given) is not type(back) or (type(given).__eq__ is not _BY_IDENTITY and _equal(given, given))
-
-
-def _is_made_otherwise(factory: Any) -> bool:
-    """Whether a factory makes another value each time."""
-    return factory is not MISSING and not _equal(factory(), factory())
 
 
 def _is_secret(value: Any) -> bool:

@@ -27,6 +27,7 @@ class Asked(asyncio.Future[Any]):
     def cancel(self, msg: Any = None) -> bool:
         cancelled = super().cancel(msg)
         if cancelled and self.left is not None:
+            self._unheeded.pop(self.key, None)
             self.left(self.key)
         return cancelled
 
@@ -141,13 +142,22 @@ def let_tasks_take_steps(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
-    if type(coro) in _STEPS:
-        coro = _awaited(coro)
-    return asyncio.Task(coro, loop=loop, **options)
+    if type(coro) not in _STEPS:
+        return asyncio.Task(coro, loop=loop, **options)
+    return _of_step(asyncio.Task(_awaited(coro), loop=loop, **options), coro)
 
 
 def _through(before: Callable[..., Any], loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
-    return before(loop, _awaited(coro) if type(coro) in _STEPS else coro, **options)
+    if type(coro) not in _STEPS:
+        return before(loop, coro, **options)
+    return _of_step(before(loop, _awaited(coro), **options), coro)
+
+
+def _of_step(task: "asyncio.Task[Any]", step: Any) -> "asyncio.Task[Any]":
+    """Cancel the step with its task, also with one that never began."""
+    if isinstance(step, Asked):
+        task.add_done_callback(lambda done: done.cancelled() and step.cancel())
+    return task
 
 
 def waits_only(task: "asyncio.Task[Any]") -> bool:
@@ -168,9 +178,11 @@ def _waits(one: Any, depth: int) -> bool:
         return all(_waits(child, depth + 1) for child in children)
     if not isinstance(one, asyncio.Task):
         return False
+    awaited = getattr(one, "_fut_waiter", None)
+    if awaited is not None and awaited.done():
+        return False  # it is about to go on
     if getattr(one.get_coro(), "cr_code", None) is _AWAITED:
         return True  # also one that has not begun: its step has
-    awaited = getattr(one, "_fut_waiter", None)
     if awaited is None:
         return False
     tasks = _tasks_of_group(one)

@@ -14,7 +14,7 @@ from app.engine.inputs import Evicted, Judged
 from app.engine.journal import restore
 from app.engine.runs import rising, runs
 from app.engine.steps import conditions, ends, risen, steps
-from app.engine.tables import recorded, room
+from app.engine.tables import receipts, recorded, room
 from app.engine.tables.registry import Head
 from app.engine.tables.run import RunStatus
 from app.engine.tables.state import State
@@ -208,7 +208,7 @@ def _last_wins() -> Any:
 
 def _receive_again() -> Any:
     """A run forgets which events it has received."""
-    return mock.patch.object(conditions, "_remember", return_value=None)
+    return mock.patch.object(receipts, "remember", return_value=None)
 
 
 def _since_the_run() -> Any:

@@ -222,7 +222,7 @@ def value(step: Step, round_: int) -> bytes:
     elif outcome.fault is not None:
         about["e"] = _fault(outcome.fault)
         if _is_abandoned(step.kind, outcome):
-            about["left"] = step.finished_ms
+            about |= {"left": step.finished_ms, "ask": _asked(step.ask)}
     encoded = b"%b" % orjson.dumps(about)  # copied: what orjson writes has 4 KB at least
     if outcome is None or outcome.value is None:
         return encoded
@@ -288,13 +288,14 @@ def of_run(steps: Steps, records: Sequence[bytes], attempt: int) -> list[Recorde
     """
     found = [of_record(one) for one in records]
     still = [*steps.open.values(), *(() if steps.rung is None else (steps.rung,))]
-    for n, one in enumerate(found):
-        if one.outcome is not None and _is_abandoned(one.kind, one.outcome):
-            about = [_about(record) for record in records]
-            left_ms = about[n]["left"]
-            later = any(other["at"] > left_ms for other in about[n + 1 :])
-            if about[n]["a"] != attempt or not (later or any(step.asked_ms > left_ms for step in still)):
-                found[n] = replace(one, outcome=None)
+    if any(one.outcome is not None and _is_abandoned(one.kind, one.outcome) for one in found):
+        last_ms = max([one.asked_ms for one in still], default=0)
+        for n in range(len(found) - 1, -1, -1):
+            one, about = found[n], _about(records[n])
+            left = one.outcome is not None and _is_abandoned(one.kind, one.outcome)
+            if left and (about["a"] != attempt or last_ms <= about["left"]):
+                found[n] = replace(one, outcome=None, ask=awaited.ask(about["ask"]))
+            last_ms = max(last_ms, about["at"])
     return [*found, *map(of_step, still)]
 
 

@@ -154,3 +154,5 @@ class Recorded:
     outcome: Outcome | None = None
     until_ms: int | None = None
     """Until when it waits, if it is open and that is known."""
+    ask: "Await | None" = None
+    """What is to be asked for again."""

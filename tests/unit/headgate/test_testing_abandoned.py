@@ -160,6 +160,56 @@ def test_a_time_limit_that_was_over_before_another_step_is_over_when_the_functio
         assert [one.result for one in service.results()] == ["now"]
 
 
+@workflow(id="once_more", trigger_on_event="orders/created", max_retries=5)
+async def once_more(ctx: Any, payload: Any) -> Any:
+    """Fails beside its waits, and takes its time for it."""
+
+    async def fails_twice() -> None:
+        if ctx.attempt <= 2:
+            raise RetryLater(20)
+
+    async def paid() -> Any:
+        try:
+            return (await ctx.step.wait_for_event("now", "orders/paid", since="now", timeout=30)).data
+        except EventTimeout:
+            return f"too late at {await ctx.step.now('at'):%M:%S}"
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            now = group.create_task(paid())
+            group.create_task(fails_twice())
+    finally:
+        await asyncio.sleep(0.5)
+    return now.result()
+
+
+@pytest.mark.parametrize(("sent_after", "came_to"), [(10, "now"), (3600, "too late at 00:41")])
+def test_a_wait_that_the_next_attempt_asks_for_again_is_as_it_was(sent_after: int, came_to: str) -> None:
+    with Service(once_more) as service:
+        service.send("orders/created", {})
+        service.advance(sent_after)
+        service.send("orders/paid", "now")
+        service.advance(hours=2)
+        assert [one.result for one in service.results()] == [came_to]
+
+
+def test_a_wait_of_a_task_that_never_began_is_over_with_it() -> None:
+    @workflow(id="hasty", trigger_on_event="orders/created")
+    async def hasty(ctx: Any, payload: Any) -> Any:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(ctx.step.wait_for_event("first", "orders/paid"))
+                raise ValueError
+        except* ValueError:
+            pass
+        asyncio.ensure_future(ctx.step.wait_for_event("second", "orders/paid")).cancel()
+        return (await ctx.step.wait_for_event("next", "orders/paid")).data
+
+    with Service(hasty) as service:
+        drive(service)
+        assert [one.result for one in service.results()] == ["now"]
+
+
 def test_a_run_that_is_stuck_goes_on_with_what_it_waited_for() -> None:
     def group_of(first: Callable[[Any], Any]) -> Any:
         @workflow(id="stuck", trigger_on_event="orders/created")
