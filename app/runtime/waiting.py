@@ -186,8 +186,8 @@ def _waits(one: Any, depth: int) -> bool:
     if awaited is None:
         return False
     tasks = _tasks_of_group(one)
-    if tasks is not None:
-        return all(_waits(child, depth + 1) for child in tasks)
+    if tasks is not None:  # of one that has ended the group is about to hear
+        return not any(child.done() for child in tasks) and all(_waits(child, depth + 1) for child in tasks)
     return _waits(awaited, depth + 1)
 
 

@@ -120,3 +120,30 @@ async def test_waits_that_were_left_are_told_of_once_their_function_asks_again_o
     for _ in range(30):
         await asyncio.sleep(0)
     assert told == [("a", True), ("b", False)]
+
+
+async def test_a_group_that_is_about_to_hear_of_an_end_does_more_than_wait() -> None:
+    loop = asyncio.get_running_loop()
+    first, second = Asked("first", {}, loop=loop), Asked("second", {}, loop=loop)
+
+    async def waits(one: Asked) -> None:
+        await one
+
+    async def grouped() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(waits(first))
+            group.create_task(waits(second))
+
+    task = asyncio.create_task(grouped())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert waits_only(task)
+    second.fail(ValueError())
+    turns = 0
+    while not task.done():
+        assert not waits_only(task)
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 2
+    assert first.cancelled()
+    assert isinstance(task.exception(), ExceptionGroup)
