@@ -366,6 +366,12 @@ async def test_takeovers_that_take_long_keep_their_place_in_the_group(
     assert not owner.failures
 
 
+async def _joins_again(settings: Settings, owner: Owner) -> None:
+    async with _running(settings, owner):
+        await _until(lambda: len(owner.assigned) >= 2 or owner.failures, "it joins again")
+    assert not owner.failures
+
+
 async def test_a_takeover_hears_that_the_group_has_given_its_partitions_away(
     kafka: EmbeddedKafka, kafka_prefix: str
 ) -> None:
@@ -393,11 +399,8 @@ async def test_a_takeover_hears_that_the_group_has_given_its_partitions_away(
             assert answer.error_code == 0
             await client.close()
 
-    owner = Thrown()
-    async with _running(settings, owner):
-        await _until(lambda: len(owner.assigned) >= 2 or owner.failures, "it joins again")
+    await _joins_again(settings, Thrown())
     assert heard[:2] == [True, True]
-    assert not owner.failures
 
 
 async def test_who_has_heard_nothing_for_a_session_gives_its_partitions_up_and_asks_for_them_again(
@@ -414,11 +417,8 @@ async def test_who_has_heard_nothing_for_a_session_gives_its_partitions_up_and_a
             heard.append(still())
             await super().assign(partitions, still)
 
-    owner = Silent()
-    async with _running(settings, owner):
-        await _until(lambda: len(owner.assigned) >= 2 or owner.failures, "it joins again")
+    await _joins_again(settings, Silent())
     assert heard[:2] == [False, True]
-    assert not owner.failures
 
 
 async def test_changelog_is_the_journal_and_everything_is_co_partitioned(

@@ -266,11 +266,11 @@ def stub_of(size: int) -> bytes:
 
 def of_record(record: bytes) -> Recorded:
     """Return the step that a record holds. Raises UnreadableJournal."""
-    about = _about(record)
+    about, written = _parts(record)
     outcome = None
     try:
         if about["s"] == _DONE:
-            outcome = Outcome(record.partition(_VALUE)[2][:-1])
+            outcome = Outcome(written)
         elif about["s"] == _FAILED:
             outcome = Outcome(None, Fault(about["e"]["type"], about["e"]["message"]))
         return Recorded(
@@ -291,7 +291,7 @@ def of_run(steps: Steps, records: Sequence[bytes], attempt: int) -> list[Recorde
     if any(one.outcome is not None and _is_abandoned(one.kind, one.outcome) for one in found):
         last_ms = max([one.asked_ms for one in still], default=0)
         for n in range(len(found) - 1, -1, -1):
-            one, about = found[n], _about(records[n])
+            one, (about, _) = found[n], _parts(records[n])
             left = one.outcome is not None and _is_abandoned(one.kind, one.outcome)
             if left and (about["a"] != attempt or last_ms <= about["left"]):
                 found[n] = replace(one, outcome=None, ask=awaited.ask(about["ask"]))
@@ -299,10 +299,10 @@ def of_run(steps: Steps, records: Sequence[bytes], attempt: int) -> list[Recorde
     return [*found, *map(of_step, still)]
 
 
-def _about(record: bytes) -> dict[str, Any]:
-    """Return what a record says of its step, without the value."""
-    head, found, _ = record.partition(_VALUE)
-    return journal.decode(b"step", head + b"}" if found else record)
+def _parts(record: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return what a record says of its step, and the value, which is not read for that."""
+    head, found, rest = record.partition(_VALUE)
+    return journal.decode(b"step", head + b"}" if found else record), rest[:-1]
 
 
 def _is_abandoned(kind: Kind, outcome: Outcome) -> bool:
