@@ -1,6 +1,6 @@
 """What a workflow function gets as `ctx`. Protocols: the runtime fulfils them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, overload
@@ -10,6 +10,7 @@ from headgate.definition import Workflow
 from headgate.event import Event
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Span = float | timedelta
 """Seconds, or a timedelta."""
 
@@ -41,6 +42,14 @@ class Log(Protocol):
         ...
 
 
+class Awaited(Coroutine[Any, Any, T_co]):
+    """What a step returns: await it, at once or later, by itself, in a task or with others.
+
+    To type checkers it is a coroutine, for they let `asyncio.create_task` and `TaskGroup.create_task` take no other.
+    The step has begun already, whether somebody awaits it or not.
+    """
+
+
 class Step(Protocol):
     """The steps of a run. Each happens once, and its result is journaled before the code after it goes on.
 
@@ -66,7 +75,7 @@ class Step(Protocol):
         max_delay: Span = 10.0,
         timeout: Span | None = None,
         **kwargs: Any,
-    ) -> Awaitable[T]: ...
+    ) -> Awaited[T]: ...
     @overload
     def run(
         self,
@@ -79,7 +88,7 @@ class Step(Protocol):
         max_delay: Span = 10.0,
         timeout: Span | None = None,
         **kwargs: Any,
-    ) -> Awaitable[T]: ...
+    ) -> Awaited[T]: ...
     def run(
         self,
         key: str,
@@ -91,7 +100,7 @@ class Step(Protocol):
         max_delay: Span = 10.0,
         timeout: Span | None = None,
         **kwargs: Any,
-    ) -> Awaitable[Any]:
+    ) -> Awaited[Any]:
         """Call `fn(*args, **kwargs)`, async or plain, and return what it returned, the same on every replay.
 
         It starts once the run is journaled, and may start again after a crash that comes before its result is: where
@@ -108,7 +117,7 @@ class Step(Protocol):
 
     def publish_event(
         self, key: str, topic: str, data: Any, event_type: str | None = None, event_key: str | None = None
-    ) -> Awaitable[str]:
+    ) -> Awaited[str]:
         """Publish an event to a logical topic and return its id; it happens once, however often the run is repeated.
 
         `key` is the step's, `event_key` the event's: events with one key are handled in order. `data` is anything that
@@ -123,7 +132,7 @@ class Step(Protocol):
         value: Any,
         record_key: str | bytes | None = None,
         headers: Mapping[str, str | bytes] | None = None,
-    ) -> Awaitable[None]:
+    ) -> Awaited[None]:
         """Send a record to a Kafka topic that is not Headgate's own; it is journaled first, then sent, at least once.
 
         `value` is sent as it is where it is bytes, None as none, all else as JSON. The topic must be allowed by the
@@ -140,7 +149,7 @@ class Step(Protocol):
         event_type: str | None = None,
         filter: Callable[[Event[Any]], bool] | None = None,  # noqa: A002 as in @workflow
         since: Since = "run_start",
-    ) -> Awaitable[Event[Any]]:
+    ) -> Awaited[Event[Any]]:
         """Wait for an event on a logical topic or a pattern whose first segment is no wildcard; return it.
 
         It sees events that came before it, since the run's first event by default, in the order of the log. Several
@@ -150,7 +159,7 @@ class Step(Protocol):
         """
         ...
 
-    def wait_for_any(self, key: str, conditions: Sequence[Condition], timeout: Span | None = None) -> Awaitable[Met]:
+    def wait_for_any(self, key: str, conditions: Sequence[Condition], timeout: Span | None = None) -> Awaited[Met]:
         """Wait until the first of several conditions (`event_on`, `after`) is met; return which, and its event.
 
         Raises EventTimeout.
@@ -159,7 +168,7 @@ class Step(Protocol):
 
     def wait_for_all(
         self, key: str, conditions: Sequence[Condition], timeout: Span | None = None
-    ) -> Awaitable[Sequence[Event[Any] | None]]:
+    ) -> Awaited[Sequence[Event[Any] | None]]:
         """Wait until all conditions are met; return their events in the order of the list, None for a time.
 
         Raises EventTimeout.
@@ -175,11 +184,11 @@ class Step(Protocol):
         hours: float = 0,
         days: float = 0,
         weeks: float = 0,
-    ) -> Awaitable[None]:
+    ) -> Awaited[None]:
         """Wait for so long, the sum of what is given, over any restart."""
         ...
 
-    def sleep_until(self, key: str, until: datetime) -> Awaitable[None]:
+    def sleep_until(self, key: str, until: datetime) -> Awaited[None]:
         """Wait until a time with a zone. A time that is over when the step is asked for the first time is an error."""
         ...
 
@@ -192,27 +201,27 @@ class Step(Protocol):
         hours: float = 0,
         days: float = 0,
         weeks: float = 0,
-    ) -> Awaitable[None]:
+    ) -> Awaited[None]:
         """Wait for so long, as `sleep` does."""
         ...
 
-    def wait_until(self, key: str, until: datetime) -> Awaitable[None]:
+    def wait_until(self, key: str, until: datetime) -> Awaited[None]:
         """Wait until a time, as `sleep_until` does."""
         ...
 
-    def uuid(self, key: str) -> Awaitable[str]:
+    def uuid(self, key: str) -> Awaited[str]:
         """Return a UUID that is derived from run and key: the same on every replay."""
         ...
 
-    def now(self, key: str) -> Awaitable[datetime]:
+    def now(self, key: str) -> Awaited[datetime]:
         """Return the time (UTC, milliseconds) at which the step was asked for the first time."""
         ...
 
-    def random(self, key: str) -> Awaitable[float]:
+    def random(self, key: str) -> Awaited[float]:
         """Return a number from 0 to below 1 that is derived from run and key: the same on every replay."""
         ...
 
-    def invoke(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaitable[str]:
+    def invoke(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaited[str]:
         """Start a run of another workflow (itself, or its id) and return the run's id, without waiting for its end.
 
         The payload (JSON) is the data of its event. The run is one like any other: it goes on when this one ends.
@@ -220,34 +229,32 @@ class Step(Protocol):
         """
         ...
 
-    def invoke_and_wait(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaitable[Any]:
+    def invoke_and_wait(self, key: str, workflow: str | Workflow, payload: Any = None) -> Awaited[Any]:
         """Start a run of another workflow, wait until it has ended and return its result.
 
         Raises ChildError; also when nothing will run it, as where no workflow of that id is known.
         """
         ...
 
-    def batch_invoke(self, key: str, children: Sequence[tuple[str | Workflow, Any]]) -> Awaitable[Sequence[str]]:
+    def batch_invoke(self, key: str, children: Sequence[tuple[str | Workflow, Any]]) -> Awaited[Sequence[str]]:
         """Start a run for each pair of workflow and payload; return their ids in that order."""
         ...
 
-    def batch_invoke_and_wait(
-        self, key: str, children: Sequence[tuple[str | Workflow, Any]]
-    ) -> Awaitable[Sequence[Any]]:
+    def batch_invoke_and_wait(self, key: str, children: Sequence[tuple[str | Workflow, Any]]) -> Awaited[Sequence[Any]]:
         """Start a run for each pair, wait until all have ended and return their results.
 
         Raises ChildError for the first that did not complete, once all have ended.
         """
         ...
 
-    def suspend(self, key: str, data: Any = None, timeout: Span | None = None) -> Awaitable[Any]:
+    def suspend(self, key: str, data: Any = None, timeout: Span | None = None) -> Awaited[Any]:
         """Wait until a person or a program resumes the run at this step; return what they gave (JSON).
 
         `data` (JSON) is shown to whoever decides. Raises EventTimeout.
         """
         ...
 
-    def resume(self, key: str, run_id: str, step_key: str, data: Any = None) -> Awaitable[None]:
+    def resume(self, key: str, run_id: str, step_key: str, data: Any = None) -> Awaited[None]:
         """Resume another run that is suspended at its step `step_key`, and give it `data`."""
         ...
 
@@ -277,7 +284,7 @@ class Sources(Protocol):
         filter: Mapping[str, Any] | None = None,  # noqa: A002 as in files of sources
         reconnect: Mapping[str, Any] | None = None,
         timeout: Span = 30.0,
-    ) -> Awaitable[dict[str, Any]]:
+    ) -> Awaited[dict[str, Any]]:
         """Set up a source (by default under an id derived from run and key), wait until it is connected or has failed.
 
         Returns `{id, kind, status, connectedAt, error}`; after `timeout` the status is what its owner said last, such
@@ -293,7 +300,7 @@ class Sources(Protocol):
         event_type: str | None = None,
         timeout: Span | None = None,
         filter: Callable[[Event[Any]], bool] | None = None,  # noqa: A002 as in wait_for_event
-    ) -> Awaitable[Event[Any]]:
+    ) -> Awaited[Event[Any]]:
         """Wait for the next event of a source; those that came since the run's start count.
 
         Raises EventTimeout; StepError for a source whose option `topic` puts its events elsewhere than on `<id>/*`.
@@ -306,7 +313,7 @@ class Sources(Protocol):
         id: str,  # noqa: A002 as in files of sources
         message: Mapping[str, Any],
         timeout: Span = 30.0,
-    ) -> Awaitable[Any]:
+    ) -> Awaited[Any]:
         """Send a message through a source; return what the other side answered, if it does.
 
         At least once, with an idempotency key that is the same at every repetition. Raises StepError when it was
@@ -314,11 +321,11 @@ class Sources(Protocol):
         """
         ...
 
-    def disconnect(self, key: str, id: str) -> Awaitable[None]:  # noqa: A002 as in files of sources
+    def disconnect(self, key: str, id: str) -> Awaited[None]:  # noqa: A002 as in files of sources
         """End a source that a run has set up, and forget how far it has read. Raises StepError for a file's."""
         ...
 
-    def status(self, key: str, id: str | None = None) -> Awaitable[dict[str, Any]]:  # noqa: A002 as in files of sources
+    def status(self, key: str, id: str | None = None) -> Awaited[dict[str, Any]]:  # noqa: A002 as in files of sources
         """Return how sources are: `{sources: [{id, kind, status, eventsReceived, lastEventAt, connectedAt, ...}]}`."""
         ...
 

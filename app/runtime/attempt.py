@@ -30,6 +30,7 @@ _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
 MOST_PUBLISHED: Final = 4 * 1024 * 1024  # bytes of events that a run publishes before it waits for the journal
 _PATIENCE_SECONDS, _MOST_WRONG = 1.0, 10  # between refusals, once there were so many
+_CURIOUS_SECONDS: Final = 60.0  # until it is said that a function waits for what it had abandoned
 
 
 class Attempt:
@@ -98,8 +99,7 @@ class Attempt:
 
     def enter(self, key: str, place: str | None = None) -> Asked | None:
         """Take the key of a step that begins. Raises what speaks against it; returns what to await after refusals."""
-        if place is None:
-            place = caller()
+        place = place or caller()
         try:
             return self._enter(key, place)
         except HeadgateError as error:
@@ -283,10 +283,9 @@ class Attempt:
         if refused is not None:
             return refused
         aside = not self.plain and self._is_aside(key)
-        loop = self._live.loop
-        assert loop is not None
+        assert self._live.loop is not None
         recorded = self._visit(key, kind, about)
-        asked = Asked(key, self._unheeded, loop=loop)
+        asked = Asked(key, self._unheeded, loop=self._live.loop)
         if kind is Kind.AWAIT:
             asked.left = self._leave
         step = Step(asked, kind, decode, job, filters, None)
@@ -342,6 +341,7 @@ class Attempt:
             return
         if step.kind is Kind.AWAIT and outcome.fault is not None and outcome.fault.type == ABANDONED:
             self._abandoned.append(step.asked)  # who is called anew waits for it until it cancels that again
+            step.asked.later(lambda: failures.log_abandoned(self.run, key, self._places[key]), _CURIOUS_SECONDS)
             return
         try:
             result = step.decode(outcome)

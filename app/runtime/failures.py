@@ -103,6 +103,19 @@ def log_retry(run: Run, attempt: int, error: BaseException, failure: Failure, li
     )
 
 
+def log_abandoned(run: Run, key: str, place: str) -> None:
+    """Log that a function that was called anew waits for a step on which it gave up when it was called before."""
+    _LOG.warning(
+        "waits_for_what_it_abandoned",
+        workflow=run.workflow.id,
+        run=run.id,
+        step=key,
+        place=place,
+        remedy="the task that waited for it was cancelled then, and must be again: let what cancels it depend on "
+        "steps alone, or cancel the run",
+    )
+
+
 def log_step_failure(run: Run, key: str, attempt: int, error: BaseException, failure: Failure) -> None:
     """Log a failed attempt of a step's function; whether there is another one the engine decides."""
     _LOG.info(

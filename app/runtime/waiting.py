@@ -48,8 +48,13 @@ class Asked(asyncio.Future[Any]):
 
     def fail_later(self, error: BaseException, seconds: float) -> Self:
         """Raise `error` once so much time is over, where this is still awaited then."""
-        self.get_loop().call_later(seconds, lambda: self.done() or self.fail(error))
+        self.later(lambda: self.fail(error), seconds)
         return self
+
+    def later(self, call: Callable[[], None], seconds: float) -> None:
+        """Call something once so much time is over, where this is still awaited then."""
+        handle = self.get_loop().call_later(seconds, call)
+        super().add_done_callback(lambda _: handle.cancel())
 
 
 class Left:

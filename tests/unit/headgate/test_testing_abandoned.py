@@ -238,6 +238,40 @@ def test_a_run_that_is_stuck_goes_on_with_what_it_waited_for() -> None:
         assert [one.result for one in service.results()] == ["now"]
 
 
+def test_a_function_that_waits_for_what_it_had_abandoned_is_in_the_log_with_its_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def waits_for(first: Callable[[Any], Any]) -> Any:
+        @workflow(id="changed", trigger_on_event="orders/created")
+        async def flow(ctx: Any, payload: Any) -> Any:
+            await first(ctx)
+            return (await ctx.step.wait_for_event("next", "orders/paid")).data
+
+        return flow
+
+    def told() -> list[Any]:
+        return [vars(one)["fields"] for one in caplog.records if one.getMessage() == "waits_for_what_it_abandoned"]
+
+    with Service(waits_for(in_time)) as service:
+        service.send("orders/created", {})
+        service.advance(6)
+        service.restart(waits_for(lambda ctx: ctx.step.wait_for_event("first", "orders/paid")))
+        (run,) = service.runs()
+        service.send("orders/paid", "now")  # for its next wait; so the function is called anew
+        service.advance(59)
+        assert told() == []
+
+        service.advance(2)
+
+        (line,) = told()
+        assert (line["workflow"], line["run"], line["step"]) == ("changed", run.run_id, "first")
+        assert line["place"].startswith(f"{__file__}:")
+        service.restart(waits_for(in_time))
+        service.advance(hours=1)
+        assert [one.result for one in service.results()] == ["now"]
+        assert len(told()) == 1
+
+
 @pytest.mark.parametrize("way", [beside_another, in_a_group])
 def test_it_is_so_wherever_the_worker_dies(way: Callable[[Any], Any]) -> None:
     for service in crashes(paid_by(way)):
