@@ -104,10 +104,12 @@ CATALOG: Final[Mapping[str, Topic]] = MappingProxyType(
                 timestamps=Timestamps.APPEND,
                 settings=MappingProxyType(
                     {
-                        # Restore reads all of it: close segments early, and compact them as soon as they are closed.
-                        "segment.bytes": str(32 * MIB),
+                        # Restore reads all of it, and the segment that is open is never compacted: 32 MiB of each of
+                        # 8 partitions were 2.7 s of 4.8 s without results. A compaction writes all that lives anew,
+                        # so it waits until there is a quarter as much to compact.
+                        "segment.bytes": str(8 * MIB),
                         "segment.ms": str(10 * 60_000),
-                        "min.cleanable.dirty.ratio": "0.05",
+                        "min.cleanable.dirty.ratio": "0.2",
                         "min.compaction.lag.ms": "0",
                         "max.compaction.lag.ms": str(HOUR_MS),
                         "delete.retention.ms": str(JOURNAL_DELETE_RETENTION_MS),
