@@ -1,9 +1,9 @@
 """What happened, as the public records of `results`, `runs` and `workflows`. Schemas: `topics.schemas`.
 
-Builders return the value, or a `Record` with key and headers as well; `result_value` and `ResultHeaders` are hot.
+Builders return the value, or a `Record` with key and headers as well; `result_value` and `result_trace` are hot.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -142,45 +142,21 @@ def shared_headers(workflow_id: str, status: str, finished_at_ms: int) -> Shared
     return SharedHeaders(first, ("ce_time", rfc3339(finished_at_ms).encode()))
 
 
-class ResultHeaders(Sequence[tuple[str, bytes]]):
-    """The headers of a result record, which make it a CloudEvent in binary mode.
+def result_headers(run_id: bytes, shared: SharedHeaders, parent: str | None) -> list[tuple[str, bytes]]:
+    """Return the headers of a result record, which make it a CloudEvent in binary mode.
 
-    Not a list, because they are written once: `app.kafka.encoder` encodes the shared ones once for many results, and
-    what is one run's own is derived then.
+    `parent`: the `traceparent` of the run's first event. `app.kafka.encoder` writes the same ones, and encodes those
+    that many results share once.
     """
+    return [*shared.first, ("ce_id", run_id), shared.time, ("traceparent", result_trace(run_id, parent))]
 
-    __slots__ = ("parent", "run_id", "shared")
 
-    def __init__(self, shared: SharedHeaders, run_id: bytes, parent: str | None) -> None:
-        self.shared = shared
-        self.run_id = run_id
-        self.parent = parent
-        """The `traceparent` of the run's first event."""
-
-    @property
-    def traceparent(self) -> bytes:
-        parent, digest = self.parent, self.run_id[-2 * keys.DIGEST_BYTES :]
-        if parent is None:  # nearly always, and a third of the time
-            return b"00-%b%b-%b-01" % (digest, digest[:8], digest[:16])
-        return keys.traceparent_of(parent, digest.decode()).encode()
-
-    def _whole(self) -> list[tuple[str, bytes]]:
-        own = (("ce_id", self.run_id), self.shared.time, ("traceparent", self.traceparent))
-        return [*self.shared.first, *own]
-
-    def __getitem__(self, at: Any) -> Any:
-        return self._whole()[at]
-
-    def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        return iter(self._whole())
-
-    def __len__(self) -> int:
-        return len(self.shared.first) + 3
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ResultHeaders) and self._whole() == other._whole()
-
-    __hash__ = None  # type: ignore[assignment]
+def result_trace(run_id: bytes, parent: str | None) -> bytes:
+    """Return the `traceparent` of a result."""
+    digest = run_id[-2 * keys.DIGEST_BYTES :]
+    if parent is None:  # nearly always, and a third of the time
+        return b"00-%b%b-%b-01" % (digest, digest[:8], digest[:16])
+    return keys.traceparent_of(parent, digest.decode()).encode()
 
 
 def error_of(kind: str, message: str, traceback: str | None = None) -> dict[str, Any]:

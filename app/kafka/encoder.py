@@ -14,7 +14,7 @@ import google_crc32c
 
 from app.engine.values.outgoing import Result
 from app.kafka.log import Entry, Producer
-from topics.facts import ResultHeaders, SharedHeaders
+from topics.facts import SharedHeaders, result_trace
 
 _FRAME: Final = Struct(">qiibI")
 """First offset (the broker's to say), bytes that follow, leader epoch, format, checksum of what follows."""
@@ -54,28 +54,27 @@ def record_batch(
     parts: list[bytes] = []
     add = parts.extend
     shared: SharedHeaders | None = None
-    of_key = before = between = b""
-    key_bytes = id_bytes = trace_bytes = around = 0
+    of_id = before = between = b""
+    id_bytes = trace_bytes = around = 0
     for at, one in enumerate(entries):
-        key, value, headers = one[0], one[1], one[2]
         # A record begins with its attributes and its distance to the first timestamp, which are 0.
-        if type(headers) is ResultHeaders and key is not None and value is not None:
-            run_id = headers.run_id
-            trace = headers.traceparent
-            lengths = key_bytes == len(key) and id_bytes == len(run_id) and trace_bytes == len(trace)
-            if headers.shared is not shared or not lengths:  # nearly always those of the one before
-                shared = headers.shared
-                key_bytes, id_bytes, trace_bytes = len(key), len(run_id), len(trace)
-                of_key = varints[key_bytes]
-                before = varints[len(headers)] + join(map(_header, shared.first)) + _text("ce_id") + varints[id_bytes]
+        if len(one) == 4:  # a result: its headers are `topics.facts.result_headers`
+            run_id, value, common, parent = one
+            trace = result_trace(run_id, parent)
+            if common is not shared or id_bytes != len(run_id) or trace_bytes != len(trace):
+                shared = common  # nearly always that of the one before
+                id_bytes, trace_bytes = len(run_id), len(trace)
+                of_id = varints[id_bytes]
+                before = varints[len(shared.first) + 3] + join(map(_header, shared.first)) + _text("ce_id") + of_id
                 between = _header(shared.time) + _text("traceparent") + varints[trace_bytes]
-                around = 2 + len(of_key) + key_bytes + len(before) + id_bytes + len(between) + trace_bytes
+                around = 2 + len(of_id) + id_bytes + len(before) + id_bytes + len(between) + trace_bytes
             place, of_value = varints[at], varints[len(value)]
             size = varints[around + len(place) + len(of_value) + len(value)]
-            add((size, b"\0\0", place, of_key, key, of_value, value, before, run_id, between, trace))
+            add((size, b"\0\0", place, of_id, run_id, of_value, value, before, run_id, between, trace))
         else:
+            key, content, headers = one
             encoded = map(_header, headers)
-            record = join((b"\0\0", varints[at], _bytes(key), _bytes(value), varints[len(headers)], *encoded))
+            record = join((b"\0\0", varints[at], _bytes(key), _bytes(content), varints[len(headers)], *encoded))
             add((varints[len(record)], record))
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     count = len(entries)

@@ -99,10 +99,12 @@ class KafkaLog:
         return await self._append("journal", entries)
 
     async def deliver(self, topic: str, entries: Sequence[Entry | Result]) -> int:
+        lengths = [len(one[0] or b"") + len(one[1] or b"") + 400 for one in entries]
+        if sum(lengths) <= RESULTS_BATCH_BYTES and entries:
+            return await self._append(topic, entries) + len(entries)
         end = -1
-        start = 0
-        size = 0
-        for at, length in enumerate([len(one[0] or b"") + len(one[1] or b"") + 400 for one in entries]):
+        start = size = 0
+        for at, length in enumerate(lengths):
             if size and size + length > RESULTS_BATCH_BYTES:
                 end = await self._append(topic, entries[start:at]) + at - start
                 start, size = at, 0

@@ -42,7 +42,7 @@ class Unreadable(LogRecord):
 
 
 class Entry(NamedTuple):
-    """A record to append. Any tuple that begins with these three will do, such as an engine's `Result`."""
+    """A record to append."""
 
     key: bytes | None
     value: bytes | None

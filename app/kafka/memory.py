@@ -22,7 +22,7 @@ from app.kafka.memory_cluster import (
     Unanswered,
     batch_bytes,
 )
-from topics import journal, keys
+from topics import facts, journal, keys
 
 _OUTPUTS: Final = ("results", "runs")
 
@@ -166,8 +166,7 @@ class MemoryLog:
         end = -1
         few: list[Entry] = []
         size = batch_bytes(())
-        for key, value, headers, *_ in entries:
-            one = Entry(key, value, headers)
+        for one in map(_plain, entries):
             more = batch_bytes((one,)) - batch_bytes(())
             if few and size + more > self._results_batch_bytes:
                 end = await self._append(topic, few) + len(few)
@@ -204,3 +203,10 @@ class MemoryLog:
         except (OutOfOrder, DuplicateSequence, TooLargeForBroker, InvalidRecord, Unanswered) as error:
             self._failed = AppendFailed(f"{where}: {error}")
             raise self._failed from error
+
+
+def _plain(one: Entry | Result) -> Entry:
+    if len(one) == 4:
+        run_id, value, shared, parent = one
+        return Entry(run_id, value, facts.result_headers(run_id, shared, parent))
+    return one

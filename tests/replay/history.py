@@ -48,6 +48,7 @@ from app.engine.waits import flushes, lookbacks, waits
 from headgate.definition import Workflow, workflow
 from topics import asked, commands, journal, keys
 from topics.envelope import Envelope
+from topics.facts import result_headers
 
 FOLDER: Final = Path(__file__).parent / "histories"
 SUMS: Final = FOLDER / "never-edited.sha256"
@@ -274,8 +275,8 @@ def shown(outgoing: Outgoing) -> dict[str, Any]:
 
     return {
         "results": sorted(
-            ([key.decode(), value.decode(), [[n, v.decode()] for n, v in headers]])
-            for key, value, headers, _ in outgoing.results
+            ([key.decode(), value.decode(), [[n, v.decode()] for n, v in result_headers(key, shared, parent)]])
+            for key, value, shared, parent in outgoing.results
         ),
         "runs": sorted((record(one) for one in outgoing.runs), key=str),
         "records": sorted((record(one) for one in outgoing.records), key=str),

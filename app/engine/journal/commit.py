@@ -24,16 +24,14 @@ PART_BYTES: Final = 700 * 1024
 """Most bytes of one outgoing part or command: far below the topics' limit of 8 MiB, whatever the overhead."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Above this, what nothing refers to yet goes ahead in batches of its own."""
-_TAIL_IDS: Final = 4096
-_TAIL_SLOTS: Final = 512
+_TAIL_IDS, _TAIL_SLOTS = 4096, 512
 MOST_REMOVED: Final = 20_000
 """Entities that a round removes, as far as the others can wait."""
 SPARE_SLOTS: Final = 64
 """Free slots of outgoing records that keep theirs, to be written over."""
 MOVED_BYTES: Final = 1024
 """A step's record above this is not written over: what replaces live records must fit one batch, all of a round."""
-_BODY: Final = b"body:"
-_STEP: Final = b"step:"
+_BODY, _STEP = b"body:", b"step:"
 _TOLD: Final = frozenset({RunStatus.RETRYING, RunStatus.STUCK})
 
 
@@ -361,6 +359,10 @@ def _out(state: State, outgoing: Outgoing) -> list[Entity]:
     )
     kinds: tuple[list[Any], ...] = (outgoing.results, runs, others)
     for kind, (items, sizes) in enumerate(zip(kinds, lengths, strict=True)):
+        if size + sum(sizes) <= PART_BYTES:  # nearly always
+            parts[-1][kind].extend(items)
+            size += sum(sizes)
+            continue
         start = 0
         for at, length in enumerate(sizes):
             if size + length > PART_BYTES and size:
@@ -389,6 +391,7 @@ def _give_slots_back(state: State, batch: list[Entity]) -> None:
 
 
 def _part(round_: int, number: int, count: int, results: list[Any], facts: list[bytes], records: list[bytes]) -> bytes:
+    values = [one[1] for one in results]
     about = orjson.dumps(
         {
             "r": round_,
@@ -397,11 +400,11 @@ def _part(round_: int, number: int, count: int, results: list[Any], facts: list[
             "runs": [orjson.Fragment(one) for one in facts],
             "records": [orjson.Fragment(one) for one in records],
             "parents": {str(at): one[3] for at, one in enumerate(results) if one[3]},
-            "lengths": [len(one[1]) for one in results],
+            "lengths": list(map(len, values)),
         }
     )
     # The results last and as they are, so that they come back byte for byte without being encoded again.
-    return about[:-1] + RESULTS_FIELD + b",".join([one[1] for one in results]) + b"]}"
+    return about[:-1] + RESULTS_FIELD + b",".join(values) + b"]}"
 
 
 RESULTS_FIELD: Final = b',"results":['

@@ -292,9 +292,7 @@ def result_record(
     run_id: str, workflow_id: str, status: str, value: bytes, finished_ms: int, parent: str | None
 ) -> Result:
     """Return the record of `results` for a result's value. Derived, so that a takeover makes the same one again."""
-    key = run_id.encode()
-    headers = facts.ResultHeaders(facts.shared_headers(workflow_id, status, finished_ms), key, parent)
-    return key, value, headers, parent
+    return run_id.encode(), value, facts.shared_headers(workflow_id, status, finished_ms), parent
 
 
 def _reply(state: State, run: Run, envelope: Envelope, value: bytes) -> None:

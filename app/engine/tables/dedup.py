@@ -131,7 +131,13 @@ class Dedup:
             if bucket is not None and digest in bucket and generation.holds(digest):
                 return True
         current = self._current(now_ms)
-        current.add(digest)
+        slot = number & current.mask  # as `Generation.add` does, which would be called for each event
+        bucket = current.buckets[slot]
+        if bucket is None:
+            current.buckets[slot] = bytearray(digest)
+        else:
+            bucket += digest
+        current.count += 1
         current.fresh.append(digest)
         self.count += 1
         return False

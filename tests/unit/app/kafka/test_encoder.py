@@ -8,7 +8,7 @@ from app.engine.runs.runs import result_record
 from app.engine.values.outgoing import Result
 from app.kafka.encoder import record_batch
 from app.kafka.log import Entry, Producer
-from topics.facts import ResultHeaders
+from topics.facts import result_headers
 
 CLAIMED = Producer(4711, 12)
 NOW = 1_769_860_800_123
@@ -18,7 +18,8 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def theirs(sequence: int, entries: list[Entry | Result]) -> bytes:
     builder = DefaultRecordBatchBuilder(2, 0, 0, CLAIMED.producer_id, CLAIMED.epoch, sequence, 1 << 24)
     for at, one in enumerate(entries):
-        builder.append(at, NOW, one[0], one[1], list(one[2]))
+        headers = result_headers(one[0], one[2], one[3]) if len(one) == 4 else one[2]
+        builder.append(at, NOW, one[0], one[1], list(headers))
     return bytes(builder.build())
 
 
@@ -27,9 +28,7 @@ def finished(number: int, workflow_id: str = "charge", at_ms: int = NOW, parent:
 
 
 def _renamed(result: Result, run_id: bytes) -> Result:
-    _, value, headers, parent = result
-    assert isinstance(headers, ResultHeaders)
-    return run_id, value, ResultHeaders(headers.shared, run_id, parent), parent
+    return run_id, *result[1:]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from app.kafka.memory import MemoryLog, MemorySender
 from app.pump import parked
 from app.pump.delivery import WINDOW, Delivery
 from tests.unit.app.pump.conftest import Room, settle
+from topics.facts import shared_headers
 
 
 class Held(MemoryLog):
@@ -55,7 +56,7 @@ def rounds(kit: Kit) -> list[int]:
 
 
 def round_of(number: int, **parts: Any) -> Outgoing:
-    result: Result = (b"r%d" % number, b'{"n":%d}' % number, [], None)
+    result: Result = (b"r%d" % number, b'{"n":%d}' % number, shared_headers("flow", "completed", 0), None)
     return Outgoing(number, **({"results": [result]} | parts))
 
 

@@ -26,6 +26,7 @@ from tests.unit.app.engine.partition import (
 )
 from topics import codec, foreign
 from topics.envelope import Envelope
+from topics.facts import result_headers
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -63,7 +64,7 @@ def test_a_result_has_all_that_its_run_knows() -> None:
 
     outgoing = partition.committed()
 
-    ((key, value, headers, parent),) = outgoing.results
+    ((key, value, shared, parent),) = outgoing.results
     assert orjson.loads(value) == {
         "run_id": run,
         "workflow_id": "charge",
@@ -79,7 +80,7 @@ def test_a_result_has_all_that_its_run_knows() -> None:
     }
     digest = run.removeprefix("charge:")
     assert (key, parent) == (run.encode(), PARENT)
-    assert dict(headers) == {
+    assert dict(result_headers(key, shared, parent)) == {
         "ce_specversion": b"1.0",
         "ce_source": b"headgate/charge",
         "ce_type": b"headgate.run.completed",
