@@ -30,7 +30,7 @@ _ACTIVE: Final = (Kind.RUN, Kind.NOTE)
 """Steps that end without anything from outside: a run with one of these open does more than wait."""
 MOST_PUBLISHED: Final = 4 * 1024 * 1024  # bytes of events that a run publishes before it waits for the journal
 _PATIENCE_SECONDS, _MOST_WRONG = 1.0, 10  # between refusals, once there were so many
-_CURIOUS_SECONDS: Final = 60.0  # until it is said that a function waits for what it had abandoned
+_CURIOUS_SECONDS: Final = 65.0  # until it is said that one waits for what it had abandoned; longer than a usual limit
 
 
 class Attempt:

@@ -53,7 +53,8 @@ class Asked(asyncio.Future[Any]):
 
     def later(self, call: Callable[[], None], seconds: float) -> None:
         """Call something once so much time is over, where this is still awaited then."""
-        handle = self.get_loop().call_later(seconds, call)
+        # Also where the time is over in the turn in which this ended: that the handle is cancelled comes a turn later.
+        handle = self.get_loop().call_later(seconds, lambda: None if self.done() else call())
         super().add_done_callback(lambda _: handle.cancel())
 
 

@@ -258,7 +258,7 @@ def test_a_function_that_waits_for_what_it_had_abandoned_is_in_the_log_with_its_
         service.restart(waits_for(lambda ctx: ctx.step.wait_for_event("first", "orders/paid")))
         (run,) = service.runs()
         service.send("orders/paid", "now")  # for its next wait; so the function is called anew
-        service.advance(59)
+        service.advance(64)
         assert told() == []
 
         service.advance(2)

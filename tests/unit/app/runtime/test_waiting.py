@@ -147,3 +147,17 @@ async def test_a_group_that_is_about_to_hear_of_an_end_does_more_than_wait() -> 
     assert turns > 2
     assert first.cancelled()
     assert isinstance(task.exception(), ExceptionGroup)
+
+
+async def test_what_comes_late_does_not_come_once_it_has_ended_even_in_the_same_turn() -> None:
+    loop = asyncio.get_running_loop()
+    ended, waited_for = asked("a"), asked("b")
+    told: list[str] = []
+    loop.call_later(0, ended.cancel)  # due in the same turn of the loop, before the next two
+    ended.later(lambda: told.append("a"), 0)
+    waited_for.later(lambda: told.append("b"), 0)
+
+    with pytest.raises(TimeoutError):
+        await waited_for.fail_later(TimeoutError(), 0.01)
+
+    assert told == ["b"]
