@@ -44,7 +44,7 @@ def test_the_journal_is_compacted_without_lag_in_small_segments() -> None:
         "compression.type": "producer",
         "segment.bytes": "8388608",
         "segment.ms": "600000",
-        "min.cleanable.dirty.ratio": "0.2",
+        "min.cleanable.dirty.ratio": "0.4",
         "min.compaction.lag.ms": "5000",
         "max.compaction.lag.ms": "3600000",
         "delete.retention.ms": "86400000",
