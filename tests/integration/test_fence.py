@@ -20,6 +20,7 @@ from tests.integration.owners import Partition, entries, keys_of, partition, rea
 EAGER_JOURNAL = {
     "segment.ms": "100",
     "min.cleanable.dirty.ratio": "0.01",
+    "min.compaction.lag.ms": "0",
     "max.compaction.lag.ms": "100",
     "delete.retention.ms": "100",
 }
