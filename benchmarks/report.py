@@ -1,11 +1,11 @@
 """Writes docs/benchmarks.md from the results; only figures that were measured, each beside its machine."""
 
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import catalog, durable_sides, goals, pace, processes
+from benchmarks import catalog, goals, pace, processes, report_durable
+from benchmarks.tables import table
 
 PAGE = processes.ROOT / "docs" / "benchmarks.md"
 
@@ -47,7 +47,7 @@ _LATE = {"p50": "p50_ms", "p99": "p99_ms", "max": "max_ms"}
 
 def write(folder: Path) -> Path:
     """Write the page from the results in `folder`."""
-    parts = [HEAD, "## Goals\n\nOn 2 cores, with the broker on them.\n\n" + _table(GOALS, goals.rows(folder))]
+    parts = [HEAD, "## Goals\n\nOn 2 cores, with the broker on them.\n\n" + table(GOALS, goals.rows(folder))]
     if (folder / SLOWER).is_dir():
         parts.append(_slower(folder / SLOWER, folder))
     machines: list[str] = []
@@ -88,7 +88,7 @@ def _slower(folder: Path, faster: Path) -> str:
     return (
         "## Goals on a slower machine\n\n"
         f"The same at a time when the machine was slower{beside}. The results are in `benchmarks/results/slower/`.\n\n"
-        + _table(GOALS, [row for row in goals.rows(folder) if row[2]])
+        + table(GOALS, [row for row in goals.rows(folder) if row[2]])
         + "\n"
         + "".join(lines)
         + "".join(sections)
@@ -128,7 +128,7 @@ def _connectors(measured: dict[str, Any]) -> str:
             "that speaks as much of their protocols as it takes, with no limits of theirs; what it costs is the "
             "column peer.\n"
         ),
-        _table(columns, rows),
+        table(columns, rows),
     ]
     if (ticks := summary.get("cron/ticks/headgate")) is not None:
         late = ", ".join(f"{name} {ticks[column]}" for name, column in _LATE.items() if column in ticks)
@@ -158,7 +158,7 @@ def _connectors(measured: dict[str, Any]) -> str:
                 title = f"{titles.get(what, 'webhook')}, {form}"
                 rows.append((title, name, f"{one['per_second']:,.0f}", *ratios, *times, one["lost"], one["doubled"]))
     columns = ("load", "side", "events/s", "ratio", "CPU µs/event", "ratio", "p50", "p99", "max", "lost", "doubled")
-    return "\n".join([*text, _table(columns, rows)])
+    return "\n".join([*text, table(columns, rows)])
 
 
 def _throughput(measured: dict[str, Any]) -> str:
@@ -194,7 +194,7 @@ def _throughput(measured: dict[str, Any]) -> str:
         names = ("side", "events/s", "Headgate ÷ side", "workers", *cpu, "peak MB")
         lost = "lost" if form == "backlog" else ""
         columns = (*names, *([lost] if lost else []), "doubled")
-        text += [what + "\n", _table(columns, (row if lost else (*row[:-2], row[-1]) for row in rows))]
+        text += [what + "\n", table(columns, (row if lost else (*row[:-2], row[-1]) for row in rows))]
     for failed in measured["failures"]:
         text.append(
             f"Round {failed['round']} of {failed['side']} ({failed['form']}) failed and is not in the medians.\n"
@@ -213,7 +213,7 @@ def _latency(measured: dict[str, Any]) -> str:
     text = (
         "## Latency\n\nOpen loop: from the intended send time of each event to its result at the consumer, in ms.\n\n"
     )
-    return text + _table(("events/s", "side", "p50", "p99", "p99.9", "max", "lost"), rows)
+    return text + table(("events/s", "side", "p50", "p99", "p99.9", "max", "lost"), rows)
 
 
 def _gateway(measured: dict[str, Any]) -> str:
@@ -225,7 +225,7 @@ def _gateway(measured: dict[str, Any]) -> str:
         "## Gateway\n\nEvents per second acknowledged by the broker (acks=all) through `POST /api/v1/events`: one "
         f"gateway process, {measured['connections']} keep-alive connections in a closed loop; ms per request.\n\n"
     )
-    return text + _table(("request", "events/s", "p50", "p99"), rows)
+    return text + table(("request", "events/s", "p50", "p99"), rows)
 
 
 def _idle(measured: dict[str, Any]) -> str:
@@ -235,7 +235,7 @@ def _idle(measured: dict[str, Any]) -> str:
         for start, one in measured["summary"].items()
     ]
     text = f"## Idle\n\nA worker with 8 partitions and no events, watched for {measured['watched_seconds']:.0f} s.\n\n"
-    return text + _table(("case", "seconds until ready", "MB resident", "% of one CPU"), rows)
+    return text + table(("case", "seconds until ready", "MB resident", "% of one CPU"), rows)
 
 
 def _first(measured: dict[str, Any]) -> str:
@@ -247,7 +247,7 @@ def _first(measured: dict[str, Any]) -> str:
         "## First result\n\nSeconds from `make demo` in a fresh clone to the first result: with empty caches, which "
         "counts what is fetched, and once more.\n\n"
     )
-    return text + _table(("case", "median", "worst"), rows)
+    return text + table(("case", "median", "worst"), rows)
 
 
 def _bounds(measured: dict[str, Any]) -> str:
@@ -269,7 +269,7 @@ def _bounds(measured: dict[str, Any]) -> str:
         "fetched, queued and handled, on functions that wait, and on what is read ahead for others are reached one "
         "after the other. Runs that wait without their functions come on top; see there.\n\n"
     )
-    return text + _table(("what", "MB then", "MB at most"), rows)
+    return text + table(("what", "MB then", "MB at most"), rows)
 
 
 def _asleep(measured: dict[str, Any]) -> str:
@@ -283,7 +283,7 @@ def _scaling(measured: dict[str, Any]) -> str:
         for workers, one in measured["summary"].items()
     ]
     text = "## Scaling\n\nThe backlog drained by more worker processes over the same 8 partitions.\n\n"
-    return text + _table(("workers", "events/s", "CPU µs/event", "peak MB, all", "lost", "doubled"), rows)
+    return text + table(("workers", "events/s", "CPU µs/event", "peak MB, all", "lost", "doubled"), rows)
 
 
 def _dedup(measured: dict[str, Any]) -> str:
@@ -295,7 +295,7 @@ def _dedup(measured: dict[str, Any]) -> str:
         f"## Growing dedup\n\nOne worker, events of {measured['event_bytes']} bytes, the bound on ids raised above the "
         "last row.\n\n"
     )
-    return text + _table(("ids held", "CPU µs/event", "events/s", "MB resident"), rows)
+    return text + table(("ids held", "CPU µs/event", "events/s", "MB resident"), rows)
 
 
 def _restart(measured: dict[str, Any]) -> str:
@@ -312,158 +312,7 @@ def _restart(measured: dict[str, Any]) -> str:
         "## After kill -9\n\nTime without results in the partition that waits longest, at "
         f"{measured['rate']:,} events/s, with {measured['journaled_events']:,} events in the journal before.\n\n"
     )
-    return text + _table(("case", "seconds, median", "worst", "lost", "doubled"), rows)
-
-
-def _durable(measured: dict[str, Any]) -> str:
-    sides = measured["sides"]
-    text = [
-        "## Durable runs of three steps\n",
-        (
-            "Throughput: a closed loop with as many runs in flight as the side makes use of. Every answer is compared "
-            "with what it must be; each step notes itself, so that one that ran twice would be seen. CPU and memory "
-            "are those of the side's code and its store (broker, server, database) together; shared pages count once.\n"
-        ),
-    ]
-    columns: tuple[str, ...]
-    columns = ("side", "runs/s", "Headgate ÷ side", "in flight", "CPU ms/run", "MB", "lost", "wrong", "steps repeated")
-    rows: list[tuple[Any, ...]] = []
-    for name, one in _of(measured, "throughput"):
-        ratio = f"{one['headgate_ratio']:.2f}" if one["headgate_ratio"] else ""
-        faults = (one["lost"], one["wrong"], one["steps_repeated"])
-        rate = f"{one['per_second']:,.0f}"
-        in_flight = sides[name]["in_flight"]
-        used = (one["cpu_ms_per_run"], f"{one['memory_mb']:,.0f}")
-        rows.append((_side(measured, name), rate, ratio, in_flight, *used, *faults))
-    text += [_table(columns, rows), "By process:\n"]
-    rows = [
-        (_side(measured, name), process, used["cpu_ms_per_run"], f"{used['peak_rss_mb']:,.0f}")
-        for name, one in _of(measured, "throughput")
-        for process, used in one["processes"].items()
-    ]
-    text.append(_table(("side", "process", "CPU ms/run", "peak MB (shared pages counted for each)"), rows))
-    text.append(
-        f"Latency: an open loop at {measured['rate']} runs/s, ms from the intended send time to the result. A side "
-        "that cannot do that many shows its queue; hence once more at half of what it did in the closed loop.\n"
-    )
-    columns = ("side", "asked/s", "runs/s", "p50", "p99", "max", "lost", "wrong")
-    names = ("rate", "per_second", "p50_ms", "p99_ms", "max_ms", "lost", "wrong")
-    rows = [
-        (_side(measured, name), *(one[column] for column in names))
-        for form in ("latency", "half")
-        for name, one in _of(measured, form)
-    ]
-    text += [_table(columns, rows), _failures(measured)]
-    return "\n".join(text)
-
-
-def _waiting(measured: dict[str, Any]) -> str:
-    text = (
-        "## Waiting runs\n\nMemory of the processes that run the author's code, and with the store. A wake counts from "
-        "the intended send time of its event to the workflow's next line; fresh runs: their throughput beside the "
-        "waiting ones to that before; restart: kill -9 of these processes, and from their start to the first step of a "
-        "fresh run.\n\n"
-    )
-    columns = (
-        *("side", "waiting", "MB before", "MB", "with store before", "with store"),
-        *("wake p50 ms", "p99", "missed", "fresh runs", "restart s"),
-    )
-    rows = [
-        (
-            _side(measured, name),
-            f"{one['waiting']:,.0f}",
-            f"{one['rss_mb_before']:,.0f}",
-            f"{one['rss_mb']:,.0f}",
-            f"{one['all_mb_before']:,.0f}",
-            f"{one['all_mb']:,.0f}",
-            one["wake_p50_ms"],
-            one["wake_p99_ms"],
-            one["missed"],
-            one["fresh_ratio"],
-            one["restart_seconds"],
-        )
-        for name, one in measured["summary"].items()
-    ]
-    return text + _table(columns, rows) + _failures(measured)
-
-
-_OF_TIMERS = {"timeouts": ", time-outs", "few": ", time-outs, 20 a second", "restarted": ", workers killed before"}
-
-
-def _timers(measured: dict[str, Any]) -> str:
-    text = (
-        "## Timers\n\nSleeping runs, and others of which all fall due within one second: ms from the moment set to the "
-        "workflow's next line. Time-outs are those of waits for an event that never comes, within one second or 20 a "
-        "second. A side that keeps "
-        "some functions in memory (Headgate: 10,000, `worker.suspended`) has none after its workers were killed: it "
-        "calls all of those that fall due anew.\n\n"
-    )
-    columns = ("side", "pending", "due", "late p50", "p99", "max", "early", "missed", "twice", "MB")
-    rows = [
-        (
-            _side(measured, name.partition("/")[0]) + _OF_TIMERS.get(name.partition("/")[2], ""),
-            f"{one['pending']:,.0f}" if "pending" in one else "",
-            f"{one['due']:,.0f}",
-            *(one[column] for column in ("p50_ms", "p99_ms", "max_ms", "early", "missed", "twice")),
-            f"{one['rss_mb']:,.0f}" if "rss_mb" in one else "",
-        )
-        for name, one in measured["summary"].items()
-    ]
-    return text + _table(columns, rows) + _failures(measured)
-
-
-def _calls(measured: dict[str, Any]) -> str:
-    ways = {"http": "HTTP", "reply_topic": "Kafka, reply_topic"}
-    rows = []
-    for key, one in measured["summary"].items():
-        name, _, over = key.partition("/")
-        rows.append((_side(measured, name), ways[over], one["p50_ms"], one["p99_ms"], one["max_ms"], one["lost"]))
-    text = (
-        f"## Request and response\n\nA three-step run and its result at {measured['rate']}/s, open loop, ms from the "
-        "intended send time.\n\n"
-    )
-    return text + _table(("side", "over", "p50", "p99", "max", "lost"), rows) + _failures(measured)
-
-
-def _journal(measured: dict[str, Any]) -> str:
-    text = (
-        f"## Step journal\n\nRuns of {measured['steps']:,} steps, one run at a time: µs from one step to the next, the "
-        "median of each hundred.\n\n"
-    )
-    rows = [
-        (
-            _side(measured, name),
-            *(f"{one['us_per_step_by_hundred'][at]:,.0f}" for at in (0, 4, -1)),
-            one["last_to_first"],
-        )
-        for name, one in measured["summary"].items()
-    ]
-    columns = ("side", "steps 1 to 100", "401 to 500", "901 to 1,000", "last ÷ first")
-    return text + _table(columns, rows) + _failures(measured)
-
-
-def _of(measured: dict[str, Any], form: str) -> list[tuple[str, dict[str, Any]]]:
-    parts = ((key.partition("/"), one) for key, one in measured["summary"].items())
-    return [(name, one) for (name, _, what), one in parts if what == form]
-
-
-def _side(measured: dict[str, Any], name: str) -> str:
-    """Return the title of a side of durable runs, and what it does before it acknowledges."""
-    side = measured["sides"][name]
-    return f"{side['title']}: {side['durability']}"
-
-
-def _failures(measured: dict[str, Any]) -> str:
-    """Tell what failed, and which sides were not there."""
-    absent = [
-        f"{side.title} ({side.durability})"
-        for name, side in durable_sides.SIDES.items()
-        if "sides" in measured and name not in measured["sides"]
-    ]
-    return "".join(
-        [f"\n{one['label']} of {one['side']} failed and is not in the medians.\n" for one in measured["failures"]]
-        + ([f"\nNot measured beside it: {', '.join(absent)}.\n"] if absent else [])
-    )
+    return text + table(("case", "seconds, median", "worst", "lost", "doubled"), rows)
 
 
 def _machine(measured: dict[str, Any]) -> str:
@@ -489,11 +338,6 @@ def _rounds(measured: dict[str, Any]) -> str:
     return f"{count} rounds" if count > 1 else "one round"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
-    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
-
-
 SECTIONS = {
     "throughput": _throughput,
     "latency": _latency,
@@ -505,9 +349,5 @@ SECTIONS = {
     "scaling": _scaling,
     "dedup": _dedup,
     "restart": _restart,
-    "durable": _durable,
-    "waiting": _waiting,
-    "timers": _timers,
-    "calls": _calls,
-    "journal": _journal,
+    **report_durable.SECTIONS,
 }

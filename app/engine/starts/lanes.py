@@ -246,8 +246,7 @@ def _take(state: State, lane: Lane) -> list[Pending]:
 def _free(state: State, key: tuple[str, str | None]) -> None:
     """A run of the lane ended: the next may start."""
     lane = state.lanes.get(key)
-    if state.halted:
-        state.halted.discard(key)
+    state.halted.discard(key)
     if lane is None:
         return
     lane.active -= 1

@@ -42,5 +42,5 @@ class Counters:
     def start(self, event: Envelope, now_ms: int) -> None:
         """A run started; `event` is its first."""
         self.started += 1
-        if event[1] and event[1].startswith(SOURCE):
+        if event[1].startswith(SOURCE):
             self.provided.append((provenance_of(event.raw_headers), now_ms))

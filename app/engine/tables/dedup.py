@@ -82,8 +82,9 @@ class Generation:
             at = bucket.find(digest, at + 1)
         return at >= 0
 
-    def add(self, digest: bytes) -> None:
-        slot = _number(digest) & self.mask
+    def add(self, digest: bytes, number: int) -> None:
+        """Add one whose `_number` is known."""
+        slot = number & self.mask
         bucket = self.buckets[slot]
         if bucket is None:
             self.buckets[slot] = bytearray(digest)
@@ -131,13 +132,7 @@ class Dedup:
             if bucket is not None and digest in bucket and generation.holds(digest):
                 return True
         current = self._current(now_ms)
-        slot = number & current.mask  # as `Generation.add` does, which would be called for each event
-        bucket = current.buckets[slot]
-        if bucket is None:
-            current.buckets[slot] = bytearray(digest)
-        else:
-            bucket += digest
-        current.count += 1
+        current.add(digest, number)
         current.fresh.append(digest)
         self.count += 1
         return False
@@ -164,7 +159,7 @@ class Dedup:
             found.add_all(digests)
         else:
             for digest in split(digests):
-                found.add(digest)
+                found.add(digest, _number(digest))
         self.count += len(digests) // DIGEST_BYTES
 
     @property
