@@ -18,6 +18,10 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 
 
+_COMPILER = " CompilerThre"
+"""In the name of a thread of the JVM that compiles, of which Linux keeps 15 characters."""
+
+
 class SideDied(Exception):
     """A process ended while it was measured."""
 
@@ -150,6 +154,20 @@ def own() -> Usage:
     """Return what this process alone has used so far: where it is the client that asks."""
     times = psutil.Process().cpu_times()
     return Usage(cpu_seconds=times.user + times.system, peak_rss_bytes=_peak_rss(os.getpid()))
+
+
+def compiler_seconds(pid: int) -> float:
+    """Return the CPU time that a Java process has spent on compiling so far; 0 where that cannot be told."""
+    ticks = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            name, _, rest = (thread / "stat").read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if _COMPILER in name:
+            fields = rest.split()  # from the state on, which is the third
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def rss(pid: int) -> int:

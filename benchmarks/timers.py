@@ -22,6 +22,8 @@ TIMEOUTS = 1_000
 FEW_SECONDS = 20
 FEW = 20 * FEW_SECONDS
 """Time-outs within so many seconds."""
+WORST = 8
+"""So many of the latest are told of with their times: whether it was one moment, or all the time."""
 DAY_SECONDS = 86_400
 RESTART_SECONDS = 45
 """For a restart among a million runs, and what it has to do after that."""
@@ -108,7 +110,10 @@ def _fall_due(
                 strays += not line.run_id.startswith(run)
                 rang.setdefault(line.run_id, line.at_ns)
         time.sleep(0.1)
-    lateness = sorted(at + shift_ns - int(work.due({"id": run_id, **data}) * 1e9) for run_id, at in rang.items())
+    dues = {run_id: work.due({"id": run_id, **data}) for run_id in rang}
+    late_ns = {run_id: at + shift_ns - int(dues[run_id] * 1e9) for run_id, at in rang.items()}
+    lateness = sorted(late_ns.values())
+    worst = sorted(late_ns, key=late_ns.__getitem__)[-WORST:]
     return {
         "due": due,
         "asleep_in_time": left >= 0,
@@ -116,6 +121,9 @@ def _fall_due(
         "missed": due - len(rang) + strays,
         "twice": twice,
         "processes": rounds.used(before, rounds.snapshot(running.named())),
+        "latest": [
+            {"due_at_seconds": round(dues[one] - moment, 3), "late_ms": round(late_ns[one] / 1e6, 3)} for one in worst
+        ],
         **watch.percentiles(lateness),
     }
 

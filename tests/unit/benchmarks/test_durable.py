@@ -1,11 +1,12 @@
 """Three-step runs: rates, accounts and medians."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import durable, durable_sides
+from benchmarks import durable, durable_sides, rounds
 from benchmarks.sides import diary
 
 DBOS = durable_sides.SIDES["dbos"]
@@ -61,3 +62,13 @@ def test_a_side_without_fsync_says_that_it_has_none() -> None:
     flushes = {name: side.durability for name, side in durable_sides.SIDES.items()}
     assert all("fsync" in flushes[name] for name in ("restate", "dbos"))
     assert all("by the operating system" in flushes[name] for name in ("headgate", "restate-os", "dbos-os"))
+
+
+def test_a_java_process_is_warm_once_it_compiles_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = iter([0.0, 5.0, 5.0, 9.0, 9.0, 9.001])
+    monkeypatch.setattr(rounds.processes, "compiler_seconds", lambda _pid: next(spent))
+    clock = itertools.count()
+    monkeypatch.setattr(rounds.time, "monotonic", lambda: float(next(clock)))
+    done: list[int] = []
+    rounds.until_compiled(1, lambda: done.append(1), limit_seconds=1_000)
+    assert len(done) == 3
