@@ -66,9 +66,9 @@ def test_a_side_without_fsync_says_that_it_has_none() -> None:
 
 def test_a_java_process_is_warm_once_it_compiles_little(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = iter([0.0, 5.0, 5.0, 9.0, 9.0, 9.001])
-    monkeypatch.setattr(rounds.processes, "compiler_seconds", lambda _pid: next(spent))
+    monkeypatch.setattr("benchmarks.processes.compiler_seconds", lambda _pid: next(spent))
     clock = itertools.count()
-    monkeypatch.setattr(rounds.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("benchmarks.rounds.time.monotonic", lambda: float(next(clock)))
     done: list[int] = []
     rounds.until_compiled(1, lambda: done.append(1), limit_seconds=1_000)
     assert len(done) == 3
