@@ -136,6 +136,12 @@ class ChunkConsumer(driver.Consumer):
                 self._read_offset[tp] = message.offset
             await asyncio.sleep(0)
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """Leave no partition out because chunks wait for an agent: a long poll that does not ask for it would hold back
+        its next records for as long as nothing else comes, 0.5 s. `has_room` is what bounds; a full buffer is waited
+        for by whoever fills it.
+        """
+
     async def perform_seek(self) -> None:
         """Go on where the journal says; committed offsets are for lag displays only."""
         positions = {tp: at for tp in self.assignment() if (at := self.app.position(tp)) is not None}

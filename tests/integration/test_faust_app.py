@@ -5,7 +5,7 @@ A new release of faust-streaming has to pass this file before anything else is l
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sized
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
@@ -50,6 +50,7 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
         (chunks.ChunkConsumer.perform_seek, base.Consumer.perform_seek),
         (chunks.ChunkConsumer.highwaters, base.Consumer.highwaters),
         (chunks.ChunkConsumer.earliest_offsets, base.Consumer.earliest_offsets),
+        (chunks.ChunkConsumer.on_buffer_full, base.Consumer.on_buffer_full),
         (chunks.ChunkConsumer._add_gap, base.Consumer._add_gap),
         (chunks.ChunkConsumer.verify_event_path, driver.Consumer.verify_event_path),
         (faust_app.JournalTable.on_rebalance, Collection.on_rebalance),
@@ -117,6 +118,9 @@ class Owner:
     def __init__(self, start: int = 0) -> None:
         self.start = start
         self.room = True
+        self.taking = asyncio.Event()
+        """Whether the agent takes what waits for it."""
+        self.taking.set()
         self.assigned: list[frozenset[int]] = []
         self.paused = 0
         self.chunks: list[tuple[str, int, Any]] = []
@@ -177,6 +181,7 @@ async def _running(settings: Settings, owner: Owner) -> AsyncIterator[faust_app.
 
     async def take(stream: Any) -> None:
         async for event in stream.noack().events():
+            await owner.taking.wait()
             owner.chunks.append((event.message.topic, event.message.partition, event.value.take()))
 
     channel = app.topic(
@@ -216,6 +221,10 @@ async def _until(holds: Callable[[], object], what: str, else_show: Callable[[],
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"never: {what}; {else_show()}") from None
+
+
+def _longer_than(asked: Sized, before: int) -> bool:
+    return len(asked) > before
 
 
 def _complete(owner: Owner, wanted: Iterable[int]) -> bool:
@@ -294,6 +303,35 @@ async def test_partitions_that_fill_up_hold_back_no_other(kafka: EmbeddedKafka, 
             for number in set(range(PARTITIONS)) - closed:
                 await _until(partial(owner.has_read, number, range(sent)), f"{number} is read")
         assert _complete(owner, range(sent))
+    assert not owner.failures
+
+
+async def test_every_partition_is_asked_for_while_chunks_wait_for_the_agent(
+    kafka: EmbeddedKafka, kafka_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(kafka, kafka_prefix, "w0")
+    await asyncio.to_thread(_make_topics, settings)
+    owner = Owner()
+    async with _running(settings, owner) as app:
+        await _produce(settings, "events", 4)
+        await _until(lambda: _complete(owner, range(1)), "it reads")
+        asked: list[int] = []
+        some = app.fetching.some
+
+        def recorded(wanted: Any, **more: Any) -> Any:
+            asked.append(len(wanted))
+            return some(wanted, **more)
+
+        monkeypatch.setattr(app.fetching, "some", recorded)
+        owner.taking.clear()
+        # One more than waits in the buffer is in the agent's hands.
+        for number in range(1, faust_app.BUFFERED_CHUNKS + 2):
+            more = partial(_longer_than, asked, len(asked))
+            await _produce(settings, "events", 1)
+            await _until(more, f"it has fetched {number} and asks for more")
+        assert asked == [PARTITIONS] * len(asked)
+        owner.taking.set()
+        await _until(lambda: owner.has_read(0, range(faust_app.BUFFERED_CHUNKS + 2)), "all is read")
     assert not owner.failures
 
 
