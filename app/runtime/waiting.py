@@ -42,7 +42,11 @@ class Asked(asyncio.Future[Any]):
         super().add_done_callback(fn, context=context)
 
     def fail(self, error: BaseException) -> None:
-        """Raise `error` where this is awaited; where it is not, nobody needs to be told of it."""
+        """Raise `error` where this is awaited; where it is not, nobody needs to be told of it.
+
+        Its traceback begins there: a frame of ours in it would hold this, and this the error, for the cyclic collector.
+        """
+        error.__traceback__ = None
         self.set_exception(error)
         self.exception()
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from app.engine.inputs import StepAsked
-from app.engine.values.asks import Kind, Recorded
+from app.engine.values.asks import Fault, Kind, Outcome, Recorded
 from app.runtime import limits, live
 from app.runtime.attempt import Attempt
-from headgate.errors import HeadgateError, Pause
+from headgate.errors import EventTimeout, HeadgateError, Pause
 from tests.unit.app.engine.partition import NOW
 from tests.unit.app.runtime.standin import Engine, Engines, run_of, value
 
@@ -86,6 +86,30 @@ async def test_what_was_dropped_leaves_nothing_to_the_cyclic_collector_which_loo
         await one.start()
         await one.until(lambda: one.evicted)
         await asyncio.gather(*one.driver._runners)  # it unwinds
+        await asyncio.sleep(0)
+        left = [each for each in gc.get_objects() if isinstance(each, Attempt) and each.run is one.run]
+    finally:
+        gc.enable()
+    assert left == []
+
+
+async def test_a_wait_whose_time_is_over_leaves_nothing_to_the_cyclic_collector(engines: Engines) -> None:
+    async def patient(ctx: Any) -> str:
+        try:
+            await ctx.step.wait_for_event("wait", "orders/paid", timeout=1)
+        except EventTimeout:
+            return "over"
+        return "in time"
+
+    one = engines(patient)
+    gc.collect()
+    gc.disable()
+    try:
+        await one.start()
+        await one.until_asked("wait")
+        await one.resolve("wait", Outcome(None, Fault("EventTimeout", "over")))
+        assert (await one.until_ended()).result == b'"over"'
+        await asyncio.gather(*one.driver._runners)
         await asyncio.sleep(0)
         left = [each for each in gc.get_objects() if isinstance(each, Attempt) and each.run is one.run]
     finally:
