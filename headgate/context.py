@@ -105,9 +105,9 @@ class Step(Protocol):
 
         It starts once the run is journaled, and may start again after a crash that comes before its result is: where
         that matters, let `fn` take a parameter `idempotency_key`, which is the same on every attempt. After an
-        exception it is called again, at most `max_retries` times, after a wait of full jitter below `base_delay`,
-        then twice that, at most `max_delay`; `RetryLater` and `Reject` mean what they mean in a workflow. `timeout`
-        is that of one attempt; a plain function that takes longer goes on in its thread, unheard.
+        exception it is called again, at most `max_retries` times, after a wait of full jitter below `base_delay` (a
+        tenth of it at least), then twice that, at most `max_delay`; `RetryLater` and `Reject` mean what they mean in a
+        workflow. `timeout` is that of one attempt; a plain function that takes longer goes on in its thread, unheard.
 
         The result is what JSON can hold, a pydantic model or a dataclass (of the module of `fn` or of the workflow),
         or whatever pydantic reads back by the annotation of `fn`. It comes back through JSON the first time, too.

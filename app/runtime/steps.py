@@ -79,8 +79,9 @@ class Steps:
             record = sending.event_record(run, attempt.limits, key, event_id, topic, data, event_type, event_key)
             return asks.Note(orjson.dumps(event_id), (attempt.published(record),))
 
-        def decode(outcome: Outcome) -> Done:
-            return Done(orjson.loads(outcomes.value_of(key, outcome)))
+        def decode(outcome: Outcome) -> str:
+            published: str = orjson.loads(outcomes.value_of(key, outcome))
+            return published if attempt.plain else Done(published)
 
         if attempt.published_much:
             return attempt.ask(key, Kind.NOTE, about, make, decode)
@@ -117,6 +118,10 @@ class Steps:
                 raise Misuse(f"step {key!r} resumes {run_id!r} at {step_key!r}; give the id of a run and a step's key")
             checked_text(run_id, f"the id of the run that step {key!r} resumes")
             checked_text(step_key, f"the key of the step that step {key!r} resumes")
+            if not keys.is_run_id(run_id):
+                raise Misuse(
+                    f"step {key!r} resumes {run_id!r}, which is no run's id; give `ctx.run_id` of the run that waits"
+                )
             attempt = self._attempt
             event_id = keys.published_event_id(attempt.run.id, key)
             topic = reserved.resume_topic(run_id, step_key)
@@ -204,7 +209,10 @@ class Steps:
 
     def uuid(self, key: str) -> Any:
         refused = self._attempt.enter(key)
-        return Done(values.uuid_of(self._attempt.run.id, key)) if refused is None else refused
+        if refused is not None:
+            return refused
+        made = values.uuid_of(self._attempt.run.id, key)
+        return made if self._attempt.plain else Done(made)
 
     def random(self, key: str) -> Any:
         refused = self._attempt.enter(key)

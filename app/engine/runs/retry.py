@@ -11,10 +11,13 @@ _SPREAD: Final = 1 << 32
 
 
 def delay_ms(run_id: str, attempt: int, *, base_ms: int, max_ms: int) -> int:
-    """Return the wait before the attempt after `attempt` (counted from 1), in milliseconds."""
+    """Return the wait before the attempt after `attempt` (counted from 1), in milliseconds.
+
+    A tenth of `base_ms` at least, so that no chance makes it none, and never more than `max_ms`.
+    """
     ceiling = min(max_ms, base_ms * 2 ** min(attempt - 1, 30))
     share = zlib.crc32(f"{run_id}#{attempt}".encode()) / _SPREAD
-    return max(base_ms // 10, int(ceiling * share))
+    return min(max_ms, max(base_ms // 10, int(ceiling * share)))
 
 
 def step_delay_ms(run_id: str, key: str, attempt: int, *, base_ms: int, max_ms: int) -> int:

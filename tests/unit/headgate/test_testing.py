@@ -103,6 +103,23 @@ def test_a_year_passes_as_a_minute_does() -> None:
         assert [one.result for one in service.results()] == ["renewed"]
 
 
+@workflow(id="expires", trigger_on_event="contracts/filed")
+async def expires(ctx: Any, payload: Any) -> Any:
+    await ctx.step.sleep("ten years", days=3_650)
+    return "expired"
+
+
+def test_ten_years_pass_also_over_the_death_of_the_worker() -> None:
+    with Service(expires) as service:
+        service.send("contracts/filed")
+        service.advance(days=3_000)
+        service.restart(after=timedelta(days=600))
+        service.advance(days=49.9)
+        assert service.results() == []
+        service.advance(days=0.2)
+        assert [one.result for one in service.results()] == ["expired"]
+
+
 def test_a_duplicate_runs_once_and_a_rejected_event_is_a_dead_letter() -> None:
     with Service(charge) as service:
         for _ in range(2):

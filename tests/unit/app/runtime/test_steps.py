@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from app.runtime.steps import Steps
 from headgate import ChildError, Met, Step, after, event_on, workflow
 from tests.unit.app.engine.partition import NOW, event
 from tests.unit.app.runtime.standin import Engine, driver, met, run_of, value
+from topics.keys import run_id
 from topics.reserved import resume_topic
 
 HOUR = 3_600_000
@@ -242,6 +244,20 @@ async def test_now_is_recorded_and_uuid_and_random_are_derived(play: Play) -> No
     assert found[2] == "2026-01-31T12:00:00+00:00"
 
 
+async def test_what_a_plain_function_gets_may_be_a_key_in_its_result() -> None:
+    def plain(ctx: Any) -> Any:
+        return {ctx.step.uuid("u"): 1, ctx.step.publish_event("p", topic="told", data=1): 2}
+
+    engine = Engine(run_of(plain), driver())
+    try:
+        await engine.start()
+        ended = await engine.until_ended()
+    finally:
+        engine.driver.close()
+    assert ended.failure is None
+    assert orjson.loads(ended.result or b"")[f"{engine.run.id}:p"] == 2
+
+
 async def test_who_publishes_much_waits_for_the_journal_now_and_then(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,19 +284,26 @@ async def test_who_publishes_too_much_at_once_is_told_to_await(play: Play, monke
 
 
 async def test_resume_publishes_the_event_for_which_the_other_run_waits(play: Play) -> None:
-    engine, found = await play(lambda step: step.resume("k", "other:1", "approve", {"yes": True}))
+    other = run_id("other", b"123456789012")
+    engine, found = await play(lambda step: step.resume("k", other, "approve", {"yes": True}))
     (asked,) = engine.asked
-    assert asked.about == "resume run_id='other:1' step_key='approve'"
+    assert asked.about == f"resume run_id={other!r} step_key='approve'"
     (record,) = asked.ask.records
     value = orjson.loads(record.value)
     assert (record.topic, value["topic"], value["data"]) == (
         "events",
-        resume_topic("other:1", "approve"),
+        resume_topic(other, "approve"),
         {"yes": True},
     )
     assert found == ["NoneType", None]
-    _, failure = await play(lambda step: step.resume("k", "", "approve"))
-    assert (failure.type, failure.final) == ("Misuse", True)
+    for nobody in ("", "other:1", "order-1"):
+        engine, failure = await play(partial(_resume, nobody))
+        assert (failure.type, failure.final) == ("Misuse", True)
+        assert engine.asked == []
+
+
+def _resume(nobody: str, step: Any) -> Any:
+    return step.resume("k", nobody, "approve")
 
 
 async def test_a_trace_is_a_line_at_debug_with_its_attributes(play: Play, caplog: pytest.LogCaptureFixture) -> None:
