@@ -8,6 +8,7 @@ import orjson
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from headgate.event import Event, Payload
+from headgate.names import nonlocals_of
 from topics.envelope import Envelope
 from topics.verdicts import Reject
 
@@ -80,9 +81,8 @@ def payload_type(annotation: Any, fn: Callable[..., Any], *, fail: Fail) -> Type
 
 def _evaluated(annotation: str, fn: Callable[..., Any], fail: Fail) -> Any:
     """Evaluate an annotation that is text (from __future__ import annotations)."""
-    known = {**inspect.getclosurevars(fn).nonlocals}
     try:
-        return eval(annotation, getattr(fn, "__globals__", {}), known)
+        return eval(annotation, getattr(fn, "__globals__", {}), nonlocals_of(fn))
     except Exception as error:  # noqa: BLE001 - whatever an annotation does, it is the author's mistake
         if "Payload" not in annotation:
             return inspect.Parameter.empty

@@ -1,23 +1,23 @@
 """The function of a step: what the runtime calls when the engine says so, and how it is called."""
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from app.engine.values.asks import Execute
 from app.runtime import spans
+from app.runtime.functions import IDEMPOTENCY, traits_of
 from app.runtime.limits import Misuse
 from app.runtime.threads import Threads
 from headgate.definition import MAX_RETRIES, Workflow
 
 INSIDE: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("headgate_step")
 """The key of the step whose function runs here: steps within steps are refused."""
-_IDEMPOTENCY: Final = "idempotency_key"
 
 
 RETRIES: Final = 2
@@ -50,21 +50,38 @@ class Job:
         return asyncio.Task(running, name="step", context=context)  # one for each step: create_task takes 1 us longer
 
     async def run(self, threads: Threads) -> Any:
-        """Call the function, a plain one in a thread, and return what it returned. Raises what it raised."""
+        """Call the function, a plain one in a thread, and return what it returned. Raises what it raised.
+
+        Its time begins with it: a plain one may have to wait for a thread.
+        """
         if self.timeout_seconds is None:
             return await (self.fn(*self.args, **self.kwargs) if self.is_async else self._call_in_thread(threads))
         try:
-            async with asyncio.timeout(self.timeout_seconds) as limit:
-                return await (self.fn(*self.args, **self.kwargs) if self.is_async else self._call_in_thread(threads))
+            async with asyncio.timeout(self.timeout_seconds if self.is_async else None) as limit:
+                if self.is_async:
+                    return await self.fn(*self.args, **self.kwargs)
+                return await self._call_in_thread(threads, limit)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise StepTimeout(f"it took longer than its timeout of {self.timeout_seconds:g} s") from error
 
-    async def _call_in_thread(self, threads: Threads) -> Any:
+    async def _call_in_thread(self, threads: Threads, limit: asyncio.Timeout | None = None) -> Any:
         call = functools.partial(contextvars.copy_context().run, self.fn, *self.args, **self.kwargs)
+        if limit is not None:
+            call = functools.partial(self._begin, asyncio.get_running_loop(), limit, call)
         result = await threads.call_step(call)
         return await result if inspect.isawaitable(result) else result
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, limit: asyncio.Timeout, call: Callable[[], Any]) -> Any:
+        """Call the function; from now on its time counts. In its thread."""
+
+        def count() -> None:
+            with contextlib.suppress(RuntimeError):  # it has ended already
+                limit.reschedule(loop.time() + (self.timeout_seconds or 0))
+
+        loop.call_soon_threadsafe(count)
+        return call()
 
 
 def job_of(
@@ -89,12 +106,9 @@ def job_of(
                 f"arguments: ctx.step.run({key!r}, {name}, ...)"
             )
         raise Misuse(f"step {key!r} was given {fn!r}; give a function and its arguments")
-    try:
-        is_async, signature = _traits(fn)
-    except TypeError:  # it cannot be hashed
-        is_async, signature = _traits.__wrapped__(fn)
-    if signature is not None and _IDEMPOTENCY not in kwargs and _takes_key(signature, args, kwargs):
-        kwargs = kwargs | {_IDEMPOTENCY: f"{run_id}:{key}"}
+    is_async, signature = traits_of(fn)
+    if signature is not None and IDEMPOTENCY not in kwargs and _takes_key(signature, args, kwargs):
+        kwargs = kwargs | {IDEMPOTENCY: f"{run_id}:{key}"}
     return Job(
         key=key,
         fn=fn,
@@ -119,20 +133,9 @@ def execution(key: str, max_retries: Any, base_delay: Any, max_delay: Any) -> Ex
     )
 
 
-@lru_cache(maxsize=1024)
-def _traits(fn: Callable[..., Any]) -> tuple[bool, inspect.Signature | None]:
-    """Return whether `fn` is async, and its signature if it has a parameter `idempotency_key`: 30 us of looking."""
-    is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError):
-        return is_async, None
-    return is_async, signature if _IDEMPOTENCY in signature.parameters else None
-
-
 def _takes_key(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Say whether these arguments leave `idempotency_key` open."""
     try:
-        return _IDEMPOTENCY not in signature.bind_partial(*args, **kwargs).arguments
+        return IDEMPOTENCY not in signature.bind_partial(*args, **kwargs).arguments
     except TypeError:  # it takes no such arguments: the call itself will tell
         return False

@@ -4,7 +4,7 @@ A model or dataclass is read back by the annotation of the function, else by the
 among the names of the function's module and the workflow's, and never imported.
 """
 
-import inspect
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +18,9 @@ from pydantic_core import PydanticSerializationError
 
 from app.engine.values.errors import words
 from app.runtime import fragments, losses
+from app.runtime.functions import function_of, may_be_kept, unwrapped
 from app.runtime.limits import Misuse
+from headgate.names import name_of, nonlocals_of
 from topics.codec import encode_data
 from topics.fields import MAX_DEPTH
 from topics.malformed import Malformed
@@ -27,6 +29,8 @@ Function = Callable[..., Any]
 _TYPE: Final = "headgate:type"
 """The first field of an object whose second is `value`: the name of its class; null for what does not fit the
 annotation of the function, and for an object that begins with such a field itself."""
+_MARK: Final = re.compile(rb'\{"headgate:type":(null|"(?:[^"\\]|\\.)*"),"value":')
+"""What `_wrapped` writes before the value; one brace follows it."""
 _SHALLOW_BYTES: Final = 2 * MAX_DEPTH
 """JSON of so many bytes cannot be too deep."""
 
@@ -54,13 +58,12 @@ def encoded(value: Any, what: str, *, most_bytes: int, bound: tuple[str, str] = 
 class Codec:
     """Writes and reads what one function returns. Made once for each function (`codec_of`)."""
 
-    __slots__ = ("_adapter", "_alternatives", "_name", "_names")
+    __slots__ = ("_adapter", "_alternatives", "_function", "_name")
 
     def __init__(self, function: Function) -> None:
-        unwrapped: Any = inspect.unwrap(function)
-        self._name: str = getattr(unwrapped, "__qualname__", None) or repr(unwrapped)
-        self._names = _names_of(unwrapped)
-        annotation = _annotation_of(unwrapped, self._names)
+        self._function: Any = function
+        self._name: str = getattr(self._function, "__qualname__", None) or repr(self._function)
+        annotation = _annotation_of(self._function)
         self._adapter = _adapter_of(annotation)
         classes = [one for one in get_args(annotation) if isinstance(one, type) and losses.is_model(one)]
         self._alternatives = {one.__qualname__: one for one in classes}
@@ -95,11 +98,11 @@ class Codec:
 
     def decode(self, written: bytes, workflow: Function, what: str) -> Any:
         """Return what was written. Raises NotStorable when its class is no longer there, or reads it no longer."""
-        marked = _is_marked(written)
-        if marked:
-            wrapped = orjson.loads(written)
-            name = wrapped[_TYPE]
-            written = orjson.dumps(wrapped["value"])
+        marked = _MARK.match(written)
+        if marked is not None:
+            # Cut out, not parsed: pydantic reads numbers of any size, of which JSON's parser makes floats.
+            name = orjson.loads(marked[1])
+            written = written[marked.end() : -1]
             if name is not None:
                 found = self._found(name, workflow)
                 if found is None:
@@ -108,7 +111,7 @@ class Codec:
                         "of the workflow any more; put it back"
                     )
                 return _read(_adapter_for(found), written, f"{what} is recorded as a {name}, and does not fit it")
-        if self._adapter is None or (marked and not _fits(self._adapter, written)):
+        if self._adapter is None or (marked is not None and not _fits(self._adapter, written)):
             return orjson.loads(written)
         return _read(self._adapter, written, f"{what} is recorded, and does not fit what {self._name} says it returns")
 
@@ -171,8 +174,8 @@ class Codec:
     def _found(self, name: str, workflow: Function) -> Any:
         """Return the class of this name: a model or dataclass, None if there is none."""
         first, *inner = name.rpartition("<locals>.")[2].split(".")
-        for names in (self._names, _names_of(inspect.unwrap(workflow))):
-            found = names.get(first)
+        for function in (self._function, unwrapped(workflow)):
+            found = name_of(function, first)
             for one in inner:
                 found = vars(found).get(one) if isinstance(found, type) else None
             if isinstance(found, type) and losses.is_model(found):
@@ -182,24 +185,14 @@ class Codec:
 
 def codec_of(function: Function) -> Codec:
     """Return the codec of a function's results; that of a method or a partial is its function's."""
-    try:
-        return _codec_of(function)
-    except TypeError:  # it cannot be hashed
-        return _codec_of.__wrapped__(function)
+    inner = function_of(function)
+    if inner is None:
+        return Codec(function)  # built in: it has no annotation, and no module with classes of the author's
+    inner = unwrapped(inner)
+    return _kept_codec(inner) if may_be_kept(inner) else Codec(inner)
 
 
-@lru_cache(maxsize=1024)
-def _codec_of(function: Function) -> Codec:
-    inner: Any = function
-    while not inspect.isfunction(inner):
-        outer = inner
-        inner = getattr(outer, "func", None) or getattr(outer, "__func__", None)
-        if inner is None:
-            call = type(outer).__call__
-            inner = call if inspect.isfunction(call) else None
-        if inner is None:
-            return Codec(outer)  # built in: it has no annotation, and no module with classes of the author's
-    return Codec(inner) if inner is function else _codec_of(inner)
+_kept_codec = lru_cache(maxsize=1024)(Codec)
 
 
 def uuid_of(run_id: str, key: str) -> str:
@@ -299,20 +292,13 @@ def _bounded(written: bytes, what: str, most_bytes: int, bound: tuple[str, str] 
     return written
 
 
-def _names_of(function: Any) -> dict[str, Any]:
-    names = dict(getattr(function, "__globals__", None) or {})
-    if inspect.isfunction(function):
-        names.update(inspect.getclosurevars(function).nonlocals)
-    return names
-
-
-def _annotation_of(function: Any, names: dict[str, Any]) -> Any:
+def _annotation_of(function: Any) -> Any:
     """Return what a function says that it returns, Any if it cannot be made out."""
     annotation = getattr(function, "__annotations__", {}).get("return", Any)
     if not isinstance(annotation, str):
         return annotation
     try:
-        return eval(annotation, names)
+        return eval(annotation, getattr(function, "__globals__", {}), nonlocals_of(function))
     except Exception:  # noqa: BLE001 whatever an annotation does: without it the result counts as what it is
         return Any
 

@@ -1,10 +1,14 @@
 import asyncio
 import contextvars
 import functools
+import gc
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
+import orjson
 import pytest
 
 from app.runtime.jobs import StepTimeout, job_of
@@ -69,6 +73,88 @@ async def test_a_timeout_of_the_function_itself_is_not_the_steps(threads: Thread
 
 async def keyed_for_ever() -> None:
     await asyncio.Event().wait()
+
+
+async def test_the_time_of_a_plain_function_begins_once_it_has_a_thread(threads: Threads) -> None:
+    gate = threading.Event()
+    first = asyncio.create_task(run(threads, gate.wait, 20))
+    second = asyncio.create_task(run(threads, str, 5, timeout=0.01))
+    with pytest.raises(StepTimeout):  # more time than it has goes by
+        await run(threads, asyncio.Event().wait, timeout=0.05)
+    gate.set()
+    assert await second == "5"
+    assert await first is True
+
+
+async def test_what_a_plain_function_awaits_counts_as_its_time(threads: Threads) -> None:
+    with pytest.raises(StepTimeout):
+        await run(threads, lambda: asyncio.Event().wait(), timeout=0.01)
+
+
+class Anything:
+    """A proxy: it answers whatever it is asked for with another one."""
+
+    def __getattr__(self, name: str) -> "Anything":
+        return Anything()
+
+    def __call__(self, *args: Any) -> list[Any]:
+        return list(args)
+
+
+@pytest.mark.parametrize(
+    ("fn", "expected"),
+    [(Mock(return_value={"a": 1}), {"a": 1}), (AsyncMock(return_value=[1]), [1]), (Anything().add, [3])],
+)
+async def test_a_mock_or_a_proxy_is_called_as_any_other_function(engines: Engines, fn: Any, expected: Any) -> None:
+    async def one(ctx: Any) -> Any:
+        return await ctx.step.run("k", fn, 3)
+
+    engine = engines(one)
+    await engine.start()
+    ended = await engine.until_ended()
+    assert (ended.failure, orjson.loads(ended.result or b"")) == (None, expected)
+
+
+@pytest.mark.parametrize("how", ["closure", "default", "partial", "method", "object"])
+async def test_nothing_of_a_function_that_is_made_anew_for_each_run_stays_after_it(engines: Engines, how: str) -> None:
+    class Order:
+        def charge(self) -> int:
+            return 1
+
+        def __call__(self) -> int:
+            return 1
+
+    def charged(order: Order) -> int:
+        return order.charge()
+
+    left: list[weakref.ref[Order]] = []
+
+    async def one(ctx: Any) -> Any:
+        order = Order()
+        left.append(weakref.ref(order))
+
+        def with_default(given: Order = order) -> int:
+            return given.charge()
+
+        makes: dict[str, Callable[[], int]] = {
+            "closure": lambda: charged(order),
+            "default": with_default,
+            "partial": functools.partial(charged, order),
+            "method": order.charge,
+            "object": order,
+        }
+        return await ctx.step.run("k", makes[how])
+
+    engine = engines(one)
+    gc.disable()
+    try:
+        await engine.start()
+        assert (await engine.until_ended()).result == b"1"
+        await asyncio.gather(*engine.driver._runners)
+        await asyncio.sleep(0)
+        assert left[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_arguments_that_do_not_fit_are_told_by_the_call(threads: Threads) -> None:

@@ -468,6 +468,40 @@ def test_a_model_that_holds_what_its_fields_do_not_say_is_refused_before_it_is_s
         codec_of(plain).encode(Frame(Plain(1), day), workflow, WHAT, most_bytes=1_000)
 
 
+@dataclass
+class Owed:
+    wei: int
+
+
+class Wei(BaseModel):
+    wei: int
+
+
+def any_of_them() -> list[Wei]: ...  # type: ignore[empty-body]
+def marked_itself() -> dict[str, Wei | int]: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize("number", [2 * 10**19, 2**80, -(2**80)])
+def test_a_number_that_json_readers_make_a_float_of_comes_back_in_a_class(number: int) -> None:
+    for fn, value in [
+        (plain, Wei(wei=number)),
+        (plain, Owed(number)),
+        (any_of_them, [Wei(wei=number)]),
+        (any_of_them, Wei(wei=number)),
+        (marked_itself, {"headgate:type": number, "value": Wei(wei=number)}),
+    ]:
+        found = there_and_back(fn, value)
+        assert (found, type(found)) == (value, type(value))
+
+
+def test_a_class_whose_name_has_quotes_is_found_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = 'Say"s","value":\\'
+    made = create_model(name, a=int)
+    monkeypatch.setitem(globals(), name, made)
+
+    assert there_and_back(plain, made(a=1)) == made(a=1)
+
+
 def test_what_was_stored_before_classes_were_compared_is_read_as_it_was() -> None:
     assert codec_of(either).decode(b'{"a":1}', workflow, WHAT) == Base(a=1)
     assert codec_of(plain).decode(b'[{"a":1}]', workflow, WHAT) == [{"a": 1}]
