@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from headgate.errors import DefinitionError
+from headgate.filters import is_async
 from headgate.schedule import CatchUp, Schedule
 from topics.cron import EXAMPLE, CronError
 from topics.patterns import Pattern, PatternError
@@ -219,7 +220,7 @@ class Reader:
         example = f"give a function of the event, for example {name}=lambda event: event['data']['total'] > 100"
         if not callable(found):
             self.wrong(f"{name} is {found!r}, which cannot be called", example)
-        if inspect.iscoroutinefunction(found):
+        if is_async(found):
             self.wrong(f"{name} is an async function, and the engine does not wait for it", "write it with def")
         try:
             inspect.signature(found).bind(None)

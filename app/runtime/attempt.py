@@ -22,6 +22,7 @@ from app.runtime.replay import History
 from app.runtime.waiting import Asked, Filter, Left, Step
 from headgate.errors import DuplicateStepKey, HeadgateError, HistoryMismatch, Pause
 from headgate.event import Event
+from headgate.filters import passes
 from topics.envelope import Envelope
 from topics.fields import MAX_KEY
 
@@ -180,9 +181,8 @@ class Attempt:
         """Report a step that nobody waits for: its value (JSON), and what goes out."""
         asked = StepAsked(self.run.id, self.number, key, about, Note(value, records, quiet=True))
         if self.plain:
-            loop = self._live.loop
-            assert loop is not None
-            loop.call_soon_threadsafe(self.report, asked)
+            assert self._live.loop is not None
+            self._live.loop.call_soon_threadsafe(self.report, asked)
         else:
             asked.aside = self._is_aside(key)
             self.report(asked)
@@ -226,7 +226,7 @@ class Attempt:
         if judge is None:
             return  # it was called anew and did not ask for the step yet; then the engine asks again
         try:
-            passed = bool(judge(Event(envelope.payload())))
+            passed = passes(judge(Event(envelope.payload())))
         except BaseException as error:  # an author's filter: also sys.exit() concerns its step alone
             if isinstance(error, KeyboardInterrupt) and failures.is_ctrl_c():
                 raise

@@ -1,6 +1,5 @@
 """`ctx.step`: each method makes an ask of what its author gave (headgate.Step says what each promises)."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,6 +20,7 @@ from headgate.conditions import After, Condition, EventOn, Since
 from headgate.context import Span
 from headgate.definition import Workflow
 from headgate.event import Event
+from headgate.filters import is_async
 from topics import keys, reserved
 from topics.envelope import Envelope
 from topics.patterns import ANY, ONE, Pattern, PatternError
@@ -340,7 +340,7 @@ class Steps:
                 "is given, for example 'orders/*'"
             )
         given: Any = one.filter
-        if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+        if given is not None and (not callable(given) or is_async(given)):
             raise Misuse(f"the filter of step {key!r} is no plain function; give one that takes an event")
         return asks.EventCondition(
             topic=one.topic,

@@ -6,6 +6,7 @@ from app.engine.runs import letters
 from app.engine.tables.state import State
 from app.engine.values import errors
 from headgate.definition import Filter, Workflow
+from headgate.filters import passes
 from topics.envelope import Envelope
 
 
@@ -25,7 +26,7 @@ def answer(
     `name` is the argument of `@workflow`; `then` ends the reason.
     """
     try:
-        return bool(filter_(event))
+        return passes(filter_(event))
     except BaseException as error:  # noqa: BLE001 also sys.exit() in an author's filter concerns this event alone
         what = f"the {name} of workflow {workflow.id!r} raised {type(error).__name__}: {errors.words(error)}"
         letters.bury(

@@ -236,6 +236,23 @@ async def test_a_filter_that_raises_what_would_end_a_worker_fails_its_step_alone
     assert (failed.failure.type, failed.failure.final) == (type(error).__name__, True)
 
 
+async def test_a_filter_that_would_have_to_be_awaited_fails_its_step(engines: Engines) -> None:
+    async def check(_one: Any) -> bool:
+        raise NotImplementedError
+
+    async def waits(ctx: Any) -> Any:
+        await ctx.step.wait_for_event("big", topic="orders/paid", filter=lambda one: check(one))  # noqa: PLW0108
+
+    engine = engines(waits)
+    await engine.start()
+    await engine.until_asked("big")
+    failed = await engine.judge("big", 0, event(1, "orders/paid", id="e-1"))
+
+    assert isinstance(failed, StepEnded)
+    assert failed.failure is not None
+    assert "it returned a coroutine, which nobody awaits" in failed.failure.message
+
+
 async def test_what_is_told_of_a_run_or_step_that_is_not_there_changes_nothing(engines: Engines) -> None:
     async def quick(ctx: Any) -> None: ...
 

@@ -35,3 +35,17 @@ def test_one_that_raises_has_no_answer_and_its_event_is_a_dead_letter(error: Bas
     (letter,) = dead(partition.committed())
     assert (letter["code"], letter["remedy"]) == ("filter_failed", "mend it")
     assert letter["reason"] == f"the filter of workflow 'charge' raised {type(error).__name__}: why"
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_that_returns_what_must_be_awaited_has_no_answer() -> None:
+    async def check(_: Any) -> bool:
+        raise NotImplementedError
+
+    partition = Partition(flow())
+    assert asked(partition, lambda given: check(given)) is None  # noqa: PLW0108
+    (letter,) = dead(partition.committed())
+    assert letter["reason"] == (
+        "the filter of workflow 'charge' raised TypeError: it returned a coroutine, which nobody awaits; write it with "
+        "def, and let it call no async function"
+    )
