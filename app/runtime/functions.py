@@ -1,7 +1,7 @@
 """What is called as a step's function: through partials, methods and objects with `__call__`. Used by jobs and values.
 
 An author may give a function that is made anew for each run, and that holds what the run has. So nothing is kept of a
-function beyond its call unless it is one without a closure, of which a program has as many as it has code.
+function beyond its call unless it is one that no other function makes, of which a program has as many as it has code.
 """
 
 import functools
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from types import FunctionType, MethodType
 from typing import Any, Final
+
+from headgate.filters import is_async
 
 IDEMPOTENCY: Final = "idempotency_key"
 _LOCAL: Final = "<locals>"
@@ -61,14 +63,13 @@ def traits_of(fn: Callable[..., Any]) -> tuple[bool, inspect.Signature | None]:
 
 
 def _traits(fn: Callable[..., Any]) -> tuple[bool, inspect.Signature | None]:
-    is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
     if not _may_take_key(fn):
-        return is_async, None
+        return is_async(fn), None
     try:
         signature = inspect.signature(fn)  # 30 us
     except (TypeError, ValueError):
-        return is_async, None
-    return is_async, signature if IDEMPOTENCY in signature.parameters else None
+        return is_async(fn), None
+    return is_async(fn), signature if IDEMPOTENCY in signature.parameters else None
 
 
 _kept_traits = lru_cache(maxsize=1024)(_traits)

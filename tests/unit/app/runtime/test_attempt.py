@@ -1,6 +1,7 @@
 """Steps of a run that goes on: asked for, executed, resolved, replayed, judged, and used wrongly."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from app.engine.effects import Go, Resolve
-from app.engine.inputs import Ended, Judged, StepAsked, StepEnded
+from app.engine.inputs import Ended, Failure, Judged, StepAsked, StepEnded
 from app.engine.values.asks import Execute, Fault, Outcome, Sleep
 from headgate import DuplicateStepKey, EventTimeout, StepError
 from tests.unit.app.engine.partition import NOW, event
@@ -216,6 +217,22 @@ async def test_filters_are_judged_and_one_that_raises_fails_the_step(engines: En
     )
 
 
+async def failed_by(engines: Engines, judge: Callable[[Any], Any]) -> Failure:
+    """Return what a wait with this filter fails with once there is an event."""
+
+    async def waits(ctx: Any) -> Any:
+        await ctx.step.wait_for_event("big", topic="orders/paid", filter=judge)
+
+    engine = engines(waits)
+    await engine.start()
+    await engine.until_asked("big")
+    failed = await engine.judge("big", 0, event(1, "orders/paid", id="e-1"))
+
+    assert isinstance(failed, StepEnded)
+    assert failed.failure is not None
+    return failed.failure
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
 async def test_a_filter_that_raises_what_would_end_a_worker_fails_its_step_alone(
     engines: Engines, error: BaseException
@@ -223,34 +240,16 @@ async def test_a_filter_that_raises_what_would_end_a_worker_fails_its_step_alone
     def hostile(_one: Any) -> bool:
         raise error
 
-    async def waits(ctx: Any) -> Any:
-        await ctx.step.wait_for_event("big", topic="orders/paid", filter=hostile)
-
-    engine = engines(waits)
-    await engine.start()
-    await engine.until_asked("big")
-    failed = await engine.judge("big", 0, event(1, "orders/paid", id="e-1"))
-
-    assert isinstance(failed, StepEnded)
-    assert failed.failure is not None
-    assert (failed.failure.type, failed.failure.final) == (type(error).__name__, True)
+    failure = await failed_by(engines, hostile)
+    assert (failure.type, failure.final) == (type(error).__name__, True)
 
 
 async def test_a_filter_that_would_have_to_be_awaited_fails_its_step(engines: Engines) -> None:
     async def check(_one: Any) -> bool:
         raise NotImplementedError
 
-    async def waits(ctx: Any) -> Any:
-        await ctx.step.wait_for_event("big", topic="orders/paid", filter=lambda one: check(one))  # noqa: PLW0108
-
-    engine = engines(waits)
-    await engine.start()
-    await engine.until_asked("big")
-    failed = await engine.judge("big", 0, event(1, "orders/paid", id="e-1"))
-
-    assert isinstance(failed, StepEnded)
-    assert failed.failure is not None
-    assert "it returned a coroutine, which nobody awaits" in failed.failure.message
+    failure = await failed_by(engines, lambda one: check(one))  # noqa: PLW0108
+    assert "it returned a coroutine, which nobody awaits" in failure.message
 
 
 async def test_what_is_told_of_a_run_or_step_that_is_not_there_changes_nothing(engines: Engines) -> None:
